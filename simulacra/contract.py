@@ -1,0 +1,51 @@
+"""What a room and a data set look like to the house. Described here, inherited nowhere."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+"""Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1]; "label": (B,) int64, where the
+data set has labels."""
+
+
+class Model(Protocol):
+    """A room: one file in models/ that ends with `Model = ...` and has one frozen `Hyper`.
+
+    Any attribute with a state_dict (module, optimizer, average, controller) is part of the checkpoint.
+    """
+
+    def __init__(self, hyper: Any, like: Batch) -> None:
+        """Build from hyperparameters and a batch whose shapes (never values) are read."""
+
+    def step(self, batch: Batch, k: int) -> Mapping[str, Tensor]:
+        """Play one step of the paper's algorithm; return the scalars to log."""
+
+    def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
+
+    # Optional: def health(self, batch: Batch) -> Mapping[str, Tensor], further scalars for logged steps; it must change
+    # no weight and no buffer, so that logging more or less often leaves the training the same bits.
+
+
+class Data(Protocol):
+    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`."""
+
+    classes: int
+    """How many classes the labels name; 0 without labels."""
+    extractor: str
+    """Name of the feature extractor that fits these pictures (see measure/extractors.py)."""
+
+    def draw(self, k: int, batch: int, seed: int) -> Batch:
+        """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch
+        of an epoch dropped."""
+
+    def take(self, split: str, n: int) -> Batch:
+        """The first n pictures of a fixed shuffled order of split "train" or "held_out"."""
+
+    def size(self, split: str) -> int:
+        """How many pictures the split holds."""
+
+    def describe(self) -> dict[str, str]:
+        """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""
