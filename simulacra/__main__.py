@@ -1,0 +1,5 @@
+"""python -m simulacra"""
+
+from simulacra.cli import main
+
+main()

@@ -1,0 +1,217 @@
+"""The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from simulacra import __version__
+from simulacra.errors import Mistake
+from simulacra.progress import Progress
+
+app = typer.Typer(
+    help="A laboratory for models that imagine: train, sample, paint, measure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
+Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")]
+Step = Annotated[int | None, typer.Option(help="Checkpoint to use; otherwise the newest.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. hyper.margin=20.")]
+Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the default) or paper (for a GPU).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
+    try:
+        app()
+    except Mistake as mistake:
+        err.print(f"[bold red]error:[/] {escape(str(mistake))}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"simulacra {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+@app.command("list")
+def list_() -> None:
+    """Rooms, configs and data sets."""
+    from simulacra import config, data
+
+    for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
+        out.print(f"[bold]{title}[/]: {', '.join(names)}")
+    table = Table("config", "room", "data", "in one line", box=None, header_style="bold")
+    for name in config.configs():
+        raw = config.read(config.find(name))
+        about = config.headline(name)
+        table.add_row(name, raw.get("room", ""), raw.get("data", {}).get("name", ""), escape(about))
+    out.print(table)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """The data sets."""
+    from simulacra import data
+
+    for name in data.names():
+        out.print(f"[bold]{name:15}[/] {(data.module(name).__doc__ or '').strip().splitlines()[0]}", soft_wrap=True)
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A data set, or a config.")],
+    root: DataFolder = None,
+    sheet: Annotated[Path | None, typer.Option("-o", help="Also paint a sheet of training pictures here (.png).")] = None,
+    change: Changes = None,
+) -> None:
+    """What a data set holds and what is done to it, before any training."""
+    from simulacra.reopen import data_root
+    from simulacra.verbs.data import show
+
+    facts, path = show(name, data_root(root), change or [], sheet)
+    for key, value in facts.items():
+        out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
+    if path:
+        out.print(f"[bold]{'sheet':16}[/] {path}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Argument(metavar="CONFIG", help="A name in configs/, a TOML file, or a run's config.json.")],
+    preset: Preset = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder; otherwise runs/<config>.")] = None,
+    change: Changes = None,
+    root: DataFolder = None,
+    device: Device = "cpu",
+    extend: Annotated[bool, typer.Option(help="Go on past the end of a run: allow more steps than it was made for.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
+) -> None:
+    """Train a room, or go on where its run folder stands."""
+    from simulacra import config
+    from simulacra.reopen import data_root
+    from simulacra.verbs.train import train as verb
+
+    checked = config.resolve(source, preset, change)
+    folder = run or _default_folder(source, checked.name)
+    with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
+        outcome = verb(
+            checked,
+            folder,
+            data_root(root),
+            device=device,
+            extend=extend,
+            tensorboard=tensorboard,
+            tick=progress.tick,
+            saved=progress.saved,
+        )
+    if not outcome.done:
+        err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
+        sys.exit(130)
+    out.print(f"{folder} is done: {outcome.step:,} steps" + (" (nothing was left to do)" if outcome.already else ""))
+    for line in outcome.health:
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    for path in outcome.pictures:
+        out.print(f"  look at {path}", soft_wrap=True)
+
+
+def _default_folder(source: str, name: str) -> Path:
+    path = Path(source)
+    return path.parent if path.name == "config.json" else path if path.is_dir() else Path("runs") / name
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    target: Annotated[Path, typer.Option("-o", help="A .png (one sheet), an .npz (images, uint8) or a folder of PNGs.")],
+    count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,
+    weights: Weights = "average",
+    step: Step = None,
+    device: Device = "cpu",
+) -> None:
+    """Write samples of a trained run. Its data are not needed."""
+    from simulacra.reopen import reopen
+    from simulacra.verbs.sample import sample as verb
+
+    paths = verb(reopen(run, None, device, step, weights), count, target, seed)
+    out.print(f"{count:,} samples in {target if len(paths) > 1 else paths[0]}", soft_wrap=True)
+
+
+@app.command()
+def paint(run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu") -> None:
+    """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
+    from simulacra.reopen import data_root, reopen
+    from simulacra.verbs.paint import paint as verb
+
+    opened = reopen(run, data_root(root), device, step, weights)
+    for path in verb(opened, opened.data()):
+        out.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def measure(
+    run: RunFolder,
+    count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
+    repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
+    seed: int = 0,
+    extractor: Annotated[str | None, typer.Option(help="Feature extractor; otherwise the data set's own.")] = None,
+    weights: Weights = "average",
+    step: Step = None,
+    root: DataFolder = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure a run: a table, and a line a metric in metrics.jsonl."""
+    from simulacra.reopen import data_root, reopen
+    from simulacra.verbs.measure import Protocol
+    from simulacra.verbs.measure import measure as verb
+
+    opened = reopen(run, data_root(root), device, step, weights)
+    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights))
+    if as_json:
+        print(json.dumps(rows))
+        return
+    out.print(_metrics_table(rows))
+    for note in notes:
+        out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def _metrics_table(rows: list[dict[str, Any]]) -> Table:
+    first = rows[0]
+    table = Table(
+        title=f"step {first['step']:,}, {first['weights']} weights",
+        caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} pictures; "
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: real training pictures as samples",
+    )
+    for name in "metric", "value", "95 % interval", "floor":
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for row in rows:
+        span = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] is not None else "one set"
+        table.add_row(row["metric"], f"{row['value']:.4g}", span, "" if row["floor"] is None else f"{row['floor']:.4g}")
+    return table

@@ -1,0 +1,204 @@
+"""TOML -> checked, resolved config; presets; the directory is the registry."""
+
+import json
+import math
+import re
+import tomllib
+import typing
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from simulacra import data
+from simulacra.errors import Mistake, choose
+
+Positive = Annotated[int, Meta(ge=1)]
+HERE = Path(__file__).parent
+FOLDER = HERE / "configs" if (HERE / "configs").is_dir() else HERE.parent / "configs"
+PRESETS = ["tiny", "laptop", "paper"]
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A resolved config: what config.json holds."""
+
+    name: str  # of the TOML file, for the default run folder
+    preset: str  # tiny, laptop or paper
+    room: str  # a file in models/
+    data: Any  # that data set's Options
+    hyper: Any  # that room's Hyper
+    seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    batch: Positive  # examples a step, over all processes
+    steps: Positive
+    log_every: Positive = 50  # steps between rows of the log
+    save_every: Positive = 1000  # steps between checkpoints, each painted
+    keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
+
+
+def rooms() -> list[str]:
+    """The names of the rooms: the files in models/."""
+    return sorted(path.stem for path in (HERE / "models").glob("*.py") if not path.stem.startswith("_"))
+
+
+def room(name: str) -> Any:
+    """The module of a room; its Hyper and Model are the contract."""
+    return import_module(f"simulacra.models.{choose('room', name, rooms())}")
+
+
+def configs() -> list[str]:
+    """The names of the configs: the files in configs/."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def headline(name: str) -> str:
+    """The first line of a config: what it does, in a comment."""
+    return find(name).read_text().partition("\n")[0].lstrip("# ")
+
+
+def resolve(source: str, preset: str | None = None, changes: list[str] | None = None) -> Config:
+    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top."""
+    path = find(source)
+    raw = read(path)
+    if path.suffix == ".json":
+        if preset and preset != raw.get("preset"):
+            raise Mistake(f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML files")
+    else:
+        raw = {"name": path.stem} | _based(raw, path)
+        raw = _with_preset(raw, preset or "laptop", path)
+    for text in changes or []:
+        change(raw, text)
+    return check(raw, source)
+
+
+def find(source: str) -> Path:
+    """The file that a person means by `source`."""
+    path = Path(source)
+    if path.is_dir():
+        path = path / "config.json"
+    if path.suffix in (".toml", ".json"):
+        if not path.is_file():
+            raise Mistake(f"no config file {path}")
+        return path
+    return FOLDER / f"{choose('config', source, configs())}.toml"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The raw contents of a TOML or JSON file."""
+    try:
+        text = path.read_text()
+        raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise Mistake(f"cannot read {path}: {error}") from None
+    if not isinstance(raw, dict):
+        raise Mistake(f"cannot read {path}: it holds no table of keys")
+    return raw
+
+
+def check(raw: dict[str, Any], source: str) -> Config:
+    """The raw config as checked structures; a Mistake names key, value found and values allowed."""
+    raw = dict(raw)
+    for key in "room", "data":
+        if key not in raw:
+            raise Mistake(f"{source}: {key} is missing")
+    checked = {
+        "data": check_data(raw["data"], source),
+        "hyper": _convert(raw.get("hyper", {}), room(str(raw["room"])).Hyper, source, "hyper."),
+    }
+    flat = _convert(raw | {"data": None, "hyper": None}, Config, source, "")
+    return msgspec.structs.replace(flat, **checked)
+
+
+def check_data(raw: Any, source: str) -> Any:
+    """The Options of the data set that a [data] table names."""
+    if not isinstance(raw, dict) or "name" not in raw:
+        raise Mistake(f"{source}: data.name is missing; there is: {', '.join(data.names())}")
+    return _convert(raw, data.module(str(raw["name"])).Options, source, "data.")
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The config as JSON would hold it."""
+    return msgspec.json.decode(msgspec.json.encode(config))
+
+
+def _based(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    if "base" not in raw:
+        return raw
+    base = read(path.with_name(f"{raw['base']}.toml") if (path.parent / f"{raw['base']}.toml").exists() else find(raw["base"]))
+    if "base" in base:
+        raise Mistake(f"{path}: base {raw['base']} has a base itself; one is the limit")
+    return merge(base, {key: value for key, value in raw.items() if key != "base"})
+
+
+def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]:
+    presets = raw.pop("preset", {})
+    choose("preset", preset, [name for name in PRESETS if name in presets] or PRESETS)
+    if preset not in presets:
+        raise Mistake(f"{path} has no preset {preset}")
+    return merge(raw, presets[preset]) | {"preset": preset}
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, tables key by key. A table that names another data set replaces the old one."""
+    out = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        renamed = both and key == "data" and value.get("name", out[key].get("name")) != out[key].get("name")
+        out[key] = merge(out[key], value) if both and not renamed else value
+    return out
+
+
+def change(raw: dict[str, Any], text: str) -> None:
+    """Set `key=value` in the raw config; the value is TOML, or else taken as a word."""
+    key, equals, word = text.partition("=")
+    if not equals or not key.strip():
+        raise Mistake(f"--set takes key=value, found '{text}'")
+    try:
+        value = tomllib.loads(f"value = {word}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = word
+    *tables, last = key.strip().split(".")
+    for table in tables:
+        raw = raw.setdefault(table, {})
+        if not isinstance(raw, dict):
+            raise Mistake(f"--set {key}: {table} is no table")
+    if tables == ["data"] and last == "name" and raw.get("name") != value:
+        raw.clear()
+    raw[last] = value
+
+
+def _convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
+    try:
+        value = msgspec.convert(raw, kind)
+        _sane(value, prefix)
+        return value
+    except msgspec.ValidationError as error:
+        raise Mistake(f"{source}: {_explain(str(error), raw, kind, prefix)}") from None
+
+
+def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
+    fields = {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
+    if unknown := re.match(r"Object contains unknown field `(.*?)`", message):
+        return f"unknown key {prefix}{unknown[1]}; there is: {', '.join(prefix + name for name in fields)}"
+    if missing := re.match(r"Object missing required field `(.*?)`", message):
+        return f"{prefix}{missing[1]} is missing"
+    where = re.search(r" - at `\$\.?(.*)`$", message)
+    if not where or not where[1]:
+        return f"{prefix.rstrip('.') or 'config'}: {message}"
+    key = re.split(r"[.\[]", where[1])[0]
+    options = typing.get_args(fields.get(key)) if typing.get_origin(fields.get(key)) is typing.Literal else ()
+    expected = f"one of: {', '.join(map(str, options))}" if options else message[: where.start()]
+    return f"{prefix}{key} = {raw.get(key)!r}: expected {expected.removeprefix('Expected ')}"
+
+
+def _sane(value: Any, prefix: str) -> None:
+    """Numbers are finite; the steps of a schedule do not fall."""
+    for field in msgspec.structs.fields(value):
+        item = getattr(value, field.name)
+        if isinstance(item, float) and not math.isfinite(item):
+            raise Mistake(f"{prefix}{field.name} = {item}: expected a finite number")
+        if isinstance(item, tuple) and item and all(isinstance(point, tuple) for point in item):
+            steps = [point[0] for point in item]
+            if steps != sorted(steps) or not all(math.isfinite(point[1]) for point in item):
+                raise Mistake(f"{prefix}{field.name} = {item}: the steps of a schedule must not fall, values are finite")

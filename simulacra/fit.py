@@ -1,0 +1,68 @@
+"""The clock: the one training loop. It knows no loss, no gradient, no metric and no picture."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from simulacra.contract import Batch, Model
+from simulacra.play import averaged
+from simulacra.run import Run
+from simulacra.seeds import fold, reseed
+
+
+class NotFinite(Exception):
+    """A scalar of a step is NaN or infinite."""
+
+    def __init__(self, name: str, value: float, step: int):
+        super().__init__(f"{name} is {value} at step {step:,}")
+        self.step = step
+
+
+def fit(
+    model: Model,
+    draw: Callable[[int], Batch],  # the batch of a step: pure in the step
+    run: Run,
+    *,
+    steps: int,  # stop when this many are done
+    log_every: int,
+    save_every: int,
+    stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
+    tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
+) -> Iterator[Path]:
+    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk."""
+    k = run.resume(model)
+    while k < steps:
+        reseed(fold(run.seed, "step", k))
+        batch = draw(k)
+        scalars = dict(model.step(batch, k))
+        k += 1
+        row: dict[str, float] = {}
+        if k % log_every == 0 or k == steps:
+            scalars |= probe(model, batch)
+            row = finite(scalars, k)
+            run.log(k, row)
+        else:
+            finite(scalars, k)
+        tick(k, row)
+        ending = k == steps or stop()
+        if ending or k % save_every == 0:
+            yield run.save(k, model)
+        if ending:
+            return
+
+
+def probe(model: Model, batch: Batch) -> dict[str, Tensor]:
+    """What the room's health method has to say, if it has one."""
+    health = getattr(model, "health", None)
+    return dict(health(batch)) if health else {}
+
+
+def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
+    """The scalars as numbers, averaged over processes; NotFinite names the first that is none."""
+    values = averaged(torch.stack([value.detach().float() for value in scalars.values()]).cpu())
+    if not values.isfinite().all():
+        bad = int((~values.isfinite()).nonzero()[0])
+        raise NotFinite(list(scalars)[bad], float(values[bad]), step)
+    return dict(zip(scalars, values.tolist(), strict=True))

@@ -1,0 +1,63 @@
+"""Blocks that belong to no single paper. Images are (B, C, H, W)."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+LEAK = 0.2  # slope of every leaky rectifier here
+
+
+def normal_init(module: nn.Module, std: float) -> nn.Module:
+    """The module, with every convolution's and linear map's weight drawn from N(0, std) and their biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module
+
+
+def norm(kind: str, channels: int) -> nn.Module:
+    """A normalisation layer: "batch", "group" (at most 32 groups of at least 4 channels) or "none"."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(math.gcd(32, max(1, channels // 4)), channels) if kind == "group" else nn.Identity()
+
+
+def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """Linear maps through these sizes with rectifiers (and dropout) between them; the last is linear."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout)] if dropout else [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[: -2 if dropout else -1])
+
+
+def halve(a: int, b: int, kind: str) -> list[nn.Module]:
+    """A 4x4 convolution of stride 2 with normalisation and leaky rectifier: a channels to b at half the side."""
+    return [nn.Conv2d(a, b, 4, 2, 1), norm(kind, b), nn.LeakyReLU(LEAK)]
+
+
+def double(a: int, b: int, kind: str) -> list[nn.Module]:
+    """A 4x4 transposed convolution of stride 2 with normalisation and leaky rectifier: a channels to b at twice the side."""
+    return [nn.ConvTranspose2d(a, b, 4, 2, 1), norm(kind, b), nn.LeakyReLU(LEAK)]
+
+
+class Unflatten(nn.Module):
+    """(B, C*H*W) -> (B, C, H, W)."""
+
+    def __init__(self, *shape: int):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(len(x), *self.shape)
+
+
+def coarsest(height: int, width: int, levels: int) -> tuple[int, int]:
+    """The size after `levels` halvings; ValueError if it does not divide."""
+    step = 2**levels
+    if height % step or width % step:
+        raise ValueError(f"pictures of {height}x{width} cannot be halved {levels} times; sides must be multiples of {step}")
+    return height // step, width // step

@@ -1,0 +1,88 @@
+"""EfficientNet-Lite0 without training: the network of Tan and Le 2019 (arXiv 1905.11946, table 1) with ReLU6 and
+without squeeze-and-excitation, as its authors released it in 2020. Names with an underscore are the weights
+file's.
+
+The weights come from TensorFlow, and with them two traps: a strided convolution pads more at the end than at the
+beginning, and normalisation divides by sqrt(variance + 0.001).
+"""
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FEATURES = 1280
+CLASSES = 1000
+STAGES = (  # expansion, kernel, stride, channels, repeats
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
+
+
+def same(images: Tensor, kernel: int, stride: int) -> Tensor:
+    """`images` (N, C, H, W) with TensorFlow's "same" padding for a convolution: the odd pixel goes right and below."""
+    total = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in images.shape[-2:]]
+    (top, left) = (t // 2 for t in total)
+    return F.pad(images, (left, total[1] - left, top, total[0] - top))
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    """Normalisation with TensorFlow's epsilon."""
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+class Block(nn.Module):
+    """Inverted residual: expand, filter each channel, project, and add the input where the shapes agree."""
+
+    def __init__(self, into: int, out: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = into * expansion
+        self.expands, self.kernel, self.stride = expansion > 1, kernel, stride
+        self.residual = stride == 1 and into == out
+        if self.expands:
+            self._expand_conv, self._bn0 = nn.Conv2d(into, wide, 1, bias=False), norm(wide)
+        self._depthwise_conv = nn.Conv2d(wide, wide, kernel, stride, groups=wide, bias=False)
+        self._bn1 = norm(wide)
+        self._project_conv, self._bn2 = nn.Conv2d(wide, out, 1, bias=False), norm(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        h = F.relu6(self._bn1(self._depthwise_conv(same(h, self.kernel, self.stride))))
+        h = self._bn2(self._project_conv(h))
+        return x + h if self.residual else h
+
+
+def shapes() -> list[tuple[int, int, int, int, int]]:
+    """The arguments of every Block in order; within a stage only the first strides and changes the channels."""
+    channels = [32, *(out for *_, out, _ in STAGES)]
+    found = []
+    for (into, out), (expansion, kernel, stride, _, repeats) in zip(pairwise(channels), STAGES, strict=True):
+        found.append((into, out, expansion, kernel, stride))
+        found += [(out, out, expansion, kernel, 1)] * (repeats - 1)
+    return found
+
+
+class EfficientNetLite0(nn.Module):
+    """Colour pictures in [-1, 1], best at 224x224, to 1,280 pooled features and 1,000 ImageNet logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), norm(32)
+        self._blocks = nn.Sequential(*(Block(*shape) for shape in shapes()))
+        self._conv_head, self._bn1 = nn.Conv2d(320, FEATURES, 1, bias=False), norm(FEATURES)
+        self._fc = nn.Linear(FEATURES, CLASSES)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, 1280)."""
+        h = F.relu6(self._bn0(self._conv_stem(same(images, 3, 2))))
+        h = F.relu6(self._bn1(self._conv_head(self._blocks(h))))
+        return h.mean((2, 3))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, 1280) features to (N, 1000) logits."""
+        return self._fc(features)

@@ -1,0 +1,334 @@
+"""EBGAN: the discriminator is an auto-encoder whose reconstruction error is an energy.
+
+Low energy is carved where the data are and pushed up, to a margin, where the generator's pictures are; the pulling-away
+term keeps the codes of generated pictures from pointing the same way. Its siblings BEGAN (a controlled balance instead
+of a margin) and MAGAN (a margin that shrinks by itself) differ in one rule and are hyperparameters here, as are the
+defects of public codes whose statements are to be tested again.
+
+Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGAN: arXiv 1704.03817.
+How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_notes_mnist, began_mnist, magan_mnist, ebgan_folder).
+
+Deviations
+- The margin may be given relative to the error of predicting the mean picture, which is measured on the first batch;
+  the paper's own margins are 0.6 to 0.7 of it. `margin_unit = "energy"` takes the paper's absolute numbers.
+- Samples come from a moving average of the generator's weights (the paper samples the last weights).
+- The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
+- BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here, not Adamax.
+"""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from msgspec import Meta, Struct
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simulacra import layers, maths, play
+from simulacra.contract import Batch
+from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
+
+Size = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hyperparameters; sections are those of arXiv 1609.03126 unless said otherwise."""
+
+    energy: Literal["l2", "l1", "sse", "batch"] = "l2"  # eq. 13 | BEGAN | MAGAN | as the notes coded it
+    hinge: Literal["sample", "batch", "none"] = "sample"  # eq. 1 | of the batch's mean | as the notes coded it
+    rule: Literal["margin", "magan", "began"] = "margin"  # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717
+    margin: Schedule = 0.65  # m of eq. 1, in margin_unit
+    margin_unit: Literal["mean_predictor", "energy"] = "mean_predictor"  # error of predicting the mean | the energy's own
+    pull_away: Weight = 0.1  # weight of PT (2.4); 0 is EBGAN without it
+    pull_away_form: Literal["squared", "unsquared"] = "squared"  # eq. 14 | as the notes coded it
+    gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5  # BEGAN's diversity ratio (3.3 there)
+    lambda_k: Weight = 0.001  # BEGAN's proportional gain (3.4 there)
+    epoch: Size = 937  # steps in an epoch, MAGAN's unit of time (algorithm 1 there)
+    warm: Annotated[int, Meta(ge=0)] = 2  # MAGAN's epochs on real pictures alone; one more measures the first margin
+    nets: Literal["conv", "mlp"] = "conv"  # ours | the grid of table 1
+    z_size: Size = 100  # numbers in z; not in the paper
+    widths_G: tuple[Size, ...] = (128, 64)  # conv: channels, coarse to fine; mlp: hidden layers (table 1)
+    widths_D: tuple[Size, ...] = (64, 128)  # conv: channels of Enc, fine to coarse; mlp: of Enc (table 1)
+    code_size: Annotated[int, Meta(ge=0)] = 0  # conv: a linear code of this size; 0: the last feature maps are the code
+    norm_G: Literal["none", "batch", "group"] = "batch"  # appendix D
+    norm_D: Literal["none", "batch", "group"] = "none"  # appendix D has batch; then D can tell fakes by batch statistics
+    decoder: Literal["linear", "tanh"] = "linear"  # last layer of Dec; tanh gives the energy a ceiling
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # mlp: in D (table 1)
+    init_G: Weight = 0.02  # std of G's weights (appendix D)
+    init_D: Weight = 0.02  # std of D's weights (appendix D has 0.002)
+    rate_G: Schedule = 1e-3  # Adam's learning rate (4.1)
+    rate_D: Schedule = 1e-3
+    beta1: Rate = 0.5  # Adam
+    beta2: Rate = 0.999
+    steps_G: Size = 1  # generator steps after each discriminator step
+    draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one z for all of them, as the notes coded it
+    average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+
+
+# --- losses: pure functions --------------------------------------------------------------------------------------------
+
+
+def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
+    """Eq. 13: E(x) = ||Dec(Enc(x)) - x||, the norm of one picture's error. (B, C, H, W) -> (B,)."""
+    return torch.linalg.vector_norm((rebuilt - x).flatten(1), dim=1)
+
+
+def l1(rebuilt: Tensor, x: Tensor) -> Tensor:
+    """BEGAN's energy, eq. 1 there with eta = 1: the mean absolute error of a pixel. -> (B,)."""
+    return (rebuilt - x).abs().flatten(1).mean(1)
+
+
+def sse(rebuilt: Tensor, x: Tensor) -> Tensor:
+    """MAGAN's energy: the sum of squared errors of one picture. -> (B,)."""
+    return (rebuilt - x).square().flatten(1).sum(1)
+
+
+def batch_norm_error(rebuilt: Tensor, x: Tensor) -> Tensor:
+    """As the notes coded it: the Frobenius norm of the whole batch's error over B, which falls as 1/sqrt(B). -> (1,)."""
+    return (torch.linalg.vector_norm(rebuilt - x) / len(x)).view(1)
+
+
+ENERGIES = {"l2": l2, "l1": l1, "sse": sse, "batch": batch_norm_error}
+
+
+def hinge_loss(E_x: Tensor, E_g: Tensor, m: Tensor, form: str = "sample") -> Tensor:
+    """Eq. 1: L_D = E(x) + max(0, m - E(G(z))), per sample, then averaged. Form "batch" takes the maximum of the batch's
+    mean, "none" takes none: then m is an additive constant without any effect."""
+    gap = m - E_g if form == "sample" else m - E_g.mean()
+    return E_x.mean() + (gap if form == "none" else F.relu(gap)).mean()
+
+
+def balance_loss(E_x: Tensor, E_g: Tensor, k: Tensor) -> Tensor:
+    """BEGAN: L_D = L(x) - k_t L(G(z))."""
+    return E_x.mean() - k * E_g.mean()
+
+
+def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
+    """Eq. 14: the mean over pairs i != j of the squared cosine of codes i and j; (B, ...) -> scalar. "unsquared", as the
+    notes coded it, is smallest for opposite codes, not for orthogonal ones."""
+    s = F.normalize(codes.flatten(1), dim=1, eps=1e-8)
+    cosines = s @ s.T
+    if form == "squared":
+        cosines = cosines.square()
+    n = len(s)
+    return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
+
+
+# --- rules: what holds the discriminator back ----------------------------------------------------------------------------
+
+
+class Margin(nn.Module):
+    """m as a schedule, in units of the energy or of the error of predicting the mean picture."""
+
+    unit: Tensor
+
+    def __init__(self, hyper: Hyper):
+        super().__init__()
+        self.hyper = hyper
+        self.register_buffer("unit", torch.ones(()))
+
+    def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        return hinge_loss(E_x, E_g, self.m(k), self.hyper.hinge)
+
+    def m(self, k: int) -> Tensor:
+        return at(self.hyper.margin, k) * self.unit
+
+    def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        return {"margin": self.m(k)}
+
+
+class Magan(nn.Module):
+    """MAGAN's margin (algorithm 1 there): the mean real energy, whenever an epoch has brought it below the fake one and
+    the fake one has risen. It only falls."""
+
+    margin: Tensor
+    sums: Tensor
+
+    def __init__(self, hyper: Hyper):
+        super().__init__()
+        self.hyper = hyper
+        self.register_buffer("margin", torch.zeros(()))
+        self.register_buffer("sums", torch.zeros(3))  # of E(x), of E(G(z)), of E(G(z)) in the epoch before
+
+    def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        return hinge_loss(E_x, E_g, self.margin, self.hyper.hinge)
+
+    @torch.no_grad()
+    def measure(self, E_x: Tensor) -> None:
+        self.margin += averaged(E_x.mean()) / self.hyper.epoch
+
+    def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        self.sums[:2] += averaged(torch.stack([E_x.mean(), E_g.mean()]))
+        if (k + 1) % self.hyper.epoch == 0:
+            self.close_epoch(*self.sums)
+        return {"margin": self.margin}
+
+    def close_epoch(self, real: Tensor, fake: Tensor, before: Tensor) -> None:
+        """End an epoch in which the energies summed to `real` and `fake`, `before` being the epoch before (0: none)."""
+        mean = real / self.hyper.epoch
+        if before > 0 and fake >= before and real < fake and mean < self.margin:
+            self.margin.copy_(mean)
+        self.sums.copy_(torch.stack([torch.zeros_like(fake), torch.zeros_like(fake), fake]))
+
+
+class Began(nn.Module):
+    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence."""
+
+    k_t: Tensor
+
+    def __init__(self, hyper: Hyper):
+        super().__init__()
+        self.hyper = hyper
+        self.register_buffer("k_t", torch.zeros(()))
+
+    def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        return balance_loss(E_x, E_g, self.k_t)
+
+    def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        real, fake = averaged(E_x.mean()), averaged(E_g.mean())
+        off = self.hyper.gamma * real - fake
+        self.k_t.copy_((self.k_t + self.hyper.lambda_k * off).clamp(0, 1))
+        return {"k": self.k_t, "M_global": real + off.abs()}
+
+
+RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
+
+
+# --- networks ------------------------------------------------------------------------------------------------------------
+
+
+def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
+    """G: z (B, z_size) -> picture (B, *shape) in [-1, 1]."""
+    C, H, W = shape
+    if h.nets == "mlp":
+        return nn.Sequential(layers.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), layers.Unflatten(*shape))
+    top, *rest = h.widths_G
+    rows, cols = layers.coarsest(H, W, len(h.widths_G))
+    start = [nn.Linear(h.z_size, top * rows * cols), layers.Unflatten(top, rows, cols), layers.norm(h.norm_G, top), nn.ReLU()]
+    body = [layer for a, b in zip(h.widths_G, rest, strict=False) for layer in layers.double(a, b, h.norm_G)]
+    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths_G[-1], C, 4, 2, 1), nn.Tanh())
+
+
+class AutoEncoder(nn.Module):
+    """D: picture -> (reconstruction (B, C, H, W), code (B, ...))."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        build = self._mlp if h.nets == "mlp" else self._conv
+        self.Enc, self.Dec = build(h, shape)
+
+    def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+        C, H, W = shape
+        Enc = nn.Sequential(nn.Flatten(), layers.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU())
+        return Enc, nn.Sequential(nn.Linear(h.widths_D[-1], C * H * W), layers.Unflatten(*shape), *_last(h))
+
+    def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+        C, H, W = shape
+        first, deepest = h.widths_D[0], h.widths_D[-1]
+        rows, cols = layers.coarsest(H, W, len(h.widths_D))
+        Enc = [nn.Conv2d(C, first, 4, 2, 1), nn.LeakyReLU(layers.LEAK)]
+        Enc += [x for a, b in zip(h.widths_D, h.widths_D[1:], strict=False) for x in layers.halve(a, b, h.norm_D)]
+        up = h.widths_D[::-1]
+        Dec = [x for a, b in zip(up, up[1:], strict=False) for x in layers.double(a, b, h.norm_D)]
+        Dec += [nn.ConvTranspose2d(first, C, 4, 2, 1), *_last(h)]
+        if h.code_size:
+            maps = (deepest, rows, cols)
+            Enc += [nn.Flatten(), nn.Linear(deepest * rows * cols, h.code_size)]
+            Dec = [nn.Linear(h.code_size, deepest * rows * cols), layers.Unflatten(*maps), nn.LeakyReLU(layers.LEAK), *Dec]
+        return nn.Sequential(*Enc), nn.Sequential(*Dec)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        code = self.Enc(x)
+        return self.Dec(code), code
+
+
+def _last(h: Hyper) -> list[nn.Module]:
+    return [nn.Tanh()] if h.decoder == "tanh" else []
+
+
+# --- the room ------------------------------------------------------------------------------------------------------------
+
+
+class EBGAN:
+    def __init__(self, hyper: Hyper, like: Batch):
+        h = self.hyper = hyper
+        shape = like["image"].shape[1:]
+        self.energy = ENERGIES[h.energy]
+        self.G = layers.normal_init(generator(h, shape), h.init_G).to(memory_format=torch.channels_last)
+        self.D = layers.normal_init(AutoEncoder(h, shape), h.init_D).to(memory_format=torch.channels_last)
+        self.rule = RULES[h.rule](h)
+        self.average = play.Average(self.G)
+        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+
+    def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        h, x = self.hyper, batch["image"]
+        play.set_rate(self.opt_G, at(h.rate_G, k))
+        play.set_rate(self.opt_D, at(h.rate_D, k))
+        if k == 0 and h.rule == "margin" and h.margin_unit == "mean_predictor":
+            self.rule.unit.copy_(self.predict_mean(x))
+        if h.rule == "magan" and k < (h.warm + 1) * h.epoch:
+            return self.warm_up(x, k)
+
+        z = noise(x, h.z_size)
+        with torch.no_grad():
+            fake = self.G(z)
+        E_x, E_g = self.E(x), self.E(fake)
+        loss_D = self.rule.loss(E_x, E_g, k)
+        descend((loss_D, self.opt_D))
+
+        for _ in range(h.steps_G):
+            fake = self.G(z if h.draws == "shared" else noise(x, h.z_size))
+            rebuilt, code = self.D(fake)
+            PT = pull_away(gathered(code), h.pull_away_form)
+            loss_G = self.energy(rebuilt, fake).mean() + h.pull_away * PT
+            descend((loss_G, self.opt_G))
+
+        self.average.update(len(x) * play.processes(), (k + 1) * len(x) * play.processes(), h.average)
+        ruled = self.rule.update(E_x.detach(), E_g.detach(), k)
+        active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
+        losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
+        return losses | {"hinge_active": active, "pull_away": PT} | ruled
+
+    def warm_up(self, x: Tensor, k: int) -> dict[str, Tensor]:
+        """MAGAN before the game: D learns real pictures, then one epoch measures their energy, the first margin."""
+        E_x = self.E(x)
+        if k < self.hyper.warm * self.hyper.epoch:
+            descend((E_x.mean(), self.opt_D))
+        else:
+            self.rule.measure(E_x)
+        return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
+
+    def E(self, x: Tensor) -> Tensor:
+        """The energy of pictures (B, C, H, W), in the chosen unit."""
+        return self.energy(self.D(x)[0], x)
+
+    def predict_mean(self, x: Tensor) -> Tensor:
+        """The energy of answering every picture with the mean one, estimated without bias for l2 and sse."""
+        x = gathered(x)
+        unbias = len(x) / max(1, len(x) - 1)
+        return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (unbias if self.hyper.energy == "sse" else unbias**0.5)
+
+    def health(self, batch: Batch) -> dict[str, Tensor]:
+        """Slopes of the energy, the energy of noise and of the mean picture, spread of codes and pictures."""
+        x, G = batch["image"], self.average.module
+        with play.quiet(G, self.D), torch.no_grad():
+            fake = G(noise(x, self.hyper.z_size))
+            static = uniform(x, *x.shape[1:]) * 2 - 1
+            spread = {"pull_away_real": pull_away(self.D(x)[1]), "diversity": maths.diversity(fake, x)}
+            levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
+        with play.quiet(self.D):
+            slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
+        return spread | levels | slopes
+
+    @torch.no_grad()
+    def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """"samples", and pairs of pictures and their reconstructions, real ones and sampled ones."""
+        x, G = batch["image"], self.average.module
+        with play.quiet(G, self.D):
+            fake = G(noise(x, self.hyper.z_size))
+            pairs = {name: torch.stack([v, self.D(v)[0]], 1).flatten(0, 1) for name, v in (("real", x), ("fake", fake))}
+        return {"samples": fake, "reconstructed_real": pairs["real"], "reconstructed_fake": pairs["fake"]}
+
+
+Model = EBGAN

@@ -1,0 +1,249 @@
+"""GAN: the baseline that every other room is compared with, twice.
+
+`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss = "relativistic"`
+with both zero-centred penalties on residual nets without normalisation is the modern reference: the discriminator
+judges pairs of a real and a generated picture, and its slope is held down at both.
+
+Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang et al. (R3GAN),
+arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734.
+How to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
+
+Deviations
+- Rates and penalties follow piecewise-linear schedules where R3GAN has cosines; beta2 is constant.
+- The residual nets are R3GAN's in kind and small in size; the picture's own size decides the coarsest maps (7x7 for
+  28x28), and one group holds `group` channels.
+- `spectral` norm, which the baseline's protocol leaves to the search, is not offered here.
+"""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta, Struct
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simulacra import layers, maths, play
+from simulacra.contract import Batch
+from simulacra.play import Schedule, Weight, at, descend, noise
+
+Size = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hyperparameters; R3: arXiv 2501.05441, L: arXiv 1711.10337."""
+
+    loss: Literal["non_saturating", "relativistic"] = "relativistic"  # arXiv 1406.2661, section 3 | R3 eq. 2
+    gamma: Schedule = 1.0  # weight of both penalties, halved (R3 eq. 4)
+    nets: Literal["residual", "infogan"] = "residual"  # R3 section 4 | L appendix
+    z_size: Size = 64  # numbers in z
+    widths: tuple[Size, ...] = (128, 64, 32)  # residual: channels of a stage, coarse to fine
+    blocks: Size = 1  # residual: blocks a stage (R3: 2)
+    group: Size = 16  # residual: channels of one group of the 3x3 convolutions (R3: 16)
+    norm: Literal["none", "batch"] = "none"  # infogan: in G; L has batch
+    norm_D: Literal["none", "batch"] = "none"  # infogan: in D; L searches over both
+    rate_G: Schedule = 2e-4  # Adam's learning rate (R3 table 5)
+    rate_D: Schedule = 2e-4
+    beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
+    beta2: Rate = 0.99
+    average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+
+
+# --- losses: pure functions --------------------------------------------------------------------------------------------
+
+
+def non_saturating_D(d_x: Tensor, d_g: Tensor) -> Tensor:
+    """-log sigmoid(d_x) - log(1 - sigmoid(d_g)), halved so that indifference costs ln 2 (arXiv 1406.2661, eq. 1). -> (B,)."""
+    return (F.softplus(-d_x) + F.softplus(d_g)) / 2
+
+
+def non_saturating_G(d_g: Tensor) -> Tensor:
+    """-log sigmoid(d_g) (arXiv 1406.2661, section 3). -> (B,)."""
+    return F.softplus(-d_g)
+
+
+def relativistic(d_winner: Tensor, d_loser: Tensor) -> Tensor:
+    """softplus(-(d_winner - d_loser)): R3GAN eq. 2, where D wants the real one to win and G the generated one. -> (B,)."""
+    return F.softplus(d_loser - d_winner)
+
+
+def slope_penalty(d: Tensor, x: Tensor) -> Tensor:
+    """|dD/dx|^2, summed over the pixels of each picture: R1 at reals, R2 at fakes (R3GAN eq. 3). -> (B,)."""
+    (gradient,) = torch.autograd.grad(d.sum(), x, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+# --- networks ------------------------------------------------------------------------------------------------------------
+
+
+def infogan_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
+    """InfoGAN's generator as arXiv 1711.10337 uses it: z -> 1024 -> 128 x H/4 x W/4 -> 64 -> picture."""
+    C, H, W = shape
+    rows, cols = layers.coarsest(H, W, 2)
+    flat = 128 * rows * cols
+
+    def dense(a: int, b: int) -> list[nn.Module]:
+        return [nn.Linear(a, b), nn.BatchNorm1d(b) if h.norm == "batch" else nn.Identity(), nn.ReLU()]
+
+    start = [*dense(h.z_size, 1024), *dense(1024, flat), layers.Unflatten(128, rows, cols)]
+    return nn.Sequential(*start, *layers.double(128, 64, h.norm), nn.ConvTranspose2d(64, C, 4, 2, 1), nn.Tanh())
+
+
+def infogan_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
+    """Its discriminator: 64 -> 128 -> 1024 -> logit."""
+    C, H, W = shape
+    rows, cols = layers.coarsest(H, W, 2)
+    first = [nn.Conv2d(C, 64, 4, 2, 1), nn.LeakyReLU(layers.LEAK), *layers.halve(64, 128, h.norm_D), nn.Flatten()]
+    return nn.Sequential(*first, nn.Linear(128 * rows * cols, 1024), nn.LeakyReLU(layers.LEAK), nn.Linear(1024, 1))
+
+
+class Block(nn.Module):
+    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back; fix-up init, no normalisation."""
+
+    def __init__(self, channels: int, group: int, blocks: int):
+        super().__init__()
+        wide = 2 * channels
+        self.expand = nn.Conv2d(channels, wide, 1)
+        self.mix = nn.Conv2d(wide, wide, 3, padding=1, groups=max(1, wide // group), bias=True)
+        self.back = nn.Conv2d(wide, channels, 1, bias=False)
+        for layer in self.expand, self.mix:
+            scaled_init(layer, blocks**-0.25)
+        nn.init.zeros_(self.back.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.leaky_relu(self.expand(x), layers.LEAK)
+        return x + self.back(F.leaky_relu(self.mix(y), layers.LEAK))
+
+
+def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
+    """The layer with weights N(0, gain^2 2 / ((1 + leak^2) fan-in)) and biases 0: variance kept through leaky rectifiers."""
+    fan = layer.weight[0].numel()
+    nn.init.normal_(layer.weight, std=gain * (2 / (1 + layers.LEAK**2) / fan) ** 0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ResidualG(nn.Module):
+    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages, bilinearly doubled -> picture."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        C, H, W = shape
+        rows, cols = layers.coarsest(H, W, len(h.widths) - 1)
+        count = h.blocks * len(h.widths)
+        self.constant = nn.Parameter(torch.randn(h.widths[0], rows, cols))
+        self.style = scaled_init(nn.Linear(h.z_size, h.widths[0], bias=False))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in h.widths
+        )
+        self.narrow = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(h.widths))
+        self.paint = scaled_init(nn.Conv2d(h.widths[-1], C, 1, bias=True))
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.constant * self.style(z)[:, :, None, None]
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.stages[0](x)
+        for narrow, stage in zip(self.narrow, self.stages[1:], strict=True):
+            x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = stage(x)
+        return self.paint(x)
+
+
+class ResidualD(nn.Module):
+    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps -> logit (B, 1)."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        C, H, W = shape
+        widths = h.widths[::-1]
+        count = h.blocks * len(widths)
+        self.read = scaled_init(nn.Conv2d(C, widths[0], 1))
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in widths
+        )
+        self.widen = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(widths))
+        size = layers.coarsest(H, W, len(widths) - 1)
+        self.gather = scaled_init(nn.Conv2d(widths[-1], widths[-1], size, groups=widths[-1], bias=False))
+        self.judge = scaled_init(nn.Linear(widths[-1], 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages[0](self.read(x))
+        for widen, stage in zip(self.widen, self.stages[1:], strict=True):
+            x = stage(widen(F.avg_pool2d(x, 2)))
+        return self.judge(self.gather(x).flatten(1))
+
+
+def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+    """G and D."""
+    if h.nets == "infogan":
+        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(infogan_D(h, shape), 0.02)
+    return ResidualG(h, shape), ResidualD(h, shape)
+
+
+# --- the room ------------------------------------------------------------------------------------------------------------
+
+
+class GAN:
+    def __init__(self, hyper: Hyper, like: Batch):
+        h = self.hyper = hyper
+        self.G, self.D = (net.to(memory_format=torch.channels_last) for net in networks(h, like["image"].shape[1:]))
+        self.average = play.Average(self.G)
+        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+
+    def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        h, x, gamma = self.hyper, batch["image"], at(self.hyper.gamma, k)
+        play.set_rate(self.opt_G, at(h.rate_G, k))
+        play.set_rate(self.opt_D, at(h.rate_D, k))
+
+        with torch.no_grad():
+            fake = self.G(noise(x, h.z_size))
+        d_x, d_g, R1, R2 = self.judge(x, fake, penalties=gamma > 0)
+        game = relativistic(d_x, d_g) if h.loss == "relativistic" else non_saturating_D(d_x, d_g)
+        loss_D = (game + gamma / 2 * (R1 + R2)).mean()
+        descend((loss_D, self.opt_D))
+
+        fake = self.G(noise(x, h.z_size))
+        d_fake = self.D(fake).squeeze(1)
+        if h.loss == "relativistic":
+            with torch.no_grad():
+                d_real = self.D(x).squeeze(1)
+            loss_G = relativistic(d_fake, d_real).mean()
+        else:
+            loss_G = non_saturating_G(d_fake).mean()
+        descend((loss_G, self.opt_G))
+
+        images = len(x) * play.processes()
+        self.average.update(images, (k + 1) * images, h.average)
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean(), "R1": R1.mean(), "R2": R2.mean()}
+        return {"loss_D": game.mean(), "loss_G": loss_G} | scores
+
+    def judge(self, x: Tensor, fake: Tensor, penalties: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of reals and fakes and their slope penalties, each (B,). With penalties both go through D at once."""
+        if not penalties:
+            zero = torch.zeros(len(x), device=x.device)
+            return self.D(x).squeeze(1), self.D(fake).squeeze(1), zero, zero
+        both = torch.cat([x, fake]).requires_grad_()
+        d = self.D(both).squeeze(1)
+        d_x, d_g = d.split(len(x))
+        R1, R2 = slope_penalty(d, both).split(len(x))
+        return d_x, d_g, R1, R2
+
+    def health(self, batch: Batch) -> dict[str, Tensor]:
+        """Slopes of the logit at reals and fakes, and how diverse samples are."""
+        x, G = batch["image"], self.average.module
+        with play.quiet(G), torch.no_grad():
+            fake = G(noise(x, self.hyper.z_size))
+        with play.quiet(self.D):
+            slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
+        return slopes | {"diversity": maths.diversity(fake, x)}
+
+    @torch.no_grad()
+    def sample(self, batch: Batch) -> dict[str, Tensor]:
+        with play.quiet(G := self.average.module):
+            return {"samples": G(noise(batch["image"], self.hyper.z_size))}
+
+
+Model = GAN

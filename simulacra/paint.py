@@ -1,0 +1,234 @@
+"""Named tensors to files: PNG sheets, GIF, MP4, npz and curves; apart from data/ the only place that knows bytes.
+
+Every file is written whole or not at all, and the same input gives the same bytes.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from simulacra.errors import Mistake
+
+GAP = 128  # the grey between the tiles of a sheet
+CLOCK = {"step", "images", "seconds"}  # what the log counts by, rather than what it measures
+LONG = 100  # points from which a curve gets a running mean
+PANELS = 16  # curves on one picture
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """Pictures (N, C, H, W) in [-1, 1] as (N, H, W, C) uint8, rounded, clipped at the ends."""
+    images = images.detach().float().cpu()
+    if not torch.isfinite(images).all():
+        raise Mistake(f"cannot paint {(~torch.isfinite(images)).sum()} values that are not finite numbers")
+    return ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def visible(images: Tensor) -> Tensor:
+    """Pictures (N, C, H, W) as they are for 1 or 3 channels; other channels side by side in grey, (N, 1, H, C*W)."""
+    if images.ndim != 4 or 0 in images.shape:
+        raise Mistake(f"cannot paint pictures of shape {tuple(images.shape)}; allowed: (N, C, H, W), none of them 0")
+    return images if images.shape[1] in (1, 3) else images.transpose(1, 2).flatten(2).unsqueeze(1)
+
+
+def near_square(n: int, height: int, width: int) -> int:
+    """How many columns make a sheet of n tiles about as wide as it is high."""
+    return min(n, math.ceil(math.sqrt(n * height / width)))
+
+
+def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
+    """Tiles (N, H, W, C) in rows, `pad` grey pixels around each, (rows*(H+pad)+pad, columns*(W+pad)+pad, C)."""
+    n, height, width, channels = tiles.shape
+    rows = math.ceil(n / columns)
+    board = np.full((rows * columns, height + pad, width + pad, channels), GAP, np.uint8)
+    board[:n, pad:, pad:] = tiles
+    board = board.reshape(rows, columns, *board.shape[1:]).swapaxes(1, 2)
+    board = board.reshape(rows * (height + pad), columns * (width + pad), channels)
+    return np.pad(board, ((0, pad), (0, pad), (0, 0)), constant_values=GAP)
+
+
+def sheet(images: Tensor, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
+    """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide; columns None makes it nearly square."""
+    images = visible(images)
+    for name, value, least in (("columns", columns, 1), ("pad", pad, 0), ("scale", scale, 1)):
+        if value is not None and value < least:
+            raise Mistake(f"a sheet's {name} is {value}; allowed: {least} and more")
+    n, _, height, width = images.shape
+    tiles = to_bytes(images).repeat(scale, axis=1).repeat(scale, axis=2)
+    return picture(grid(tiles, columns or near_square(n, height, width), pad))
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """Bytes (H, W, C) as a grey or colour picture."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def write(path: Path, data: bytes | memoryview) -> Path:
+    """The path, once the file is there; if it cannot be, nothing is left of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise Mistake(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture as a PNG file's content."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def save_sheet(images: Tensor, path: Path, columns: int | None = None, pad: int = 2, scale: int = 1) -> Path:
+    """The path of a PNG with all pictures (N, C, H, W) on it."""
+    return write(path, png(sheet(images, columns, pad, scale)))
+
+
+def save_pngs(images: Tensor, folder: Path) -> list[Path]:
+    """The paths of one PNG for each picture (N, C, H, W): 00000.png, 00001.png, ..."""
+    pixels = to_bytes(visible(images))
+    paths: list[Path] = []
+    try:
+        for number, one in enumerate(pixels):
+            paths.append(write(folder / f"{number:05d}.png", png(picture(one))))
+    except Mistake:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    return paths
+
+
+def save_npz(images: Tensor, path: Path) -> Path:
+    """The path of an npz with the pictures (N, C, H, W) under "images", (N, H, W, C) uint8, as numpy.load reads it."""
+    buffer = BytesIO()
+    entry = ZipInfo("images.npy")  # numpy.savez would write the time of day into the file
+    with ZipFile(buffer, "w") as archive, archive.open(entry, "w", force_zip64=True) as file:
+        np.lib.format.write_array(file, to_bytes(images), allow_pickle=False)
+    return write(path, buffer.getbuffer())
+
+
+def gif(images: list[Image.Image], fps: float) -> bytes:
+    """An endless animation, 256 colours a frame; a GIF keeps time in hundredths of a second and not under two."""
+    if not 0 < fps <= 50:
+        raise Mistake(f"a GIF of {fps} frames per second; allowed: above 0, up to 50")
+    first, *others = [image if image.mode == "L" else image.quantize(dither=Image.Dither.NONE) for image in images]
+    buffer = BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
+    return buffer.getvalue()
+
+
+def save_gif(frames: Tensor, path: Path, fps: float) -> Path:
+    """The path of a GIF that shows the frames (T, C, H, W)."""
+    return write(path, gif([picture(one) for one in to_bytes(visible(frames))], fps))
+
+
+def even(pixels: np.ndarray) -> np.ndarray:
+    """Frames (T, H, W, C) as colour of even height and width, the last row or column repeated where it must be."""
+    _, height, width, channels = pixels.shape
+    wide = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return wide.repeat(3, axis=3) if channels == 1 else wide
+
+
+def mp4(pixels: np.ndarray, fps: float) -> bytes:
+    """Frames (T, H, W, 3) uint8 as H.264, which every browser plays; one thread, so that the bytes depend on nothing
+    else."""
+    import av  # a tenth of a second that most runs need not pay
+
+    buffer = BytesIO()
+    with av.open(buffer, "w", format="mp4") as video:
+        stream = video.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame in pixels:
+            # reformatted here, since the encoder's own conversion gives other bytes from call to call
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")))
+        video.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def save_mp4(frames: Tensor, path: Path, fps: float) -> Path:
+    """The path of an MP4 that shows the frames (T, C, H, W); odd heights and widths grow by one pixel."""
+    if not 0 < fps <= 1000:
+        raise Mistake(f"an MP4 of {fps} frames per second; allowed: above 0, up to 1000")
+    return write(path, mp4(even(to_bytes(visible(frames))), fps))
+
+
+def save_film(clips: Tensor, path: Path, fps: float) -> Path:
+    """The path of a GIF in which all clips (N, T, C, H, W) play side by side."""
+    return write(path, gif([sheet(frames) for frames in clips.unbind(1)], fps))
+
+
+def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[Path]:
+    """One sheet for every tensor that can be looked at: NAME.png for (N, C, H, W), NAME.gif for (N, T, C, H, W); what
+    has other axes is numbers, for measure."""
+    paths = []
+    for name, value in named.items():
+        if value.ndim == 4:
+            paths.append(save_sheet(value, folder / f"{name}.png"))
+        elif value.ndim == 5:
+            paths.append(save_film(value, folder / f"{name}.gif", fps))
+    return paths
+
+
+def series(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
+    """Steps and values of every scalar in the rows, in the order in which the scalars first appear."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key not in CLOCK and isinstance(value, int | float) and math.isfinite(value):
+                steps, values = found.setdefault(key, ([], []))
+                steps.append(row["step"])
+                values.append(value)
+    return found
+
+
+def smooth(values: Sequence[float], span: int) -> np.ndarray:
+    """The mean of each value and up to `span` around it, less at the ends, (len(values),)."""
+    window = np.ones(span)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def panel(axes: Any, title: str, steps: Sequence[float], values: Sequence[float]) -> None:
+    """Draw one scalar: long series pale, with their running mean on top; short ones as they are."""
+    long = len(values) > LONG
+    axes.plot(steps, values, color="tab:blue", linewidth=0.8, alpha=0.3 if long else 1, marker="." * (len(values) == 1))
+    if long:
+        axes.plot(steps, smooth(values, len(values) // 25 | 1), color="tab:blue", linewidth=1.4)
+    axes.set_title(title, fontsize=9)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def curves(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """The path of a PNG with a small panel over the step for each of the first sixteen scalars in the log's rows."""
+    from matplotlib.figure import Figure  # half a second that most runs need not pay
+
+    found = series(rows)
+    if not found:
+        raise Mistake(f"no scalars to draw in {len(rows)} rows of the log")
+    shown, hidden = list(found)[:PANELS], list(found)[PANELS:]
+    columns = math.ceil(math.sqrt(len(shown)))
+    lines = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.2 * lines), layout="constrained")
+    for number, key in enumerate(shown, start=1):
+        panel(figure.add_subplot(lines, columns, number), key, *found[key])
+    figure.supxlabel("step" + f"   (not shown: {', '.join(hidden)})" * bool(hidden), fontsize=8)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return write(path, buffer.getvalue())

@@ -1,0 +1,67 @@
+"""Progress of a training for a person: a bar in a terminal, a line now and then in a file."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich import progress
+from rich.console import Console
+
+
+class Progress:
+    """A context in which `tick` is told of steps and `saved` of checkpoints."""
+
+    def __init__(self, console: Console, steps: int, batch: int, title: str):
+        self.console, self.steps, self.batch, self.title = console, steps, batch, title
+        self.live = console.is_terminal
+        self.losses = ""
+        self.begun: tuple[float, int] | None = None  # when, and at which step, this process began
+        self.spoke = time.monotonic()
+        self.bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("[dim]{task.fields[losses]}"),
+            console=console,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task(title, total=steps, rate="", losses="")
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def tick(self, step: int, row: dict[str, float]) -> None:
+        """Note that a step is done, with its log row if it was logged."""
+        now = time.monotonic()
+        self.begun = self.begun or (now, step)
+        if row:
+            self.losses = " ".join(f"{name} {value:.3g}" for name, value in row.items() if name.startswith("loss"))
+        self.bar.update(self.task, completed=step, rate=self._rate(now, step), losses=self.losses)
+        if not self.live and now - self.spoke > 10:
+            self._say(now, step)
+
+    def saved(self, path: Path) -> None:
+        """Note that a checkpoint is on disk and painted."""
+        if not self.live and self.begun:
+            self._say(time.monotonic(), int(path.stem))
+
+    def _say(self, now: float, step: int) -> None:
+        self.spoke = now
+        self.console.print(f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}")
+
+    def _speed(self, now: float, step: int) -> float:
+        assert self.begun
+        return (step - self.begun[1]) / max(1e-9, now - self.begun[0])
+
+    def _rate(self, now: float, step: int) -> str:
+        return f"{self._speed(now, step) * self.batch:,.0f} images/s"
+
+    def _left(self, now: float, step: int) -> str:
+        speed = self._speed(now, step)
+        return f", {(self.steps - step) / speed / 60:.1f} min left," if speed else ""

@@ -1,0 +1,132 @@
+"""From a config, or a run folder, to its data and its model."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simulacra import __version__, config, data, play, run, seeds
+from simulacra.config import Config
+from simulacra.contract import Batch, Data, Model
+from simulacra.errors import Mistake
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run, ready to be looked at: its newest (or chosen) checkpoint is in the model."""
+
+    folder: Path
+    config: Config
+    model: Model
+    step: int  # of the checkpoint
+    root: Path | None  # the data folder, if one is known
+    device: torch.device
+
+    def data(self) -> Data:
+        """The run's data set; a Mistake if its files are not there."""
+        return data.load(self.config.data, self.root)
+
+    def like(self, rows: int) -> Batch:
+        """A batch of zeros with this many rows, for sampling without any data."""
+        return to(self.device, run.like_of(self.folder, rows))
+
+
+def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
+    """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    checked = config.check(run.config_of(folder), str(folder / "config.json"))
+    where = chosen_device(device)
+    model = build(checked, run.like_of(folder, 2), where)
+    files = {int(path.stem): path for path in run.checkpoints(folder)}
+    if not files:
+        raise Mistake(f"{folder} has no checkpoint yet; train it first")
+    if step is not None and step not in files:
+        raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
+    loaded = run.load(files[max(files) if step is None else step], model)
+    if weights == "raw":
+        for part in vars(model).values():
+            if isinstance(part, play.Average):
+                part.follow()
+    return Opened(folder, checked, model, loaded, root or remembered_root(folder), where)
+
+
+def build(checked: Config, like: Batch, device: torch.device) -> Model:
+    """The room's model, its first weights a function of the seed."""
+    seeds.reseed(seeds.fold(checked.seed, "init"))
+    with device:
+        try:
+            return config.room(checked.room).Model(checked.hyper, to(device, like))
+        except ValueError as error:
+            raise Mistake(f"{checked.name}: {error}") from None
+
+
+def chosen_device(name: str) -> torch.device:
+    """The torch device of this name; a Mistake if the machine has none such."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
+        reason = str(error).strip().splitlines()[0][:80]
+        raise Mistake(f"device '{name}' cannot be used ({reason}); there is: {', '.join(found)}") from None
+    return device
+
+
+def to(device: torch.device, batch: Batch) -> Batch:
+    """The batch on this device."""
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def data_root(option: Path | None) -> Path | None:
+    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not there."""
+    named = option or (Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None)
+    if named and not named.is_dir():
+        raise Mistake(f"no data folder {named}")
+    return named.resolve() if named else None
+
+
+def remembered_root(folder: Path) -> Path | None:
+    """The data folder that the run was last trained with, if it still exists."""
+    starts = run.starts(folder)
+    named = starts[-1].get("data") if starts else None
+    return Path(named) if named and Path(named).is_dir() else None
+
+
+def machine(root: Path | None, device: torch.device) -> dict[str, Any]:
+    """What a start of training records of the machine."""
+    return {
+        "simulacra": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "processes": play.processes(),
+        "device": str(device),
+        "data": str(root) if root else None,
+        "arguments": sys.argv[1:],
+    }
+
+
+def commit() -> str | None:
+    """The git commit of this source tree, with "+" if it was changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        git = ["git", "-C", str(here)]
+        name = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)
+        dirty = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return name.stdout.strip() + ("+" if dirty.stdout.strip() else "") if name.returncode == 0 else None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,34 @@
+"""Show a data set: what it holds and what is done to it."""
+
+from pathlib import Path
+
+import msgspec
+
+from simulacra import config, data
+from simulacra import paint as easel
+from simulacra.errors import Mistake
+
+COUNT = 64  # pictures on the sheet
+
+
+def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -> tuple[dict[str, str], Path | None]:
+    """Facts about the data of a data set's or config's name, and a painted sheet if one is asked for."""
+    options = _options(name, changes)
+    source = data.load(options, root)
+    facts = {"data set": str(msgspec.to_builtins(options))} | source.describe()
+    if sheet is None:
+        return facts, None
+    if sheet.suffix != ".png":
+        raise Mistake(f"a sheet is a .png, found '{sheet}'")
+    return facts, easel.save_sheet(source.take("train", min(COUNT, source.size("train")))["image"], sheet)
+
+
+def _options(name: str, changes: list[str]) -> object:
+    if name not in data.names():
+        if name not in config.configs() and not Path(name).exists():
+            raise Mistake(f"unknown data set or config '{name}'; data sets: {', '.join(data.names())}")
+        return config.resolve(name, None, changes).data
+    raw: dict[str, object] = {"data": {"name": name}}
+    for change in changes:
+        config.change(raw, change)
+    return config.check_data(raw["data"], name)

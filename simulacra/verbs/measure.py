@@ -1,0 +1,76 @@
+"""Measure a run: numbers with their provenance and an interval."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from simulacra import config, run, seeds
+from simulacra.contract import Data
+from simulacra.errors import Mistake
+from simulacra.measure import extractors
+from simulacra.measure.extractors import Extractor
+from simulacra.measure.interval import interval
+from simulacra.measure.report import Features, compare, look, notes
+from simulacra.reopen import Opened, commit
+from simulacra.verbs.sample import samples
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a run is measured."""
+
+    count: int  # samples in a set
+    repeats: int = 5  # independent sets of samples, over which the interval is taken
+    seed: int = 0
+    extractor: str | None = None  # None: the one that fits the data set
+    weights: str = "average"  # which generator weights: average or raw
+
+
+def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
+    """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training pictures get in place of samples."""
+    if protocol.count < 2 or protocol.repeats < 1:
+        raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least 2 samples and 1 repeat")
+    start = time.monotonic()
+    source = opened.data()
+    extractor = extractors.load(protocol.extractor or source.extractor)
+    real, train = _real(source, extractor, protocol.count)
+    sets = [_report(opened, protocol, extractor, real, train, i) for i in range(protocol.repeats)]
+    floor = compare(train, real, seed=protocol.seed)
+    provenance = _provenance(opened, protocol, extractor, len(real.features), time.monotonic() - start)
+    rows = []
+    for name in sets[0]:
+        mean, low, high = interval([values[name] for values in sets])
+        rows.append({"metric": name, "value": mean, "low": low, "high": high, "floor": floor.get(name)} | provenance)
+    run.append_rows(opened.folder / "metrics.jsonl", rows)
+    return rows, notes(train, real)
+
+
+def _real(source: Data, extractor: Extractor, count: int) -> tuple[Features, Features]:
+    held_out = source.take("held_out", min(count, source.size("held_out")))["image"]
+    train = source.take("train", min(count, source.size("train")))["image"]
+    return look(held_out, extractor), look(train, extractor)
+
+
+def _report(
+    opened: Opened, protocol: Protocol, extractor: Extractor, real: Features, train: Features, i: int
+) -> dict[str, float]:
+    fake = samples(opened, protocol.count, seeds.fold(protocol.seed, "measure", i))
+    return compare(look(fake, extractor), real, train=train.features, seed=protocol.seed)
+
+
+def _provenance(opened: Opened, protocol: Protocol, extractor: Extractor, n_real: int, seconds: float) -> dict[str, Any]:
+    return {
+        "step": opened.step,
+        "extractor": extractor.name,
+        "extractor_hash": extractor.hash,
+        "resize": extractor.resize,
+        "split": "held_out",
+        "n_real": n_real,
+        "n_fake": protocol.count,
+        "repeats": protocol.repeats,
+        "seed": protocol.seed,
+        "weights": protocol.weights,
+        "config": run.digest(config.plain(opened.config))[:12],
+        "commit": commit(),
+        "seconds": round(seconds, 1),
+    }

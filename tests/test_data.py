@@ -1,0 +1,513 @@
+"""Data sets: drawing is pure, splits are fixed, and every bad input is told about by name."""
+
+import gzip
+import os
+import struct
+from hashlib import md5
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from simulacra import data
+from simulacra.data import _idx, fashion_mnist, folder, mnist
+from simulacra.data._pictures import Pictures, Split
+from simulacra.errors import Mistake
+
+REAL = os.environ.get("SIMULACRA_DATA")
+FACTS = {  # mean, std, mean-predictor L2 of the training pictures; examples of each class held out
+    "mnist": ("-0.7387, 0.6162", "14.39", [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+    "fashion_mnist": ("-0.4279, 0.7060", "16.23", [1000] * 10),
+}
+
+
+def numbered(n: int, flip: bool = False) -> Pictures:
+    """n training pictures, each of one byte value that is its number, and three others held out."""
+    pixels = np.arange(n + 3, dtype=np.uint8).repeat(12).reshape(-1, 1, 3, 4)
+    labels = np.arange(n + 3)
+    return Pictures(Split(pixels, labels, np.arange(n)), Split(pixels, labels, np.arange(n, n + 3)), flip)
+
+
+def refusal(options: object, root: Path | None) -> str:
+    """What the Mistake says that these options lead to."""
+    with pytest.raises(Mistake) as caught:
+        data.load(options, root)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# The directory is the list
+
+
+def test_names_and_unknown_name():
+    assert {"digits", "mnist", "fashion_mnist", "folder"} <= set(data.names())
+    assert not any(name.startswith("_") for name in data.names())
+    with pytest.raises(Mistake, match=r"unknown data set 'mnits'; there is: .*digits.*mnist"):
+        data.module("mnits")
+
+
+@pytest.mark.parametrize("name", data.names())
+def test_options_are_chosen_by_name_and_refuse_unknown_fields(name):
+    options = data.module(name).Options
+    assert msgspec.convert({"name": name}, options) == options()
+    with pytest.raises(msgspec.ValidationError, match="sise"):
+        msgspec.convert({"name": name, "sise": 3}, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"), [("digits", "pad", -1), ("folder", "size", 7), ("folder", "fit", "x")]
+)
+def test_options_out_of_range(name, field, value):
+    with pytest.raises(msgspec.ValidationError, match=field):
+        msgspec.convert({"name": name, field: value}, data.module(name).Options)
+
+
+# Drawing
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.data(), st.integers(0, 2**62))
+def test_an_epoch_holds_every_picture_once(n, more, seed):
+    pictures, batch = numbered(n), more.draw(st.integers(1, n))
+    epoch, steps = more.draw(st.integers(0, 5)), n // batch
+    labels = torch.cat([pictures.draw(epoch * steps + i, batch, seed)["label"] for i in range(steps)]).tolist()
+    assert len(set(labels)) == len(labels) == steps * batch
+    assert set(labels) <= set(range(n))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_draw_is_a_pure_function(flip):
+    pictures = numbered(20, flip)
+    asked = [(k, batch, seed) for seed in (0, 1) for batch in (3, 7) for k in (0, 5, 6, 7, 40)]
+    there = [pictures.draw(*one) for one in asked]
+    torch.manual_seed(5)
+    back = [numbered(20, flip).draw(*one) for one in reversed(asked)][::-1]
+    for one, two in zip(there, back, strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in ("image", "label"))
+
+
+def test_seeds_and_epochs_differ():
+    pictures = numbered(50)
+    drawn = {tuple(pictures.draw(k, 50, seed)["label"].tolist()) for k in range(3) for seed in range(3)}
+    assert len(drawn) == 9
+
+
+def test_bytes_become_floats():
+    batch = numbered(253).take("train", 253)
+    image = batch["image"][batch["label"].argsort()]
+    assert image.dtype == torch.float32 and image.shape == (253, 1, 3, 4) and image.is_contiguous()
+    assert torch.allclose(image[:, 0, 0, 0], torch.arange(253) / 127.5 - 1)
+    assert batch["label"].dtype == torch.int64
+
+
+def test_flip_mirrors_about_half_and_nothing_else():
+    pixels = np.tile(np.arange(4, dtype=np.uint8), (400, 1, 3, 1))
+    split = Split(pixels, None, np.arange(400))
+    image = Pictures(split, split, flip=True).draw(0, 400, 0)["image"]
+    mirrored = (image[:, 0, 0, 0] > image[:, 0, 0, 3]).sum().item()
+    assert 150 < mirrored < 250
+    assert torch.equal(image.sort(-1).values, Pictures(split, split).draw(0, 400, 0)["image"])
+    assert "label" not in Pictures(split, split).take("train", 1)
+
+
+@pytest.mark.parametrize("batch", [0, 21])
+def test_batch_that_does_not_fit(batch):
+    with pytest.raises(Mistake, match=f"batch {batch} .*allowed: 1 to 20"):
+        numbered(20).draw(0, batch, 0)
+
+
+@pytest.mark.parametrize("n", [0, 4])
+def test_take_more_than_there_are(n):
+    with pytest.raises(Mistake, match=f"{n} pictures of split 'held_out'.*allowed: 1 to 3"):
+        numbered(20).take("held_out", n)
+
+
+def test_unknown_split():
+    for ask in (lambda p: p.take("test", 1), lambda p: p.size("test")):
+        with pytest.raises(Mistake, match="unknown split 'test'; there is: train, held_out"):
+            ask(numbered(5))
+
+
+def test_take_is_fixed_and_nested():
+    one, two = numbered(20).take("train", 20)["label"], numbered(20).take("train", 5)["label"]
+    assert torch.equal(one[:5], two) and one.tolist() != sorted(one.tolist())
+
+
+def test_moments_against_numpy():
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
+    split, x = Split(pixels, None, np.arange(7, 29)), pixels[7:29].reshape(22, -1) / 127.5 - 1
+    found = Pictures(split, split).moments
+    assert found == pytest.approx((x.mean(), x.std(), np.linalg.norm(x - x.mean(0), axis=1).mean()), abs=1e-5)
+
+
+# Digits
+
+
+def test_digits_are_stratified_and_disjoint():
+    digits = data.load(data.module("digits").Options(), None)
+    train, held_out = digits.take("train", 4000), digits.take("held_out", 1000)
+    assert train["label"].bincount().tolist() == [400] * 10
+    assert held_out["label"].bincount().tolist() == [100] * 10
+    rows = {one.numpy().tobytes() for one in torch.cat([train["image"], held_out["image"]])}
+    assert len(rows) == 5000
+    assert train["image"].min() == -1 and train["image"].max() == 1
+    assert digits.describe()["pixel mean, std"] == "-0.7378, 0.6166"
+    assert (digits.classes, digits.extractor) == (10, "mnist_cnn")
+
+
+def test_digits_padded():
+    plain, wide = (data.load(data.module("digits").Options(pad=pad), None).take("train", 9)["image"] for pad in (0, 2))
+    assert torch.equal(torch.nn.functional.pad(plain, (2, 2, 2, 2), value=-1.0), wide)
+
+
+# IDX files
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file's content."""
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Four small IDX files in a folder "small", and the source that expects them."""
+    draw = np.random.default_rng(0)
+    made = {}
+    for (images, labels), n in ((_idx.TRAIN, 6), (_idx.HELD_OUT, 4)):
+        made[images] = idx(draw.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        made[labels] = idx(draw.integers(0, 10, n, dtype=np.uint8))
+    (tmp_path / "small").mkdir()
+    for name, content in made.items():
+        (tmp_path / "small" / name).write_bytes(content)
+    return tmp_path, _idx.Source("small", {name: md5(content).hexdigest() for name, content in made.items()})
+
+
+def complaint(source: _idx.Source, root: Path | None, url: str = "") -> str:
+    """What the Mistake says when these files are read."""
+    with pytest.raises(Mistake) as caught:
+        _idx.pictures(source, root, url, 0)
+    return str(caught.value)
+
+
+def test_idx_raw_compressed_and_in_the_data_folder_itself(small):
+    root, source = small
+    raw = _idx.pictures(source, root, "", 2)
+    assert raw.size("train") == 6 and raw.take("held_out", 4)["image"].shape == (4, 1, 32, 32)
+    for path in (root / "small").iterdir():
+        (root / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    (root / "small").rmdir()
+    packed = _idx.pictures(source, root, "", 2)
+    assert torch.equal(raw.take("train", 6)["image"], packed.take("train", 6)["image"])
+
+
+def test_idx_missing(small, tmp_path):
+    root, source = small
+    assert "--data or SIMULACRA_DATA" in complaint(source, None)
+    (root / "small" / _idx.TRAIN[0]).unlink()
+    text = complaint(source, root)
+    assert _idx.TRAIN[0] in text and str(root / "small") in text and "data.url" in text and _idx.TRAIN[1] not in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda b: b"\x89PNG" + b[4:], "no IDX file of bytes: it begins with 89504e47, expected 00000803"),
+        (lambda b: b[:3], "no IDX file of bytes"),
+        (lambda b: b[:-10], "holds 4710 bytes; its header tells of 4720"),
+        (lambda b: b + b"x", "holds 4721 bytes; its header tells of 4720"),
+        (lambda b: b[:-1] + bytes([b[-1] ^ 1]), "other data than the official file: MD5 "),
+    ],
+)
+def test_idx_damaged(small, spoil, says):
+    root, source = small
+    path = root / "small" / _idx.TRAIN[0]
+    path.write_bytes(spoil(path.read_bytes()))
+    text = complaint(source, root)
+    assert says in text and str(path) in text
+    assert "MD5" not in says or source.digests[_idx.TRAIN[0]] in text
+
+
+def test_idx_compressed_file_cut_short(small):
+    root, source = small
+    path = root / "small" / _idx.HELD_OUT[0]
+    path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes())[:-50])
+    path.unlink()
+    assert f"cannot read {path}.gz" in complaint(source, root)
+
+
+def test_idx_download(small, tmp_path):
+    root, source = small
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for path in (root / "small").iterdir():
+        (mirror / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert _idx.pictures(source, tmp_path / "new", mirror.as_uri() + "/", 0).size("train") == 6
+    kept = sorted(path.name for path in (tmp_path / "new" / "small").iterdir())
+    assert kept == sorted(f"{name}.gz" for name in source.digests)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/mnist", "file:///nowhere", "mnist"])
+def test_idx_download_fails(small, tmp_path, url):
+    text = complaint(small[1], tmp_path / "new", url)
+    assert text.startswith(f"cannot download {url}/train-images-idx3-ubyte.gz")
+    assert list((tmp_path / "new" / "small").iterdir()) == []
+
+
+def test_idx_download_of_something_else_is_not_kept(small, tmp_path):
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for name in small[1].digests:
+        (mirror / f"{name}.gz").write_bytes(b"<html>not found</html>")
+    assert "cannot read" in complaint(small[1], tmp_path / "new", mirror.as_uri())
+    assert list((tmp_path / "new" / "small").iterdir()) == []
+
+
+@pytest.mark.parametrize("module", [mnist, fashion_mnist])
+def test_other_digits_than_the_official_ones(small, module):
+    root, _ = small
+    (root / "small").rename(root / module.SOURCE.name)
+    text = refusal(module.Options(), root)
+    assert "MD5" in text and module.SOURCE.digests[_idx.TRAIN[0]] in text
+
+
+@pytest.mark.skipif(REAL is None, reason="SIMULACRA_DATA names no folder with the official files")
+@pytest.mark.parametrize("name", FACTS)
+def test_official_files(name):
+    options = data.module(name).Options()
+    found = data.load(options, Path(str(REAL)))
+    facts, (moments, distance, counts) = found.describe(), FACTS[name]
+    assert (found.size("train"), found.size("held_out"), found.classes) == (60000, 10000, 10)
+    assert facts["pixel mean, std"] == moments and facts["mean-predictor L2"].startswith(distance)
+    assert found.take("held_out", 10000)["label"].bincount().tolist() == counts
+
+
+# Folders
+
+
+def painted(path: Path, colour: object, size: tuple[int, int] = (20, 12), mode: str = "RGB", **how: object) -> Path:
+    """The path of a new picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **how)
+    return path
+
+
+def loaded(root: Path, **options: object) -> folder.Folder:
+    """The folder's pictures, 8x8 unless told."""
+    return folder.Folder(folder.Options(**{"size": 8, **options}), root)
+
+
+def by_value(pictures: folder.Folder) -> list[tuple[int, ...]]:
+    """The bytes of the middle pixel of every picture, sorted."""
+    images = [pictures.take(split, pictures.size(split))["image"] for split in ("train", "held_out")]
+    middle = torch.cat(images)[:, :, 4, 4]
+    return sorted(tuple(row) for row in ((middle + 1) * 127.5).round().int().tolist())
+
+
+def test_folder_of_every_kind(tmp_path):
+    painted(tmp_path / "rgb.png", (10, 20, 30))
+    painted(tmp_path / "deep" / "er" / "photo.JPG", (90, 90, 90), quality=100)
+    painted(tmp_path / "clear.png", (0, 0, 0, 0), mode="RGBA")
+    painted(tmp_path / "half.png", (0, 0, 0, 127), mode="RGBA")
+    painted(tmp_path / "grey.bmp", 40, mode="L")
+    painted(tmp_path / "veil.png", (50, 255), mode="LA")
+    painted(tmp_path / "deep16.png", 257 * 60, mode="I;16")
+    painted(tmp_path / "bits.png", 1, mode="1")
+    painted(tmp_path / "print.tif", (0, 255, 255, 0), mode="CMYK")
+    palette = Image.new("RGB", (20, 12), (1, 2, 3)).quantize()
+    palette.save(tmp_path / "palette.png")
+    frames = [Image.new("RGB", (12, 20), colour) for colour in ("blue", "red")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "README").write_text("what these are")
+    (tmp_path / "notes.txt").write_text("more")
+    (tmp_path / ".hidden.png").write_text("no picture")
+    found = loaded(tmp_path)
+    near_grey = [(40,) * 3, (50,) * 3, (60,) * 3, (90,) * 3, (128,) * 3, (255,) * 3, (255,) * 3]
+    assert by_value(found) == sorted([(0, 0, 255), (1, 2, 3), (10, 20, 30), (255, 0, 0), *near_grey])
+    facts = found.describe()
+    assert "11 pictures used, 2 other files ignored" in facts["folder"]
+    assert facts["sizes"] == "12x20 to 20x12, 2 different ones" and "RGB 2" in facts["modes"]
+    assert "centre crop" in facts["treatment"] and "transparency on white" in facts["treatment"]
+
+
+def test_folder_turns_pictures_as_exif_says(tmp_path):
+    image = Image.new("RGB", (16, 16), "black")
+    image.paste((255, 255, 255), (0, 0, 16, 8))  # the upper half; orientation 6 turns it to the right
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    for name in "ab":
+        image.save(tmp_path / f"{name}.png", exif=tag)
+    turned = loaded(tmp_path).take("train", 1)["image"][0, 0]
+    assert turned[:, 5:].min() > 0.9 and turned[:, :3].max() < -0.9
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("auto", 1), ("grey", 1), ("colour", 3)])
+def test_folder_mode(tmp_path, mode, channels):
+    for value in range(3):
+        painted(tmp_path / f"{value}.png", value, mode="L")
+    assert loaded(tmp_path, mode=mode).take("train", 1)["image"].shape == (1, channels, 8, 8)
+
+
+def test_folder_auto_is_colour_when_one_picture_is(tmp_path):
+    painted(tmp_path / "a.png", 1, mode="L")
+    painted(tmp_path / "b.png", (1, 2, 3))
+    assert by_value(loaded(tmp_path)) == [(1, 1, 1), (1, 2, 3)]
+
+
+def test_folder_fit(tmp_path):
+    strip = np.zeros((8, 24), np.uint8)  # three squares: black, grey, white
+    strip[:, 8:16], strip[:, 16:] = 100, 200
+    for name in "ab":
+        Image.fromarray(strip).save(tmp_path / f"{name}.png")
+    crop, pad, stretch = (
+        loaded(tmp_path, fit=fit).take("train", 1)["image"][0, 0] for fit in ("crop", "pad", "stretch")
+    )
+    assert torch.allclose(crop, torch.tensor(100 / 127.5 - 1))
+    assert pad[0].min() == 1 and pad[-1].min() == 1 and pad[4, 0] < -0.9
+    assert stretch[:, 0].max() < -0.9 and stretch[:, -1].min() > 0.5
+
+
+def test_folder_keeps_pictures_of_the_right_size_as_they_are(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    for name, pixels in zip("ab", noise, strict=True):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    found = loaded(tmp_path)
+    kept = torch.cat([found.take(split, 1)["image"] for split in ("train", "held_out")])
+    expected = torch.from_numpy(noise).permute(0, 3, 1, 2) / 127.5 - 1
+    assert {one.numpy().tobytes() for one in kept} == {one.contiguous().numpy().tobytes() for one in expected}
+
+
+def test_folder_split_does_not_move_when_a_file_is_added(tmp_path):
+    names = [f"{i:03d}.png" for i in range(200)]
+    before, after = folder.held_out(names, 0.2), folder.held_out([*names, "new.png"], 0.2)
+    assert before == after - {"new.png"} and 20 < len(before) < 60
+    assert folder.held_out(["a", "b"], 0.001) != set() and len(folder.held_out(["a", "b"], 0.999)) == 1
+
+
+def test_folder_splits_are_disjoint_and_complete(tmp_path):
+    for value in range(30):
+        painted(tmp_path / f"{value}.png", value, (8, 8), "L")
+    found = loaded(tmp_path, held_out=0.3)
+    assert by_value(found) == [(value,) for value in range(30)]
+    assert 1 <= found.size("held_out") < 20 and found.size("train") + found.size("held_out") == 30
+    assert "30% held out" in found.describe()["split"]
+
+
+def test_folder_on_disk_equals_folder_in_memory(tmp_path, monkeypatch):
+    for value in range(9):
+        painted(tmp_path / f"{value}.png", (value, 0, 0))
+    here = loaded(tmp_path).draw(0, 4, 0)["image"]
+    monkeypatch.setattr(folder, "IN_MEMORY", 100)
+    there = loaded(tmp_path)
+    assert isinstance(there.pictures.train.pixels, np.memmap) and torch.equal(here, there.draw(0, 4, 0)["image"])
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=99))
+    with pytest.raises(Mistake, match=r"do not fit in .*TMPDIR"):
+        loaded(tmp_path)
+
+
+def test_folder_path(tmp_path):
+    painted(tmp_path / "in" / "a.png", 1, mode="L")
+    painted(tmp_path / "in" / "b.png", 2, mode="L")
+    assert by_value(loaded(tmp_path, path="in")) == by_value(loaded(tmp_path)) == [(1,), (2,)]
+    assert by_value(folder.Folder(folder.Options(path=str(tmp_path / "in"), size=8), None)) == [(1,), (2,)]
+
+
+def test_folder_missing(tmp_path):
+    assert "--data or SIMULACRA_DATA" in refusal(folder.Options(), None)
+    assert refusal(folder.Options(path="gone"), tmp_path) == f"data.path: {tmp_path / 'gone'} is not there"
+    (tmp_path / "file").write_text("")
+    assert "is a file; it must be a folder" in refusal(folder.Options(path="file"), tmp_path)
+
+
+def test_folder_without_pictures(tmp_path):
+    assert "holds no pictures; it holds nothing" in refusal(folder.Options(), tmp_path)
+    for name in ("a.txt", "b.txt", "c.csv", "README"):
+        (tmp_path / name).write_text("")
+    text = refusal(folder.Options(), tmp_path)
+    assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
+
+
+def test_folder_with_one_picture(tmp_path):
+    painted(tmp_path / "a.png", 1, mode="L")
+    assert "holds too few usable pictures: 1; needed: 2 or more" in refusal(folder.Options(), tmp_path)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text_in_disguise(path: Path) -> None:
+    path.write_text("I am no picture at all, whatever my name says")
+
+
+def cut_short(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:2500])
+
+
+def one_pixel(path: Path) -> None:
+    painted(path, "red", (1, 1))
+
+
+def bomb(path: Path) -> None:
+    Image.new("1", (12000, 12000)).save(path)
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to(path.with_name("gone"))
+
+
+BROKEN = [
+    (empty, "not a picture"),
+    (text_in_disguise, "not a picture"),
+    (cut_short, "truncated"),
+    (one_pixel, "1x1 is too small; allowed: sides of at least 8 pixels"),
+    (bomb, "exceeds limit"),
+    (dangling, "No such file"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "says"), BROKEN)
+def test_folder_with_a_broken_picture(tmp_path, spoil, says):
+    for name in ("a.png", "c.png"):
+        painted(tmp_path / name, 7, mode="L")
+    spoil(tmp_path / "b.png")
+    text = refusal(folder.Options(size=8), tmp_path)
+    assert str(tmp_path / "b.png") in text and says in text and "data.skip_broken=true" in text
+    found = loaded(tmp_path, skip_broken=True)
+    assert found.size("train") + found.size("held_out") == 2
+    left_out = found.describe()["left out"]
+    assert left_out.startswith("1: b.png (") and says in left_out
+
+
+def test_folder_floating_point_pixels_are_refused(tmp_path):
+    for name in "ab":
+        Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / f"{name}.tif")
+    assert "floating-point pixels have no fixed range" in refusal(folder.Options(), tmp_path)
+
+
+def test_folder_with_nothing_but_broken_pictures(tmp_path):
+    for name in "abc":
+        empty(tmp_path / f"{name}.png")
+    text = refusal(folder.Options(skip_broken=True), tmp_path)
+    assert "holds too few usable pictures: 0" in text and "left out: 3: a.png (not a picture" in text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_folder_that_may_not_be_read(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    assert "cannot read the folder" in refusal(folder.Options(), tmp_path)
+
+
+@pytest.mark.skipif(REAL is None, reason="SIMULACRA_DATA names no folder with the faces")
+def test_faces():
+    found = folder.Folder(folder.Options(path="faces"), Path(str(REAL)))
+    assert found.size("train") + found.size("held_out") == 874
+    assert found.pictures.moments.l2 == pytest.approx(33.17, abs=0.3)
