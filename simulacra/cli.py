@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,7 +163,9 @@ def sample(
 
 
 @app.command()
-def paint(run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu") -> None:
+def paint(
+    run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu"
+) -> None:
     """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
     from simulacra.reopen import data_root, reopen
     from simulacra.verbs.paint import paint as verb

@@ -34,6 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     steps: Positive
     log_every: Positive = 50  # steps between rows of the log
     save_every: Positive = 1000  # steps between checkpoints, each painted
+    rollback: Annotated[int, Meta(ge=0)] = 0  # times that a collapsed run may go back to its last healthy checkpoint
     keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
 
 

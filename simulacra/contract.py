@@ -25,8 +25,10 @@ class Model(Protocol):
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
 
-    # Optional: def health(self, batch: Batch) -> Mapping[str, Tensor], further scalars for logged steps; it must change
-    # no weight and no buffer, so that logging more or less often leaves the training the same bits.
+    # Optional, read by the clock and by the health monitor:
+    # def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> Mapping[str, Tensor]: further scalars for logged
+    #     steps. It changes no weight and no buffer, so that logging more or less often leaves the training the same bits.
+    # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
 
 
 class Data(Protocol):

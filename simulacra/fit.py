@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from simulacra.contract import Batch, Model
-from simulacra.play import averaged
+from simulacra.play import averaged, processes
 from simulacra.run import Run
-from simulacra.seeds import fold, reseed
+from simulacra.seeds import reseed
 
 
 class NotFinite(Exception):
@@ -34,29 +34,34 @@ def fit(
     """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk."""
     k = run.resume(model)
     while k < steps:
-        reseed(fold(run.seed, "step", k))
+        reseed(run.seed_of(k))
         batch = draw(k)
         scalars = dict(model.step(batch, k))
         k += 1
         row: dict[str, float] = {}
         if k % log_every == 0 or k == steps:
-            scalars |= probe(model, batch)
+            scalars |= probe(model, batch, scalars)
             row = finite(scalars, k)
             run.log(k, row)
         else:
             finite(scalars, k)
         tick(k, row)
-        ending = k == steps or stop()
+        ending = k == steps or everyone(stop())
         if ending or k % save_every == 0:
             yield run.save(k, model)
         if ending:
             return
 
 
-def probe(model: Model, batch: Batch) -> dict[str, Tensor]:
-    """What the room's health method has to say, if it has one."""
+def probe(model: Model, batch: Batch, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What the room's health method has to say of this step, if it has one."""
     health = getattr(model, "health", None)
-    return dict(health(batch)) if health else {}
+    return dict(health(batch, scalars)) if health else {}
+
+
+def everyone(stop: bool) -> bool:
+    """Whether any process wants to stop, so that all stop at the same step."""
+    return stop if processes() == 1 else bool(averaged(torch.tensor(float(stop))) > 0)
 
 
 def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:

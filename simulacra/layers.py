@@ -55,9 +55,9 @@ class Unflatten(nn.Module):
         return x.view(len(x), *self.shape)
 
 
-def coarsest(height: int, width: int, levels: int) -> tuple[int, int]:
-    """The size after `levels` halvings; ValueError if it does not divide."""
-    step = 2**levels
+def coarsest(height: int, width: int, levels: int, patch: int = 1) -> tuple[int, int]:
+    """The size of the maps after `levels` halvings of patches; ValueError if it does not divide."""
+    step = patch * 2**levels
     if height % step or width % step:
-        raise ValueError(f"pictures of {height}x{width} cannot be halved {levels} times; sides must be multiples of {step}")
+        raise ValueError(f"these nets take pictures whose sides are multiples of {step}, found {height}x{width}")
     return height // step, width // step

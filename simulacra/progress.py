@@ -53,7 +53,9 @@ class Progress:
 
     def _say(self, now: float, step: int) -> None:
         self.spoke = now
-        self.console.print(f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}")
+        self.console.print(
+            f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
+        )
 
     def _speed(self, now: float, step: int) -> float:
         assert self.begun

@@ -70,7 +70,11 @@ def chosen_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
+        found = [
+            "cpu",
+            *(["cuda"] if torch.cuda.is_available() else []),
+            *(["mps"] if torch.mps.is_available() else []),
+        ]
         reason = str(error).strip().splitlines()[0][:80]
         raise Mistake(f"device '{name}' cannot be used ({reason}); there is: {', '.join(found)}") from None
     return device

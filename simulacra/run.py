@@ -1,14 +1,15 @@
 """A run folder: open, save, resume, log. The only writer of run folders.
 
-    config.json            resolved, every default spelled out
-    machine.json           a record for each start: versions, processor, threads, commit
-    shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
-    log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
-    clock.jsonl            step and seconds, one line beside each line of the log
-    checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
-    pictures/<step>/       painted from fixed held-out inputs and fixed noise
-    metrics.jsonl          a line a measured value, with its provenance
-    done                   written last
+config.json            resolved, every default spelled out
+machine.json           a record for each start: versions, processor, threads, commit
+shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
+log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
+clock.jsonl            step and seconds, one line beside each line of the log
+checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
+pictures/<step>/       painted from fixed held-out inputs and fixed noise
+rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked for)
+metrics.jsonl          a line a measured value, with its provenance
+done                   written last
 """
 
 import contextlib
@@ -26,6 +27,7 @@ import torch
 
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
+from simulacra.seeds import fold
 
 FORMAT = 1
 
@@ -40,7 +42,23 @@ class Run:
         self._log: TextIO | None = None
         self._clock: TextIO | None = None
         self._start = time.monotonic()
-        self._shapes: dict[str, Any] = {}
+        self._attempt: int | None = None
+
+    def seed_of(self, k: int) -> int:
+        """The seed of step k; after a rollback the same steps get other noise, or they would collapse again."""
+        attempt = len(read_rows(self.folder / "rollbacks.jsonl")) if self._attempt is None else self._attempt
+        self._attempt = attempt
+        return fold(self.seed, "step", k, *(["attempt", attempt] if attempt else []))
+
+    def roll_back(self, k: int, to: int, why: str) -> None:
+        """Drop the checkpoints after step `to` and note it, so that the clock goes on from there with other noise."""
+        if not self.writer:
+            return
+        for path in checkpoints(self.folder):
+            if int(path.stem) > to:
+                path.unlink()
+        append_rows(self.folder / "rollbacks.jsonl", [{"at": k, "to": to, "why": why}])
+        self._attempt = None
 
     def resume(self, model: Model) -> int:
         """Load the newest checkpoint into the model, rewind the log to it, and say at which step it stands."""
@@ -175,6 +193,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("[0-9]*.pt"))
 
 
+def last_good(folder: Path) -> str:
+    """Which checkpoint survives, in words."""
+    files = checkpoints(folder)
+    return f"the last good checkpoint is {files[-1]}" if files else "no checkpoint was written yet"
+
+
 def states(model: Model) -> dict[str, Any]:
     """The state of every part: any attribute with a state_dict."""
     return {name: part.state_dict() for name, part in vars(model).items() if hasattr(part, "state_dict")}
@@ -277,10 +301,8 @@ def full_disk(folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         if isinstance(error, RuntimeError) and "write" not in str(error):
             raise
-        files = checkpoints(folder)
-        kept = f"the last good checkpoint is {files[-1]}" if files else "no checkpoint was written yet"
         reason = error.strerror if isinstance(error, OSError) else "no space left?"
-        raise Mistake(f"cannot write into {folder} ({reason}); {kept}") from None
+        raise Mistake(f"cannot write into {folder} ({reason}); {last_good(folder)}") from None
 
 
 def _json(path: Path, default: Any = None) -> Any:

@@ -60,9 +60,7 @@ def test_options_are_chosen_by_name_and_refuse_unknown_fields(name):
         msgspec.convert({"name": name, "sise": 3}, options)
 
 
-@pytest.mark.parametrize(
-    ("name", "field", "value"), [("digits", "pad", -1), ("folder", "size", 7), ("folder", "fit", "x")]
-)
+@pytest.mark.parametrize(("name", "field", "value"), [("digits", "pad", -1), ("folder", "size", 7), ("folder", "fit", "x")])
 def test_options_out_of_range(name, field, value):
     with pytest.raises(msgspec.ValidationError, match=field):
         msgspec.convert({"name": name, field: value}, data.module(name).Options)
@@ -365,9 +363,7 @@ def test_folder_fit(tmp_path):
     strip[:, 8:16], strip[:, 16:] = 100, 200
     for name in "ab":
         Image.fromarray(strip).save(tmp_path / f"{name}.png")
-    crop, pad, stretch = (
-        loaded(tmp_path, fit=fit).take("train", 1)["image"][0, 0] for fit in ("crop", "pad", "stretch")
-    )
+    crop, pad, stretch = (loaded(tmp_path, fit=fit).take("train", 1)["image"][0, 0] for fit in ("crop", "pad", "stretch"))
     assert torch.allclose(crop, torch.tensor(100 / 127.5 - 1))
     assert pad[0].min() == 1 and pad[-1].min() == 1 and pad[4, 0] < -0.9
     assert stretch[:, 0].max() < -0.9 and stretch[:, -1].min() > 0.5

@@ -36,9 +36,7 @@ def written(path: Path) -> np.ndarray:
 
 def rows(n: int, *names: str) -> list[dict[str, float]]:
     """A log of n rows."""
-    return [
-        {"step": k, "images": 64 * k, **{name: float(np.sin(k + i)) for i, name in enumerate(names)}} for k in range(n)
-    ]
+    return [{"step": k, "images": 64 * k, **{name: float(np.sin(k + i)) for i, name in enumerate(names)}} for k in range(n)]
 
 
 def left(folder: Path) -> list[str]:
@@ -52,9 +50,7 @@ def test_all_bytes_come_back():
 
 
 def test_bytes_are_clipped_and_rounded():
-    found = paint.to_bytes(
-        torch.tensor([-9.0, -1.0, 0.5 / 127.5 - 1 + 1e-4, 0.4 / 127.5 - 1, 1.0, 9.0]).reshape(1, 6, 1, 1)
-    )
+    found = paint.to_bytes(torch.tensor([-9.0, -1.0, 0.5 / 127.5 - 1 + 1e-4, 0.4 / 127.5 - 1, 1.0, 9.0]).reshape(1, 6, 1, 1))
     assert found.dtype == np.uint8 and found.ravel().tolist() == [0, 0, 1, 0, 255, 255]
 
 

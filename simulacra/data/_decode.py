@@ -70,9 +70,7 @@ def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
 def decode(path: Path, mode: str, size: int, fit: str) -> np.ndarray:
     """The picture as (C, size, size) uint8, one channel for mode "L", three for "RGB"."""
     with Image.open(path) as image:
-        image.draft(
-            None, (2 * size, 2 * size)
-        )  # a large JPEG is decoded at a fraction of its size, several times faster
+        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size, several times faster
         upright = ImageOps.exif_transpose(image)
         pixels = np.asarray(fitted(on_white(eight_bits(upright)).convert(mode), size, fit))
     return pixels.reshape(size, size, -1).transpose(2, 0, 1)

@@ -94,11 +94,7 @@ def each(
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
         told = pool.map(lambda chunk: [(names[i], attempt(i)) for i in chunk], chunks)
-        flat = [
-            (name, accepted(folder / name, result, skip))
-            for part in watched(told, len(chunks))
-            for name, result in part
-        ]
+        flat = [(name, accepted(folder / name, result, skip)) for part in watched(told, len(chunks)) for name, result in part]
     finally:
         pool.shutdown(cancel_futures=True)
     good = {name: result for name, result in flat if not isinstance(result, Fault)}

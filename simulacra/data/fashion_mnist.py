@@ -22,9 +22,7 @@ SOURCE = Source(
 )
 
 
-class Options(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="fashion_mnist"
-):
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="fashion_mnist"):
     """How Fashion-MNIST is found and prepared."""
 
     pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0  # pixels of background on every side of 28x28; 2 makes 32x32

@@ -146,9 +146,7 @@ class Folder:
         options, found = self.options, [head for name, head in self.headers.items() if name not in self.broken]
         modes = ", ".join(f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common())
         colour = "grey" if self.mode == "L" else "colour"
-        treatment = (
-            f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
-        )
+        treatment = f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
         return {
             "folder": f"{self.folder}: {len(found)} pictures used, {self.others} other files ignored",
             "sizes": extent(head.size for head in found),

@@ -60,9 +60,7 @@ class Extractor:
 def check(images: Tensor) -> None:
     """A Mistake unless `images` are at least one float picture, grey or colour, in [-1, 1]."""
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images) or not images.is_floating_point():
-        raise Mistake(
-            f"pictures {images.dtype} {tuple(images.shape)}; allowed are float (N, 1 or 3, H, W), N at least 1"
-        )
+        raise Mistake(f"pictures {images.dtype} {tuple(images.shape)}; allowed are float (N, 1 or 3, H, W), N at least 1")
     low, high = float(images.min()), float(images.max())
     if not (low >= -1.001 and high <= 1.001):  # not: nan compares false
         raise Mistake(f"pictures have values from {low:.4g} to {high:.4g}; allowed is -1 to 1")

@@ -53,7 +53,7 @@ class Settings:
     least: int = 5  # rows in any window
     least_before: int = 10  # rows for a usual level
     warm_up: int = 500  # D may be far ahead before this
-    warm_up_modes: int = 1000  # samples may be alike before this
+    warm_up_modes: int = 2000  # samples that never differed may be alike before this
     fallen: Lines = (0.4, 0.6)  # E_real over its usual level
     pinned: float = 0.05  # standard deviation of E_fake over its mean
     apart: Lines = (2.5, 2.0)  # E_fake over E_real
@@ -262,6 +262,7 @@ def spells(name: str, w: Watch, s: Settings, says: Callable[[Stretch], str]) -> 
 
 def d_won_by_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
     """E_real falls far below its usual level while E_fake stands still far above it."""
+    rows = [row for row in rows if row["step"] >= s.warm_up]  # an auto-encoder that starts to learn has won nothing
     steps, real, fake = columns(rows, "E_real", "E_fake")
     ratio = smooth(steps, fake, s.relief, s) / np.maximum(smooth(steps, real, s.relief, s), 1e-12)
     allowed = still(steps, fake, s) & (ratio > s.apart[0])
@@ -297,11 +298,13 @@ def mode_loss(rows: Rows, s: Settings) -> Iterator[Spell]:
 
     def says(x: Stretch) -> str:
         if 1 - diversity[x.seen] > crowding[x.seen]:
-            return f"samples grew alike: their diversity is {diversity[x.seen]:.2f} of the data's"
-        return f"codes of samples grew alike: pull_away is {crowd[x.seen]:.2f}"
+            return f"samples are alike: their diversity is {diversity[x.seen]:.2f} of the data's"
+        return f"codes of samples are alike: pull_away is {crowd[x.seen]:.2f}"
 
-    allowed = steps >= s.warm_up_modes + s.steady
-    w = Watch(steps, np.maximum(1 - diversity, crowding), s.alike, s.steady, allowed)
+    score = np.maximum(1 - diversity, crowding)
+    differed = np.logical_or.accumulate(smooth(steps, score, s.steady, s) < s.alike[1])
+    allowed = steps >= np.where(differed, s.warm_up, s.warm_up_modes) + s.steady
+    w = Watch(steps, score, s.alike, s.steady, allowed)
     yield from spells("mode_loss", w, s, says)
 
 
@@ -412,7 +415,7 @@ def healthy(rows: Rows, settings: Settings = Settings()) -> bool:
 
 STORIES = {
     "d_won": ("collapsed", "recovered", "not recovered"),
-    "mode_loss": ("lost modes", "had them back", "not had them back"),
+    "mode_loss": ("mode loss", "over", "not over"),
     "flat_energy": ("energy went flat", "sloped again", "still flat"),
     "identity_ae": ("auto-encoder became the identity", "left it", "has not left it"),
     "overfit_d": ("discriminator overfitted", "no longer did", "still does"),

@@ -29,15 +29,11 @@ def squared_mmd(a: Tensor, b: Tensor) -> float:
     return float(mean_off_diagonal(cubic(a, a)) + mean_off_diagonal(cubic(b, b)) - 2 * cubic(a, b).mean())
 
 
-def kernel_distance(
-    a: Tensor, b: Tensor, *, subsets: int = SUBSETS, size: int = SIZE, seed: int = 0
-) -> tuple[float, float]:
+def kernel_distance(a: Tensor, b: Tensor, *, subsets: int = SUBSETS, size: int = SIZE, seed: int = 0) -> tuple[float, float]:
     """Mean and standard deviation of MMD^2 over `subsets` random pairs of subsets, each of `size` rows without
     repetition; the deviation tells of one subset, not of the mean."""
     if not 2 <= size <= min(len(a), len(b)):
-        raise ValueError(
-            f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all there are"
-        )
+        raise ValueError(f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all there are")
     dice = generator(seed, "kernel_distance")
     values = torch.tensor([squared_mmd(drawn(a, size, dice), drawn(b, size, dice)) for _ in range(subsets)])
     return float(values.mean()), float(values.std(correction=0))

@@ -65,9 +65,7 @@ def compare(fake: Features, real: Features, *, train: Tensor | None = None, seed
     return found
 
 
-def report(
-    fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0
-) -> dict[str, float]:
+def report(fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0) -> dict[str, float]:
     """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name; `memorisation` only with `train`."""
     known = None if train is None else extractor.features(train)
     return compare(look(fake, extractor), look(real, extractor), train=known, seed=seed)

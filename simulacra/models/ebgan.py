@@ -16,6 +16,7 @@ Deviations
 - BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here, not Adamax.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -204,7 +205,12 @@ def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
         return nn.Sequential(layers.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), layers.Unflatten(*shape))
     top, *rest = h.widths_G
     rows, cols = layers.coarsest(H, W, len(h.widths_G))
-    start = [nn.Linear(h.z_size, top * rows * cols), layers.Unflatten(top, rows, cols), layers.norm(h.norm_G, top), nn.ReLU()]
+    start = [
+        nn.Linear(h.z_size, top * rows * cols),
+        layers.Unflatten(top, rows, cols),
+        layers.norm(h.norm_G, top),
+        nn.ReLU(),
+    ]
     body = [layer for a, b in zip(h.widths_G, rest, strict=False) for layer in layers.double(a, b, h.norm_G)]
     return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths_G[-1], C, 4, 2, 1), nn.Tanh())
 
@@ -234,7 +240,12 @@ class AutoEncoder(nn.Module):
         if h.code_size:
             maps = (deepest, rows, cols)
             Enc += [nn.Flatten(), nn.Linear(deepest * rows * cols, h.code_size)]
-            Dec = [nn.Linear(h.code_size, deepest * rows * cols), layers.Unflatten(*maps), nn.LeakyReLU(layers.LEAK), *Dec]
+            Dec = [
+                nn.Linear(h.code_size, deepest * rows * cols),
+                layers.Unflatten(*maps),
+                nn.LeakyReLU(layers.LEAK),
+                *Dec,
+            ]
         return nn.Sequential(*Enc), nn.Sequential(*Dec)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -307,10 +318,13 @@ class EBGAN:
         """The energy of answering every picture with the mean one, estimated without bias for l2 and sse."""
         x = gathered(x)
         unbias = len(x) / max(1, len(x) - 1)
-        return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (unbias if self.hyper.energy == "sse" else unbias**0.5)
+        return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
+            unbias if self.hyper.energy == "sse" else unbias**0.5
+        )
 
-    def health(self, batch: Batch) -> dict[str, Tensor]:
-        """Slopes of the energy, the energy of noise and of the mean picture, spread of codes and pictures."""
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Slopes of the energy, the energy of noise and of the mean picture, spread of codes and pictures; at the
+        equilibrium L_D is the margin (theorem 1)."""
         x, G = batch["image"], self.average.module
         with play.quiet(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
@@ -319,11 +333,12 @@ class EBGAN:
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
-        return spread | levels | slopes
+        off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]} if "margin" in scalars else {}
+        return spread | levels | slopes | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """"samples", and pairs of pictures and their reconstructions, real ones and sampled ones."""
+        """ "samples", and pairs of pictures and their reconstructions, real ones and sampled ones."""
         x, G = batch["image"], self.average.module
         with play.quiet(G, self.D):
             fake = G(noise(x, self.hyper.z_size))

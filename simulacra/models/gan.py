@@ -12,9 +12,12 @@ Deviations
 - Rates and penalties follow piecewise-linear schedules where R3GAN has cosines; beta2 is constant.
 - The residual nets are R3GAN's in kind and small in size; the picture's own size decides the coarsest maps (7x7 for
   28x28), and one group holds `group` channels.
+- `patch = 2` lets 2x2 pixels be the channels of one position, at a quarter of the cost.
 - `spectral` norm, which the baseline's protocol leaves to the search, is not offered here.
 """
 
+import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -40,6 +43,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     z_size: Size = 64  # numbers in z
     widths: tuple[Size, ...] = (128, 64, 32)  # residual: channels of a stage, coarse to fine
     blocks: Size = 1  # residual: blocks a stage (R3: 2)
+    patch: Size = 1  # residual: side of the square of pixels that is one position of the finest maps (R3: 1)
     group: Size = 16  # residual: channels of one group of the 3x3 convolutions (R3: 16)
     norm: Literal["none", "batch"] = "none"  # infogan: in G; L has batch
     norm_D: Literal["none", "batch"] = "none"  # infogan: in D; L searches over both
@@ -131,7 +135,7 @@ class ResidualG(nn.Module):
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
         C, H, W = shape
-        rows, cols = layers.coarsest(H, W, len(h.widths) - 1)
+        rows, cols = layers.coarsest(H, W, len(h.widths) - 1, h.patch)
         count = h.blocks * len(h.widths)
         self.constant = nn.Parameter(torch.randn(h.widths[0], rows, cols))
         self.style = scaled_init(nn.Linear(h.z_size, h.widths[0], bias=False))
@@ -139,7 +143,8 @@ class ResidualG(nn.Module):
             nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in h.widths
         )
         self.narrow = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(h.widths))
-        self.paint = scaled_init(nn.Conv2d(h.widths[-1], C, 1, bias=True))
+        self.paint = scaled_init(nn.Conv2d(h.widths[-1], C * h.patch**2, 1))
+        self.spread = nn.PixelShuffle(h.patch)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.constant * self.style(z)[:, :, None, None]
@@ -148,7 +153,7 @@ class ResidualG(nn.Module):
         for narrow, stage in zip(self.narrow, self.stages[1:], strict=True):
             x = F.interpolate(narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
             x = stage(x)
-        return self.paint(x)
+        return self.spread(self.paint(x))
 
 
 class ResidualD(nn.Module):
@@ -159,12 +164,10 @@ class ResidualD(nn.Module):
         C, H, W = shape
         widths = h.widths[::-1]
         count = h.blocks * len(widths)
-        self.read = scaled_init(nn.Conv2d(C, widths[0], 1))
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in widths
-        )
+        self.read = nn.Sequential(nn.PixelUnshuffle(h.patch), scaled_init(nn.Conv2d(C * h.patch**2, widths[0], 1)))
+        self.stages = nn.ModuleList(nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in widths)
         self.widen = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(widths))
-        size = layers.coarsest(H, W, len(widths) - 1)
+        size = layers.coarsest(H, W, len(widths) - 1, h.patch)
         self.gather = scaled_init(nn.Conv2d(widths[-1], widths[-1], size, groups=widths[-1], bias=False))
         self.judge = scaled_init(nn.Linear(widths[-1], 1, bias=False))
 
@@ -231,14 +234,19 @@ class GAN:
         R1, R2 = slope_penalty(d, both).split(len(x))
         return d_x, d_g, R1, R2
 
-    def health(self, batch: Batch) -> dict[str, Tensor]:
-        """Slopes of the logit at reals and fakes, and how diverse samples are."""
+    def equilibrium(self) -> dict[str, float]:
+        """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
+        return {"loss_D": math.log(2), "loss_G": math.log(2)}
+
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Slopes of the logit at reals and fakes, how diverse samples are, how far each loss is from its equilibrium."""
         x, G = batch["image"], self.average.module
         with play.quiet(G), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
-        return slopes | {"diversity": maths.diversity(fake, x)}
+        off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
+        return slopes | {"diversity": maths.diversity(fake, x)} | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -57,54 +57,83 @@ def train(
                 dist.barrier()
             opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(opened, checked, model, source, root, where, stop, tick, saved)
+                return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved)
             finally:
                 opened.close()
 
 
-def _play(
-    opened: run.Run,
-    checked: Config,
-    model: Any,
-    source: Data,
-    root: Path | None,
-    where: torch.device,
-    stop: Callable[[], bool],
-    tick: Callable[[int, dict[str, float]], None],
-    saved: Callable[[Path], None],
-) -> Outcome:
-    pictures: list[Path] = []
-    path: Path | None = None
+@dataclass(frozen=True)
+class _Stage:
+    """What the clock plays on."""
 
-    def draw(k: int) -> Batch:
-        batch = source.draw(k, checked.batch, checked.seed)
-        return to(where, {name: play.own_rows(value) for name, value in batch.items()})
+    run: run.Run
+    config: Config
+    model: Any
+    source: Data
+    root: Path | None
+    device: torch.device
 
-    clock = fit.fit(
-        model,
-        draw,
-        opened,
-        steps=checked.steps,
-        log_every=checked.log_every,
-        save_every=checked.save_every,
-        stop=stop,
-        tick=tick,
-    )
-    try:
-        for path in clock:
-            if opened.writer:
-                pictures = paint(Opened(opened.folder, checked, model, int(path.stem), root, where), source)
-                saved(path)
-    except fit.NotFinite as error:
-        files = run.checkpoints(opened.folder)
-        last = f"the last good checkpoint is {files[-1]}" if files else "no checkpoint was written before it"
-        raise Mistake(f"training stopped: {error}; {last}") from None
-    step = int(path.stem) if path else int(run.checkpoints(opened.folder)[-1].stem)
-    done = step >= checked.steps
-    if done and not (opened.folder / "done").exists():
-        opened.finish(step, model)
-    rows = run.read_rows(opened.folder / "log.jsonl") if opened.writer else []
-    return Outcome(step, done, path is None, health.summary(rows, equilibrium(model)), pictures)
+    def draw(self, k: int) -> Batch:
+        """This process's rows of the batch of step k."""
+        batch = self.source.draw(k, self.config.batch, self.config.seed)
+        return to(self.device, {name: play.own_rows(value) for name, value in batch.items()})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The run's log."""
+        return run.read_rows(self.run.folder / "log.jsonl")
+
+    def paint(self, step: int) -> list[Path]:
+        """The pictures of a step."""
+        return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+
+
+def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], saved: Callable[[Path], None]) -> Outcome:
+    checked, pictures, step, back = stage.config, [], None, True
+    while back:
+        back = False
+        every = {"log_every": checked.log_every, "save_every": checked.save_every}
+        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, **every, stop=stop, tick=tick)
+        try:
+            for path in clock:
+                step = int(path.stem)
+                if stage.run.writer:
+                    pictures = stage.paint(step)
+                    saved(path)
+                if checked.rollback and not health.healthy(stage.rows(), _settings(stage.model)):
+                    back = _roll_back(stage, step, "collapsed")
+                    break
+        except fit.NotFinite as error:
+            back = bool(checked.rollback) and _roll_back(stage, error.step, str(error))
+            if not back:
+                raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
+    already = step is None
+    step = int(run.checkpoints(stage.run.folder)[-1].stem) if step is None else step
+    if step >= checked.steps and not (stage.run.folder / "done").exists():
+        stage.run.finish(step, stage.model)
+    told = health.summary(stage.rows(), equilibrium(stage.model)) if stage.run.writer else []
+    return Outcome(step, step >= checked.steps, already, told, pictures)
+
+
+def _roll_back(stage: _Stage, step: int, why: str) -> bool:
+    """Go back to the last healthy checkpoint, if the config still allows it and there is one."""
+    folder, rows = stage.run.folder, stage.rows()
+    tried = len(run.read_rows(folder / "rollbacks.jsonl"))
+    steps = [int(path.stem) for path in run.checkpoints(folder)]
+    good = [k for k in steps if health.healthy([r for r in rows if r["step"] <= k], _settings(stage.model))]
+    if not good:
+        raise Mistake(
+            f"training stopped at step {step:,}: {why}; no healthy checkpoint is kept to roll back to (keep={stage.config.keep})"
+        )
+    if tried >= stage.config.rollback:
+        raise Mistake(
+            f"training stopped at step {step:,}: {why} again after {tried} rollbacks; step {good[-1]:,} is the last healthy one"
+        )
+    stage.run.roll_back(step, good[-1], why)
+    return True
+
+
+def _settings(model: Any) -> health.Settings:
+    return health.Settings(equilibrium=equilibrium(model))
 
 
 def equilibrium(model: Any) -> dict[str, float]:

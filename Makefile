@@ -1,0 +1,30 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/ready  ## train on the embedded digits, measure, paint, say where to look
+	$(BIN)/simulacra train ebgan_digits --run runs/demo
+	$(BIN)/simulacra measure runs/demo --samples 1000
+	$(BIN)/simulacra sample runs/demo -n 100 -o runs/demo/digits.png
+	@echo
+	@echo "Open these: runs/demo/digits.png (100 samples), runs/demo/curves.png (the training),"
+	@echo "runs/demo/pictures/ (the same noise at every checkpoint, and reconstructions)."
+
+test: .venv/ready  ## the whole suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/ready  ## steps/s, images/s, memory, share of the matmul rate
+	$(BIN)/python bench/rooms.py
+
+clean:
+	rm -rf .venv
