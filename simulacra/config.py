@@ -155,6 +155,7 @@ def change(raw: dict[str, Any], text: str) -> None:
     key, equals, word = text.partition("=")
     if not equals or not key.strip():
         raise Mistake(f"--set takes key=value, found '{text}'")
+    value: Any
     try:
         value = tomllib.loads(f"value = {word}")["value"]
     except tomllib.TOMLDecodeError:

@@ -95,7 +95,8 @@ class Average:
         (in pictures) is at most a tenth of what was seen, so that the first weights are forgotten; 0 switches averaging off."""
         half_life = min(half_life, 0.1 * seen)
         keep = 0.5 ** (images / half_life) if half_life > 0 else 0.0
-        own, new = list(self.module.parameters()), list(self.source.parameters())
+        own: list[Tensor] = list(self.module.parameters())
+        new: list[Tensor] = list(self.source.parameters())
         torch._foreach_lerp_(own, new, 1 - keep)
         for mine, theirs in zip(self.module.buffers(), self.source.buffers(), strict=True):
             mine.copy_(theirs)

@@ -48,7 +48,7 @@ class Run:
         """The seed of step k; after a rollback the same steps get other noise, or they would collapse again."""
         attempt = len(read_rows(self.folder / "rollbacks.jsonl")) if self._attempt is None else self._attempt
         self._attempt = attempt
-        return fold(self.seed, "step", k, *(["attempt", attempt] if attempt else []))
+        return fold(self.seed, "step", k, "attempt", attempt) if attempt else fold(self.seed, "step", k)
 
     def roll_back(self, k: int, to: int, why: str) -> None:
         """Drop the checkpoints after step `to` and note it, so that the clock goes on from there with other noise."""

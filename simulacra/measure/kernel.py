@@ -4,6 +4,7 @@
 import torch
 from torch import Tensor
 
+from simulacra.errors import Mistake
 from simulacra.seeds import generator
 
 SUBSETS = 50
@@ -33,7 +34,7 @@ def kernel_distance(a: Tensor, b: Tensor, *, subsets: int = SUBSETS, size: int =
     """Mean and standard deviation of MMD^2 over `subsets` random pairs of subsets, each of `size` rows without
     repetition; the deviation tells of one subset, not of the mean."""
     if not 2 <= size <= min(len(a), len(b)):
-        raise ValueError(f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all there are")
+        raise Mistake(f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all there are")
     dice = generator(seed, "kernel_distance")
     values = torch.tensor([squared_mmd(drawn(a, size, dice), drawn(b, size, dice)) for _ in range(subsets)])
     return float(values.mean()), float(values.std(correction=0))

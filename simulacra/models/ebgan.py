@@ -17,6 +17,7 @@ Deviations
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 
 from simulacra import layers, maths, play
 from simulacra.contract import Batch
+from simulacra.errors import Mistake
 from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
 
 Size = Annotated[int, Meta(ge=1)]
@@ -66,7 +68,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
 
 
-# --- losses: pure functions --------------------------------------------------------------------------------------------
+# --- losses: pure functions -------------------------------------------------------------------------------------------
 
 
 def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -92,6 +94,11 @@ def batch_norm_error(rebuilt: Tensor, x: Tensor) -> Tensor:
 ENERGIES = {"l2": l2, "l1": l1, "sse": sse, "batch": batch_norm_error}
 
 
+def ceiling(energy: str, x: Tensor) -> float:
+    """The largest energy of pictures like x (B, C, H, W) when both they and the decoder's output stay in [-1, 1]."""
+    return float(ENERGIES[energy](torch.ones_like(x), -torch.ones_like(x)).mean())
+
+
 def hinge_loss(E_x: Tensor, E_g: Tensor, m: Tensor, form: str = "sample") -> Tensor:
     """Eq. 1: L_D = E(x) + max(0, m - E(G(z))), per sample, then averaged. Form "batch" takes the maximum of the batch's
     mean, "none" takes none: then m is an additive constant without any effect."""
@@ -115,7 +122,7 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
 
 
-# --- rules: what holds the discriminator back ----------------------------------------------------------------------------
+# --- rules: what holds the discriminator back -------------------------------------------------------------------------
 
 
 class Margin(nn.Module):
@@ -195,7 +202,7 @@ class Began(nn.Module):
 RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
 
 
-# --- networks ------------------------------------------------------------------------------------------------------------
+# --- networks ---------------------------------------------------------------------------------------------------------
 
 
 def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -203,7 +210,7 @@ def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     C, H, W = shape
     if h.nets == "mlp":
         return nn.Sequential(layers.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), layers.Unflatten(*shape))
-    top, *rest = h.widths_G
+    top = h.widths_G[0]
     rows, cols = layers.coarsest(H, W, len(h.widths_G))
     start = [
         nn.Linear(h.z_size, top * rows * cols),
@@ -211,7 +218,7 @@ def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
         layers.norm(h.norm_G, top),
         nn.ReLU(),
     ]
-    body = [layer for a, b in zip(h.widths_G, rest, strict=False) for layer in layers.double(a, b, h.norm_G)]
+    body = [layer for a, b in pairwise(h.widths_G) for layer in layers.double(a, b, h.norm_G)]
     return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths_G[-1], C, 4, 2, 1), nn.Tanh())
 
 
@@ -233,9 +240,9 @@ class AutoEncoder(nn.Module):
         first, deepest = h.widths_D[0], h.widths_D[-1]
         rows, cols = layers.coarsest(H, W, len(h.widths_D))
         Enc = [nn.Conv2d(C, first, 4, 2, 1), nn.LeakyReLU(layers.LEAK)]
-        Enc += [x for a, b in zip(h.widths_D, h.widths_D[1:], strict=False) for x in layers.halve(a, b, h.norm_D)]
+        Enc += [x for a, b in pairwise(h.widths_D) for x in layers.halve(a, b, h.norm_D)]
         up = h.widths_D[::-1]
-        Dec = [x for a, b in zip(up, up[1:], strict=False) for x in layers.double(a, b, h.norm_D)]
+        Dec = [x for a, b in pairwise(up) for x in layers.double(a, b, h.norm_D)]
         Dec += [nn.ConvTranspose2d(first, C, 4, 2, 1), *_last(h)]
         if h.code_size:
             maps = (deepest, rows, cols)
@@ -257,16 +264,17 @@ def _last(h: Hyper) -> list[nn.Module]:
     return [nn.Tanh()] if h.decoder == "tanh" else []
 
 
-# --- the room ------------------------------------------------------------------------------------------------------------
+# --- the room ---------------------------------------------------------------------------------------------------------
 
 
 class EBGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
-        shape = like["image"].shape[1:]
+        C, H, W = like["image"].shape[1:]
+        shape = C, H, W
         self.energy = ENERGIES[h.energy]
-        self.G = layers.normal_init(generator(h, shape), h.init_G).to(memory_format=torch.channels_last)
-        self.D = layers.normal_init(AutoEncoder(h, shape), h.init_D).to(memory_format=torch.channels_last)
+        self.G = layers.channels_last(layers.normal_init(generator(h, shape), h.init_G))
+        self.D = layers.channels_last(layers.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
         self.average = play.Average(self.G)
         self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
@@ -276,8 +284,8 @@ class EBGAN:
         h, x = self.hyper, batch["image"]
         play.set_rate(self.opt_G, at(h.rate_G, k))
         play.set_rate(self.opt_D, at(h.rate_D, k))
-        if k == 0 and h.rule == "margin" and h.margin_unit == "mean_predictor":
-            self.rule.unit.copy_(self.predict_mean(x))
+        if k == 0 and h.rule == "margin":
+            self.set_margin(x)
         if h.rule == "magan" and k < (h.warm + 1) * h.epoch:
             return self.warm_up(x, k)
 
@@ -309,6 +317,15 @@ class EBGAN:
         else:
             self.rule.measure(E_x)
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
+
+    def set_margin(self, x: Tensor) -> None:
+        """Measure the margin's unit on the first batch; refuse a margin that no energy can reach."""
+        h = self.hyper
+        if h.margin_unit == "mean_predictor":
+            self.rule.unit.copy_(self.predict_mean(x))
+        top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(self.rule.unit)
+        if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
+            raise Mistake(f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy reaches {most:.4g}")
 
     def E(self, x: Tensor) -> Tensor:
         """The energy of pictures (B, C, H, W), in the chosen unit."""

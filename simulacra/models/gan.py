@@ -54,7 +54,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
 
 
-# --- losses: pure functions --------------------------------------------------------------------------------------------
+# --- losses: pure functions -------------------------------------------------------------------------------------------
 
 
 def non_saturating_D(d_x: Tensor, d_g: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def slope_penalty(d: Tensor, x: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
-# --- networks ------------------------------------------------------------------------------------------------------------
+# --- networks ---------------------------------------------------------------------------------------------------------
 
 
 def infogan_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -120,7 +120,7 @@ class Block(nn.Module):
         return x + self.back(F.leaky_relu(self.mix(y), layers.LEAK))
 
 
-def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
+def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Conv2d | nn.Linear:
     """The layer with weights N(0, gain^2 2 / ((1 + leak^2) fan-in)) and biases 0: variance kept through leaky rectifiers."""
     fan = layer.weight[0].numel()
     nn.init.normal_(layer.weight, std=gain * (2 / (1 + layers.LEAK**2) / fan) ** 0.5)
@@ -185,13 +185,14 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
-# --- the room ------------------------------------------------------------------------------------------------------------
+# --- the room ---------------------------------------------------------------------------------------------------------
 
 
 class GAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
-        self.G, self.D = (net.to(memory_format=torch.channels_last) for net in networks(h, like["image"].shape[1:]))
+        C, H, W = like["image"].shape[1:]
+        self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = play.Average(self.G)
         self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
         self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
@@ -251,7 +252,7 @@ class GAN:
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         with play.quiet(G := self.average.module):
-            return {"samples": G(noise(batch["image"], self.hyper.z_size))}
+            return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
 
 
 Model = GAN

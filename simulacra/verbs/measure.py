@@ -27,7 +27,8 @@ class Protocol:
 
 
 def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
-    """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training pictures get in place of samples."""
+    """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training pictures get
+    in place of samples."""
     if protocol.count < 2 or protocol.repeats < 1:
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least 2 samples and 1 repeat")
     start = time.monotonic()

@@ -1,0 +1,106 @@
+"""Speed of every room: steps/s, images/s, peak memory, and the share of this machine's matmul rate that a step reaches.
+
+    python bench/rooms.py [CONFIG ...] [--preset laptop] [--steps 20]
+
+The share is counted floating-point operations a second over the rate of a large float32 matrix product measured in the
+same process just before and after. It survives a noisy machine; seconds do not. "clock" is what reseeding, drawing the
+batch and checking the scalars cost, relative to the step.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from simulacra import config, data, fit, seeds
+from simulacra.errors import Mistake
+from simulacra.reopen import build, data_root
+
+
+def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
+    """Floating-point operations a second of the best of `repeats` n x n float32 products."""
+    a, b = torch.randn(n, n), torch.randn(n, n)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best
+
+
+def flops(model: Any, batch: dict[str, torch.Tensor]) -> int:
+    """Floating-point operations of one step: convolutions and matrix products, forward, backward and double backward."""
+    with FlopCounterMode(display=False) as counter:
+        model.step(batch, 1)
+    return counter.get_total_flops()
+
+
+def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:
+    """One row of the table."""
+    checked = config.resolve(name, preset, ["steps=1000000", "log_every=1000000", "save_every=1000000"])
+    source = data.load(checked.data, root)
+    like = source.draw(0, checked.batch, 0)
+    model = build(checked, like, torch.device("cpu"))
+    for k in range(3):
+        model.step(like, k)
+    count, before = flops(model, like), matmul_rate()
+    bare = []
+    for k in range(steps):
+        start = time.perf_counter()
+        model.step(like, k + 3)
+        bare.append(time.perf_counter() - start)
+    rate = max(before, matmul_rate())
+    second = statistics.median(bare)
+    return {
+        "config": name,
+        "steps/s": 1 / second,
+        "images/s": checked.batch / second,
+        "GFLOP/step": count / 1e9,
+        "share": count / second / rate,
+        "matmul GFLOP/s": rate / 1e9,
+        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "clock": overhead(model, source, checked),
+    }
+
+
+def overhead(model: Any, source: Any, checked: Any) -> float:
+    """Seconds that reseeding, drawing and checking one step cost."""
+    scalars = dict(model.step(source.draw(0, checked.batch, 0), 4))
+    start = time.perf_counter()
+    for k in range(200):
+        seeds.reseed(seeds.fold(0, "step", k))
+        source.draw(k, checked.batch, 0)
+        fit.finite(scalars, k)
+    return (time.perf_counter() - start) / 200
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="*")
+    parser.add_argument("--preset", default="laptop")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    root = data_root(asked.data)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, preset {asked.preset}")
+    print(f"{'config':22}{'steps/s':>9}{'images/s':>10}{'GFLOP/step':>12}{'share':>8}{'clock':>8}{'peak MB':>9}{'matmul GFLOP/s':>16}")
+    for name in asked.configs or config.configs():
+        try:
+            row = bench(name, asked.preset, asked.steps, root)
+        except Mistake as mistake:
+            print(f"{name:22}left out: {mistake}")
+            continue
+        print(
+            f"{name:22}{row['steps/s']:9.2f}{row['images/s']:10.0f}{row['GFLOP/step']:12.2f}{row['share']:8.0%}"
+            f"{row['clock'] * row['steps/s']:8.2%}{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Train several configs for equal processor minutes, measure each, and print one table.
+
+    python experiments/equal_minutes.py ebgan_mnist gan_mnist --minutes 5 --seeds 0 1 --runs runs/table
+
+Each config's processor seconds a step are measured first, on one thread; its number of steps follows and is written into
+its run's config.json, so that any run can be repeated alone. Two trainings run side by side, one thread each. Finished
+runs are not trained again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from simulacra import config, data, seeds
+from simulacra.reopen import build, data_root
+
+COLUMNS = [
+    "frechet",
+    "kid",
+    "coverage",
+    "density",
+    "precision",
+    "recall",
+    "modified_inception_score",
+    "top_probability",
+    "class_min_share",
+]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int = 12) -> float:
+    """Processor seconds of one training step of a config on this machine, one thread: the median of `steps`."""
+    torch.set_num_threads(1)
+    checked = config.resolve(name, "laptop", changes)
+    source = data.load(checked.data, root)
+    model = build(checked, source.draw(0, checked.batch, 0), torch.device("cpu"))
+    times = []
+    for k in range(steps):
+        seeds.reseed(k)
+        batch = source.draw(k, checked.batch, 0)
+        start = time.process_time()
+        model.step(batch, k)
+        times.append(time.process_time() - start)
+    return sorted(times)[steps // 2]
+
+
+def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root: Path | None) -> None:
+    """Train and measure one run in processes of their own."""
+    where = ["--data", str(root)] if root else []
+    simulacra = [sys.executable, "-m", "simulacra"]
+    every = ["--set", f"seed={seed}", "--set", f"steps={steps}", "--set", f"save_every={max(1, steps // 5)}"]
+    own = [part for change in changes for part in ("--set", change)]
+    train = [*simulacra, "train", name, "--run", str(folder), *every, *own, *where, "--no-tensorboard"]
+    for command in (train, [*simulacra, "measure", str(folder), *where, "--json"]):
+        log = folder.with_suffix(".txt")
+        with log.open("a") as out:
+            done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=out, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}; see {log}")
+
+
+def cells(folder: Path) -> dict[str, float]:
+    """The last measured value of each metric."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {row["metric"]: row["value"] for row in rows}
+
+
+def table(variants: dict[str, list[Path]]) -> str:
+    """Markdown: a row a variant, each cell the values of its seeds."""
+    lines = ["| run | steps | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for name, folders in variants.items():
+        found = [cells(folder) for folder in folders]
+        steps = json.loads((folders[0] / "config.json").read_text())["steps"]
+        values = [", ".join(f"{row[column]:.3g}" for row in found) for column in COLUMNS]
+        lines.append(f"| {name} | {steps:,} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse, train, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+", help="config, or config:key=value,key=value")
+    parser.add_argument("--minutes", type=float, required=True, help="processor minutes of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    root = data_root(asked.data)
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    variants: dict[str, list[Path]] = {}
+    jobs = []
+    for text in asked.configs:
+        name, _, own = text.partition(":")
+        changes = own.split(",") if own else []
+        label = text.replace(":", "_").replace(",", "_").replace("=", "").replace(".", "")
+        folders = variants[text] = [asked.runs / f"{label}_{seed}" for seed in asked.seeds]
+        made = folders[0] / "config.json"
+        if made.exists():
+            steps = json.loads(made.read_text())["steps"]
+        else:
+            steps = round(asked.minutes * 60 / seconds_a_step(name, changes, root))
+        todo = [(s, f) for s, f in zip(asked.seeds, folders, strict=True) if not (f / "metrics.jsonl").exists()]
+        jobs += [(name, seed, steps, folder, changes, root) for seed, folder in todo]
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(run, *job) for job in jobs]:
+            job.result()
+    print(table(variants))
+
+
+if __name__ == "__main__":
+    main()
