@@ -1,6 +1,7 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-out = Console(highlight=False)
+out = Console(highlight=False, quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
 err = Console(stderr=True, highlight=False)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
@@ -38,13 +39,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except Mistake as mistake:
-        err.print(f"[bold red]error:[/] {escape(str(mistake))}", soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted")
+        _refuse(str(mistake))
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted; a training goes on from its last checkpoint when it is started again", soft_wrap=True)
         sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # that of a wrong command line, whose class moves between versions of typer
+            raise
+        _refuse(f"{error.format_message()} (see --help)")
+
+
+def _refuse(why: str) -> None:
+    err.print(f"[bold red]error:[/] {escape(' '.join(why.splitlines()))}", soft_wrap=True)
+    sys.exit(2)
 
 
 def _version(asked: bool) -> None:
@@ -67,9 +76,8 @@ def list_() -> None:
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
     table = Table("config", "room", "data", "in one line", box=None, header_style="bold")
     for name in config.configs():
-        raw = config.read(config.find(name))
-        about = config.headline(name)
-        table.add_row(name, raw.get("room", ""), raw.get("data", {}).get("name", ""), escape(about))
+        raw = config.based(config.find(name))
+        table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
     out.print(table)
 
 
@@ -97,7 +105,7 @@ def data_show(
     for key, value in facts.items():
         out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
     if path:
-        out.print(f"[bold]{'sheet':16}[/] {path}", soft_wrap=True)
+        out.print(f"[bold]{'sheet':16}[/] {escape(str(path))}", soft_wrap=True)
 
 
 @app.command()
@@ -132,11 +140,12 @@ def train(
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
         sys.exit(130)
-    out.print(f"{folder} is done: {outcome.step:,} steps" + (" (nothing was left to do)" if outcome.already else ""))
+    left = " (nothing was left to do)" if outcome.already else ""
+    out.print(f"{escape(str(folder))} is done: {outcome.step:,} steps{left}", soft_wrap=True)
     for line in outcome.health:
         out.print(f"  {escape(line)}", soft_wrap=True)
     for path in outcome.pictures:
-        out.print(f"  look at {path}", soft_wrap=True)
+        out.print(f"  look at {escape(str(path))}", soft_wrap=True)
 
 
 def _default_folder(source: str, name: str) -> Path:
@@ -159,7 +168,7 @@ def sample(
     from simulacra.verbs.sample import sample as verb
 
     paths = verb(reopen(run, None, device, step, weights), count, target, seed)
-    out.print(f"{count:,} samples in {target if len(paths) > 1 else paths[0]}", soft_wrap=True)
+    out.print(f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}", soft_wrap=True)
 
 
 @app.command()
@@ -172,7 +181,7 @@ def paint(
 
     opened = reopen(run, data_root(root), device, step, weights)
     for path in verb(opened, opened.data()):
-        out.print(str(path), soft_wrap=True)
+        out.print(escape(str(path)), soft_wrap=True)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import tomllib
 import typing
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,7 +25,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A resolved config: what config.json holds."""
 
     name: str  # of the TOML file, for the default run folder
-    preset: str  # tiny, laptop or paper
+    preset: Literal["tiny", "laptop", "paper"]
     room: str  # a file in models/
     data: Any  # that data set's Options
     hyper: Any  # that room's Hyper
@@ -61,13 +61,12 @@ def headline(name: str) -> str:
 def resolve(source: str, preset: str | None = None, changes: list[str] | None = None) -> Config:
     """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top."""
     path = find(source)
-    raw = read(path)
     if path.suffix == ".json":
+        raw = read(path)
         if preset and preset != raw.get("preset"):
             raise Mistake(f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML files")
     else:
-        raw = {"name": path.stem} | _based(raw, path)
-        raw = _with_preset(raw, preset or "laptop", path)
+        raw = _with_preset({"name": path.stem} | based(path), preset or "laptop", path)
     for text in changes or []:
         change(raw, text)
     return check(raw, source)
@@ -76,7 +75,7 @@ def resolve(source: str, preset: str | None = None, changes: list[str] | None = 
 def find(source: str) -> Path:
     """The file that a person means by `source`."""
     path = Path(source)
-    if path.is_dir():
+    if (path / "config.json").is_file():
         path = path / "config.json"
     if path.suffix in (".toml", ".json"):
         if not path.is_file():
@@ -123,21 +122,26 @@ def plain(config: Config) -> dict[str, Any]:
     return msgspec.json.decode(msgspec.json.encode(config))
 
 
-def _based(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    if "base" not in raw:
+def based(path: Path) -> dict[str, Any]:
+    """The raw contents of a TOML file, laid on its base if it names one."""
+    raw = read(path)
+    name = str(raw.pop("base", ""))
+    if not name:
         return raw
-    base = read(path.with_name(f"{raw['base']}.toml") if (path.parent / f"{raw['base']}.toml").exists() else find(raw["base"]))
+    beside = path.with_name(f"{name}.toml")
+    base = read(beside if beside.exists() else find(name))
     if "base" in base:
-        raise Mistake(f"{path}: base {raw['base']} has a base itself; one is the limit")
-    return merge(base, {key: value for key, value in raw.items() if key != "base"})
+        raise Mistake(f"{path}: base {name} has a base itself; one is the limit")
+    return merge(base, raw)
 
 
 def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]:
     presets = raw.pop("preset", {})
-    choose("preset", preset, [name for name in PRESETS if name in presets] or PRESETS)
-    if preset not in presets:
-        raise Mistake(f"{path} has no preset {preset}")
-    return merge(raw, presets[preset]) | {"preset": preset}
+    if not isinstance(presets, dict) or not all(isinstance(table, dict) for table in presets.values()):
+        raise Mistake(f"{path}: presets are tables, [preset.tiny] and the like")
+    for name in presets:
+        choose(f"preset in {path}:", name, PRESETS)
+    return merge(raw, presets[choose("preset", preset, [name for name in PRESETS if name in presets])]) | {"preset": preset}
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def change(raw: dict[str, Any], text: str) -> None:
 
 def _convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
     try:
-        value = msgspec.convert(raw, kind)
+        value: Any = msgspec.convert(raw, kind)
         _sane(value, prefix)
         return value
     except msgspec.ValidationError as error:
@@ -198,9 +202,13 @@ def _sane(value: Any, prefix: str) -> None:
     """Numbers are finite; the steps of a schedule do not fall."""
     for field in msgspec.structs.fields(value):
         item = getattr(value, field.name)
-        if isinstance(item, float) and not math.isfinite(item):
-            raise Mistake(f"{prefix}{field.name} = {item}: expected a finite number")
+        if not _is_finite(item):
+            raise Mistake(f"{prefix}{field.name} = {item}: expected finite numbers")
         if isinstance(item, tuple) and item and all(isinstance(point, tuple) for point in item):
             steps = [point[0] for point in item]
-            if steps != sorted(steps) or not all(math.isfinite(point[1]) for point in item):
-                raise Mistake(f"{prefix}{field.name} = {item}: the steps of a schedule must not fall, values are finite")
+            if steps != sorted(steps):
+                raise Mistake(f"{prefix}{field.name} = {item}: the steps of a schedule must not fall")
+
+
+def _is_finite(item: Any) -> bool:
+    return all(map(_is_finite, item)) if isinstance(item, tuple) else not isinstance(item, float) or math.isfinite(item)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simulacra.contract import Batch, Model
 from simulacra.play import averaged, processes
@@ -13,9 +13,9 @@ from simulacra.seeds import reseed
 
 
 class NotFinite(Exception):
-    """A scalar of a step is NaN or infinite."""
+    """A scalar of a step, or a weight after it, is NaN or infinite."""
 
-    def __init__(self, name: str, value: float, step: int):
+    def __init__(self, name: str, value: object, step: int):
         super().__init__(f"{name} is {value} at step {step:,}")
         self.step = step
 
@@ -26,20 +26,21 @@ def fit(
     run: Run,
     *,
     steps: int,  # stop when this many are done
-    log_every: int,
-    save_every: int,
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
 ) -> Iterator[Path]:
-    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk."""
+    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
+    resumed from again, since a kill may have come before anyone looked at it."""
     k = run.resume(model)
+    if k:
+        yield run.path(k)
     while k < steps:
         reseed(run.seed_of(k))
         batch = draw(k)
         scalars = dict(model.step(batch, k))
         k += 1
         row: dict[str, float] = {}
-        if k % log_every == 0 or k == steps:
+        if run.logs(k):
             scalars |= probe(model, batch, scalars)
             row = finite(scalars, k)
             run.log(k, row)
@@ -47,7 +48,8 @@ def fit(
             finite(scalars, k)
         tick(k, row)
         ending = k == steps or everyone(stop())
-        if ending or k % save_every == 0:
+        if ending or run.saves(k):
+            sound(model, k)
             yield run.save(k, model)
         if ending:
             return
@@ -71,3 +73,12 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
         bad = int((~values.isfinite()).nonzero()[0])
         raise NotFinite(list(scalars)[bad], float(values[bad]), step)
     return dict(zip(scalars, values.tolist(), strict=True))
+
+
+def sound(model: Model, step: int) -> None:
+    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step later."""
+    for part, module in vars(model).items():
+        if isinstance(module, nn.Module):
+            for name, weight in module.named_parameters():
+                if not weight.isfinite().all():
+                    raise NotFinite(f"weight {part}.{name}", "not finite", step)

@@ -20,6 +20,27 @@ def normal_init(module: nn.Module, std: float) -> nn.Module:
     return module
 
 
+def kept(layer: nn.Module, gain: float = 1.0, leak: float = LEAK) -> nn.Module:
+    """The layer with biases 0 and weights that keep the variance of what passes through it and a rectifier of this leak
+    (arXiv 1502.01852, eq. 15; leak 1 is no rectifier), times gain."""
+    assert isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    fan = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):  # each output feels 1/stride^2 of the kernel
+        fan = layer.weight[:, 0].numel() // math.prod(layer.stride)
+    nn.init.normal_(layer.weight, std=gain * (2 / (1 + leak**2) / fan) ** 0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def kept_init(module: nn.Module) -> nn.Module:
+    """The module with `kept` applied to every layer; its last is taken as linear."""
+    found = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+    for layer in found:
+        kept(layer, leak=1.0 if layer is found[-1] else LEAK)
+    return module
+
+
 def channels_last(module: nn.Module) -> nn.Module:
     """The module with its weights laid out for channels-last convolutions, which are the faster ones."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

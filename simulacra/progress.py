@@ -41,7 +41,8 @@ class Progress:
         now = time.monotonic()
         self.begun = self.begun or (now, step)
         if row:
-            self.losses = " ".join(f"{name} {value:.3g}" for name, value in row.items() if name.startswith("loss"))
+            shown = [name for name in row if name.startswith("loss") and not name.endswith("_from_equilibrium")]
+            self.losses = " ".join(f"{name} {row[name]:.3g}" for name in shown)
         self.bar.update(self.task, completed=step, rate=self._rate(now, step), losses=self.losses)
         if not self.live and now - self.spoke > 10:
             self._say(now, step)
@@ -53,9 +54,8 @@ class Progress:
 
     def _say(self, now: float, step: int) -> None:
         self.spoke = now
-        self.console.print(
-            f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
-        )
+        told = f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
+        self.console.print(told, markup=False, soft_wrap=True)
 
     def _speed(self, now: float, step: int) -> float:
         assert self.begun

@@ -13,7 +13,7 @@ import torch
 from simulacra import __version__, config, data, play, run, seeds
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, choose
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,15 @@ class Opened:
 
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    choose("weights", weights, ["average", "raw"])
     checked = config.check(run.config_of(folder), str(folder / "config.json"))
     where = chosen_device(device)
-    model = build(checked, run.like_of(folder, 2), where)
     files = {int(path.stem): path for path in run.checkpoints(folder)}
     if not files:
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
+    model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in vars(model).values():

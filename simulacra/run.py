@@ -7,8 +7,11 @@ log.jsonl              step, images seen, scalars: a function of the config alon
 clock.jsonl            step and seconds, one line beside each line of the log
 checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
 pictures/<step>/       painted from fixed held-out inputs and fixed noise
+curves.png             the log, painted
 rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked for)
 metrics.jsonl          a line a measured value, with its provenance
+events/                TensorBoard's view of the log
+lock                   held by the process that trains here
 done                   written last
 """
 
@@ -18,7 +21,8 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,50 +31,73 @@ import torch
 
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
+from simulacra.events import Events
 from simulacra.seeds import fold
 
 FORMAT = 1
+BEGUN = {"lock", "checkpoints", "config.json.partial"}  # what a start leaves that was killed before it wrote the config
 
 
 class Run:
     """An open run folder. `writer` is False in all processes but the first of a distributed run."""
 
     def __init__(self, folder: Path, config: dict[str, Any], *, writer: bool = True, tensorboard: bool = False):
-        self.folder, self.config, self.writer = folder, config, writer
+        self.folder, self.config, self.writer, self.tensorboard = folder, config, writer, tensorboard
         self.seed: int = config["seed"]
-        self.events = _events(folder) if tensorboard and writer else None
+        self.events: Events | None = None
         self._log: TextIO | None = None
         self._clock: TextIO | None = None
         self._start = time.monotonic()
-        self._attempt: int | None = None
+        self._turns: list[int] | None = None
 
     def seed_of(self, k: int) -> int:
-        """The seed of step k; after a rollback the same steps get other noise, or they would collapse again."""
-        attempt = len(read_rows(self.folder / "rollbacks.jsonl")) if self._attempt is None else self._attempt
-        self._attempt = attempt
+        """The seed of step k. A rollback gives all steps from the one it went back to other noise, or they would collapse
+        again."""
+        if self._turns is None:
+            self._turns = [row["to"] for row in read_rows(self.folder / "rollbacks.jsonl")]
+        attempt = sum(to <= k for to in self._turns)
         return fold(self.seed, "step", k, "attempt", attempt) if attempt else fold(self.seed, "step", k)
 
     def roll_back(self, k: int, to: int, why: str) -> None:
-        """Drop the checkpoints after step `to` and note it, so that the clock goes on from there with other noise."""
+        """Drop the checkpoints after step `to` and note it, so that the clock goes on from there with other noise. A kill in
+        between leaves a newest checkpoint from which the same rollback follows."""
+        self._turns = None
         if not self.writer:
             return
         for path in checkpoints(self.folder):
             if int(path.stem) > to:
                 path.unlink()
         append_rows(self.folder / "rollbacks.jsonl", [{"at": k, "to": to, "why": why}])
-        self._attempt = None
 
     def resume(self, model: Model) -> int:
         """Load the newest checkpoint into the model, rewind the log to it, and say at which step it stands."""
         files = checkpoints(self.folder)
         k = load(files[-1], model) if files else 0
-        if self.writer:
-            rewind(self.folder / "log.jsonl", k)
-            seconds = rewind(self.folder / "clock.jsonl", k).get("seconds", 0.0)
-            self._start = time.monotonic() - seconds
+        if not self.writer:
+            return k
+        self.close()
+        with full_disk(self.folder):
+            for partial in (self.folder / "checkpoints").glob("*.partial"):
+                partial.unlink()
+            rewind(self.folder / "log.jsonl", lambda step: step <= k and self.logs(step))
+            row = rewind(self.folder / "clock.jsonl", lambda step: step <= k and self.logs(step))
+            self._start = time.monotonic() - row.get("seconds", 0.0)
             self._log = (self.folder / "log.jsonl").open("a")
             self._clock = (self.folder / "clock.jsonl").open("a")
+            self.events = Events(self.folder / "events", k) if self.tensorboard else None
         return k
+
+    def logs(self, k: int) -> bool:
+        """Whether step k has a row in the log: the last of a run that was extended since has none."""
+        return k % self.config["log_every"] == 0 or k == self.config["steps"]
+
+    def saves(self, k: int) -> bool:
+        """Whether step k has a checkpoint, be the run broken or not; a stop may have saved others."""
+        return k % self.config["save_every"] == 0 or k == self.config["steps"]
+
+    def path(self, k: int) -> Path:
+        """Where the checkpoint of step k is or will be."""
+        return self.folder / "checkpoints" / f"{k:08d}.pt"
 
     def log(self, k: int, scalars: dict[str, float]) -> None:
         """Append a row to the log and its time to the clock."""
@@ -82,68 +109,72 @@ class Run:
             for file, row in (self._clock, {"seconds": seconds}), (self._log, scalars):
                 file.write(json.dumps({"step": k, "images": k * self.config["batch"], **row}) + "\n")
                 file.flush()
-        if self.events:
-            for name, value in scalars.items():
-                self.events.add_scalar(name, value, k)
+            if self.events:
+                self.events.add(k, scalars)
 
     def save(self, k: int, model: Model) -> Path:
-        """Write the checkpoint of step k, then remove the oldest beyond the config's `keep`."""
-        path = self.folder / "checkpoints" / f"{k:08d}.pt"
+        """Write the checkpoint of step k, then remove those that the config's `keep` does not keep."""
+        path = self.path(k)
         if not self.writer:
             return path
         with full_disk(self.folder):
             if self._log:
                 os.fsync(self._log.fileno())
             write(path, lambda file: torch.save({"format": FORMAT, "step": k, "parts": states(model)}, file))
-        keep = self.config["keep"]
-        for old in checkpoints(self.folder)[:-keep] if keep else []:
-            old.unlink()
+            self._prune(path)
         return path
+
+    def _prune(self, newest: Path) -> None:
+        """Remove what a stop saved, once there is a newer one, and all but the newest `keep` of the others. So a broken and
+        an unbroken run have the same checkpoints."""
+        if not self.config["keep"]:
+            return
+        found = checkpoints(self.folder)
+        kept = [path for path in found if path == newest or self.saves(int(path.stem))][-self.config["keep"] :]
+        for path in found:
+            if path not in kept:
+                path.unlink()
 
     def finish(self, k: int, model: Model) -> None:
         """Mark the run as done, with a digest of its final weights."""
         if self.writer:
-            record = {"steps": k, "weights": digest(states(model))}
-            write_text(self.folder / "done", json.dumps(record) + "\n")
+            with full_disk(self.folder):
+                write_text(self.folder / "done", json.dumps({"steps": k, "weights": digest(states(model))}) + "\n")
+
+    def finished(self) -> bool:
+        """Whether the run is marked as done and its last checkpoint is there."""
+        return (self.folder / "done").exists() and self.path(self.config["steps"]).exists()
 
     def close(self) -> None:
         """Close the log, the clock and the event file."""
         for file in (self._log, self._clock, self.events):
             if file:
-                file.close()
+                with contextlib.suppress(OSError):  # a full disk was told of when the row could not be written
+                    file.close()
 
 
 def begin(folder: Path, config: dict[str, Any], machine: dict[str, Any], like: Batch, *, extend: bool = False) -> None:
     """Make the folder, or check that it holds a run of this very config, and record this start."""
-    found = config_of(folder) if (folder / "config.json").exists() else None
-    if found is None:
-        _make(folder)
-    elif changed := differences(found, config):
+    found = config_of(folder) if (folder / "config.json").exists() else config
+    if changed := differences(found, config):
         if not (extend and list(changed) == ["steps"] and config["steps"] > found["steps"]):
             lines = "; ".join(f"{key} is {a} there, {b} asked" for key, (a, b) in changed.items())
             raise Mistake(f"{folder} holds a run of another config: {lines}. Choose another folder with --run.")
         (folder / "done").unlink(missing_ok=True)
     with full_disk(folder):
+        (folder / "checkpoints").mkdir(exist_ok=True)
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
         write_text(folder / "machine.json", json.dumps([*starts(folder), machine], indent=2) + "\n")
         shapes = {name: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for name, t in like.items()}
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(path.name != "lock" for path in folder.iterdir()):
-            raise Mistake(f"{folder} holds other things and no run (no config.json); choose another folder with --run")
-        (folder / "checkpoints").mkdir()
-    except OSError as error:
-        raise Mistake(f"cannot make a run in {folder}: {error.strerror}") from None
-
-
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, so that two processes never train in it at once."""
+    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is for something else."""
     try:
+        if others := [] if (folder / "config.json").exists() else _others(folder):
+            raise Mistake(f"{folder} holds {others[0]} and no run (no config.json); choose another folder with --run")
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     except OSError as error:
@@ -154,6 +185,12 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             raise Mistake(f"another process is training in {folder}") from None
         yield
+
+
+def _others(folder: Path) -> list[str]:
+    """What is in a folder, if it is there, and not from a start that was killed early."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return [name for name in found if name not in BEGUN] or [path.name for path in checkpoints(folder)]
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -208,11 +245,16 @@ def load(path: Path, model: Model) -> int:
     """Put a checkpoint's parts into the model and return its step. Never executes code from the file."""
     advice = f"remove it to go on from an older checkpoint; {path.parent} holds {len(checkpoints(path.parent.parent))}"
     try:
+        with zipfile.ZipFile(path) as archive:
+            if name := archive.testzip():  # torch.load does not look at the checksums
+                raise ValueError(f"the checksum of {name} is wrong")
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+    except pickle.UnpicklingError:
+        raise Mistake(f"{path} holds other things than tensors and numbers, which are never loaded: {advice}") from None
+    except Exception as error:  # what is raised on damaged files is beyond listing
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise Mistake(f"damaged checkpoint {path} ({reason}): {advice}") from None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT or not {"step", "parts"} <= saved.keys():
         raise Mistake(f"{path} is no checkpoint of this program (format {FORMAT})")
     parts = {name: part for name, part in vars(model).items() if hasattr(part, "state_dict")}
     if set(parts) != set(saved["parts"]):
@@ -256,17 +298,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def rewind(path: Path, k: int) -> dict[str, Any]:
-    """Drop the rows after step k and return the last that stays ({} if none)."""
-    rows = [row for row in read_rows(path) if row["step"] <= k]
+def rewind(path: Path, keep: Callable[[int], bool]) -> dict[str, Any]:
+    """Drop the rows of steps that are not to keep and return the last that stays ({} if none)."""
+    rows = [row for row in read_rows(path) if keep(row["step"])]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     return rows[-1] if rows else {}
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a .jsonl file."""
-    with full_disk(path.parent), path.open("a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
+    """Add rows to a .jsonl file, on a new line even where a full disk cut the last one short."""
+    with full_disk(path.parent), path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            file.write(b"" if file.read(1) == b"\n" else b"\n")
+        file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def write(path: Path, fill: Any) -> None:
@@ -312,9 +357,3 @@ def _json(path: Path, default: Any = None) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise Mistake(f"cannot read {path}: {error}") from None
-
-
-def _events(folder: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder / "events"))

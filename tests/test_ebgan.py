@@ -56,10 +56,14 @@ def test_pull_away_by_hand() -> None:
     assert float(pull_away(s, "unsquared")) == pytest.approx((0.5 + 0 + math.sqrt(0.75)) * 2 / 6, abs=1e-6)
 
 
-@pytest.mark.parametrize(("codes", "unsquared", "squared"), [("opposite", -1 / 63, 1.0), ("identical", 1, 1), ("orthonormal", 0, 0)])
+@pytest.mark.parametrize(
+    ("codes", "unsquared", "squared"), [("opposite", -1 / 63, 1.0), ("identical", 1, 1), ("orthonormal", 0, 0)]
+)
 def test_T3_T17_pull_away_is_squared_over_features_without_the_diagonal(codes: str, unsquared: float, squared: float) -> None:
     one = torch.ones(1, 100)
-    s = {"opposite": torch.cat([one, -one]).repeat(32, 1), "identical": one.repeat(64, 1), "orthonormal": torch.eye(64, 100)}[codes]
+    s = {"opposite": torch.cat([one, -one]).repeat(32, 1), "identical": one.repeat(64, 1), "orthonormal": torch.eye(64, 100)}[
+        codes
+    ]
     assert float(pull_away(s)) == pytest.approx(squared, abs=1e-5)
     assert float(pull_away(s, "unsquared")) == pytest.approx(unsquared, abs=1e-5)
 

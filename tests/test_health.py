@@ -10,17 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulacra.errors import Mistake
-from simulacra.measure.health import (
-    Event,
-    Settings,
-    cross_entropy,
-    d_won,
-    distances,
-    equilibrium,
-    events,
-    healthy,
-    summary,
-)
+from simulacra.measure.equilibrium import cross_entropy, d_won, distances, equilibrium
+from simulacra.measure.health import Event, Settings, events, healthy
+from simulacra.measure.prognosis import summary
 
 GAN = Settings(equilibrium=equilibrium("non_saturating"), won=d_won("non_saturating"))
 MEAN_FACE = 0.31 * 13.86  # RMSE of predicting the mean face, in the energy's unit of the published plots
@@ -456,6 +448,11 @@ def test_words_for_a_healthy_run():
     assert said[1].startswith("loss_D 0.68") and said[1].endswith("its equilibrium 0.693: the players are in balance")
     assert said[3] == "diversity 0.90 of the data's over the last 1,000 steps: samples vary as the data do"
     assert said[4].startswith("slope of the discriminator 1.51 at reals and 1.79 at fakes") and len(said) == 5
+
+
+def test_words_for_players_ahead_and_behind():
+    said = summary(trace(10, 2000, 0, loss_D=pieces((0, 0.3, 0.3)), loss_G=pieces((0, 1.2, 1.2))), GAN.equilibrium)
+    assert said[1].endswith("the discriminator is ahead") and said[2].endswith("the generator is behind")
 
 
 def test_words_for_hardly_any_rows():

@@ -1,6 +1,5 @@
 """EfficientNet-Lite0 without training: the network of Tan and Le 2019 (arXiv 1905.11946, table 1) with ReLU6 and
-without squeeze-and-excitation, as its authors released it in 2020. The weights file
-chose the names that begin with an underscore.
+without squeeze-and-excitation, as its authors released it in 2020. The names with an underscore are the weights file's.
 
 The weights come from TensorFlow, and with them two traps: a strided convolution pads more at the end than at the
 beginning, and normalisation divides by sqrt(variance + 0.001).

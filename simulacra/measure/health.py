@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
-from simulacra.errors import choose
+from simulacra.measure.equilibrium import number
 
 Rows = Sequence[Mapping[str, Any]]
 """Logged rows in order of step: {"step": int, name: number, ...}; any scalar may be absent from any row."""
@@ -99,58 +98,7 @@ class Stretch:
     usual: float
 
 
-# --- what theory says about losses ------------------------------------------------------------------------------------
-
-
-def cross_entropy(p: float, label: float) -> float:
-    """-label ln p - (1 - label) ln(1 - p), in nats; p = label gives the floor of a loss with a smoothed label."""
-    return -float(xlogy(label, p) + xlogy(1 - label, 1 - p))
-
-
-def equilibrium(
-    loss: str, *, label: float = 1.0, generator_label: float = 1.0, margin: float | None = None
-) -> dict[str, float]:
-    """The losses where fakes equal reals and D is optimal; `label` is D's target for reals, `generator_label` G's for
-    fakes. Absent: not fixed by theory, or an EBGAN whose rows carry their own margin."""
-    D = label / 2
-    both = (cross_entropy(D, label) + cross_entropy(D, 0)) / 2
-    table = {
-        "non_saturating": {"loss_D": both, "loss_G": cross_entropy(D, generator_label)},
-        "least_squares": {"loss_D": 0.25, "loss_G": 0.125},
-        "hinge": {"loss_D": 2.0, "loss_G": 0.0},
-        "wgan": {"loss_D": 0.0},
-        "relativistic": {"loss_D": math.log(2), "loss_G": math.log(2)},
-        "ebgan": {} if margin is None else {"loss_D": margin},
-    }
-    return table[choose("loss", loss, list(table))]
-
-
-def d_won(loss: str, *, label: float = 1.0) -> dict[str, float]:
-    """The losses that D approaches when it tells all fakes from all reals; absent: without bound."""
-    losses = "non_saturating", "least_squares", "hinge", "wgan", "relativistic", "ebgan"
-    if choose("loss", loss, list(losses)) == "wgan":
-        return {}
-    return {"loss_D": cross_entropy(label, label) / 2 if loss == "non_saturating" else 0.0}
-
-
-def distances(row: Mapping[str, Any], equilibrium: Mapping[str, float]) -> dict[str, float]:
-    """Each loss of a row minus its equilibrium; where the row has a margin, that is loss_D's (arXiv 1609.03126,
-    theorem 1)."""
-    values = {name: number(row.get(name)) - value for name, value in centre(row, equilibrium).items()}
-    return {f"{name}_from_equilibrium": value for name, value in values.items() if math.isfinite(value)}
-
-
-def centre(row: Mapping[str, Any], equilibrium: Mapping[str, float]) -> dict[str, float]:
-    """The equilibria that hold at a row."""
-    return {**equilibrium, **({"loss_D": row["margin"]} if "margin" in row else {})}
-
-
 # --- rows to signals --------------------------------------------------------------------------------------------------
-
-
-def number(value: object) -> float:
-    """The value as a float, nan if it is no number."""
-    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def columns(rows: Rows, *names: str, **absent: float) -> Numbers:
@@ -412,103 +360,6 @@ def healthy(rows: Rows, settings: Settings = Settings(), step: int | None = None
     at = step if step is not None else rows[-1]["step"] if rows else 0
     ill = [spell for spell in states(rows, settings) if spell.name in COLLAPSES and spell.began <= at]
     return all(spell.ended is not None and spell.ended <= at for spell in ill)
-
-
-# --- words for the end of training ------------------------------------------------------------------------------------
-
-STORIES = {
-    "d_won": ("collapsed", "recovered", "not recovered"),
-    "mode_loss": ("mode loss", "over", "not over"),
-    "flat_energy": ("energy went flat", "sloped again", "still flat"),
-    "identity_ae": ("auto-encoder became the identity", "left it", "has not left it"),
-    "overfit_d": ("discriminator overfitted", "no longer did", "still does"),
-    "diverged": ("diverged", "settled", "not settled"),
-    "nan": ("lost its numbers", "had them back", "not had them back"),
-}
-READINGS = {
-    "hinge_active": [
-        (0.05, "fakes are hardly pushed up; the margin is low or the discriminator strong"),
-        (0.99, "the margin is at work"),
-        (math.inf, "the margin is out of reach and acts as if there were none"),
-    ],
-    "diversity": [
-        (0.3, "samples are nearly alike"),
-        (0.7, "samples vary less than the data"),
-        (1.3, "samples vary as the data do"),
-        (math.inf, "samples vary more than the data, as noise would"),
-    ],
-    "k": [
-        (0.01, "the discriminator ignores fakes"),
-        (0.99, "the two players are kept in balance"),
-        (math.inf, "k is at its end and balances no more"),
-    ],
-}
-
-
-def summary(rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()) -> list[str]:
-    """Sentences for a person at the end of training: what happened, then how the run stands."""
-    if not rows:
-        return ["nothing was logged"]
-    found = states(rows, replace(settings, equilibrium=equilibrium))
-    told = [story(spell, int(rows[-1]["step"])) for spell in found]
-    if not any(spell.name in COLLAPSES for spell in found):
-        told.insert(0, f"no collapse seen in {len(rows):,} logged step{'s' * (len(rows) > 1)}")
-    recent = [row for row in rows if row["step"] > rows[-1]["step"] - 1000]
-    span = min(1000, int(rows[-1]["step"] - rows[0]["step"]))
-    when = f"over the last {span:,} steps" if span else "at the only logged step"
-    return [*told, *balance(recent, equilibrium, when), *readings(recent, when), *slopes(recent, when)]
-
-
-def story(spell: Spell, last: int) -> str:
-    """One state from beginning to end in one sentence."""
-    began, ended, lasting = STORIES[spell.name]
-    ending = f"{lasting} by {last:,}" if spell.ended is None else f"{ended} at {spell.ended:,}"
-    return f"{began} at step {spell.began:,}, {ending} ({spell.says})"
-
-
-def balance(rows: Rows, equilibrium: Mapping[str, float], when: str) -> Iterator[str]:
-    """How far each loss is from its equilibrium and who is ahead."""
-    for name, goal in centre(rows[-1], equilibrium).items():
-        off = average([distances(row, equilibrium).get(f"{name}_from_equilibrium") for row in rows])
-        value = average([row.get(name) for row in rows])
-        if math.isnan(off):
-            continue
-        ahead = "discriminator" if (off < 0) == (name == "loss_D") else "generator"
-        close = abs(off) <= 0.1 * max(abs(goal), 0.5)
-        reading = "the players are in balance" if close else f"the {ahead} is ahead"
-        side = f"{abs(off):.3f} {'below' if off < 0 else 'above'} its equilibrium {goal:.3f}"
-        yield f"{name} {value:.3f} {when}, {side}: {reading}"
-
-
-def readings(rows: Rows, when: str) -> Iterator[str]:
-    """What hinge, diversity and BEGAN's k mean, where they are logged."""
-    texts = {"diversity": "diversity {:.2f} of the data's", "k": "k {:.3g}"}
-    if "margin" in rows[-1]:
-        texts = {"hinge_active": "hinge active on {:.0%} of fakes", **texts}
-    for name, text in texts.items():
-        value = average([row.get(name) for row in rows])
-        if not math.isnan(value):
-            meaning = next(words for line, words in READINGS[name] if value < line)
-            yield f"{text.format(value).replace('%', ' %')} {when}: {meaning}"
-
-
-def slopes(rows: Rows, when: str) -> Iterator[str]:
-    """What the slopes of D at reals and fakes mean, where they are logged."""
-    real, fake = (average([row.get(name) for row in rows]) for name in ("grad_real", "grad_fake"))
-    if math.isnan(real + fake):
-        return
-    reading = "similar at both, as it should be"
-    if fake < 1e-3:
-        reading = "next to nothing reaches the generator"
-    elif max(real, fake) > 5 * min(real, fake):
-        reading = f"much steeper at {'fakes' if fake > real else 'reals'}, as when the discriminator overfits"
-    yield f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes {when}: {reading}"
-
-
-def average(values: Sequence[object]) -> float:
-    """The mean of those values that are finite numbers, nan if none is."""
-    finite = [x for x in map(number, values) if math.isfinite(x)]
-    return sum(finite) / len(finite) if finite else math.nan
 
 
 def percent(share: float) -> str:

@@ -39,9 +39,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     loss: Literal["non_saturating", "relativistic"] = "relativistic"  # arXiv 1406.2661, section 3 | R3 eq. 2
     gamma: Schedule = 1.0  # weight of both penalties, halved (R3 eq. 4)
-    nets: Literal["residual", "infogan"] = "residual"  # R3 section 4 | L appendix
+    nets: Literal["residual", "conv", "infogan"] = "residual"  # R3 section 4 | strided convolutions, ours | L appendix
     z_size: Size = 64  # numbers in z
-    widths: tuple[Size, ...] = (128, 64, 32)  # residual: channels of a stage, coarse to fine
+    widths: tuple[Size, ...] = (128, 64, 32)  # residual, conv: channels of a stage, coarse to fine
     blocks: Size = 1  # residual: blocks a stage (R3: 2)
     patch: Size = 1  # residual: side of the square of pixels that is one position of the finest maps (R3: 1)
     group: Size = 16  # residual: channels of one group of the 3x3 convolutions (R3: 16)
@@ -112,21 +112,12 @@ class Block(nn.Module):
         self.mix = nn.Conv2d(wide, wide, 3, padding=1, groups=max(1, wide // group), bias=True)
         self.back = nn.Conv2d(wide, channels, 1, bias=False)
         for layer in self.expand, self.mix:
-            scaled_init(layer, blocks**-0.25)
+            layers.kept(layer, blocks**-0.25)
         nn.init.zeros_(self.back.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.expand(x), layers.LEAK)
         return x + self.back(F.leaky_relu(self.mix(y), layers.LEAK))
-
-
-def scaled_init(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Conv2d | nn.Linear:
-    """The layer with weights N(0, gain^2 2 / ((1 + leak^2) fan-in)) and biases 0: variance kept through leaky rectifiers."""
-    fan = layer.weight[0].numel()
-    nn.init.normal_(layer.weight, std=gain * (2 / (1 + layers.LEAK**2) / fan) ** 0.5)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 class ResidualG(nn.Module):
@@ -138,12 +129,14 @@ class ResidualG(nn.Module):
         rows, cols = layers.coarsest(H, W, len(h.widths) - 1, h.patch)
         count = h.blocks * len(h.widths)
         self.constant = nn.Parameter(torch.randn(h.widths[0], rows, cols))
-        self.style = scaled_init(nn.Linear(h.z_size, h.widths[0], bias=False))
+        self.style = nn.Linear(h.z_size, h.widths[0], bias=False)
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in h.widths
         )
-        self.narrow = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(h.widths))
-        self.paint = scaled_init(nn.Conv2d(h.widths[-1], C * h.patch**2, 1))
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(h.widths))
+        self.paint = nn.Conv2d(h.widths[-1], C * h.patch**2, 1)
+        for layer in self.style, *self.narrow, self.paint:
+            layers.kept(layer, leak=1.0)
         self.spread = nn.PixelShuffle(h.patch)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -164,12 +157,14 @@ class ResidualD(nn.Module):
         C, H, W = shape
         widths = h.widths[::-1]
         count = h.blocks * len(widths)
-        self.read = nn.Sequential(nn.PixelUnshuffle(h.patch), scaled_init(nn.Conv2d(C * h.patch**2, widths[0], 1)))
+        self.read = nn.Sequential(nn.PixelUnshuffle(h.patch), nn.Conv2d(C * h.patch**2, widths[0], 1))
         self.stages = nn.ModuleList(nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in widths)
-        self.widen = nn.ModuleList(scaled_init(nn.Conv2d(a, b, 1, bias=False)) for a, b in pairwise(widths))
+        self.widen = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(widths))
         size = layers.coarsest(H, W, len(widths) - 1, h.patch)
-        self.gather = scaled_init(nn.Conv2d(widths[-1], widths[-1], size, groups=widths[-1], bias=False))
-        self.judge = scaled_init(nn.Linear(widths[-1], 1, bias=False))
+        self.gather = nn.Conv2d(widths[-1], widths[-1], size, groups=widths[-1], bias=False)
+        self.judge = nn.Linear(widths[-1], 1, bias=False)
+        for layer in self.read[1], *self.widen, self.gather, self.judge:
+            layers.kept(layer, leak=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages[0](self.read(x))
@@ -178,8 +173,32 @@ class ResidualD(nn.Module):
         return self.judge(self.gather(x).flatten(1))
 
 
+def conv_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
+    """z -> coarsest maps -> transposed 4x4 convolutions of stride 2 -> picture; no normalisation."""
+    C, H, W = shape
+    rows, cols = layers.coarsest(H, W, len(h.widths))
+    start = [
+        nn.Linear(h.z_size, h.widths[0] * rows * cols),
+        layers.Unflatten(h.widths[0], rows, cols),
+        nn.LeakyReLU(layers.LEAK),
+    ]
+    body = [layer for a, b in pairwise(h.widths) for layer in layers.double(a, b, "none")]
+    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1))
+
+
+def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
+    """Picture -> 4x4 convolutions of stride 2 -> logit; no normalisation."""
+    C, H, W = shape
+    widths = (C, *h.widths[::-1])
+    rows, cols = layers.coarsest(H, W, len(h.widths))
+    body = [layer for a, b in pairwise(widths) for layer in layers.halve(a, b, "none")]
+    return nn.Sequential(*body, nn.Flatten(), nn.Linear(widths[-1] * rows * cols, 1))
+
+
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
     """G and D."""
+    if h.nets == "conv":
+        return layers.kept_init(conv_G(h, shape)), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
         return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(infogan_D(h, shape), 0.02)
     return ResidualG(h, shape), ResidualD(h, shape)

@@ -26,11 +26,11 @@ def samples(opened: Opened, count: int, seed: int) -> Tensor:
 
 def sample(opened: Opened, count: int, out: Path, seed: int) -> list[Path]:
     """Samples as .npz, as one sheet (.png), or as single PNGs in a folder (any other name)."""
+    if out.suffix not in ("", ".png", ".npz") and not out.is_dir():
+        raise Mistake(f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder")
     pictures = samples(opened, count, seed)
     if out.suffix == ".npz":
         return [easel.save_npz(pictures, out)]
     if out.suffix == ".png":
         return [easel.save_sheet(pictures, out)]
-    if out.suffix and not out.is_dir():
-        raise Mistake(f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder")
     return easel.save_pngs(pictures, out)

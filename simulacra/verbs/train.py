@@ -16,7 +16,7 @@ from simulacra import config, data, fit, play, run
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
-from simulacra.measure import health
+from simulacra.measure import health, prognosis
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
 
@@ -50,11 +50,16 @@ def train(
         source = data.load(checked.data, root)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
-        with run.locked(folder) if first else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            mistake = None
             if first:
-                run.begin(folder, config.plain(checked), machine(root, where), like, extend=extend)
-            if play.processes() > 1:
-                dist.barrier()
+                try:
+                    held.enter_context(run.locked(folder))
+                    run.begin(folder, config.plain(checked), machine(root, where), like, extend=extend)
+                except Mistake as error:
+                    mistake = str(error)
+            if mistake := _told(mistake):
+                raise Mistake(mistake)
             opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
                 return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved)
@@ -88,47 +93,45 @@ class _Stage:
 
 
 def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], saved: Callable[[Path], None]) -> Outcome:
-    checked, pictures, step, back = stage.config, [], None, True
+    checked, pictures, step, already = stage.config, [], stage.config.steps, stage.run.finished()
+    back = not already
     while back:
         back = False
-        every = {"log_every": checked.log_every, "save_every": checked.save_every}
-        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, **every, stop=stop, tick=tick)
+        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, stop=stop, tick=tick)
         try:
             for path in clock:
                 step = int(path.stem)
                 if stage.run.writer:
                     pictures = stage.paint(step)
                     saved(path)
-                if checked.rollback and not health.healthy(stage.rows(), _settings(stage.model)):
+                if checked.rollback and stage.run.saves(step) and not health.healthy(stage.rows(), _settings(stage.model)):
                     back = _roll_back(stage, step, "collapsed")
                     break
         except fit.NotFinite as error:
             back = bool(checked.rollback) and _roll_back(stage, error.step, str(error))
             if not back:
                 raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
-    already = step is None
-    step = int(run.checkpoints(stage.run.folder)[-1].stem) if step is None else step
-    if step >= checked.steps and not (stage.run.folder / "done").exists():
+    if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    told = health.summary(stage.rows(), equilibrium(stage.model)) if stage.run.writer else []
+    told = prognosis.summary(stage.rows(), equilibrium(stage.model)) if stage.run.writer else []
     return Outcome(step, step >= checked.steps, already, told, pictures)
 
 
 def _roll_back(stage: _Stage, step: int, why: str) -> bool:
-    """Go back to the last healthy checkpoint, if the config still allows it and there is one."""
+    """Go back to the last healthy checkpoint, if the config still allows it and there is one. All processes look at the
+    folder before the first one changes it, and none goes on before that is done."""
     folder, rows = stage.run.folder, stage.rows()
     tried = len(run.read_rows(folder / "rollbacks.jsonl"))
-    steps = [int(path.stem) for path in run.checkpoints(folder)]
-    good = [k for k in steps if health.healthy([r for r in rows if r["step"] <= k], _settings(stage.model))]
+    steps = [int(path.stem) for path in run.checkpoints(folder) if stage.run.saves(int(path.stem))]
+    good = [k for k in steps if health.healthy(rows, _settings(stage.model), step=k)]
+    stopped = f"training stopped at step {step:,}: {why}"
     if not good:
-        raise Mistake(
-            f"training stopped at step {step:,}: {why}; no healthy checkpoint is kept to roll back to (keep={stage.config.keep})"
-        )
+        raise Mistake(f"{stopped}; no healthy checkpoint is kept to roll back to (keep = {stage.config.keep})")
     if tried >= stage.config.rollback:
-        raise Mistake(
-            f"training stopped at step {step:,}: {why} again after {tried} rollbacks; step {good[-1]:,} is the last healthy one"
-        )
+        raise Mistake(f"{stopped} again after {tried} rollbacks; step {good[-1]:,} is the last healthy one")
+    _meet()
     stage.run.roll_back(step, good[-1], why)
+    _meet()
     return True
 
 
@@ -155,6 +158,20 @@ def _processes(checked: Config) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _told(what: str | None) -> str | None:
+    """What the first process has to tell, known to all."""
+    words = [what]
+    if play.processes() > 1:
+        dist.broadcast_object_list(words)
+    return words[0]
+
+
+def _meet() -> None:
+    """Wait until all processes are here."""
+    if play.processes() > 1:
+        dist.barrier()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,102 @@
+"""Every room's and config's tiny preset, on data that are there."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from simulacra import config, data, run
+from simulacra.config import Config
+from simulacra.contract import Batch, Model
+from simulacra.errors import Mistake
+from simulacra.reopen import build, data_root
+from simulacra.verbs.train import Outcome, train
+
+ROOT = data_root(None)
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A config's tiny preset, with what has to be changed for its data to be there."""
+
+    source: str
+    changes: tuple[str, ...] = ()
+
+    def config(self, *more: str) -> Config:
+        """The resolved config, with further changes."""
+        return config.resolve(self.source, "tiny", [*self.changes, *more])
+
+    def arguments(self, folder: Path, *more: str) -> list[str]:
+        """The command line that trains it."""
+        sets = [word for change in (*self.changes, *more) for word in ("--set", change)]
+        return ["train", self.source, "--preset", "tiny", "--run", str(folder), *sets]
+
+    def train(self, folder: Path, *more: str, **how: Any) -> Outcome:
+        """How training it in this process ended."""
+        return train(self.config(*more), folder, ROOT, **how)
+
+    def model(self, *more: str) -> tuple[Model, list[Batch]]:
+        """The untrained model and its first ten batches."""
+        checked = self.config(*more)
+        source = data.load(checked.data, ROOT)
+        batches = [source.draw(k, checked.batch, checked.seed) for k in range(10)]
+        return build(checked, batches[0], CPU), batches
+
+
+def works(tiny: Tiny, root: Path | None) -> bool:
+    """Whether its data are there and its nets take them."""
+    try:
+        checked = tiny.config()
+        build(checked, data.load(checked.data, root).draw(0, checked.batch, 0), CPU)
+    except Mistake:
+        return False
+    return True
+
+
+@cache
+def of_config(name: str) -> Tiny | None:
+    """The config as it is if its data need no files, else on the embedded digits, else on the data folder."""
+    plain, digits = Tiny(name), Tiny(name, ("data.name=digits",))
+    choices = [(plain, None), (digits, None), *([(plain, ROOT)] if ROOT else [])]
+    return next((tiny for tiny, root in choices if works(tiny, root)), None)
+
+
+@cache
+def of_room(room: str) -> Tiny | None:
+    """The room's first config that works, sooner one that need not be changed."""
+    names = [name for name in config.configs() if config.based(config.find(name)).get("room") == room]
+    found = [tiny for tiny in map(of_config, names) if tiny]
+    return min(found, key=lambda tiny: len(tiny.changes), default=None)
+
+
+def needed(tiny: Tiny | None, what: str) -> Tiny:
+    """The config, or a skipped test that says why."""
+    if tiny is None:
+        pytest.skip(f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with its data")
+    return tiny
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether nested states are the same, tensors bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and a == b
+
+
+def assert_same(one: Path, two: Path) -> None:
+    """Two runs have ended with the same bits: names and tensors of the checkpoints, bytes of the log, digests in `done`."""
+    names = [[path.name for path in run.checkpoints(folder)] for folder in (one, two)]
+    assert names[0] == names[1] != []
+    for name in names[0]:
+        there, here = (torch.load(folder / "checkpoints" / name, weights_only=True) for folder in (one, two))
+        assert equal(there, here), f"checkpoint {name} differs"
+    for file in "log.jsonl", "done":
+        assert (one / file).read_bytes() == (two / file).read_bytes(), f"{file} differs"
