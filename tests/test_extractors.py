@@ -65,28 +65,31 @@ def test_padded_and_coloured_digits_are_read():
     torch.testing.assert_close(found, load("mnist_cnn").features(images[:50]), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(("name", "least"), [("mnist_cnn", 0.993), ("fashion_cnn", 0.92)])
-def test_official_test_accuracy(name: str, least: float):
-    images, labels = official(name)
-    posteriors = load(name).probabilities(images)
+@pytest.mark.parametrize(("chosen", "least"), [("mnist_cnn", 0.993), ("fashion_cnn", 0.92)])
+def test_official_test_accuracy(chosen: str, least: float):
+    images, labels = official(chosen)
+    posteriors = load(chosen).probabilities(images)
     right = posteriors.argmax(1) == labels
     assert right.double().mean() >= least
     assert posteriors.amax(1).mean() == pytest.approx(right.double().mean().item(), abs=0.01)  # calibrated
 
 
 def test_features_are_alive():
-    features = load("mnist_cnn").features(digits()[0])
+    images, labels = digits()
+    features = load("mnist_cnn").features(images)
     deviation = features.std(0)
     assert (deviation > 0.05).all()
     assert deviation.max() < 20 * deviation.min()
+    within = torch.stack([features[labels == digit].var(0).sum() for digit in range(10)]).mean()
+    assert within > 0.2 * features.var(0).sum()  # they also tell how a digit is drawn, not only which
 
 
-@pytest.mark.parametrize("name", names())
-def test_features_for_grey_and_colour(name: str):
-    extractor = load(name)
+@pytest.mark.parametrize("chosen", names())
+def test_features_for_grey_and_colour(chosen: str):
+    extractor = load(chosen)
     images = digits()[0][:6]
     features = extractor.features(images)
-    assert features.shape == (6, SIZES[name])
+    assert features.shape == (6, SIZES[chosen])
     assert features.dtype == torch.float32
     assert not features.requires_grad
     assert torch.isfinite(features).all()
@@ -94,9 +97,9 @@ def test_features_for_grey_and_colour(name: str):
     assert len(extractor.features(images.expand(-1, 3, -1, -1))) == 6
 
 
-@pytest.mark.parametrize("name", names())
-def test_batches_do_not_matter(name: str):
-    extractor = load(name)
+@pytest.mark.parametrize("chosen", names())
+def test_batches_do_not_matter(chosen: str):
+    extractor = load(chosen)
     images = digits()[0][::80]
     whole = extractor.features(images)
     apart = torch.cat([extractor.features(images[:7]), extractor.features(images[7:])])
@@ -104,23 +107,23 @@ def test_batches_do_not_matter(name: str):
     assert torch.equal(whole, extractor.features(images))
 
 
-@pytest.mark.parametrize("name", names())
-def test_provenance(name: str):
-    extractor = load(name)
-    assert extractor is load(name)
-    assert extractor.name == name
+@pytest.mark.parametrize("chosen", names())
+def test_provenance(chosen: str):
+    extractor = load(chosen)
+    assert extractor is load(chosen)
+    assert extractor.name == chosen
     assert len(extractor.hash) == 12
     int(extractor.hash, 16)
     assert extractor.resize
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "fashion_cnn"])
-def test_shipped_weights(name: str):
+@pytest.mark.parametrize("chosen", ["mnist_cnn", "fashion_cnn"])
+def test_shipped_weights(chosen: str):
     from safetensors import safe_open
 
-    path = extractors.WEIGHTS / f"{name}.safetensors"
+    path = extractors.WEIGHTS / f"{chosen}.safetensors"
     assert path.stat().st_size < 1_500_000
-    assert load(name).hash == extractors.digest(path.read_bytes())
+    assert load(chosen).hash == extractors.digest(path.read_bytes())
     with safe_open(path, "pt") as file:
         assert {"facts"} == set(file.metadata())
         assert file.get_tensor("temperature").shape == ()

@@ -183,7 +183,7 @@ def conv_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
         nn.LeakyReLU(layers.LEAK),
     ]
     body = [layer for a, b in pairwise(h.widths) for layer in layers.double(a, b, "none")]
-    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1))
+    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1), nn.Tanh())
 
 
 def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -198,7 +198,7 @@ def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
     """G and D."""
     if h.nets == "conv":
-        return layers.kept_init(conv_G(h, shape)), layers.kept_init(conv_D(h, shape))
+        return layers.normal_init(conv_G(h, shape), 0.02), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
         return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(infogan_D(h, shape), 0.02)
     return ResidualG(h, shape), ResidualD(h, shape)
