@@ -2,9 +2,9 @@
 
     python experiments/equal_minutes.py ebgan_mnist gan_mnist --minutes 5 --seeds 0 1 --runs runs/table
 
-Each config's processor seconds a step are measured first, on one thread; its number of steps follows and is written into
-its run's config.json, so that any run can be repeated alone. Two trainings run side by side, one thread each. Finished
-runs are not trained again.
+Each config's processor seconds a step are measured first, on one thread; its number of steps follows, its schedules are
+stretched to that length, and both are written into its run's config.json, so that any run can be repeated alone. Two
+trainings run side by side, one thread each. Finished runs are not trained again.
 """
 
 import argparse
@@ -51,12 +51,21 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
     return sorted(times)[steps // 2]
 
 
+def stretched(name: str, changes: list[str], steps: int) -> list[str]:
+    """The config's schedules as changes, each stretched from the config's length to `steps`."""
+    checked = config.resolve(name, "laptop", changes)
+    hyper = config.plain(checked)["hyper"]
+    schedules = {key: value for key, value in hyper.items() if isinstance(value, list) and value and isinstance(value[0], list)}
+    scale = steps / checked.steps
+    return [f"hyper.{key}={[[round(k * scale), v] for k, v in points]}" for key, points in schedules.items()]
+
+
 def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root: Path | None) -> None:
     """Train and measure one run in processes of their own."""
     where = ["--data", str(root)] if root else []
     simulacra = [sys.executable, "-m", "simulacra"]
     every = ["--set", f"seed={seed}", "--set", f"steps={steps}", "--set", f"save_every={max(1, steps // 5)}"]
-    own = [part for change in changes for part in ("--set", change)]
+    own = [part for change in [*changes, *stretched(name, changes, steps)] for part in ("--set", change)]
     train = [*simulacra, "train", name, "--run", str(folder), *every, *own, *where, "--no-tensorboard"]
     for command in (train, [*simulacra, "measure", str(folder), *where, "--json"]):
         log = folder.with_suffix(".txt")

@@ -241,8 +241,8 @@ def states(model: Model) -> dict[str, Any]:
     return {name: part.state_dict() for name, part in vars(model).items() if hasattr(part, "state_dict")}
 
 
-def load(path: Path, model: Model) -> int:
-    """Put a checkpoint's parts into the model and return its step. Never executes code from the file."""
+def contents(path: Path) -> dict[str, Any]:
+    """What is in a checkpoint. Never executes code from the file."""
     advice = f"remove it to go on from an older checkpoint; {path.parent} holds {len(checkpoints(path.parent.parent))}"
     try:
         with zipfile.ZipFile(path) as archive:
@@ -250,12 +250,18 @@ def load(path: Path, model: Model) -> int:
                 raise ValueError(f"the checksum of {name} is wrong")
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise Mistake(f"{path} holds other things than tensors and numbers, which are never loaded: {advice}") from None
+        raise Mistake(f"checkpoint {path} holds more than tensors and numbers, which is never loaded: {advice}") from None
     except Exception as error:  # what is raised on damaged files is beyond listing
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise Mistake(f"damaged checkpoint {path} ({reason}): {advice}") from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT or not {"step", "parts"} <= saved.keys():
         raise Mistake(f"{path} is no checkpoint of this program (format {FORMAT})")
+    return saved
+
+
+def load(path: Path, model: Model) -> int:
+    """Put a checkpoint's parts into the model and return its step."""
+    saved = contents(path)
     parts = {name: part for name, part in vars(model).items() if hasattr(part, "state_dict")}
     if set(parts) != set(saved["parts"]):
         raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(parts)}")

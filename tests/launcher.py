@@ -55,17 +55,18 @@ def child(order: dict[str, Any]) -> None:
 
 def serve() -> None:
     """Fork a child for each order, one at a time."""
-    import matplotlib.figure
     import tensorboard.compat.proto.event_pb2
     import torch
+    from tiny import scribble
 
     import simulacra.verbs.train
-    from simulacra import config
+    from simulacra import config, paint
 
+    paint.curves = scribble
     torch.set_num_threads(1)
     for room in config.rooms():
         config.room(room)
-    print("ready", matplotlib.__version__, tensorboard.__version__, simulacra.__version__, flush=True)
+    print("ready", tensorboard.__version__, simulacra.__version__, flush=True)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

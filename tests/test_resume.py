@@ -1,25 +1,27 @@
 """Resuming is exact: however a run is broken, its end is that of an unbroken one, bit for bit."""
 
+import io
 import json
 import os
+import pickle
 import random
-import shutil
 import signal
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import assert_same
+from tiny import assert_same, needed, of_room
 
-from simulacra import run
+from simulacra import config, run
 from simulacra.errors import Mistake
 from simulacra.measure import health
-from simulacra.verbs import train as verb
+from simulacra.seeds import fold
 
 USUAL = "steps=60", "save_every=20", "log_every=5"
 DENSE = "steps=50", "save_every=5", "log_every=1"
-SHORT = "steps=30", "save_every=10", "log_every=1"
+SHORT = "steps=30", "save_every=10", "log_every=1", "keep=9"
 
 
 def interrupt_at(when):
@@ -30,8 +32,6 @@ def interrupt_at(when):
 @pytest.fixture(scope="session")
 def unbroken(room, tmp_path_factory):
     """A run of 60 steps in one go."""
-    from tiny import needed, of_room
-
     folder = tmp_path_factory.mktemp(room) / "unbroken"
     needed(of_room(room), f"room {room}").train(folder, *USUAL)
     return folder
@@ -132,3 +132,273 @@ def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number):
     said = launch(*tiny.arguments(folder, *USUAL)).wait()
     assert "60 steps (nothing was left to do)" in said.success()
     assert_same(unbroken, folder)
+
+
+def test_killed_at_every_change_of_the_folder(launch, tmp_path):
+    """From an empty folder to the first checkpoint and its pictures, before each file is opened, renamed or removed."""
+    tiny = needed(of_room(config.rooms()[0]), "the first room")
+    settings = "steps=4", "save_every=2", "log_every=1"
+    tiny.train(tmp_path / "unbroken", *settings, tensorboard=True)
+    broken, count, code = tmp_path / "broken", 0, None
+    while code != 0:
+        count += 1
+        said = launch(*tiny.arguments(broken, *settings), dies=count).wait()
+        code = said.code
+        assert (code, said.err) in ((-signal.SIGKILL, ""), (0, ""))
+        assert_whole(broken)
+    assert count > 20
+    assert_same(tmp_path / "unbroken", broken)
+    there, here = ({path.relative_to(folder) for path in folder.rglob("*.p*")} for folder in (tmp_path / "unbroken", broken))
+    assert there == {path for path in here if ".part" not in path.name}
+
+
+# Rolled back
+
+
+@pytest.fixture
+def first(tmp_path, monkeypatch):
+    """The first room's tiny config, and a run of it of thirty steps; nothing is painted."""
+    monkeypatch.setattr("simulacra.verbs.train.paint", lambda opened, source: [])
+    tiny = needed(of_room(config.rooms()[0]), "the first room")
+    tiny.train(tmp_path / "plain", *SHORT)
+    return tiny, tmp_path / "plain"
+
+
+@pytest.fixture
+def collapsing(first, tmp_path, monkeypatch):
+    """The same, where whatever has the plain run's row of step 20 is called collapsed; and a run that rolled back once."""
+    tiny, plain = first
+    bad = run.read_rows(plain / "log.jsonl")[19]
+    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: bad not in [r for r in rows if r["step"] <= step])
+    assert tiny.train(tmp_path / "rolled", *SHORT, "rollback=1").done
+    return tiny, tmp_path / "rolled"
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def killer(count: int, condition=lambda *arguments: True):
+    """A function that kills at its count-th call for which the condition holds."""
+    left = [count]
+
+    def call(*arguments):
+        left[0] -= condition(*arguments)
+        if left[0] == 0:
+            left[0] -= 1
+            raise Killed
+
+    return call
+
+
+def test_roll_back(first, collapsing, tmp_path):
+    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [{"at": 20, "to": 10, "why": "collapsed"}]
+    plain, rolled = (run.read_rows(tmp_path / name / "log.jsonl") for name in ("plain", "rolled"))
+    assert len(rolled) == 30 and plain[:10] == rolled[:10]
+    assert not any(one == two for one, two in zip(plain[10:], rolled[10:], strict=True)), "the same noise again"
+
+
+def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
+    """Killed around the rollback, or set back to before it by lost checkpoints, a run ends as if nothing had happened."""
+    tiny, rolled = collapsing
+    settings = *SHORT, "rollback=1"
+    note = run.append_rows
+    before, after = killer(1), killer(1)
+    at_20 = lambda path: path.stem == "00000020"  # noqa: E731
+    moments = {
+        "saved": {"saved": killer(1, at_20)},
+        "before the note": {"note": lambda *rows: (before(), note(*rows))},
+        "after the note": {"note": lambda *rows: (note(*rows), after())},
+        "in the new attempt": {"tick": killer(2, lambda step, row: step == 15)},
+        "at the new checkpoint": {"saved": killer(2, at_20)},
+    }
+    for name, how in moments.items():
+        folder = tmp_path / name
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(run, "append_rows", how.pop("note", note))
+            tiny.train(folder, *settings, **how)
+        assert tiny.train(folder, *settings).done
+        assert_same(rolled, folder)
+        assert (folder / "rollbacks.jsonl").read_bytes() == (rolled / "rollbacks.jsonl").read_bytes()
+    for count in 1, 2, 3:
+        for path in run.checkpoints(folder)[-count:]:
+            path.unlink()
+        steps = []
+        assert tiny.train(folder, *settings, tick=lambda step, row, steps=steps: steps.append(step)).done
+        assert steps[0] == 31 - 10 * count
+        assert_same(rolled, folder)
+
+
+def test_roll_back_no_further(first, tmp_path, monkeypatch):
+    tiny, _ = first
+    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: min(step, rows[-1]["step"]) < 20)
+    with pytest.raises(Mistake, match="step 20: collapsed again after 1 rollbacks; step 10 is the last healthy one"):
+        tiny.train(tmp_path / "run", *SHORT, "rollback=1")
+    assert len(run.read_rows(tmp_path / "run" / "rollbacks.jsonl")) == 1
+    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: False)
+    with pytest.raises(Mistake, match=r"step 10: collapsed; no healthy checkpoint is kept to roll back to \(keep = 9\)"):
+        tiny.train(tmp_path / "other", *SHORT, "rollback=3")
+
+
+def spoiled(monkeypatch, room: str, at: int, spoil) -> None:
+    """Have the room's step at k do something wrong, unless it was rolled back."""
+    Model, seed = config.room(room).Model, fold(0, "step", at)
+    step = Model.step
+
+    def wrong(self, batch, k):
+        usual = torch.initial_seed() == seed
+        scalars = step(self, batch, k)
+        return spoil(self, dict(scalars)) if k == at and usual else scalars
+
+    monkeypatch.setattr(Model, "step", wrong)
+
+
+def nan_loss(model, scalars):
+    name = list(scalars)[-1]
+    return scalars | {name: scalars[name] * float("nan")}
+
+
+def infinite_weight(model, scalars):
+    module = next(part for part in vars(model).values() if isinstance(part, torch.nn.Module) and list(part.parameters()))
+    with torch.no_grad():
+        next(module.parameters()).view(-1)[-1] = float("inf")
+    return scalars
+
+
+@pytest.mark.parametrize(
+    ("at", "spoil", "says"),
+    [
+        (24, nan_loss, r"training stopped: \w+ is nan at step 25"),
+        (19, infinite_weight, r"weight \w+\.\S+ is not finite at step 20"),
+    ],
+)
+def test_not_finite(first, tmp_path, monkeypatch, at, spoil, says):
+    tiny, plain = first
+    last = tmp_path / "run" / "checkpoints" / f"{at // 10 * 10:08d}.pt"
+    with monkeypatch.context() as patch:
+        spoiled(patch, config.rooms()[0], at, spoil)
+        with pytest.raises(Mistake, match=says) as caught:
+            tiny.train(tmp_path / "run", *SHORT)
+        assert str(caught.value).endswith(f"; the last good checkpoint is {last}")
+        assert run.checkpoints(tmp_path / "run")[-1] == last
+        assert tiny.train(tmp_path / "rolled", *SHORT, "rollback=1").done
+        assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl")[0]["to"] == int(last.stem)
+    tiny.train(tmp_path / "run", *SHORT)
+    assert_same(plain, tmp_path / "run")
+
+
+# Damaged
+
+
+class Evil:
+    """What executes code when an unsafe program unpickles it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def refusal(path: Path, content: bytes) -> str:
+    """What the Mistake says that a checkpoint with this content leads to."""
+    path.write_bytes(content)
+    with pytest.raises(Mistake) as caught:
+        run.load(path, object())
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_loading_never_executes_code(own, tmp_path, simulacra):
+    path, mark = run.checkpoints(own)[-1], tmp_path / "executed"
+    buffer = io.BytesIO()
+    torch.save({"format": run.FORMAT, "step": 20, "parts": {"G": Evil(mark)}}, buffer)
+    for content in pickle.dumps(Evil(mark)), buffer.getvalue():
+        assert "checkpoint" in refusal(path, content)
+        assert simulacra("sample", own, "-o", tmp_path / "out.npz").refusal()
+        (own / "done").unlink(missing_ok=True)
+        assert simulacra("train", own).refusal()
+    assert not mark.exists() and not (tmp_path / "out.npz").exists()
+    pickle.loads(pickle.dumps(Evil(mark)))  # the trap works
+    assert mark.exists()
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
+    """Over the whole file; torch.load alone takes flipped weights for weights."""
+    parts = {"net": torch.nn.Linear(30, 20).state_dict(), "opt": {"state": {0: {"step": torch.tensor(3.0)}}}}
+    buffer = io.BytesIO()
+    torch.save({"format": run.FORMAT, "step": 3, "parts": parts}, buffer)
+    content, dice = buffer.getvalue(), random.Random(0)
+    harmless = 0
+    for place in dice.sample(range(len(content)), 400):
+        spoiled_content = bytearray(content)
+        spoiled_content[place] ^= 1 << dice.randrange(8)
+        path = tmp_path / "00000003.pt"
+        path.write_bytes(spoiled_content)
+        try:
+            saved = run.contents(path)
+        except Mistake:
+            continue
+        harmless += 1
+        assert saved["step"] == 3 and run.digest(saved["parts"]) == run.digest(parts)
+    assert harmless < 200
+
+
+def test_damaged_checkpoints(own, tmp_path):
+    path = run.checkpoints(own)[-1]
+    good = path.read_bytes()
+    for content in b"", good[:1], good[: len(good) // 2], good[:-1], b"\0" * 1000, b"PK\3\4" + good[4:9]:
+        text = refusal(path, content)
+        assert text.startswith("damaged checkpoint") and "remove it to go on from an older checkpoint; " in text
+        assert f"{path.parent} holds 2" in text
+
+
+def test_foreign_checkpoints(own, tmp_path):
+    path = run.checkpoints(own)[-1]
+    buffer = io.BytesIO()
+    for content in {"weight": torch.zeros(2)}, {"format": 99, "step": 1, "parts": {}}, {"format": run.FORMAT}, [1], 3:
+        buffer.seek(0), buffer.truncate()
+        torch.save(content, buffer)
+        assert "is no checkpoint of this program" in refusal(path, buffer.getvalue())
+    buffer.seek(0), buffer.truncate()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("readme.txt", "no checkpoint")
+    assert "damaged checkpoint" in refusal(path, buffer.getvalue())
+
+
+def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, launch):
+    """The advice works: with the damaged file removed, the run ends as it would have."""
+    path = run.checkpoints(own)[-1]
+    path.write_bytes(path.read_bytes()[:-100])
+    (own / "done").unlink()
+    command = ["train", own / "config.json"]
+    assert "remove it to go on" in launch(*command).wait().refusal()
+    path.unlink()
+    launch(*command).wait().success()
+    assert_same(trained, own)
+
+
+# Full disk
+
+
+@pytest.mark.parametrize("limit", [0, 200, 3000, 30000])
+def test_full_disk(tiny, unbroken, launch, tmp_path, limit):
+    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is room."""
+    folder = tmp_path / "run"
+    tiny.train(folder, *USUAL, tick=interrupt_at(20))
+    text = launch(*tiny.arguments(folder, *USUAL), limit=limit).wait().refusal()
+    assert "cannot write" in text
+    assert run.checkpoints(folder)[-1].name == "00000020.pt"
+    assert_whole(folder)
+    launch(*tiny.arguments(folder, *USUAL)).wait().success()
+    assert_same(unbroken, folder)
+
+
+def test_rows_after_a_full_disk(tmp_path):
+    """A row that a full disk cut short takes no other with it."""
+    path = tmp_path / "metrics.jsonl"
+    run.append_rows(path, [{"a": 1}, {"a": 2}])
+    path.write_bytes(path.read_bytes()[:-4])
+    run.append_rows(path, [{"a": 3}])
+    run.append_rows(path, [{"a": 4}])
+    assert run.read_rows(path) == [{"a": 1}, {"a": 3}, {"a": 4}]

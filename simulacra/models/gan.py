@@ -42,10 +42,11 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     nets: Literal["residual", "conv", "infogan"] = "residual"  # R3 section 4 | strided convolutions, ours | L appendix
     z_size: Size = 64  # numbers in z
     widths: tuple[Size, ...] = (128, 64, 32)  # residual, conv: channels of a stage, coarse to fine
+    hidden: Size = 256  # conv: numbers in the dense layer of D, where it sees the whole picture
     blocks: Size = 1  # residual: blocks a stage (R3: 2)
     patch: Size = 1  # residual: side of the square of pixels that is one position of the finest maps (R3: 1)
     group: Size = 16  # residual: channels of one group of the 3x3 convolutions (R3: 16)
-    norm: Literal["none", "batch"] = "none"  # infogan: in G; L has batch
+    norm: Literal["none", "batch"] = "none"  # conv, infogan: in G; L has batch, R3 none
     norm_D: Literal["none", "batch"] = "none"  # infogan: in D; L searches over both
     rate_G: Schedule = 2e-4  # Adam's learning rate (R3 table 5)
     rate_D: Schedule = 2e-4
@@ -174,25 +175,22 @@ class ResidualD(nn.Module):
 
 
 def conv_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """z -> coarsest maps -> transposed 4x4 convolutions of stride 2 -> picture; no normalisation."""
+    """z -> coarsest maps -> transposed 4x4 convolutions of stride 2 -> picture."""
     C, H, W = shape
-    rows, cols = layers.coarsest(H, W, len(h.widths))
-    start = [
-        nn.Linear(h.z_size, h.widths[0] * rows * cols),
-        layers.Unflatten(h.widths[0], rows, cols),
-        nn.LeakyReLU(layers.LEAK),
-    ]
-    body = [layer for a, b in pairwise(h.widths) for layer in layers.double(a, b, "none")]
-    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1), nn.Tanh())
+    maps = h.widths[0], *layers.coarsest(H, W, len(h.widths))
+    start = [nn.Linear(h.z_size, math.prod(maps)), layers.Unflatten(*maps), layers.norm(h.norm, maps[0])]
+    body = [layer for a, b in pairwise(h.widths) for layer in layers.double(a, b, h.norm)]
+    return nn.Sequential(*start, nn.LeakyReLU(layers.LEAK), *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1), nn.Tanh())
 
 
 def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """Picture -> 4x4 convolutions of stride 2 -> logit; no normalisation."""
+    """Picture -> 4x4 convolutions of stride 2 -> dense layer -> logit; no normalisation."""
     C, H, W = shape
     widths = (C, *h.widths[::-1])
     rows, cols = layers.coarsest(H, W, len(h.widths))
     body = [layer for a, b in pairwise(widths) for layer in layers.halve(a, b, "none")]
-    return nn.Sequential(*body, nn.Flatten(), nn.Linear(widths[-1] * rows * cols, 1))
+    dense = [nn.Flatten(), nn.Linear(widths[-1] * rows * cols, h.hidden), nn.LeakyReLU(layers.LEAK), nn.Linear(h.hidden, 1)]
+    return nn.Sequential(*body, *dense)
 
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:

@@ -1,0 +1,305 @@
+"""The command line, used as a stranger would: what it answers, and that a mistake costs one line and nothing else."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import needed, of_config, of_room
+
+from simulacra import __version__, config, data, run
+
+PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+HOME = Path(config.__file__).parent.parent
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file in the folder and what is in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def first(tmp_path):
+    """The first room's tiny training, in tmp_path/run."""
+    return needed(of_room(config.rooms()[0]), "the first room").arguments(tmp_path / "run", "steps=4", "save_every=2")
+
+
+# Good paths
+
+
+def test_version_and_help():
+    """Said to a fresh interpreter, as a shell would."""
+    say = [sys.executable, "-m", "simulacra"]
+    env = os.environ | {"PYTHONPATH": str(HOME)}
+    version, overview = (subprocess.run([*say, word], capture_output=True, text=True, env=env) for word in ("--version", "-h"))
+    assert (version.returncode, version.stdout, version.stderr) == (0, f"simulacra {__version__}\n", "")
+    assert overview.returncode == 0 and all(verb in overview.stdout for verb in ("train", "sample", "paint", "measure", "list"))
+
+
+def test_list(simulacra):
+    text = simulacra("list").success()
+    assert all(name in text for name in (*config.rooms(), *data.names(), *config.configs()))
+
+
+def test_data_list_and_show(simulacra, tmp_path):
+    text = simulacra("data", "list").success()
+    assert [line.split()[0] for line in text.splitlines()] == data.names()
+    sheet = tmp_path / "sheet.png"
+    text = simulacra("data", "show", "digits", "--set", "data.pad=2", "-o", sheet).success()
+    assert "1 x 32 x 32" in text and "4000 to train on, 1000 held out" in text and str(sheet) in text
+    assert Image.open(sheet).size == (8 * 34 + 2, 8 * 34 + 2)
+
+
+def test_data_show_tells_what_training_will_do_with_pictures(simulacra, tmp_path):
+    for number in range(3):
+        Image.new("RGB", (40 + number, 30), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    for words in ("folder", "--data", tmp_path), ("folder", "--set", f"data.path={tmp_path}"):
+        text = simulacra("data", "show", *words, "--set", "data.size=16").success()
+        assert "3 pictures used" in text and "centre crop" in text and "16x16" in text
+
+
+def test_train_sample_paint_measure(room, tiny, simulacra, tmp_path, monkeypatch):
+    """The whole path once, with everything drawn."""
+    folder = tmp_path / "a run [with brackets]"
+    text = simulacra(*tiny.arguments(folder, "steps=20", "save_every=10", "log_every=2")).success()
+    assert f"{folder} is done: 20 steps\n" in text
+    painted = folder / "pictures" / "00000020" / "samples.png"
+    assert f"look at {painted}" in text and f"look at {folder / 'curves.png'}" in text
+    assert Image.open(painted).width > 100 and Image.open(folder / "curves.png").width > 300
+    assert {path.name for path in folder.iterdir()} >= {"config.json", "machine.json", "shapes.json", "log.jsonl", "events"}
+    assert (
+        simulacra(*tiny.arguments(folder, "steps=20", "save_every=10", "log_every=2"))
+        .success()
+        .startswith(f"{folder} is done: 20 steps (nothing was left to do)")
+    )
+    before = painted.read_bytes()
+    painted.unlink()
+    assert str(painted) in simulacra("paint", folder).success()
+    assert painted.read_bytes() == before, "the same pictures from the same inputs and noise"
+    assert "00000010" in simulacra("paint", folder, "--step", 10, "--weights", "raw").success()
+
+    monkeypatch.delenv("SIMULACRA_DATA", raising=False)
+    assert "5 samples in" in simulacra("sample", folder, "-n", 5, "-o", tmp_path / "s.npz").success()
+    images = np.load(tmp_path / "s.npz")["images"]
+    (channels, height, width), _ = json.loads((folder / "shapes.json").read_text())["image"]
+    assert images.shape == (5, height, width, channels) and images.dtype == np.uint8
+    simulacra("sample", folder, "-n", 5, "-o", tmp_path / "again.npz").success()
+    simulacra("sample", folder, "-n", 5, "-o", tmp_path / "other.npz", "--seed", 1).success()
+    same, other = (np.load(tmp_path / name)["images"] for name in ("again.npz", "other.npz"))
+    assert (same == images).all() and (other != images).any()
+    simulacra("sample", folder, "--samples", 9, "-o", tmp_path / "sheet.png").success()
+    assert Image.open(tmp_path / "sheet.png").size == (3 * (width + 2) + 2, 3 * (height + 2) + 2)
+    simulacra("sample", folder, "-n", 3, "-o", tmp_path / "singles").success()
+    assert sorted(path.name for path in (tmp_path / "singles").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    assert Image.open(tmp_path / "singles" / "00000.png").size == (width, height)
+
+
+def test_measure(trained, own, simulacra):
+    words = "measure", own, "--samples", 40, "--repeats", 2, "--extractor", "pixels"
+    rows = json.loads(simulacra(*words, "--json").success())
+    names = [row["metric"] for row in rows]
+    assert {"frechet", "kid", "precision", "recall", "density", "coverage"} <= set(names) and len(names) == len(set(names))
+    wanted = {"step": 20, "extractor": "pixels", "n_fake": 40, "n_real": 40, "repeats": 2, "seed": 0, "split": "held_out"}
+    for row in rows:
+        assert row.items() >= (wanted | {"weights": "average"}).items()
+        assert row["low"] <= row["value"] <= row["high"] and len(row["extractor_hash"]) == 12
+        assert row.keys() >= {"floor", "resize", "config", "commit", "seconds"}
+    assert run.read_rows(own / "metrics.jsonl") == rows
+    text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
+    assert "step 10, raw weights" in text and "coverage" in text and "one set" in text
+    assert len(run.read_rows(own / "metrics.jsonl")) == 2 * len(rows)
+    again = json.loads(simulacra(*words, "--json").success())
+    assert [row["value"] for row in again] == [row["value"] for row in rows]
+
+
+def test_every_config_trains(name, simulacra, tmp_path):
+    tiny = needed(of_config(name), f"config {name}")
+    outcome = tiny.train(tmp_path / "run", "steps=2", "save_every=2", "log_every=1")
+    assert outcome.done and (tmp_path / "run" / "pictures" / "00000002" / "samples.png").exists()
+
+
+def test_the_config_of_a_run_makes_the_same_run(trained, simulacra, tmp_path):
+    simulacra("train", trained / "config.json", "--run", tmp_path / "copy", "--no-tensorboard").success()
+    assert (tmp_path / "copy" / "done").read_bytes() == (trained / "done").read_bytes()
+    assert not (tmp_path / "copy" / "events").exists()
+
+
+def test_the_default_folder(first, simulacra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    at = first.index("--run")
+    simulacra(*first[:at], *first[at + 2 :]).success()
+    assert (tmp_path / "runs" / first[1] / "done").exists()
+    assert "nothing was left" in simulacra("train", f"runs/{first[1]}").success()
+
+
+# Mistakes: one line, status 2, nothing written
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "nonsense"], "unknown config 'nonsense'; there is: "),
+        (["train", "ebgan_digits", "--preset", "huge"], "unknown preset 'huge'; there is: tiny, laptop, paper"),
+        (["train", "ebgan_digits", "--set", "data.name=none"], "unknown data set 'none'; there is: "),
+        (["train", "ebgan_digits", "--set", "hyper.none=1"], "unknown key hyper.none; there is: "),
+        (["train", "ebgan_digits", "--set", "steps=few"], "steps = 'few': expected `int`"),
+        (["train", "ebgan_digits", "--set", "batch=5000"], "batch 5000 does not fit the 4000 training pictures"),
+        (["train", "ebgan_digits", "--set", "data.pad=1"], "multiples of 4, found 30x30"),
+        (["train", "ebgan_digits", "--device", "abacus"], "device 'abacus' cannot be used ("),
+        (["train", "ebgan_digits", "--data", "gone"], "no data folder gone"),
+        (["train", "ebgan_digits", "--set", "data.name=folder", "--set", "data.path=gone"], "there is no data folder"),
+        (["train", "none.toml"], "no config file none.toml"),
+        (["train"], "Missing argument 'CONFIG'"),
+        (["train", "ebgan_digits", "--margin", "3"], "No such option: --margin"),
+        (["brew"], "No such command 'brew'"),
+        (["data", "show", "none"], "unknown data set or config 'none'"),
+        (["data", "show", "digits", "-o", "sheet.gif"], "a sheet is a .png, found 'sheet.gif'"),
+        (["data", "show", "mnist"], "needs a data folder; name one with --data or SIMULACRA_DATA"),
+        (["sample", "gone", "-o", "x.png"], "no run folder gone"),
+        (["paint", "gone"], "no run folder gone"),
+        (["measure", "."], ". is no run folder: it has no config.json"),
+        (["measure", "gone", "--samples", "few"], "'few' is not a valid int"),
+    ],
+)
+def test_mistakes(words, says, simulacra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIMULACRA_DATA", raising=False)
+    assert says in simulacra(*words).refusal()
+    assert not tree(tmp_path) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sample", "RUN", "-n", "0", "-o", "OUT.png"], "the number of samples is 0; it must be at least 1"),
+        (["sample", "RUN", "--samples", "-3", "-o", "OUT.npz"], "the number of samples is -3"),
+        (["sample", "RUN", "-o", "OUT.jpg"], "cannot write samples as '.jpg'; give a .png, an .npz or the name of a folder"),
+        (["sample", "RUN", "-o", "OUT.png", "--weights", "light"], "unknown weights 'light'; there is: average, raw"),
+        (["sample", "RUN", "-o", "OUT.png", "--step", "15"], "no checkpoint of step 15; there is: 10, 20"),
+        (["sample", "RUN", "-o", "OUT.png", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["paint", "RUN", "--weights", "light"], "unknown weights 'light'"),
+        (["paint", "RUN", "--data", "gone"], "no data folder gone"),
+        (["measure", "RUN", "--samples", "0"], "samples = 0, repeats = 5: at least 2 samples and 1 repeat"),
+        (["measure", "RUN", "--samples", "1"], "samples = 1"),
+        (["measure", "RUN", "--repeats", "0"], "repeats = 0"),
+        (["measure", "RUN", "--extractor", "eyes"], "unknown extractor 'eyes'; there is: mnist_cnn, "),
+        (["measure", "RUN", "--weights", "light"], "unknown weights 'light'"),
+        (["train", "RUN", "--set", "seed=7"], "holds a run of another config: seed is 0 there, 7 asked. Choose another"),
+        (["train", "RUN", "--preset", "paper"], "is resolved already (preset tiny)"),
+    ],
+)
+def test_mistakes_about_a_run(words, says, own, simulacra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    words = [word.replace("RUN", str(own)).replace("OUT", str(tmp_path / "out")) for word in words]
+    assert says in simulacra(*words).refusal()
+    assert tree(tmp_path) == before
+
+
+def test_an_existing_run_of_another_config(tiny, own, simulacra):
+    before = tree(own)
+    text = simulacra(*tiny.arguments(own, "steps=20", "save_every=10", "log_every=5", "batch=17", "keep=1")).refusal()
+    assert "batch is " in text and " there, 17 asked; keep is 3 there, 1 asked. Choose another folder with --run" in text
+    assert tree(own) == before
+
+
+def test_data_folder_that_is_gone(first, simulacra, tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMULACRA_DATA", str(tmp_path / "gone"))
+    assert f"no data folder {tmp_path / 'gone'}" in simulacra(*first).refusal()
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_that_cannot_be_run_folders(first, simulacra, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    assert f"cannot write into {tmp_path / 'run'}" in simulacra(*first).refusal()
+    assert (tmp_path / "run").read_text() == "a file"
+    (tmp_path / "run").unlink()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    assert "run holds thesis.tex and no run" in simulacra(*first).refusal()
+    assert tree(tmp_path) == {"run/thesis.tex": b"years of work"}
+    assert "cannot write into /proc/run" in simulacra(*["/proc/run" if "/run" in word else word for word in first]).refusal()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_unwritable_folder(first, simulacra, tmp_path):
+    (tmp_path / "run").mkdir(mode=0o500)
+    assert "cannot write into" in simulacra(*first).refusal()
+
+
+def test_a_folder_that_another_process_trains_in(tiny, own, simulacra):
+    before = tree(own)
+    with run.locked(own):
+        assert f"another process is training in {own}" in simulacra("train", own).refusal()
+    assert tree(own) == before
+    assert simulacra("train", own).success()
+
+
+def test_a_run_without_checkpoint(own, simulacra, tmp_path):
+    for path in run.checkpoints(own):
+        path.unlink()
+    (own / "shapes.json").unlink()
+    for words in ("sample", own, "-o", tmp_path / "x.png"), ("paint", own), ("measure", own):
+        assert "has no checkpoint yet; train it first" in simulacra(*words).refusal()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("{", "cannot read "), ("[]", "holds no table"), ("{}", "room is missing"), ('{"room": "none"}', "missing")],
+)
+def test_damaged_config_of_a_run(own, simulacra, tmp_path, content, says):
+    (own / "config.json").write_text(content)
+    for words in ("sample", own, "-o", tmp_path / "x.png"), ("train", own):
+        assert says in simulacra(*words).refusal()
+
+
+def test_checkpoint_of_another_room(trained, own, room, simulacra, tmp_path, tmp_path_factory):
+    """That of every other room is refused."""
+    for other in config.rooms():
+        tiny = of_room(other)
+        if other == room or tiny is None:
+            continue
+        folder = tmp_path / other
+        tiny.train(folder, "steps=1", "save_every=1")
+        shutil.copy(run.checkpoints(folder)[0], own / "checkpoints" / "00000030.pt")
+        text = simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+        assert "holds the parts" in text or "does not fit this room's" in text
+
+
+def test_checkpoint_of_other_nets(tiny, own, simulacra, tmp_path):
+    """A checkpoint whose tensors have other shapes names the part."""
+    path = run.checkpoints(own)[-1]
+    import torch
+
+    saved = torch.load(path, weights_only=True)
+    name = next(name for name, state in saved["parts"].items() if any(isinstance(v, torch.Tensor) for v in state.values()))
+    key = next(key for key, value in saved["parts"][name].items() if isinstance(value, torch.Tensor) and value.ndim)
+    saved["parts"][name][key] = torch.zeros(3, 3, 3)
+    torch.save(saved, path)
+    assert f"does not fit this room's '{name}'" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+
+
+def test_a_divergence_is_named(tiny, room, simulacra, tmp_path):
+    """Learning rates beyond all reason end in a line that names what was lost and what survives."""
+    rates = [name for name in config.room(room).Hyper.__struct_fields__ if name.startswith("rate")]
+    if not rates:
+        pytest.skip("the room has no learning rate")
+    changes = [f"hyper.{name}=1e30" for name in rates]
+    text = simulacra(*tiny.arguments(tmp_path / "run", *changes)).refusal()
+    assert re.search(r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text)
+    assert "no checkpoint was written yet" in text or "the last good checkpoint is " in text
+
+
+def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
+    def press(*words, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "resolve", press)
+    said = simulacra("train", "ebgan_digits")
+    assert said.code == 130 and said.err.startswith("interrupted") and said.err.count("\n") == 1
