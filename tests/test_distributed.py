@@ -43,17 +43,21 @@ def without_batch_statistics(room: str) -> list[str]:
     return [f"hyper.{name}=none" for name, values in kinds.items() if name.startswith("norm") and "none" in values]
 
 
-def tensors(state: object, name: str = "") -> dict[str, torch.Tensor]:
-    """All floating-point tensors of a nested state."""
-    if isinstance(state, torch.Tensor):
-        return {name: state} if state.is_floating_point() else {}
-    inner = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, (list, tuple)) else ()
-    return {key: value for k, part in inner for key, value in tensors(part, f"{name}/{k}").items()}
+def vectors(parts: dict[str, dict]) -> dict[str, torch.Tensor]:
+    """Every module's numbers as one vector, and every optimizer's as one for each kind (means of gradients, of squares)."""
+    found: dict[str, list[torch.Tensor]] = {}
+    for name, part in parts.items():
+        memory = part.get("state", {}) if "param_groups" in part else {"": part}
+        for numbers in memory.values():
+            for kind, value in numbers.items():
+                key = f"{name} {kind}" if "param_groups" in part else name
+                found.setdefault(key, []).append(value.double().flatten())
+    return {key: torch.cat(values) for key, values in found.items() if values}
 
 
 def apart(one: torch.Tensor, two: torch.Tensor) -> float:
-    """The distance of two tensors relative to their size."""
-    return float((one - two).norm() / (one.norm() + two.norm()).clamp_min(1e-6))
+    """The distance of two vectors relative to their length."""
+    return float((one - two).norm() / (one.norm() + two.norm()).clamp_min(1e-30))
 
 
 def test_two_halves_are_a_whole(tiny, room, tmp_path):
@@ -62,7 +66,7 @@ def test_two_halves_are_a_whole(tiny, room, tmp_path):
     first, second = together(tiny.arguments(tmp_path / "two", *changes))
     assert f"{tmp_path / 'two'} is done" in first.success() and second.success() == ""
     saved = [torch.load(run.checkpoints(tmp_path / name)[-1], weights_only=True)["parts"] for name in ("one", "two")]
-    one, two = map(tensors, saved)
+    one, two = map(vectors, saved)
     assert one.keys() == two.keys()
     far = {name: apart(one[name], two[name]) for name in one}
     assert max(far.values()) < 1e-3, max(far, key=far.get)

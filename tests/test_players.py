@@ -87,6 +87,8 @@ class Felt(SGD):
     """Plain gradient descent that remembers what its weights felt last."""
 
     def step(self, closure=None):
+        for weight in play.weights(self):
+            assert torch.empty_like(weight).stride() == weight.grad.stride(), "fused optimizers ignore strides"
         self.last = [weight.grad.clone() for weight in play.weights(self)]
         return super().step(closure)
 
@@ -222,6 +224,20 @@ def test_no_gradient_that_nobody_uses():
     D.weight.register_hook(felt.append)
     descend((D(G(torch.ones(3, 2))).sum(), SGD(G.parameters(), 0.1)))
     assert not felt
+
+
+def test_fused_optimizers_get_gradients_in_the_layout_of_their_weights():
+    """They walk through memory without a look at strides, and autograd promises no layout."""
+    c = torch.randn(6, 4, 3, 3)
+    ends = []
+    for fused in True, False:
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last))
+        player = torch.optim.Adam([weight], lr=0.1, fused=fused)
+        for _ in range(3):
+            descend(((weight * c).square().sum(), player))
+        ends.append(weight.detach())
+    assert torch.allclose(*ends, atol=1e-5)
 
 
 def test_a_dead_weight_is_named():

@@ -106,7 +106,7 @@ def test_sources(source):
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 400
     assert ast.get_docstring(tree) or source.endswith("__main__.py"), "a file says what it holds"
-    long = [f.name for f in functions(tree) if f.end_lineno - f.lineno + 1 > 60]
+    long = [f.name for f in functions(tree) if f.end_lineno - f.lineno + 1 > 40]
     assert not long, long
     names = calls(tree)
     if source != "simulacra/cli.py":
