@@ -39,7 +39,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == 130:  # which is what newer versions of typer make of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except Mistake as mistake:
         _refuse(str(mistake))
     except (KeyboardInterrupt, typer.Abort):
@@ -222,6 +225,6 @@ def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")
     for row in rows:
-        span = f"{row['low']:.4g} to {row['high']:.4g}" if row["low"] is not None else "one set"
-        table.add_row(row["metric"], f"{row['value']:.4g}", span, "" if row["floor"] is None else f"{row['floor']:.4g}")
+        value, low, high, floor = ("" if row[key] is None else f"{row[key]:.4g}" for key in ("value", "low", "high", "floor"))
+        table.add_row(row["metric"], value, f"{low} to {high}" if low else "one set", floor)
     return table

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 from msgspec import Meta
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -28,9 +27,15 @@ def descend(*moves: tuple[Tensor, Optimizer]) -> None:
     gradients = [_gradient(loss, optimizer, last=i == len(moves) - 1) for i, (loss, optimizer) in enumerate(moves)]
     for (_, optimizer), gradient in zip(moves, gradients, strict=True):
         for weight, g in zip(weights(optimizer), gradient, strict=True):
-            weight.grad = g
+            weight.grad = like_weight(g, weight)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def like_weight(g: Tensor, weight: Tensor) -> Tensor:
+    """The gradient laid out in memory as its weight is. torch.autograd.grad promises no layout (only backward does), and
+    fused Adam on the CPU walks raw memory: a gradient laid out otherwise would be applied permuted, silently."""
+    return g if g.stride() == weight.stride() else torch.empty_like(weight).copy_(g)
 
 
 def weights(optimizer: Optimizer) -> list[Tensor]:
@@ -152,8 +157,14 @@ def uniform(like: Tensor, *shape: int) -> Tensor:
 
 
 def gathered(own: Tensor) -> Tensor:
-    """The rows of all processes, with gradients to each: for losses that look across the batch."""
-    return own if processes() == 1 else torch.cat(dist_functional.all_gather(own.contiguous()))
+    """The rows of all processes, for losses that look across the batch. The gradient reaches this process's rows, times the
+    number of processes, since descend averages."""
+    if processes() == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(processes())]
+    dist.all_gather(parts, own.detach().contiguous())
+    parts[rank()] = own.detach() + processes() * (own - own.detach())
+    return torch.cat(parts)
 
 
 def averaged(value: Tensor) -> Tensor:

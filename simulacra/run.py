@@ -199,7 +199,10 @@ def config_of(folder: Path) -> dict[str, Any]:
         raise Mistake(f"no run folder {folder}")
     if not (folder / "config.json").exists():
         raise Mistake(f"{folder} is no run folder: it has no config.json")
-    return _json(folder / "config.json")
+    found = _json(folder / "config.json")
+    if not isinstance(found, dict):
+        raise Mistake(f"cannot read {folder / 'config.json'}: it holds no table of keys")
+    return found
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:

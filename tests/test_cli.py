@@ -114,6 +114,8 @@ def test_measure(trained, own, simulacra):
     text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
     assert "step 10, raw weights" in text and "coverage" in text and "one set" in text
     assert len(run.read_rows(own / "metrics.jsonl")) == 2 * len(rows)
+    few = simulacra("measure", own, "--samples", 2, "--repeats", 1, "--extractor", "pixels", "--json").success()
+    assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {2}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
 
@@ -164,7 +166,7 @@ def test_the_default_folder(first, simulacra, tmp_path, monkeypatch):
         (["sample", "gone", "-o", "x.png"], "no run folder gone"),
         (["paint", "gone"], "no run folder gone"),
         (["measure", "."], ". is no run folder: it has no config.json"),
-        (["measure", "gone", "--samples", "few"], "'few' is not a valid int"),
+        (["measure", "gone", "--samples", "few"], "Invalid value for '--samples'"),
     ],
 )
 def test_mistakes(words, says, simulacra, tmp_path, monkeypatch):

@@ -60,9 +60,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     init_G: Weight = 0.02  # std of G's weights (appendix D)
     init_D: Weight = 0.02  # std of D's weights (appendix D has 0.002)
     rate_G: Schedule = 1e-3  # Adam's learning rate (4.1)
-    rate_D: Schedule = 1e-3
+    rate_D: Schedule = 1e-3  # the same of D
     beta1: Rate = 0.5  # Adam
-    beta2: Rate = 0.999
+    beta2: Rate = 0.999  # Adam
     steps_G: Size = 1  # generator steps after each discriminator step
     draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one z for all of them, as the notes coded it
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
@@ -346,7 +346,10 @@ class EBGAN:
         with play.quiet(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
             static = uniform(x, *x.shape[1:]) * 2 - 1
-            spread = {"pull_away_real": pull_away(self.D(x)[1]), "diversity": maths.diversity(fake, x)}
+            spread = {
+                "pull_away_real": pull_away(gathered(self.D(x)[1])),
+                "diversity": maths.diversity(gathered(fake), gathered(x)),
+            }
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}

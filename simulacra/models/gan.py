@@ -49,9 +49,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     norm: Literal["none", "batch"] = "none"  # conv, infogan: in G; L has batch, R3 none
     norm_D: Literal["none", "batch"] = "none"  # infogan: in D; L searches over both
     rate_G: Schedule = 2e-4  # Adam's learning rate (R3 table 5)
-    rate_D: Schedule = 2e-4
+    rate_D: Schedule = 2e-4  # the same of D
     beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
-    beta2: Rate = 0.99
+    beta2: Rate = 0.99  # Adam
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
 
 
@@ -264,7 +264,7 @@ class GAN:
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
         off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        return slopes | {"diversity": maths.diversity(fake, x)} | off
+        return slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

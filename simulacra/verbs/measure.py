@@ -1,5 +1,6 @@
 """Measure a run: numbers with their provenance and an interval."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -41,9 +42,15 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     rows = []
     for name in sets[0]:
         mean, low, high = interval([values[name] for values in sets])
-        rows.append({"metric": name, "value": mean, "low": low, "high": high, "floor": floor.get(name)} | provenance)
+        numbers = {"value": mean, "low": low, "high": high, "floor": floor.get(name)}
+        rows.append({"metric": name} | {key: _finite(number) for key, number in numbers.items()} | provenance)
     run.append_rows(opened.folder / "metrics.jsonl", rows)
     return rows, notes(train, real)
+
+
+def _finite(number: float | None) -> float | None:
+    """The number if it is one: JSON has no other."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _real(source: Data, extractor: Extractor, count: int) -> tuple[Features, Features]:
