@@ -67,7 +67,7 @@ def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root
     every = ["--set", f"seed={seed}", "--set", f"steps={steps}", "--set", f"save_every={max(1, steps // 5)}"]
     own = [part for change in [*changes, *stretched(name, changes, steps)] for part in ("--set", change)]
     train = [*simulacra, "train", name, "--run", str(folder), *every, *own, *where, "--no-tensorboard"]
-    for command in (train, [*simulacra, "measure", str(folder), *where, "--json"]):
+    for command in (train, [*simulacra, "measure", str(folder), *where, "--repeats", "3", "--json"]):
         log = folder.with_suffix(".txt")
         with log.open("a") as out:
             done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=out, stderr=subprocess.STDOUT)

@@ -114,8 +114,8 @@ def test_measure(trained, own, simulacra):
     text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
     assert "step 10, raw weights" in text and "coverage" in text and "one set" in text
     assert len(run.read_rows(own / "metrics.jsonl")) == 2 * len(rows)
-    few = simulacra("measure", own, "--samples", 2, "--repeats", 1, "--extractor", "pixels", "--json").success()
-    assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {2}
+    few = simulacra("measure", own, "--samples", 6, "--repeats", 1, "--extractor", "pixels", "--json").success()
+    assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {6}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
 
@@ -187,8 +187,8 @@ def test_mistakes(words, says, simulacra, tmp_path, monkeypatch):
         (["sample", "RUN", "-o", "OUT.png", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["paint", "RUN", "--weights", "light"], "unknown weights 'light'"),
         (["paint", "RUN", "--data", "gone"], "no data folder gone"),
-        (["measure", "RUN", "--samples", "0"], "samples = 0, repeats = 5: at least 2 samples and 1 repeat"),
-        (["measure", "RUN", "--samples", "1"], "samples = 1"),
+        (["measure", "RUN", "--samples", "0"], "samples = 0, repeats = 5: at least 6 samples and 1 repeat"),
+        (["measure", "RUN", "--samples", "5"], "samples = 5"),
         (["measure", "RUN", "--repeats", "0"], "repeats = 0"),
         (["measure", "RUN", "--extractor", "eyes"], "unknown extractor 'eyes'; there is: mnist_cnn, "),
         (["measure", "RUN", "--weights", "light"], "unknown weights 'light'"),

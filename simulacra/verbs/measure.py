@@ -15,6 +15,8 @@ from simulacra.measure.report import Features, compare, look, notes
 from simulacra.reopen import Opened, commit
 from simulacra.verbs.sample import samples
 
+LEAST = 6  # samples, since coverage looks at five neighbours
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -30,8 +32,8 @@ class Protocol:
 def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
     """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training pictures get
     in place of samples."""
-    if protocol.count < 2 or protocol.repeats < 1:
-        raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least 2 samples and 1 repeat")
+    if protocol.count < LEAST or protocol.repeats < 1:
+        raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
     start = time.monotonic()
     source = opened.data()
     extractor = extractors.load(protocol.extractor or source.extractor)
