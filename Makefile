@@ -21,7 +21,7 @@ test: .venv/ready  ## the whole suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 bench: .venv/ready  ## steps/s, images/s, memory, share of the matmul rate
 	$(BIN)/python bench/rooms.py

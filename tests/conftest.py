@@ -17,9 +17,11 @@ torch.set_num_threads(1)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a `room` runs for each file in models/, one that asks for a `name` for each config."""
+    """A test that asks for a `room` runs for each file in models/, one that asks for a `name` for each config, unless it
+    brings its own."""
+    own = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
     for wish, found in ("room", config.rooms()), ("name", config.configs()):
-        if wish in metafunc.fixturenames:
+        if wish in metafunc.fixturenames and not any(wish in names for names in own):
             metafunc.parametrize(wish, found, scope="session")
 
 

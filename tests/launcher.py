@@ -7,12 +7,15 @@ A child that dies kills itself just before the N-th time that it opens, renames,
 folder.
 """
 
+import contextlib
+import io
 import itertools
 import json
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,8 @@ def die_at(count: int, folder: str) -> None:
     sys.addaudithook(hook)
 
 
-def child(order: dict[str, Any]) -> None:
+def child(order: dict[str, Any], main: Callable[[], None]) -> None:
     """Become the command line."""
-    from simulacra import cli
-
     for descriptor, pipe in enumerate(order["pipes"], start=1):
         os.dup2(os.open(pipe, os.O_WRONLY), descriptor)
     if order["limit"] is not None:
@@ -43,7 +44,7 @@ def child(order: dict[str, Any]) -> None:
     sys.argv = ["simulacra", *order["arguments"]]
     code = 1
     try:
-        cli.main()
+        main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -56,21 +57,27 @@ def child(order: dict[str, Any]) -> None:
 def serve() -> None:
     """Fork a child for each order, one at a time."""
     import tensorboard.compat.proto.event_pb2
-    import torch
+    import tensorboard.summary.writer.record_writer
+    import torch._dynamo
+    from PIL import Image
     from tiny import scribble
 
     import simulacra.verbs.train
-    from simulacra import config, paint
+    from simulacra import cli, config, paint
 
     paint.curves = scribble
     torch.set_num_threads(1)
+    Image.init()
     for room in config.rooms():
         config.room(room)
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        sys.argv = ["simulacra", "list"]
+        cli.main()  # for all that it imports
     print("ready", tensorboard.__version__, simulacra.__version__, flush=True)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            child(json.loads(line))
+            child(json.loads(line), cli.main)
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)
 
