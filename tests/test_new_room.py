@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from simulacra import config
 
@@ -40,8 +41,20 @@ def copy(tmp_path_factory):
     return place, *(Path(name).stem for name, _ in written)
 
 
+SAY = """
+import json, sys
+from simulacra import cli
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["simulacra", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code, words
+"""
+
+
 def said(place: Path, *words: object) -> str:
-    """What a command prints in the copy, where it must succeed."""
+    """What Python prints in the copy, where it must succeed."""
     env = os.environ | {"PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *map(str, words)], cwd=place, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,16 +62,19 @@ def said(place: Path, *words: object) -> str:
 
 
 def test_the_new_room_works(copy):
+    """All verbs, one after another."""
     place, room, name = copy
-    program = "-m", "simulacra"
-    assert re.search(rf"{name} +{room} ", said(place, *program, "list"))
-    folder = place / "runs" / name
-    assert "is done: 20 steps" in said(place, *program, "train", name, "--preset", "tiny", "--set", "steps=20")
-    said(place, *program, "sample", folder, "-n", 4, "-o", place / "sheet.png")
-    assert (place / "sheet.png").exists()
-    assert "samples.png" in said(place, *program, "paint", folder)
-    words = "measure", folder, "--samples", 30, "--repeats", 2, "--extractor", "pixels", "--json"
-    assert {row["step"] for row in json.loads(said(place, *program, *words))} == {20}
+    commands = f"""list
+    train {name} --preset tiny --set steps=20 --run run
+    sample run -n 4 -o sheet.png
+    paint run
+    measure run --samples 30 --repeats 2 --extractor pixels --json"""
+    text = said(place, "-c", SAY, json.dumps([line.split() for line in commands.splitlines()]))
+    assert re.search(rf"{name} +{room} ", text)
+    for line in "run is done: 20 steps", "4 samples in sheet.png", "run/pictures/00000020/samples.png":
+        assert line in text
+    assert Image.open(place / "sheet.png").width > 50
+    assert {row["step"] for row in json.loads(text.splitlines()[-1])} == {20}
 
 
 def test_the_tests_find_the_new_room(copy):

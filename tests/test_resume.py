@@ -21,7 +21,7 @@ from simulacra.seeds import fold
 
 USUAL = "steps=60", "save_every=20", "log_every=5"
 DENSE = "steps=50", "save_every=5", "log_every=1"
-SHORT = "steps=30", "save_every=10", "log_every=1", "keep=9"
+SHORT = "steps=15", "save_every=5", "log_every=1", "keep=9"
 
 
 def interrupt_at(when):
@@ -157,7 +157,7 @@ def test_killed_at_every_change_of_the_folder(launch, tmp_path):
 
 @pytest.fixture
 def first(tmp_path, monkeypatch):
-    """The first room's tiny config, and a run of it of thirty steps; nothing is painted."""
+    """The first room's tiny config, and a run of it of fifteen steps; nothing is painted."""
     monkeypatch.setattr("simulacra.verbs.train.paint", lambda opened, source: [])
     tiny = needed(of_room(config.rooms()[0]), "the first room")
     tiny.train(tmp_path / "plain", *SHORT)
@@ -166,9 +166,9 @@ def first(tmp_path, monkeypatch):
 
 @pytest.fixture
 def collapsing(first, tmp_path, monkeypatch):
-    """The same, where whatever has the plain run's row of step 20 is called collapsed; and a run that rolled back once."""
+    """The same, where whatever has the plain run's row of step 10 is called collapsed; and a run that rolled back once."""
     tiny, plain = first
-    bad = run.read_rows(plain / "log.jsonl")[19]
+    bad = run.read_rows(plain / "log.jsonl")[9]
     monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: bad not in [r for r in rows if r["step"] <= step])
     assert tiny.train(tmp_path / "rolled", *SHORT, "rollback=1").done
     return tiny, tmp_path / "rolled"
@@ -192,10 +192,10 @@ def killer(count: int, condition=lambda *arguments: True):
 
 
 def test_roll_back(first, collapsing, tmp_path):
-    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [{"at": 20, "to": 10, "why": "collapsed"}]
+    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [{"at": 10, "to": 5, "why": "collapsed"}]
     plain, rolled = (run.read_rows(tmp_path / name / "log.jsonl") for name in ("plain", "rolled"))
-    assert len(rolled) == 30 and plain[:10] == rolled[:10]
-    assert not any(one == two for one, two in zip(plain[10:], rolled[10:], strict=True)), "the same noise again"
+    assert len(rolled) == 15 and plain[:5] == rolled[:5]
+    assert not any(one == two for one, two in zip(plain[5:], rolled[5:], strict=True)), "the same noise again"
 
 
 def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
@@ -204,13 +204,13 @@ def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
     settings = *SHORT, "rollback=1"
     note = run.append_rows
     before, after = killer(1), killer(1)
-    at_20 = lambda path: path.stem == "00000020"  # noqa: E731
+    at_10 = lambda path: path.stem == "00000010"  # noqa: E731
     moments = {
-        "saved": {"saved": killer(1, at_20)},
+        "saved": {"saved": killer(1, at_10)},
         "before the note": {"note": lambda *rows: (before(), note(*rows))},
         "after the note": {"note": lambda *rows: (note(*rows), after())},
-        "in the new attempt": {"tick": killer(2, lambda step, row: step == 15)},
-        "at the new checkpoint": {"saved": killer(2, at_20)},
+        "in the new attempt": {"tick": killer(2, lambda step, row: step == 8)},
+        "at the new checkpoint": {"saved": killer(2, at_10)},
     }
     for name, how in moments.items():
         folder = tmp_path / name
@@ -225,18 +225,18 @@ def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
             path.unlink()
         steps = []
         assert tiny.train(folder, *settings, tick=lambda step, row, steps=steps: steps.append(step)).done
-        assert steps[0] == 31 - 10 * count
+        assert steps[0] == 16 - 5 * count
         assert_same(rolled, folder)
 
 
 def test_roll_back_no_further(first, tmp_path, monkeypatch):
     tiny, _ = first
-    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: min(step, rows[-1]["step"]) < 20)
-    with pytest.raises(Mistake, match="step 20: collapsed again after 1 rollbacks; step 10 is the last healthy one"):
+    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: min(step, rows[-1]["step"]) < 10)
+    with pytest.raises(Mistake, match="step 10: collapsed again after 1 rollbacks; step 5 is the last healthy one"):
         tiny.train(tmp_path / "run", *SHORT, "rollback=1")
     assert len(run.read_rows(tmp_path / "run" / "rollbacks.jsonl")) == 1
     monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: False)
-    with pytest.raises(Mistake, match=r"step 10: collapsed; no healthy checkpoint is kept to roll back to \(keep = 9\)"):
+    with pytest.raises(Mistake, match=r"step 5: collapsed; no healthy checkpoint is kept to roll back to \(keep = 9\)"):
         tiny.train(tmp_path / "other", *SHORT, "rollback=3")
 
 
@@ -268,13 +268,13 @@ def infinite_weight(model, scalars):
 @pytest.mark.parametrize(
     ("at", "spoil", "says"),
     [
-        (24, nan_loss, r"training stopped: \w+ is nan at step 25"),
-        (19, infinite_weight, r"weight \w+\.\S+ is not finite at step 20"),
+        (12, nan_loss, r"training stopped: \w+ is nan at step 13"),
+        (9, infinite_weight, r"training stopped: weight \w+\.\S+ is not finite at step 10"),
     ],
 )
 def test_not_finite(first, tmp_path, monkeypatch, at, spoil, says):
     tiny, plain = first
-    last = tmp_path / "run" / "checkpoints" / f"{at // 10 * 10:08d}.pt"
+    last = tmp_path / "run" / "checkpoints" / f"{at // 5 * 5:08d}.pt"
     with monkeypatch.context() as patch:
         spoiled(patch, config.rooms()[0], at, spoil)
         with pytest.raises(Mistake, match=says) as caught:
@@ -382,16 +382,17 @@ def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, laun
 
 
 @pytest.mark.parametrize("limit", [0, 200, 3000, 30000])
-def test_full_disk(tiny, unbroken, launch, tmp_path, limit):
+def test_full_disk(first, launch, tmp_path, limit):
     """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is room."""
+    tiny, plain = first
     folder = tmp_path / "run"
-    tiny.train(folder, *USUAL, tick=interrupt_at(20))
-    text = launch(*tiny.arguments(folder, *USUAL), limit=limit).wait().refusal()
+    tiny.train(folder, *SHORT, tick=interrupt_at(5))
+    text = launch(*tiny.arguments(folder, *SHORT), limit=limit).wait().refusal()
     assert "cannot write" in text
-    assert run.checkpoints(folder)[-1].name == "00000020.pt"
+    assert run.checkpoints(folder)[-1].name == "00000005.pt"
     assert_whole(folder)
-    launch(*tiny.arguments(folder, *USUAL)).wait().success()
-    assert_same(unbroken, folder)
+    launch(*tiny.arguments(folder, *SHORT)).wait().success()
+    assert_same(plain, folder)
 
 
 def test_rows_after_a_full_disk(tmp_path):
