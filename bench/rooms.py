@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from simulacra import config, data, fit, seeds
 from simulacra.errors import Mistake
@@ -33,11 +34,33 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
     return 2 * n**3 / best
 
 
+class Counter(TorchDispatchMode):
+    """Adds up the floating-point operations of convolutions and matrix products, forward, backward and double backward.
+    torch's own counter hooks modules, which differentiating with respect to an input does not allow."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func._overloadpacket is torch.ops.aten._convolution_double_backward:
+            self.total += double_backward(*args)
+        elif count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def double_backward(ggI: Any, ggW: Any, ggb: Any, gO: Any, weight: Any, x: Any, *rest: Any) -> int:
+    """One convolution for each product of the double backward pass that is needed."""
+    transposed, needed = rest[3], rest[-1]
+    one = conv_flop_count(list(x.shape), list(weight.shape), list(gO.shape), transposed=transposed)
+    return one * ((ggI is not None) * (1 + needed[2]) + (ggW is not None) * (1 + needed[1]))
+
+
 def flops(model: Any, batch: dict[str, torch.Tensor]) -> int:
-    """Floating-point operations of one step: convolutions and matrix products, forward, backward and double backward."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of one step."""
+    with Counter() as counter:
         model.step(batch, 1)
-    return counter.get_total_flops()
+    return counter.total
 
 
 def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:

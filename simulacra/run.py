@@ -352,11 +352,13 @@ def full_disk(folder: Path) -> Iterator[None]:
     """Turn a failed write into one line that says what survives."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        if isinstance(error, RuntimeError) and "write" not in str(error):
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, OSError):
+            cause = cause.__context__  # torch.save makes a RuntimeError of it
+        if not cause:
             raise
-        reason = error.strerror if isinstance(error, OSError) else "no space left?"
-        raise Mistake(f"cannot write into {folder} ({reason}); {last_good(folder)}") from None
+        raise Mistake(f"cannot write into {folder} ({cause.strerror}); {last_good(folder)}") from None
 
 
 def _json(path: Path, default: Any = None) -> Any:

@@ -381,7 +381,7 @@ def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, laun
 # Full disk
 
 
-@pytest.mark.parametrize("limit", [0, 200, 3000, 30000])
+@pytest.mark.parametrize("limit", [0, 200, 3000, 10000, 30000, 60000])
 def test_full_disk(first, launch, tmp_path, limit):
     """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is room."""
     tiny, plain = first
