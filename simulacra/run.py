@@ -354,10 +354,10 @@ def full_disk(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         cause: BaseException | None = error
-        while cause and not isinstance(cause, OSError):
+        while not isinstance(cause, OSError):
+            if cause is None:
+                raise
             cause = cause.__context__  # torch.save makes a RuntimeError of it
-        if not cause:
-            raise
         raise Mistake(f"cannot write into {folder} ({cause.strerror}); {last_good(folder)}") from None
 
 
