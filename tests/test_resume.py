@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import time
 import zipfile
@@ -64,10 +65,23 @@ def test_longer(tiny, tmp_path):
     with pytest.raises(Mistake, match="seed is 0 there, 1 asked"):
         tiny.train(tmp_path / "run", "steps=40", "seed=1", *cadence, extend=True)
     assert (tmp_path / "run" / "done").exists()
-    tiny.train(tmp_path / "run", "steps=40", *cadence, extend=True)
+    marked = []
+    tiny.train(
+        tmp_path / "run",
+        "steps=40",
+        *cadence,
+        extend=True,
+        tick=lambda k, row: marked.append((tmp_path / "run" / "done").exists()),
+    )
+    assert len(marked) == 13 and not any(marked), "a run that goes on is not done"
     assert_same(tmp_path / "long", tmp_path / "run")
     with pytest.raises(Mistake, match="steps is 40 there, 27 asked"):
         tiny.train(tmp_path / "run", "steps=27", *cadence, extend=True)
+
+
+def test_every_step_of_every_seed_has_noise_of_its_own(tmp_path):
+    found = {run.Run(tmp_path, {"seed": seed}).seed_of(k) for seed in range(20) for k in range(50)}
+    assert len(found) == 1000
 
 
 def test_another_seed_is_another_run(tiny, unbroken, tmp_path):
@@ -152,9 +166,6 @@ def test_killed_at_every_change_of_the_folder(launch, tmp_path):
     assert there == {path for path in here if ".part" not in path.name}
 
 
-# Rolled back
-
-
 @pytest.fixture
 def first(tmp_path, monkeypatch):
     """The first room's tiny config, and a run of it of fifteen steps; nothing is painted."""
@@ -162,6 +173,30 @@ def first(tmp_path, monkeypatch):
     tiny = needed(of_room(config.rooms()[0]), "the first room")
     tiny.train(tmp_path / "plain", *SHORT)
     return tiny, tmp_path / "plain"
+
+
+def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatch):
+    """Killed in the middle of writing, all that is left is a file of another name, which the next start removes."""
+    tiny, plain = first
+    broken, save = tmp_path / "broken", torch.save
+
+    def cut_short(content, file):
+        save(content, buffer := io.BytesIO())
+        file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        file.flush()
+        shutil.copytree(tmp_path / "run", broken)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(torch, "save", cut_short)
+        tiny.train(tmp_path / "run", *SHORT)
+    assert [path.suffix for path in (broken / "checkpoints").iterdir()] == [".partial"]
+    tiny.train(broken, *SHORT)
+    assert_same(plain, broken)
+    assert len(list((broken / "checkpoints").iterdir())) == 3
+
+
+# Rolled back
 
 
 @pytest.fixture
@@ -393,6 +428,23 @@ def test_full_disk(first, launch, tmp_path, limit):
     assert_whole(folder)
     launch(*tiny.arguments(folder, *SHORT)).wait().success()
     assert_same(plain, folder)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("which", ["log", "clock", "events"])
+def test_full_log(first, tmp_path, which):
+    """The row that cannot be written is told of, and closing the file, which tries again, is not a second failure."""
+    tiny, plain = first
+    opened = run.Run(plain, run.config_of(plain), tensorboard=True)
+    opened.resume(tiny.model()[0])
+    full = Path("/dev/full").open("wb" if which == "events" else "w")
+    if which == "events":
+        opened.events.file = opened.events.writer._writer = full
+    else:
+        setattr(opened, f"_{which}", full)
+    with pytest.raises(Mistake, match=r"\(No space left on device\); the last good checkpoint is .*00000015\.pt"):
+        opened.log(16, {"loss": 1.0})
+    opened.close()
 
 
 def test_rows_after_a_full_disk(tmp_path):
