@@ -65,14 +65,8 @@ def test_longer(tiny, tmp_path):
     with pytest.raises(Mistake, match="seed is 0 there, 1 asked"):
         tiny.train(tmp_path / "run", "steps=40", "seed=1", *cadence, extend=True)
     assert (tmp_path / "run" / "done").exists()
-    marked = []
-    tiny.train(
-        tmp_path / "run",
-        "steps=40",
-        *cadence,
-        extend=True,
-        tick=lambda k, row: marked.append((tmp_path / "run" / "done").exists()),
-    )
+    marked, done = [], tmp_path / "run" / "done"
+    tiny.train(tmp_path / "run", "steps=40", *cadence, extend=True, tick=lambda k, row: marked.append(done.exists()))
     assert len(marked) == 13 and not any(marked), "a run that goes on is not done"
     assert_same(tmp_path / "long", tmp_path / "run")
     with pytest.raises(Mistake, match="steps is 40 there, 27 asked"):
@@ -437,7 +431,7 @@ def test_full_log(first, tmp_path, which):
     tiny, plain = first
     opened = run.Run(plain, run.config_of(plain), tensorboard=True)
     opened.resume(tiny.model()[0])
-    full = Path("/dev/full").open("wb" if which == "events" else "w")
+    full = Path("/dev/full").open("wb" if which == "events" else "w")  # noqa: SIM115
     if which == "events":
         opened.events.file = opened.events.writer._writer = full
     else:
