@@ -1,5 +1,6 @@
 """The command line, used as a stranger would: what it answers, and that a mistake costs one line and nothing else."""
 
+import io
 import json
 import os
 import re
@@ -11,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from tiny import needed, of_config, of_room
 
 from simulacra import __version__, config, data, run
+from simulacra.progress import Progress
 
-PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 HOME = Path(config.__file__).parent.parent
 
 
@@ -296,6 +298,21 @@ def test_a_divergence_is_named(tiny, room, simulacra, tmp_path):
     text = simulacra(*tiny.arguments(tmp_path / "run", *changes)).refusal()
     assert re.search(r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text)
     assert "no checkpoint was written yet" in text or "the last good checkpoint is " in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(terminal):
+    """In a file a whole line a checkpoint, however narrow; in a terminal a bar."""
+    console = Console(file=io.StringIO(), width=60, force_terminal=terminal)
+    with Progress(console, 100, 8, "a title [much] longer than the few columns of the console") as progress:
+        progress.tick(10, {"loss_D": 1.5, "loss_D_from_equilibrium": 0.5, "slope": 2.0})
+        progress.tick(11, {})
+        progress.saved(Path("00000011.pt"))
+    text = console.file.getvalue()
+    assert ("\x1b[" in text) == terminal and "equilibrium" not in text
+    if not terminal:
+        assert text.startswith("a title [much] longer than the few columns of the console: 11/100 ")
+        assert text.endswith("loss_D 1.5\n") and text.count("\n") == 1
 
 
 def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
