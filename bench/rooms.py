@@ -11,6 +11,8 @@ import argparse
 import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +118,8 @@ def main() -> None:
     print(titles + f"{'peak MB':>9}{'matmul GFLOP/s':>16}")
     for name in asked.configs or config.configs():
         try:
-            row = bench(name, asked.preset, asked.steps, root)
+            with ProcessPoolExecutor(1, get_context("spawn")) as own:  # so that the peak memory is this config's
+                row = own.submit(bench, name, asked.preset, asked.steps, root).result()
         except Mistake as mistake:
             print(f"{name:22}left out: {mistake}")
             continue

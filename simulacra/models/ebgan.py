@@ -13,6 +13,7 @@ Deviations
   the paper's own margins are 0.6 to 0.7 of it. `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of the generator's weights (the paper samples the last weights).
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
+- The laptop presets let the learning rates fall, the discriminator's first; the paper's are constant.
 - BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here, not Adamax.
 """
 

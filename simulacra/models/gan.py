@@ -13,6 +13,9 @@ Deviations
 - The residual nets are R3GAN's in kind and small in size; the picture's own size decides the coarsest maps (7x7 for
   28x28), and one group holds `group` channels.
 - `patch = 2` lets 2x2 pixels be the channels of one position, at a quarter of the cost.
+- `nets = "conv"`, which the laptop presets use, is strided and transposed convolutions where R3GAN resamples bilinearly; its G
+  ends in tanh and starts from N(0, 0.02^2). With it these presets take beta1 = 0.5: at 64 pictures a batch, 0 hardly trains.
+- Both games sample a moving average of G; the baseline's protocol samples the last weights (`average = 0`).
 - `spectral` norm, which the baseline's protocol leaves to the search, is not offered here.
 """
 
