@@ -26,8 +26,9 @@ class Model(Protocol):
         """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
 
     # Optional, read by the clock and by the health monitor:
-    # def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> Mapping[str, Tensor]: further scalars for logged
-    #     steps. It changes no weight and no buffer, so that logging more or less often leaves the training the same bits.
+    # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> Mapping[str, Tensor]: further
+    #     scalars for logged steps; held_out is always the same. It changes no weight and no buffer, so that logging more
+    #     or less often leaves the training the same bits.
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
 
 

@@ -26,6 +26,7 @@ def fit(
     run: Run,
     *,
     steps: int,  # stop when this many are done
+    held_out: Batch,  # fixed examples that no step learns from, for the room's health
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
 ) -> Iterator[Path]:
@@ -41,7 +42,7 @@ def fit(
         k += 1
         row: dict[str, float] = {}
         if run.logs(k):
-            scalars |= probe(model, batch, scalars)
+            scalars |= probe(model, batch, scalars, held_out)
             row = finite(scalars, k)
             run.log(k, row)
         else:
@@ -55,10 +56,10 @@ def fit(
             return
 
 
-def probe(model: Model, batch: Batch, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
     """What the room's health method has to say of this step, if it has one."""
     health = getattr(model, "health", None)
-    return dict(health(batch, scalars)) if health else {}
+    return dict(health(batch, scalars, held_out)) if health else {}
 
 
 def everyone(stop: bool) -> bool:

@@ -4,7 +4,6 @@ Every file is written whole or not at all, and the same input gives the same byt
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -75,7 +74,7 @@ def picture(pixels: np.ndarray) -> Image.Image:
 
 def write(path: Path, data: bytes | memoryview) -> Path:
     """The path, once the file is there; if it cannot be, nothing is left of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)

@@ -213,7 +213,10 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 def like_of(folder: Path, rows: int) -> Batch:
     """A batch of zeros shaped as the run's data, so that a model can be rebuilt without its data."""
     shapes = _json(folder / "shapes.json")
-    return {name: torch.zeros(rows, *shape, dtype=getattr(torch, kind)) for name, (shape, kind) in shapes.items()}
+    try:
+        return {name: torch.zeros(rows, *shape, dtype=getattr(torch, kind)) for name, (shape, kind) in shapes.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        raise Mistake(f"cannot read {folder / 'shapes.json'}: it does not hold the shape and type of each tensor") from None
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

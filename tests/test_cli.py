@@ -263,6 +263,23 @@ def test_damaged_config_of_a_run(own, simulacra, tmp_path, content, says):
         assert says in simulacra(*words).refusal()
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"image": 3}', '{"image": [[1, 8], "float7"]}', '{"image": [[-1], "float32"]}']
+)
+def test_damaged_shapes_of_a_run(content, own, simulacra, tmp_path):
+    (own / "shapes.json").write_text(content)
+    assert f"cannot read {own / 'shapes.json'}" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+
+
+def test_pictures_that_cannot_be_painted(tiny, simulacra, tmp_path):
+    """The message says what survives."""
+    folder = tmp_path / "run"
+    assert tiny.train(folder, "steps=10", "save_every=10").done
+    (folder / "pictures" / "00000020").write_text("in the way")
+    text = simulacra(*tiny.arguments(folder, "steps=20", "save_every=10"), "--extend").refusal()
+    assert "cannot write" in text and f"the last good checkpoint is {folder / 'checkpoints' / '00000020.pt'}" in text
+
+
 def test_checkpoint_of_another_room(trained, own, room, simulacra, tmp_path, tmp_path_factory):
     """That of every other room is refused."""
     for other in config.rooms():

@@ -142,11 +142,14 @@ def test_looking_changes_nothing(variant):
     *_, scalars = playing(model, batches, min(20, variant.config().steps))
     modules = [m for part in vars(model).values() if isinstance(part, nn.Module) for m in part.modules()]
     modes, before = [m.training for m in modules], run.digest(run.states(model))
-    told = model.health(batch, scalars) if hasattr(model, "health") else {}
+    told = model.health(batch, scalars, batches[1]) if hasattr(model, "health") else {}
     shown = model.sample(batch)
     assert run.digest(run.states(model)) == before and [m.training for m in modules] == modes
     assert all(value.ndim == 0 and value.isfinite() for value in (*scalars.values(), *told.values()))
     assert not scalars.keys() & told.keys(), "health hides what step tells"
+    for name in scalars:
+        if name in ("D_real", "E_real"):
+            assert name.replace("real", "held_out") in told, "without it nobody sees the discriminator overfit"
     assert shown["samples"].shape == batch["image"].shape
     assert all(value.isfinite().all() and not value.requires_grad for value in shown.values())
     assert shown["samples"].min() >= -1 and shown["samples"].max() <= 1

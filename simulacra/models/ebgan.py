@@ -340,9 +340,9 @@ class EBGAN:
             unbias if self.hyper.energy == "sse" else unbias**0.5
         )
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Slopes of the energy, the energy of noise and of the mean picture, spread of codes and pictures; at the
-        equilibrium L_D is the margin (theorem 1)."""
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+        """Slopes of the energy, the energy of held-out pictures, of noise and of the mean picture, spread of codes and
+        pictures; at the equilibrium L_D is the margin (theorem 1)."""
         x, G = batch["image"], self.average.module
         with play.quiet(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
@@ -351,11 +351,12 @@ class EBGAN:
                 "pull_away_real": pull_away(gathered(self.D(x)[1])),
                 "diversity": maths.diversity(gathered(fake), gathered(x)),
             }
+            unseen = {"E_held_out": self.E(held_out["image"]).mean()}
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
         off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]} if "margin" in scalars else {}
-        return spread | levels | slopes | off
+        return unseen | spread | levels | slopes | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -42,6 +42,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     loss: Literal["non_saturating", "relativistic"] = "relativistic"  # arXiv 1406.2661, section 3 | R3 eq. 2
     gamma: Schedule = 1.0  # weight of both penalties, halved (R3 eq. 4)
+    penalty_every: Size = 1  # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B: 16; R3: 1)
     nets: Literal["residual", "conv", "infogan"] = "residual"  # R3 section 4 | strided convolutions, ours | L appendix
     z_size: Size = 64  # numbers in z
     widths: tuple[Size, ...] = (128, 64, 32)  # residual, conv: channels of a stage, coarse to fine
@@ -224,6 +225,7 @@ class GAN:
 
         with torch.no_grad():
             fake = self.G(noise(x, h.z_size))
+        gamma *= h.penalty_every if (k + 1) % h.penalty_every == 0 else 0
         d_x, d_g, R1, R2 = self.judge(x, fake, penalties=gamma > 0)
         game = relativistic(d_x, d_g) if h.loss == "relativistic" else non_saturating_D(d_x, d_g)
         loss_D = (game + gamma / 2 * (R1 + R2)).mean()
@@ -241,7 +243,7 @@ class GAN:
 
         images = len(x) * play.processes()
         self.average.update(images, (k + 1) * images, h.average)
-        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean(), "R1": R1.mean(), "R2": R2.mean()}
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | ({"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {})
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
 
     def judge(self, x: Tensor, fake: Tensor, penalties: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -259,15 +261,16 @@ class GAN:
         """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
         return {"loss_D": math.log(2), "loss_G": math.log(2)}
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Slopes of the logit at reals and fakes, how diverse samples are, how far each loss is from its equilibrium."""
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+        """The logit of held-out reals, its slopes, how diverse samples are, how far each loss is from its equilibrium."""
         x, G = batch["image"], self.average.module
-        with play.quiet(G), torch.no_grad():
+        with play.quiet(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
+            unseen = {"D_held_out": self.D(held_out["image"]).mean()}
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
         off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        return slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
+        return unseen | slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -83,13 +83,21 @@ class _Stage:
         batch = self.source.draw(k, self.config.batch, self.config.seed)
         return to(self.device, {name: play.own_rows(value) for name, value in batch.items()})
 
+    def held_out(self) -> Batch:
+        """At most a batch of held-out examples, the same for every step and process."""
+        count = self.config.batch // play.processes()
+        return to(self.device, self.source.take("held_out", min(count, self.source.size("held_out"))))
+
     def rows(self) -> list[dict[str, Any]]:
         """The run's log."""
         return run.read_rows(self.run.folder / "log.jsonl")
 
     def paint(self, step: int) -> list[Path]:
         """The pictures of a step."""
-        return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+        try:
+            return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+        except Mistake as error:
+            raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
 
 
 def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], saved: Callable[[Path], None]) -> Outcome:
@@ -97,7 +105,8 @@ def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], sa
     back = not already
     while back:
         back = False
-        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, stop=stop, tick=tick)
+        unseen = stage.held_out()
+        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, held_out=unseen, stop=stop, tick=tick)
         try:
             for path in clock:
                 step = int(path.stem)
