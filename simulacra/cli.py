@@ -90,7 +90,7 @@ def data_list() -> None:
     from simulacra import data
 
     for name in data.names():
-        out.print(f"[bold]{name:15}[/] {(data.module(name).__doc__ or '').strip().splitlines()[0]}", soft_wrap=True)
+        out.print(f"[bold]{name:17}[/] {(data.module(name).__doc__ or '').strip().splitlines()[0]}", soft_wrap=True)
 
 
 @data_app.command("show")
@@ -161,6 +161,7 @@ def sample(
     run: RunFolder,
     target: Annotated[Path, typer.Option("-o", help="A .png (one sheet), an .npz (images, uint8) or a folder of PNGs.")],
     count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
+    wanted: Annotated[int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")] = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,
     weights: Weights = "average",
     step: Step = None,
@@ -170,7 +171,7 @@ def sample(
     from simulacra.reopen import reopen
     from simulacra.verbs.sample import sample as verb
 
-    paths = verb(reopen(run, None, device, step, weights), count, target, seed)
+    paths = verb(reopen(run, None, device, step, weights), count, target, seed, wanted)
     out.print(f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}", soft_wrap=True)
 
 
@@ -185,6 +186,23 @@ def paint(
     opened = reopen(run, data_root(root), device, step, weights)
     for path in verb(opened, opened.data()):
         out.print(escape(str(path)), soft_wrap=True)
+
+
+@app.command()
+def evolve(
+    run: RunFolder,
+    target: Annotated[Path, typer.Option("-o", help="A .gif or .mp4 (a checkpoint a frame) or a .png (one a column).")],
+    rows: Annotated[int, typer.Option(help="How many noises a .png shows, at most.")] = 8,
+    columns: Annotated[int, typer.Option(help="How many checkpoints a .png shows, at most.")] = 12,
+    fps: Annotated[int, typer.Option(help="Frames per second of an animation.")] = 4,
+    scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
+) -> None:
+    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor data are needed."""
+    from simulacra.verbs.evolve import evolve as verb
+
+    steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
+    span = f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,}," if len(steps) > 1 else f"step {steps[0]:,}"
+    out.print(f"{span} in {escape(str(target))}", soft_wrap=True)
 
 
 @app.command()

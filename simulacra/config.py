@@ -175,6 +175,9 @@ def change(raw: dict[str, Any], text: str) -> None:
 
 
 def _convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
+    for field in msgspec.structs.fields(kind) if isinstance(raw, dict) else ():
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct) and isinstance(raw.get(field.name), dict):
+            _convert(raw[field.name], field.type, source, f"{prefix}{field.name}.")  # so that its own keys are named
     try:
         value: Any = msgspec.convert(raw, kind)
         _sane(value, prefix)
@@ -193,8 +196,11 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
     if not where or not where[1]:
         return f"{prefix.rstrip('.') or 'config'}: {message}"
     key = re.split(r"[.\[]", where[1])[0]
-    options = typing.get_args(fields.get(key)) if typing.get_origin(fields.get(key)) is typing.Literal else ()
-    expected = f"one of: {', '.join(map(str, options))}" if options else message[: where.start()]
+    field = fields.get(key)
+    many = "any of" if typing.get_origin(field) is tuple else "one of"
+    field = typing.get_args(field)[0] if many == "any of" else field
+    options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
+    expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
     return f"{prefix}{key} = {raw.get(key)!r}: expected {expected.removeprefix('Expected ')}"
 
 
@@ -202,6 +208,8 @@ def _sane(value: Any, prefix: str) -> None:
     """Numbers are finite; the steps of a schedule do not fall."""
     for field in msgspec.structs.fields(value):
         item = getattr(value, field.name)
+        if isinstance(item, msgspec.Struct):
+            continue  # looked at when it was converted
         if not _is_finite(item):
             raise Mistake(f"{prefix}{field.name} = {item}: expected finite numbers")
         if isinstance(item, tuple) and item and all(isinstance(point, tuple) for point in item):

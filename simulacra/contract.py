@@ -30,6 +30,7 @@ class Model(Protocol):
     #     scalars for logged steps; held_out is always the same. It changes no weight and no buffer, so that logging more
     #     or less often leaves the training the same bits.
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
+    # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
 
 
 class Data(Protocol):

@@ -56,6 +56,14 @@ def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
     return np.pad(board, ((0, pad), (0, pad), (0, 0)), constant_values=GAP)
 
 
+def cut(board: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
+    """The places (rows, columns, H, W, C) of a grid, with the grey ones at its end; of no grid, whatever is there."""
+    rows, columns = (max(0, side - pad) // (tile + pad) for side, tile in zip(board.shape, (height, width), strict=False))
+    inner = board[pad:, pad:][: rows * (height + pad), : columns * (width + pad)]
+    tiles = inner.reshape(rows, height + pad, columns, width + pad, board.shape[2]).swapaxes(1, 2)
+    return tiles[:, :, :height, :width]
+
+
 def sheet(images: Tensor, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
     """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide; columns None makes it nearly square."""
     images = visible(images)

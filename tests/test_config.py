@@ -96,6 +96,20 @@ def test_wrong_values(change, says):
     assert says in refusal(A_CONFIG, change)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("hyper.stabilise.noise=-1", "hyper.stabilise.noise = -1: expected `float` >= 0.0"),
+        ("hyper.stabilise.nois=1", "unknown key hyper.stabilise.nois; there is: hyper.stabilise.real_target, "),
+        ("hyper.stabilise.augment=['flip']", "augment = ['flip']: expected any of: translate, cutout, colour"),
+        ("hyper.stabilise.noise=inf", "hyper.stabilise.noise = inf: expected finite numbers"),
+        ("hyper.stabilise.noise=[[5, 1.0], [2, 0.0]]", "the steps of a schedule must not fall"),
+    ],
+)
+def test_wrong_values_in_a_table_of_hyperparameters(change, says):
+    assert says in refusal("rgan_mnist", change)
+
+
 def fields_of(room, kind) -> list[str]:
     """The names of the room's hyperparameters of a kind."""
     found = msgspec.inspect.type_info(config.room(room).Hyper).fields
@@ -239,6 +253,8 @@ def values(kind: msgspec.inspect.Type) -> st.SearchStrategy:
             return items.map(lambda found: tuple(sorted(found, key=lambda point: point[0]) if rising else found))
         case msgspec.inspect.UnionType():
             return st.one_of(*map(values, kind.types))
+        case msgspec.inspect.StructType():
+            return st.builds(kind.cls, **{field.name: values(field.type) for field in kind.fields})
     raise AssertionError(f"no values for {kind}")
 
 

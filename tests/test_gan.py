@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from simulacra import games
 from simulacra.models import gan
 from simulacra.models.gan import GAN, Hyper
 from simulacra.seeds import reseed
@@ -21,16 +22,16 @@ def room(**hyper: object) -> GAN:
 def test_non_saturating_by_hand() -> None:
     """Logits 0 cost ln 2 each; D(x) = 3/4 is the logit ln 3: -ln(3/4) for reals, -ln(1/4) for fakes."""
     zero, three = torch.zeros(1), torch.tensor([math.log(3)])
-    assert float(gan.non_saturating_D(zero, zero)) == pytest.approx(math.log(2))
-    assert float(gan.non_saturating_G(zero)) == pytest.approx(math.log(2))
-    assert float(gan.non_saturating_D(three, -three)) == pytest.approx(-math.log(3 / 4))
-    assert float(gan.non_saturating_G(three)) == pytest.approx(-math.log(3 / 4))
+    assert float(games.non_saturating_D(zero, zero)) == pytest.approx(math.log(2))
+    assert float(games.non_saturating_G(zero)) == pytest.approx(math.log(2))
+    assert float(games.non_saturating_D(three, -three)) == pytest.approx(-math.log(3 / 4))
+    assert float(games.non_saturating_G(three)) == pytest.approx(-math.log(3 / 4))
 
 
 def test_relativistic_by_hand() -> None:
     """Only the difference counts: ln 2 at none, ln(1 + 1/3) where the winner leads by ln 3."""
-    assert float(gan.relativistic(torch.tensor([5.0]), torch.tensor([5.0]))) == pytest.approx(math.log(2))
-    assert float(gan.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))) == pytest.approx(math.log(4 / 3))
+    assert float(games.relativistic(torch.tensor([5.0]), torch.tensor([5.0]))) == pytest.approx(math.log(2))
+    assert float(games.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))) == pytest.approx(math.log(4 / 3))
 
 
 def test_T21_the_relativistic_generator_feels_the_real_batch() -> None:
@@ -50,7 +51,7 @@ def test_T22_the_penalty_of_a_linear_discriminator_is_its_squared_weight(B: int,
     w = D[1].weight
     assert isinstance(w, Tensor)
     x = torch.randn(B, 1, side, side, requires_grad=True)
-    penalty = gan.slope_penalty(D(x), x)
+    penalty = games.slope_penalty(D(x), x)
     assert penalty.shape == (B,)
     assert torch.allclose(penalty, (w * w).sum().expand(B), rtol=1e-5)
 
@@ -63,6 +64,18 @@ def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: 
     scalars = m.step({"image": torch.rand(4, 1, 28, 28) * 2 - 1}, 0)
     total = scalars["loss_D"] + 1.5 * (scalars["R1"] + scalars["R2"])
     assert float(losses[0].detach()) == pytest.approx(float(total.detach()), rel=1e-5)
+
+
+def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third step costs three times the penalty, the others none, and only then is a penalty logged."""
+    losses: list[Tensor] = []
+    monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
+    m = room(gamma=2.0, penalty_every=3)
+    for k in range(6):
+        scalars = m.step({"image": torch.rand(4, 1, 28, 28) * 2 - 1}, k)
+        assert ("R1" in scalars) == ("R2" in scalars) == (k in (2, 5))
+        paid = scalars["R1"] + scalars["R2"] if "R1" in scalars else torch.zeros(())
+        assert float(losses[-2].detach()) == pytest.approx(float((scalars["loss_D"] + 3 * paid).detach()), rel=1e-5)
 
 
 def test_reals_and_fakes_judged_together_or_apart_cost_the_same() -> None:
@@ -81,7 +94,7 @@ def test_equilibrium_is_where_the_discriminator_cannot_tell() -> None:
         nn.init.zeros_(w)
     m.opt_D.param_groups[0]["lr"] = 0.0
     gan_step = m.judge(torch.rand(4, 1, 28, 28), torch.rand(4, 1, 28, 28), penalties=False)
-    assert float(gan.relativistic(*gan_step[:2]).mean().detach()) == pytest.approx(m.equilibrium()["loss_D"])
+    assert float(games.relativistic(*gan_step[:2]).mean().detach()) == pytest.approx(m.equilibrium()["loss_D"])
 
 
 def test_residual_blocks_begin_as_the_identity() -> None:

@@ -123,6 +123,9 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
     assert len(moved) == len(weights)
 
 
+UNREAD = {"rgan_v3_mnist": 29}  # the published defect that this config keeps: the last row, and one pixel above it
+
+
 def test_every_pixel_reaches_the_discriminator(variant):
     model, batches = variant.model()
     if not hasattr(model, "D"):
@@ -132,7 +135,7 @@ def test_every_pixel_reaches_the_discriminator(variant):
         told = model.D(x)
     for output in told if isinstance(told, tuple) else (told,):
         (gradient,) = torch.autograd.grad((output * torch.randn_like(output)).sum(), x, retain_graph=True)
-        assert (gradient != 0).any(0).all(), f"{(gradient == 0).all(0).sum()} pixels are not read"
+        assert int((gradient == 0).all(0).sum()) == UNREAD.get(variant.source, 0), "pixels are not read"
 
 
 def test_looking_changes_nothing(variant):

@@ -50,7 +50,8 @@ def parsed(path: Path) -> ast.Module:
 def test_a_room_imports_no_room_and_no_machinery(room):
     for name in imports(parsed(ROOMS[room])):
         parts = name.split(".")
-        assert "models" not in parts and not (parts[0] == "simulacra" and HOUSE & set(parts[1:2])), name
+        second = parts[:2] == ["simulacra", "models"] and parts[2].startswith("_")  # the second file of a long paper
+        assert (second or "models" not in parts) and not (parts[0] == "simulacra" and HOUSE & set(parts[1:2])), name
         assert not name.startswith("."), f"{name}: imports are written in full"
 
 

@@ -1,7 +1,7 @@
 """GAN: the baseline that every other room is compared with, twice.
 
 `loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss = "relativistic"`
-with both zero-centred penalties on residual nets without normalisation is the modern reference: the discriminator
+with both zero-centred penalties on nets without normalisation is the modern reference: the discriminator
 judges pairs of a real and a generated picture, and its slope is held down at both.
 
 Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang et al. (R3GAN),
@@ -15,6 +15,8 @@ Deviations
 - `patch = 2` lets 2x2 pixels be the channels of one position, at a quarter of the cost.
 - `nets = "conv"`, which the laptop presets use, is strided and transposed convolutions where R3GAN resamples bilinearly; its G
   ends in tanh and starts from N(0, 0.02^2). With it these presets take beta1 = 0.5: at 64 pictures a batch, 0 hardly trains.
+- The MNIST laptop preset has batch norm in G (`norm`), which R3GAN has not; D never has. Its penalties come every fifth step
+  with five times the weight.
 - Both games sample a moving average of G; the baseline's protocol samples the last weights (`average = 0`).
 - `spectral` norm, which the baseline's protocol leaves to the search, is not offered here.
 """
@@ -31,6 +33,7 @@ from torch.nn import functional as F
 
 from simulacra import layers, maths, play
 from simulacra.contract import Batch
+from simulacra.games import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
 from simulacra.play import Schedule, Weight, at, descend, noise
 
 Size = Annotated[int, Meta(ge=1)]
@@ -57,30 +60,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
     beta2: Rate = 0.99  # Adam
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
-
-
-# --- losses: pure functions -------------------------------------------------------------------------------------------
-
-
-def non_saturating_D(d_x: Tensor, d_g: Tensor) -> Tensor:
-    """-log sigmoid(d_x) - log(1 - sigmoid(d_g)), halved so that indifference costs ln 2 (arXiv 1406.2661, eq. 1). -> (B,)."""
-    return (F.softplus(-d_x) + F.softplus(d_g)) / 2
-
-
-def non_saturating_G(d_g: Tensor) -> Tensor:
-    """-log sigmoid(d_g) (arXiv 1406.2661, section 3). -> (B,)."""
-    return F.softplus(-d_g)
-
-
-def relativistic(d_winner: Tensor, d_loser: Tensor) -> Tensor:
-    """softplus(-(d_winner - d_loser)): R3GAN eq. 2, where D wants the real one to win and G the generated one. -> (B,)."""
-    return F.softplus(d_loser - d_winner)
-
-
-def slope_penalty(d: Tensor, x: Tensor) -> Tensor:
-    """|dD/dx|^2, summed over the pixels of each picture: R1 at reals, R2 at fakes (R3GAN eq. 3). -> (B,)."""
-    (gradient,) = torch.autograd.grad(d.sum(), x, create_graph=True)
-    return gradient.flatten(1).square().sum(1)
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -259,7 +238,7 @@ class GAN:
 
     def equilibrium(self) -> dict[str, float]:
         """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
-        return {"loss_D": math.log(2), "loss_G": math.log(2)}
+        return equilibrium()
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """The logit of held-out reals, its slopes, how diverse samples are, how far each loss is from its equilibrium."""

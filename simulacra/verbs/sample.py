@@ -13,22 +13,48 @@ from simulacra.reopen import Opened
 CHUNK = 250  # pictures generated at once
 
 
-def samples(opened: Opened, count: int, seed: int) -> Tensor:
-    """`count` samples (count, C, H, W) on the CPU, a function of the weights and the seed."""
+def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None) -> Tensor:
+    """`count` samples (count, C, H, W) on the CPU, a function of the weights, the seed and, where the room is conditional,
+    `labels` (count,)."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
+    if labels is None:
+        labels = cycling(opened, count)
     parts = []
     for start in range(0, count, CHUNK):
+        like = opened.like(min(CHUNK, count - start))
+        if "label" in like:
+            like["label"] = labels[start : start + CHUNK].to(opened.device)
         seeds.reseed(seeds.fold(seed, "sample", start))
-        parts.append(opened.model.sample(opened.like(min(CHUNK, count - start)))["samples"].cpu())
+        parts.append(opened.model.sample(like)["samples"].cpu())
     return torch.cat(parts)
 
 
-def sample(opened: Opened, count: int, out: Path, seed: int) -> list[Path]:
-    """Samples as .npz, as one sheet (.png), or as single PNGs in a folder (any other name)."""
+def classes(opened: Opened) -> int:
+    """How many classes the run's room was told of; 0 if its samples have none."""
+    return int(getattr(opened.config.hyper, "classes", 0))
+
+
+def cycling(opened: Opened, count: int) -> Tensor:
+    """Labels (count,) that go through the classes in turn."""
+    return torch.arange(count) % max(1, classes(opened))
+
+
+def of_class(opened: Opened, count: int, wanted: int) -> Tensor:
+    """`count` labels of one class; a Mistake if the room has no such class."""
+    there = classes(opened)
+    if not 0 <= wanted < there:
+        known = f"allowed: 0 to {there - 1}" if there else "this run has none (hyper.classes)"
+        raise Mistake(f"{opened.folder} has no class {wanted}; {known}")
+    return torch.full((count,), wanted)
+
+
+def sample(opened: Opened, count: int, out: Path, seed: int, wanted: int | None = None) -> list[Path]:
+    """Samples, of one class if `wanted` says so, as .npz, as one sheet (.png), or as single PNGs in a folder (any other
+    name)."""
     if out.suffix not in ("", ".png", ".npz") and not out.is_dir():
         raise Mistake(f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder")
-    pictures = samples(opened, count, seed)
+    pictures = samples(opened, count, seed, None if wanted is None else of_class(opened, count, wanted))
     if out.suffix == ".npz":
         return [easel.save_npz(pictures, out)]
     if out.suffix == ".png":

@@ -122,7 +122,7 @@ def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], sa
                 raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
     if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    told = prognosis.summary(stage.rows(), equilibrium(stage.model)) if stage.run.writer else []
+    told = prognosis.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
     return Outcome(step, step >= checked.steps, already, told, pictures)
 
 
@@ -145,7 +145,7 @@ def _roll_back(stage: _Stage, step: int, why: str) -> bool:
 
 
 def _settings(model: Any) -> health.Settings:
-    return health.Settings(equilibrium=equilibrium(model))
+    return health.Settings(equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {})
 
 
 def equilibrium(model: Any) -> dict[str, float]:

@@ -1,0 +1,202 @@
+"""Series from your own file: an .npy array (N, T, C) or (N, T), or a .csv of one row a step.
+
+A .csv with an `id` column holds one series for each id, all of one length, each id's rows in order of time. Without
+ids it is one long table, cut into windows. A header line is recognised by a cell that is no number.
+
+Each channel is scaled so that its range over the training series becomes [-1, 1]; held-out values may lie beyond and
+are not clipped. Which whole series are held out follows from a hash of their id or row number, so that adding one moves
+no other; of a long table its end is held out, and no row is in both splits.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from torch import Tensor
+
+from simulacra.data import _table
+from simulacra.data._series import CHUNK, Sequences, Split, spanning
+from simulacra.data.folder import held_out
+from simulacra.errors import Mistake
+
+SUFFIXES = ".npy", ".csv"
+NAMED = 20  # channels or classes that describe() names
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="series"):
+    """Which file, and how it is read."""
+
+    path: str = ""  # the .npy or .csv file, absolute or inside the data folder
+    id: str = ""  # .csv: the column that says which series a row belongs to; empty: one long table
+    label: str = ""  # .csv: the column with each series' class; .npy: another .npy beside it, (N,) whole numbers
+    columns: tuple[str, ...] = ()  # .csv: the channels, by header or by number from 1; empty: all but id and label
+    length: Annotated[int, msgspec.Meta(ge=2)] = 30  # one long table: rows of a window
+    stride: Annotated[int, msgspec.Meta(ge=1)] = 1  # one long table: rows from one window's beginning to the next one's
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share held out, but at least one series in each split
+
+
+def locate(path: str, root: Path | None) -> Path:
+    """The file meant, which exists and can hold series."""
+    meant = Path(path).expanduser()
+    if not path:
+        raise Mistake("data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder")
+    if root is None and not meant.is_absolute():
+        raise Mistake(
+            f"data.path is '{path}' and there is no data folder; name one with --data or SIMULACRA_DATA, or give an "
+            f"absolute path"
+        )
+    file = meant if root is None else root / meant
+    if not file.is_file():
+        raise Mistake(f"data.path: {file} is {'a folder; it must be a file' if file.exists() else 'not there'}")
+    if file.suffix.lower() not in SUFFIXES:
+        raise Mistake(f"data.path: {file} ends in '{file.suffix}'; allowed: {', '.join(SUFFIXES)}")
+    return file
+
+
+def array(file: Path) -> np.ndarray:
+    """The numbers of an .npy file, left on disk; pickled objects are never loaded."""
+    if not file.stat().st_size:
+        raise Mistake(f"{file} is empty")
+    try:
+        values = np.lib.format.open_memmap(file, mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise Mistake(f"cannot read {file}: {reason}; allowed: a plain array of numbers") from None
+    if values.dtype.kind not in "biuf":
+        raise Mistake(f"{file} holds values of type {values.dtype}; allowed: real numbers")
+    return values
+
+
+def arrays(file: Path) -> np.ndarray:
+    """The series of an .npy file, (N, T, C)."""
+    values = array(file)
+    if values.ndim not in (2, 3):
+        raise Mistake(f"{file} has shape {values.shape}; allowed: (N, T, C) or (N, T), series, steps and channels")
+    return values if values.ndim == 3 else values[:, :, None]
+
+
+def classes_beside(file: Path, name: str, count: int) -> np.ndarray:
+    """The class of each series as the .npy file `name` beside the series tells it, (count,)."""
+    beside = file.with_name(name)
+    if not beside.is_file():
+        raise Mistake(f"data.label: {beside} is not there; allowed: a .npy file beside the series")
+    values = array(beside)
+    if values.shape != (count,) or values.dtype.kind not in "biu":
+        raise Mistake(f"data.label: {beside} holds {values.dtype} of shape {values.shape}; allowed: whole numbers ({count},)")
+    return np.array(values)
+
+
+def whole(file: Path, values: np.ndarray, labels: np.ndarray | None, names: list[str], share: float) -> tuple[Split, Split]:
+    """Splits of separate series (N, T, C) by their names."""
+    n, steps, channels = values.shape
+    if n < 2 or steps < 2 or channels < 1:
+        raise Mistake(
+            f"{file} holds {n} series of {steps} steps and {channels} channels; needed: 2 series, one of them held out, of "
+            f"2 steps and 1 channel"
+        )
+    held = held_out(names, share)
+    side = np.array([name in held for name in names])
+    return Split(values, labels, np.flatnonzero(~side)), Split(values, labels, np.flatnonzero(side))
+
+
+def windows(file: Path, table: np.ndarray, options: Options) -> tuple[Split, Split]:
+    """Splits of one long table (R, C) cut into windows, the last share of rows held out; no row is in both."""
+    rows, length = len(table), options.length
+    if rows < 2 * length:
+        raise Mistake(
+            f"{file} holds {rows} rows; needed: {2 * length}, a window of data.length = {length} for each split (or name the "
+            f"column that tells series apart with data.id)"
+        )
+    cut = min(max(round(rows * (1 - options.held_out)), length), rows - length)
+    values = np.lib.stride_tricks.sliding_window_view(table, length, 0).transpose(0, 2, 1)
+    starts = np.arange(0, cut - length + 1, options.stride), np.arange(cut, rows - length + 1, options.stride)
+    return Split(values, None, starts[0]), Split(values, None, starts[1])
+
+
+def finite(file: Path, values: np.ndarray) -> None:
+    """A Mistake that names the first value of (N, T, C) that is not a finite number."""
+    count = max(1, CHUNK // max(1, values[:1].size))
+    for start in range(0, len(values), count):
+        bad = np.argwhere(~np.isfinite(values[start : start + count]))
+        if len(bad):
+            row, step, channel = bad[0] + (start, 0, 0)
+            raise Mistake(
+                f"{file}: series {row}, step {step}, channel {channel} (counted from 0) is {values[row, step, channel]}; "
+                f"allowed: finite numbers"
+            )
+
+
+def listed(words: Iterable[str]) -> str:
+    """The first of the words, and how many more there are."""
+    every = list(words)
+    return ", ".join(every[:NAMED]) + (f" and {len(every) - NAMED} more" if len(every) > NAMED else "")
+
+
+class Series:
+    """Series of a file, with labels where one column tells them."""
+
+    extractor = "series"
+
+    def __init__(self, options: Options, root: Path | None) -> None:
+        self.options, self.file = options, locate(options.path, root)
+        self.columns: list[str] = []
+        self.names: list[str] = []  # of the classes
+        splits = self._csv() if self.file.suffix.lower() == ".csv" else self._npy()
+        self.columns = self.columns or [str(i + 1) for i in range(splits[0].values.shape[2])]
+        self.classes, self.ends = len(self.names), splits[0].ends()
+        self.series = Sequences(*splits, spanning(*self.ends))
+        self.draw, self.take, self.size = self.series.draw, self.series.take, self.series.size
+
+    def _npy(self) -> tuple[Split, Split]:
+        options = self.options
+        if options.id or options.columns:
+            raise Mistake(f"data.{'id' if options.id else 'columns'} names columns of a .csv; {self.file} has none")
+        values, labels = arrays(self.file), None
+        finite(self.file, values)
+        if options.label:
+            found = classes_beside(self.file, options.label, len(values))
+            classes, labels = np.unique(found, return_inverse=True)
+            self.names = [str(one) for one in classes]
+        return whole(self.file, values, labels, [str(i) for i in range(len(values))], options.held_out)
+
+    def _csv(self) -> tuple[Split, Split]:
+        options = self.options
+        if options.label and not options.id:
+            raise Mistake(f"data.label = '{options.label}' needs data.id, the column that tells whose label it is")
+        table = _table.read(self.file, options.columns, options.id, options.label)
+        self.columns = table.columns
+        if not options.id:
+            return windows(self.file, table.values, options)
+        ids, rows = _table.grouped(self.file, table.ids)
+        labels = None
+        if options.label:
+            self.names, labels = _table.classes(self.file, ids, [[table.labels[row] for row in one] for one in rows])
+        return whole(self.file, table.values[rows], labels, ids, options.held_out)
+
+    def restore(self, series: Tensor) -> Tensor:
+        """Series (N, T, C) in [-1, 1] in the units of the file, float64."""
+        return self.series.restore(series)
+
+    def describe(self) -> dict[str, str]:
+        """What was found in the file and what is done to it."""
+        options, ranges = self.options, zip(self.columns, *self.ends, strict=True)
+        rule = f"{options.held_out:.0%} held out by a hash of each series' {'id' if options.id else 'number'}"
+        if self.file.suffix.lower() == ".csv" and not options.id:
+            rule = (
+                f"windows of {options.length} rows, one every {options.stride}; the last {options.held_out:.0%} of the rows "
+                f"held out, no row in both"
+            )
+        return {
+            "file": str(self.file),
+            "channels": listed(f"{name} ({low:.4g} to {high:.4g})" for name, low, high in ranges),
+            "classes": listed(self.names) or "none",
+            "scaling": f"each channel's range over the training series, above, becomes [-1, 1]; "
+            f"{self.series.outside:.2%} of held-out values lie beyond",
+            "split": rule,
+            **self.series.describe(),
+        }
+
+
+Data = Series
