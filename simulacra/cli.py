@@ -216,6 +216,7 @@ def measure(
     step: Step = None,
     root: DataFolder = None,
     device: Device = "cpu",
+    downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run: a table, and a line a metric in metrics.jsonl."""
@@ -224,7 +225,7 @@ def measure(
     from simulacra.verbs.measure import measure as verb
 
     opened = reopen(run, data_root(root), device, step, weights)
-    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights))
+    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream))
     if as_json:
         print(json.dumps(rows))
         return

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from tiny import needed, of_config, of_room
 
 from simulacra import __version__, config, data, run
+from simulacra.measure import downstream
 from simulacra.progress import Progress
 
 HOME = Path(config.__file__).parent.parent
@@ -120,6 +122,56 @@ def test_measure(trained, own, simulacra):
     assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {6}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(0, "mnist_cnn"), (10, "the condition")])
+def test_downstream(classes, labels, simulacra, tmp_path, monkeypatch):
+    """One sample for each training label; what gives a sample its label is told. The classifier is a stand-in."""
+    taught = []
+
+    def learn(x, y, classes, seed):
+        taught.append((x.shape, y.bincount(minlength=10).tolist()))
+        return lambda x: torch.zeros(len(x), dtype=torch.int64)
+
+    monkeypatch.setattr(downstream, "convnet", learn)
+    train = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", "steps=2"]
+    simulacra(*train, "--set", f"hyper.classes={classes}").success()
+    words = (
+        "measure",
+        tmp_path / "run",
+        "--samples",
+        "20",
+        "--repeats",
+        "1",
+        "--extractor",
+        "mnist_cnn",
+        "--downstream",
+        "--json",
+    )
+    told = {row["metric"]: row for row in json.loads(simulacra(*words).success())}
+    assert told["tstr_accuracy"]["value"] == told["real_accuracy"]["value"] == 0.1
+    assert told["tstr_accuracy"]["labels"] == labels and told["tstr_accuracy"]["n_fake"] == 4000
+    assert [shape for shape, _ in taught] == [(4000, 1, 28, 28)] * 2 and taught[0][1] == [400] * 10
+    assert (taught[1][1] == [400] * 10) == bool(classes)
+
+
+def test_samples_of_a_class(simulacra, tmp_path):
+    train = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", "steps=2"]
+    simulacra(*train, "--set", "hyper.classes=10").success()
+    made = []
+    for number, words in enumerate([["--class", "7"], ["--class", "3"], []]):
+        simulacra("sample", tmp_path / "run", "-n", "12", "-o", tmp_path / f"{number}.npz", *words).success()
+        made.append(np.load(tmp_path / f"{number}.npz")["images"])
+    assert (made[0][7] == made[2][7]).all() and (made[1][3] == made[2][3]).all(), "the same noise, the same class"
+    assert not (made[0] == made[1]).all()
+    for wanted in "10", "-1":
+        text = simulacra("sample", tmp_path / "run", "-o", tmp_path / "x.png", "--class", wanted).refusal()
+        assert f"has no class {wanted}; allowed: 0 to 9" in text
+
+
+def test_a_room_without_classes(own, simulacra, tmp_path):
+    text = simulacra("sample", own, "-o", tmp_path / "x.png", "--class", "7").refusal()
+    assert "has no class 7; this run has none (hyper.classes)" in text
 
 
 def test_every_config_trains(name, simulacra, tmp_path):

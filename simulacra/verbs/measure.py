@@ -9,11 +9,12 @@ from simulacra import config, run, seeds
 from simulacra.contract import Data
 from simulacra.errors import Mistake
 from simulacra.measure import extractors
+from simulacra.measure.downstream import Labelled, downstream
 from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
 from simulacra.measure.report import Features, compare, look, notes
 from simulacra.reopen import Opened, commit
-from simulacra.verbs.sample import samples
+from simulacra.verbs.sample import classes, samples
 
 LEAST = 6  # samples, since coverage looks at five neighbours
 
@@ -27,6 +28,7 @@ class Protocol:
     seed: int = 0
     extractor: str | None = None  # None: the one that fits the data set
     weights: str = "average"  # which generator weights: average or raw
+    downstream: bool = False  # also train classifiers on samples and on reals (minutes)
 
 
 def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
@@ -46,8 +48,30 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
         mean, low, high = interval([values[name] for values in sets])
         numbers = {"value": mean, "low": low, "high": high, "floor": floor.get(name)}
         rows.append({"metric": name} | {key: _finite(number) for key, number in numbers.items()} | provenance)
+    if protocol.downstream:
+        rows += _downstream(opened, protocol, source, extractor, provenance)
     run.append_rows(opened.folder / "metrics.jsonl", rows)
     return rows, notes(train, real)
+
+
+def _downstream(
+    opened: Opened, protocol: Protocol, source: Data, extractor: Extractor, provenance: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of what classifiers learn from one sample for each training label. An unconditional room's samples get the label
+    that the extractor sees in them, which is weaker, and the row says so."""
+    train, test = (source.take(split, source.size(split)) for split in ("train", "held_out"))
+    if not source.classes:
+        raise Mistake("--downstream needs labelled data, and these have no labels")
+    own = classes(opened) > 0
+    if not own and not extractor.own_classes:
+        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {extractor.name} is none")
+    fake = samples(opened, len(train["label"]), seeds.fold(protocol.seed, "downstream"), train["label"])
+    labels = train["label"] if own else extractor.posteriors(extractor.features(fake)).argmax(1)
+    real, held_out = (Labelled(batch["image"], batch["label"]) for batch in (train, test))
+    found = downstream(Labelled(fake, labels), real, held_out, classes=source.classes, seed=protocol.seed)
+    rest = {"low": None, "high": None, "floor": None, "labels": "the condition" if own else extractor.name}
+    count = {"n_real": len(held_out.y), "n_fake": len(fake), "repeats": 1}
+    return [{"metric": name, "value": value} | rest | provenance | count for name, value in found.items()]
 
 
 def _finite(number: float | None) -> float | None:
