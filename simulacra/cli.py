@@ -97,7 +97,7 @@ def data_list() -> None:
 def data_show(
     name: Annotated[str, typer.Argument(help="A data set, or a config.")],
     root: DataFolder = None,
-    sheet: Annotated[Path | None, typer.Option("-o", help="Also paint a sheet of training pictures here (.png).")] = None,
+    sheet: Annotated[Path | None, typer.Option("-o", help="Also paint a sheet of training examples here (.png).")] = None,
     change: Changes = None,
 ) -> None:
     """What a data set holds and what is done to it, before any training."""
@@ -159,7 +159,7 @@ def _default_folder(source: str, name: str) -> Path:
 @app.command()
 def sample(
     run: RunFolder,
-    target: Annotated[Path, typer.Option("-o", help="A .png (one sheet), an .npz (images, uint8) or a folder of PNGs.")],
+    target: Annotated[Path, typer.Option("-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder.")],
     count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
     wanted: Annotated[int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")] = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,

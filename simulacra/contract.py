@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 Batch = dict[str, Tensor]
-"""Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1]; "label": (B,) int64, where the
-data set has labels."""
+"""Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1], or "series": (B, T, C) float32, the
+training data in [-1, 1]; "label": (B,) int64, where the data set has labels."""
 
 
 class Model(Protocol):
@@ -39,17 +39,17 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """Name of the feature extractor that fits these pictures (see measure/extractors.py)."""
+    """Name of the feature extractor that fits these pictures (see measure/extractors.py); "series" if they are none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch
         of an epoch dropped."""
 
     def take(self, split: str, n: int) -> Batch:
-        """The first n pictures of a fixed shuffled order of split "train" or "held_out"."""
+        """The first n examples of a fixed shuffled order of split "train" or "held_out"."""
 
     def size(self, split: str) -> int:
-        """How many pictures the split holds."""
+        """How many examples the split holds."""
 
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""

@@ -1,10 +1,10 @@
-"""Named tensors to files: PNG sheets, GIF, MP4, npz and curves; apart from data/ the only place that knows bytes.
+"""Named tensors to files: PNG sheets, GIF, MP4, npz, csv and curves; apart from data/ the only place that knows bytes.
 
 Every file is written whole or not at all, and the same input gives the same bytes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
@@ -14,7 +14,7 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from simulacra.errors import Mistake
@@ -22,14 +22,23 @@ from simulacra.errors import Mistake
 GAP = 128  # the grey between the tiles of a sheet
 CLOCK = {"step", "images", "seconds"}  # what the log counts by, rather than what it measures
 LONG = 100  # points from which a curve gets a running mean
-PANELS = 16  # curves on one picture
+PANELS = 16  # curves, or plots of series, on one picture
+PLOT = 72, 112, 3  # height, width and channels of the plot of one series
+FINE = 4  # how many times larger it is drawn, for smooth lines
+COLOURS = "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"
+
+
+def finite(values: Tensor) -> Tensor:
+    """The values as float32 on the CPU; a Mistake if one is no number."""
+    values = values.detach().float().cpu()
+    if not torch.isfinite(values).all():
+        raise Mistake(f"cannot paint {(~torch.isfinite(values)).sum()} values that are not finite numbers")
+    return values
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
     """Pictures (N, C, H, W) in [-1, 1] as (N, H, W, C) uint8, rounded, clipped at the ends."""
-    images = images.detach().float().cpu()
-    if not torch.isfinite(images).all():
-        raise Mistake(f"cannot paint {(~torch.isfinite(images)).sum()} values that are not finite numbers")
+    images = finite(images)
     return ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
@@ -94,6 +103,19 @@ def write(path: Path, data: bytes | memoryview) -> Path:
     return path
 
 
+def write_all(folder: Path, suffix: str, contents: Iterable[bytes]) -> list[Path]:
+    """The paths of numbered files with these contents; if one cannot be written, none is left."""
+    paths: list[Path] = []
+    try:
+        for number, content in enumerate(contents):
+            paths.append(write(folder / f"{number:05d}{suffix}", content))
+    except Mistake:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    return paths
+
+
 def png(image: Image.Image) -> bytes:
     """The picture as a PNG file's content."""
     buffer = BytesIO()
@@ -108,25 +130,52 @@ def save_sheet(images: Tensor, path: Path, columns: int | None = None, pad: int 
 
 def save_pngs(images: Tensor, folder: Path) -> list[Path]:
     """The paths of one PNG for each picture (N, C, H, W): 00000.png, 00001.png, ..."""
-    pixels = to_bytes(visible(images))
-    paths: list[Path] = []
-    try:
-        for number, one in enumerate(pixels):
-            paths.append(write(folder / f"{number:05d}.png", png(picture(one))))
-    except Mistake:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        raise
-    return paths
+    return write_all(folder, ".png", (png(picture(one)) for one in to_bytes(visible(images))))
 
 
-def save_npz(images: Tensor, path: Path) -> Path:
-    """The path of an npz with the pictures (N, C, H, W) under "images", (N, H, W, C) uint8, as numpy.load reads it."""
+def save_npz(samples: Tensor, path: Path) -> Path:
+    """The path of an npz, as numpy.load reads it: pictures (N, C, H, W) under "images", (N, H, W, C) uint8; series (N, T, C)
+    under "series" as they are, float32."""
+    name, values = ("series", finite(samples).numpy()) if samples.ndim == 3 else ("images", to_bytes(samples))
     buffer = BytesIO()
-    entry = ZipInfo("images.npy")  # numpy.savez would write the time of day into the file
+    entry = ZipInfo(f"{name}.npy")  # numpy.savez would write the time of day into the file
     with ZipFile(buffer, "w") as archive, archive.open(entry, "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, to_bytes(images), allow_pickle=False)
+        np.lib.format.write_array(file, values, allow_pickle=False)
     return write(path, buffer.getbuffer())
+
+
+def plot(values: np.ndarray) -> Image.Image:
+    """One series (T, C): time to the right, -1 to 1 upwards, a line a channel."""
+    height, width, _ = PLOT
+    margin, ground = 3 * FINE, (height * FINE, width * FINE)
+    image = Image.new("RGB", ground[::-1], "white")
+    pen = ImageDraw.Draw(image)
+    across = np.linspace(margin, ground[1] - margin, len(values))
+    down = ground[0] / 2 - values.clip(-2, 2) * (ground[0] / 2 - margin)
+    pen.line([(0, ground[0] / 2), (ground[1], ground[0] / 2)], "#cccccc", FINE)
+    for number, line in enumerate(down.T):
+        pen.line(list(zip(across.tolist(), line.tolist(), strict=True)), COLOURS[number % len(COLOURS)], FINE + 2, "curve")
+    return image.reduce(FINE)
+
+
+def plots(series: Tensor) -> np.ndarray:
+    """The first sixteen of the series (N, T, C) as plots (n, *PLOT) uint8; values beyond -1 and 1 leave the plot."""
+    if series.ndim != 3 or 0 in series.shape:
+        raise Mistake(f"cannot plot series of shape {tuple(series.shape)}; allowed: (N, T, C), none of them 0")
+    return np.stack([np.asarray(plot(one)) for one in finite(series[:PANELS]).numpy()])
+
+
+def save_plots(series: Tensor, path: Path, pad: int = 2) -> Path:
+    """The path of a PNG with plots of at most sixteen series (N, T, C)."""
+    tiles = plots(series)
+    return write(path, png(picture(grid(tiles, math.ceil(math.sqrt(len(tiles))), pad))))
+
+
+def save_csvs(series: Tensor, folder: Path) -> list[Path]:
+    """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv, 00001.csv, ..."""
+    header = ",".join(f"channel_{number}" for number in range(series.shape[2]))
+    texts = ("\n".join([header, *(",".join(map(str, row)) for row in one), ""]) for one in finite(series).numpy())
+    return write_all(folder, ".csv", (text.encode() for text in texts))
 
 
 def gif(images: list[Image.Image], fps: float) -> bytes:
@@ -181,11 +230,13 @@ def save_film(clips: Tensor, path: Path, fps: float) -> Path:
 
 
 def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[Path]:
-    """One sheet for every tensor that can be looked at: NAME.png for (N, C, H, W), NAME.gif for (N, T, C, H, W); what
-    has other axes is numbers, for measure."""
+    """One sheet for every tensor that can be looked at: NAME.png for pictures (N, C, H, W) and series (N, T, C), NAME.gif
+    for (N, T, C, H, W); what has other axes is numbers, for measure."""
     paths = []
     for name, value in named.items():
-        if value.ndim == 4:
+        if value.ndim == 3:
+            paths.append(save_plots(value, folder / f"{name}.png"))
+        elif value.ndim == 4:
             paths.append(save_sheet(value, folder / f"{name}.png"))
         elif value.ndim == 5:
             paths.append(save_film(value, folder / f"{name}.gif", fps))

@@ -16,6 +16,9 @@ from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
 
 
+KINDS = {"image": "pictures", "series": "series"}  # what a batch may hold
+
+
 @dataclass(frozen=True)
 class Opened:
     """A run, ready to be looked at: its newest (or chosen) checkpoint is in the model."""
@@ -63,6 +66,14 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             return config.room(checked.room).Model(checked.hyper, to(device, like))
         except ValueError as error:
             raise Mistake(f"{checked.name}: {error}") from None
+        except KeyError as error:
+            if error.args[0] not in KINDS:
+                raise
+            raise Mistake(f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}") from None
+
+
+def _held(like: Batch) -> str:
+    return ", ".join(kind for name, kind in KINDS.items() if name in like) or "neither pictures nor series"
 
 
 def chosen_device(name: str) -> torch.device:

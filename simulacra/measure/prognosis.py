@@ -88,11 +88,14 @@ def slopes(rows: Rows, when: str) -> Iterator[str]:
     real, fake = (average([row.get(name) for row in rows]) for name in ("grad_real", "grad_fake"))
     if math.isnan(real + fake):
         return
+    steeper, ratio = "fakes" if fake > real else "reals", max(real, fake) / max(min(real, fake), 1e-12)
     reading = "similar at both, as it should be"
     if fake < 1e-3:
         reading = "next to nothing reaches the generator"
-    elif max(real, fake) > 5 * min(real, fake):
-        reading = f"much steeper at {'fakes' if fake > real else 'reals'}, as when the discriminator overfits"
+    elif ratio > 5:
+        reading = f"much steeper at {steeper}, as when the discriminator overfits"
+    elif ratio > 1.5:
+        reading = f"{ratio:.1f} times as steep at {steeper}"
     yield f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes {when}: {reading}"
 
 

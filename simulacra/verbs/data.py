@@ -8,7 +8,7 @@ from simulacra import config, data
 from simulacra import paint as easel
 from simulacra.errors import Mistake
 
-COUNT = 64  # pictures on the sheet
+COUNT = 64  # pictures on the sheet, or 16 of as many series
 
 
 def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -> tuple[dict[str, str], Path | None]:
@@ -20,7 +20,10 @@ def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -
         return facts, None
     if sheet.suffix != ".png":
         raise Mistake(f"a sheet is a .png, found '{sheet}'")
-    return facts, easel.save_sheet(source.take("train", min(COUNT, source.size("train")))["image"], sheet)
+    examples = source.take("train", min(COUNT, source.size("train")))
+    if "series" in examples:
+        return facts, easel.save_plots(examples["series"], sheet)
+    return facts, easel.save_sheet(examples["image"], sheet)
 
 
 def _options(name: str, changes: list[str]) -> object:

@@ -60,8 +60,11 @@ def spread(steps: list[int], most: int) -> list[int]:
 
 
 def tile_of(folder: Path) -> tuple[int, int, int]:
-    """Height, width and channels of one picture of the run, as a sheet shows it."""
-    like = run.like_of(folder, 1).get("image")
+    """Height, width and channels of one picture of the run, or of the plot of one series, as a sheet shows it."""
+    shapes = run.like_of(folder, 1)
+    if "series" in shapes:
+        return easel.PLOT
+    like = shapes.get("image")
     if like is None or like.ndim != 4 or 0 in like.shape:
         raise Mistake(f"{folder / 'shapes.json'} holds no shape (C, H, W) of an image")
     _, channels, height, width = easel.visible(like).shape

@@ -14,7 +14,7 @@ CHUNK = 250  # pictures generated at once
 
 
 def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None) -> Tensor:
-    """`count` samples (count, C, H, W) on the CPU, a function of the weights, the seed and, where the room is conditional,
+    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the room is conditional,
     `labels` (count,)."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
@@ -50,13 +50,13 @@ def of_class(opened: Opened, count: int, wanted: int) -> Tensor:
 
 
 def sample(opened: Opened, count: int, out: Path, seed: int, wanted: int | None = None) -> list[Path]:
-    """Samples, of one class if `wanted` says so, as .npz, as one sheet (.png), or as single PNGs in a folder (any other
-    name)."""
+    """Samples, of one class if `wanted` says so, as .npz, as one sheet (.png; of series the first sixteen), or singly, pictures
+    as .png and series as .csv, in a folder (any other name). Series are in [-1, 1], not in the units of their file."""
     if out.suffix not in ("", ".png", ".npz") and not out.is_dir():
         raise Mistake(f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder")
-    pictures = samples(opened, count, seed, None if wanted is None else of_class(opened, count, wanted))
+    made = samples(opened, count, seed, None if wanted is None else of_class(opened, count, wanted))
     if out.suffix == ".npz":
-        return [easel.save_npz(pictures, out)]
+        return [easel.save_npz(made, out)]
     if out.suffix == ".png":
-        return [easel.save_sheet(pictures, out)]
-    return easel.save_pngs(pictures, out)
+        return [easel.save_plots(made, out) if made.ndim == 3 else easel.save_sheet(made, out)]
+    return easel.save_csvs(made, out) if made.ndim == 3 else easel.save_pngs(made, out)
