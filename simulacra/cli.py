@@ -159,7 +159,9 @@ def _default_folder(source: str, name: str) -> Path:
 @app.command()
 def sample(
     run: RunFolder,
-    target: Annotated[Path, typer.Option("-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder.")],
+    target: Annotated[
+        Path, typer.Option("-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder.")
+    ],
     count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
     wanted: Annotated[int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")] = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,
@@ -236,10 +238,11 @@ def measure(
 
 def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     first = rows[0]
+    kind = "series" if first["extractor"] == "series" else "pictures"
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
-        caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} pictures; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: real training pictures as samples",
+        caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: real training {kind} as samples",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")

@@ -15,7 +15,6 @@ from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
 
-
 KINDS = {"image": "pictures", "series": "series"}  # what a batch may hold
 
 
@@ -69,7 +68,9 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
         except KeyError as error:
             if error.args[0] not in KINDS:
                 raise
-            raise Mistake(f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}") from None
+            raise Mistake(
+                f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
+            ) from None
 
 
 def _held(like: Batch) -> str:

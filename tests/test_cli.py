@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 from tiny import needed, of_config, of_room
 
-from simulacra import __version__, config, data, run
+from simulacra import __version__, config, data, paint, run
 from simulacra.measure import downstream
 from simulacra.progress import Progress
 
@@ -90,35 +90,59 @@ def test_train_sample_paint_measure(room, tiny, simulacra, tmp_path, monkeypatch
 
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     assert "5 samples in" in simulacra("sample", folder, "-n", 5, "-o", tmp_path / "s.npz").success()
-    images = np.load(tmp_path / "s.npz")["images"]
-    (channels, height, width), _ = json.loads((folder / "shapes.json").read_text())["image"]
-    assert images.shape == (5, height, width, channels) and images.dtype == np.uint8
+    made, single, (height, width) = np.load(tmp_path / "s.npz"), tmp_path / "singles" / "00002", paint.PLOT[:2]
+    shapes = json.loads((folder / "shapes.json").read_text())
+    if "series" in shapes:
+        assert made["series"].shape == (5, *shapes["series"][0]) and made["series"].dtype == np.float32
+    else:
+        channels, height, width = shapes["image"][0]
+        assert made["images"].shape == (5, height, width, channels) and made["images"].dtype == np.uint8
     simulacra("sample", folder, "-n", 5, "-o", tmp_path / "again.npz").success()
     simulacra("sample", folder, "-n", 5, "-o", tmp_path / "other.npz", "--seed", 1).success()
-    same, other = (np.load(tmp_path / name)["images"] for name in ("again.npz", "other.npz"))
-    assert (same == images).all() and (other != images).any()
+    same, other = (np.load(tmp_path / name)[made.files[0]] for name in ("again.npz", "other.npz"))
+    assert (same == made[made.files[0]]).all() and (other != same).any()
     simulacra("sample", folder, "--samples", 9, "-o", tmp_path / "sheet.png").success()
     assert Image.open(tmp_path / "sheet.png").size == (3 * (width + 2) + 2, 3 * (height + 2) + 2)
-    simulacra("sample", folder, "-n", 3, "-o", tmp_path / "singles").success()
-    assert sorted(path.name for path in (tmp_path / "singles").iterdir()) == ["00000.png", "00001.png", "00002.png"]
-    assert Image.open(tmp_path / "singles" / "00000.png").size == (width, height)
+    simulacra("sample", folder, "-n", 3, "-o", single.parent).success()
+    suffix = ".csv" if "series" in shapes else ".png"
+    assert sorted(path.name for path in single.parent.iterdir()) == [f"0000{i}{suffix}" for i in range(3)]
+    if "series" in shapes:
+        table = np.loadtxt(single.with_suffix(".csv"), np.float32, delimiter=",", skiprows=1, ndmin=2)
+        assert table.shape == tuple(shapes["series"][0]) and abs(table).max() <= 1
+    else:
+        assert Image.open(single.with_suffix(".png")).size == (width, height)
+
+
+PIXELS = "--extractor", "pixels"
+FOUND = {"frechet", "kid", "precision", "recall", "density", "coverage"}
 
 
 def test_measure(trained, own, simulacra):
-    words = "measure", own, "--samples", 40, "--repeats", 2, "--extractor", "pixels"
+    series = "series" in run.like_of(own, 1)
+    words = "measure", own, "--samples", 40, "--repeats", 2, *(() if series else PIXELS)
     rows = json.loads(simulacra(*words, "--json").success())
     names = [row["metric"] for row in rows]
-    assert {"frechet", "kid", "precision", "recall", "density", "coverage"} <= set(names) and len(names) == len(set(names))
-    wanted = {"step": 20, "extractor": "pixels", "n_fake": 40, "n_real": 40, "repeats": 2, "seed": 0, "split": "held_out"}
+    found = {"autocorrelation_distance", "mmd2", "mmd_p"} if series else FOUND
+    assert found <= set(names) and len(names) == len(set(names))
+    wanted = {
+        "step": 20,
+        "extractor": "series" if series else "pixels",
+        "n_fake": 40,
+        "n_real": 40,
+        "repeats": 2,
+        "seed": 0,
+        "split": "held_out",
+    }
     for row in rows:
         assert row.items() >= (wanted | {"weights": "average"}).items()
         assert row["low"] <= row["value"] <= row["high"] and len(row["extractor_hash"]) == 12
         assert row.keys() >= {"floor", "resize", "config", "commit", "seconds"}
     assert run.read_rows(own / "metrics.jsonl") == rows
     text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
-    assert "step 10, raw weights" in text and "coverage" in text and "one set" in text
+    assert "step 10, raw weights" in text and names[-1] in text and "one set" in text
+    assert f"real training {'series' if series else 'pictures'} as samples" in " ".join(text.split())
     assert len(run.read_rows(own / "metrics.jsonl")) == 2 * len(rows)
-    few = simulacra("measure", own, "--samples", 6, "--repeats", 1, "--extractor", "pixels", "--json").success()
+    few = simulacra("measure", own, "--samples", 6, "--repeats", 1, *words[6:], "--json").success()
     assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {6}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
@@ -363,7 +387,7 @@ def test_a_divergence_is_named(tiny, room, simulacra, tmp_path):
     rates = [name for name in config.room(room).Hyper.__struct_fields__ if name.startswith("rate")]
     if not rates:
         pytest.skip("the room has no learning rate")
-    changes = [f"hyper.{name}=1e30" for name in rates]
+    changes = [f"hyper.{name}=1e38" for name in rates]
     text = simulacra(*tiny.arguments(tmp_path / "run", *changes)).refusal()
     assert re.search(r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text)
     assert "no checkpoint was written yet" in text or "the last good checkpoint is " in text

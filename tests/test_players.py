@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import Tiny, assert_same, equal, needed, of_config
+from tiny import Tiny, assert_same, equal, examples, needed, of_config
 from torch import nn
 from torch.optim import SGD, Optimizer
 
@@ -130,7 +130,7 @@ def test_every_pixel_reaches_the_discriminator(variant):
     model, batches = variant.model()
     if not hasattr(model, "D"):
         pytest.skip("the room has no discriminator D")
-    x = batches[0]["image"].clone().requires_grad_()
+    x = examples(batches[0]).clone().requires_grad_()
     with play.quiet(model.D):
         told = model.D(x)
     for output in told if isinstance(told, tuple) else (told,):
@@ -153,7 +153,7 @@ def test_looking_changes_nothing(variant):
     for name in scalars:
         if name in ("D_real", "E_real"):
             assert name.replace("real", "held_out") in told, "without it nobody sees the discriminator overfit"
-    assert shown["samples"].shape == batch["image"].shape
+    assert shown["samples"].shape == examples(batch).shape
     assert all(value.isfinite().all() and not value.requires_grad for value in shown.values())
     assert shown["samples"].min() >= -1 and shown["samples"].max() <= 1
 

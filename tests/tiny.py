@@ -1,11 +1,15 @@
 """Every room's and config's tiny preset, on data that are there."""
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,10 +69,21 @@ def works(tiny: Tiny, root: Path | None) -> bool:
 
 
 @cache
+def own_series() -> Path:
+    """A file of 60 series of 12 steps and 2 channels, gone with the process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    start, step = torch.rand(2, 60, 1, 2, generator=torch.Generator().manual_seed(0))
+    np.save(folder / "series.npy", (start + step * torch.linspace(0, 1, 12)[:, None]).numpy())
+    return folder / "series.npy"
+
+
+@cache
 def of_config(name: str) -> Tiny | None:
-    """The config as it is if its data need no files, else on the embedded digits, else on the data folder."""
-    plain, digits = Tiny(name), Tiny(name, ("data.name=digits",))
-    choices = [(plain, None), (digits, None), *([(plain, ROOT)] if ROOT else [])]
+    """The config as it is if its data need no files, else on the embedded digits or a file of series, else on the data
+    folder."""
+    plain, digits, series = Tiny(name), Tiny(name, ("data.name=digits",)), Tiny(name, (f"data.path={own_series()}",))
+    choices = [(plain, None), (digits, None), (series, None), *([(plain, ROOT)] if ROOT else [])]
     return next((tiny for tiny, root in choices if works(tiny, root)), None)
 
 
@@ -85,6 +100,11 @@ def needed(tiny: Tiny | None, what: str) -> Tiny:
     if tiny is None:
         pytest.skip(f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with its data")
     return tiny
+
+
+def examples(batch: Batch) -> torch.Tensor:
+    """The pictures (B, C, H, W) or series (B, T, C) of a batch."""
+    return batch["image"] if "image" in batch else batch["series"]
 
 
 def equal(a: Any, b: Any) -> bool:

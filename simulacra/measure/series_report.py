@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from simulacra.measure import mmd, series
@@ -80,8 +79,3 @@ def notes(source: Any) -> list[str]:
     if hasattr(source, "log_density") and not source.options.noise:
         return ["data.noise = 0, so no log-density: it would measure roughness alone; train with data.noise=0.05 to have it"]
     return []
-
-
-def stacked(batch: dict[str, Tensor]) -> Tensor:
-    """The series of a batch."""
-    return torch.as_tensor(batch["series"])

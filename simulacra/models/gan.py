@@ -245,11 +245,12 @@ class GAN:
         x, G = batch["image"], self.average.module
         with play.quiet(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
-            unseen = {"D_held_out": self.D(held_out["image"]).mean()}
+            gap = self.D(held_out["image"]).mean() - self.D(x).mean()  # by the same weights, since logits drift together
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
         off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        return unseen | slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
+        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
+        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

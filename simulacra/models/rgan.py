@@ -334,14 +334,16 @@ class RGAN:
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
         with play.quiet(G, self.D), torch.no_grad():
             fake = self.make(G, noise(x, self.hyper.z_size), y)[0]
-            unseen = {"D_held_out": self.judge(self.scaled(held_out["image"]), self.one_hot(held_out)).mean()}
+            unseen = self.judge(self.scaled(held_out["image"]), self.one_hot(held_out)).mean()
+            gap = unseen - self.judge(self.scaled(x), y).mean()  # by the same weights, since logits drift together
         with play.quiet(self.D):
             slopes = {
                 "grad_real": maths.slope(lambda x: self.judge(self.scaled(x), y), x).mean(),
                 "grad_fake": maths.slope(lambda x: self.judge(self.scaled(x), y), fake).mean(),
             }
         off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        return unseen | slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
+        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
+        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """RGAN on real sequences: an LSTM writes a series from noise that is fresh at every step, another judges every step.
 
-As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one logit a step, whose cross-entropies
-are averaged over steps. Conditional (`classes`), both also get the class at each step. The relativistic game with both
-slope penalties, in which the two series of a pair are compared step by step, is ours, and what the laptop presets play.
+As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one logit a step, whose
+cross-entropies are averaged over steps. Conditional (`classes`), both also get the class at each step. The relativistic
+game with both slope penalties, in which the two series of a pair are compared step by step, is ours.
 
 Shapes: B series, T steps, C channels; x (B, T, C) in [-1, 1], z (B, T, z_size), y (B, classes), logits d (B, T).
 
@@ -15,7 +15,7 @@ Deviations
 - A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is batch = 140; real series are
   drawn without replacement.
 - Samples come from a moving average of G unless `average = 0`, as in the paper presets.
-- The laptop presets play the relativistic game with Adam and falling rates on both sides.
+- The laptop presets have Adam on both sides, rates that fall, and 64 units.
 - The differentially private training and the choice of the best epoch by MMD are not offered.
 """
 
@@ -88,8 +88,8 @@ def lstm(inputs: int, units: int) -> nn.LSTM:
     """One layer, batch first, forget bias 1."""
     layer = nn.LSTM(inputs, units, batch_first=True)
     with torch.no_grad():
-        layer.bias_ih_l0[units : 2 * units] = 1
-        layer.bias_hh_l0.zero_()
+        for weight, start in zip(layer.all_weights[0][2:], (1.0, 0.0), strict=True):
+            weight[units : 2 * units] = start
     return layer
 
 
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.batch_mean = h.batch_mean
         self.read = lstm(channels * (1 + h.batch_mean) + h.classes, h.units)
-        self.judge = nn.Linear(h.units, 1)
+        self.judge = nn.Linear(h.units, 1, bias=h.loss != "relativistic")  # which sees differences alone
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         if self.batch_mean:

@@ -2,17 +2,21 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from simulacra import config, run, seeds
-from simulacra.contract import Data
+from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
-from simulacra.measure import extractors
+from simulacra.measure import extractors, series_report
 from simulacra.measure.downstream import Labelled, downstream
 from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
-from simulacra.measure.report import Features, compare, look, notes
+from simulacra.measure.report import compare, look, notes
 from simulacra.reopen import Opened, commit
 from simulacra.verbs.sample import classes, samples
 
@@ -31,31 +35,72 @@ class Protocol:
     downstream: bool = False  # also train classifiers on samples and on reals (minutes)
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """What samples are held against."""
+
+    compare: Callable[[Tensor], dict[str, float]]  # metrics by name of samples (N, ...)
+    floor: dict[str, float]  # the same of real training examples
+    extractor: Extractor | None  # None: series are compared as they are
+    told: dict[str, Any]  # of the eyes and the reals, for every row
+    notes: list[str]  # for the reader
+
+
 def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
-    """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training pictures get
+    """One row a metric, appended to metrics.jsonl, and notes for the reader. `floor` is what real training examples get
     in place of samples."""
     if protocol.count < LEAST or protocol.repeats < 1:
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
     start = time.monotonic()
     source = opened.data()
-    extractor = extractors.load(protocol.extractor or source.extractor)
-    real, train = _real(source, extractor, protocol.count)
-    sets = [_report(opened, protocol, extractor, real, train, i) for i in range(protocol.repeats)]
-    floor = compare(train, real, seed=protocol.seed)
-    provenance = _provenance(opened, protocol, extractor, len(real.features), time.monotonic() - start)
+    judge = (_judge_of_series if source.extractor == series_report.NAME else _judge_of_pictures)(source, protocol)
+    seeds_of = [seeds.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]
+    sets = [judge.compare(samples(opened, protocol.count, seed)) for seed in seeds_of]
+    provenance = _provenance(opened, protocol, judge.told, time.monotonic() - start)
     rows = []
     for name in sets[0]:
         mean, low, high = interval([values[name] for values in sets])
-        numbers = {"value": mean, "low": low, "high": high, "floor": floor.get(name)}
-        rows.append({"metric": name} | {key: _finite(number) for key, number in numbers.items()} | provenance)
+        numbers = {"value": mean, "low": low, "high": high, "floor": judge.floor.get(name)}
+        count = {} if judge.extractor else series_report.counts(name, protocol.count, judge.told["n_real"])
+        rows.append({"metric": name} | {key: _finite(number) for key, number in numbers.items()} | provenance | count)
     if protocol.downstream:
-        rows += _downstream(opened, protocol, source, extractor, provenance)
+        rows += _downstream(opened, protocol, source, judge.extractor, provenance)
     run.append_rows(opened.folder / "metrics.jsonl", rows)
-    return rows, notes(train, real)
+    return rows, judge.notes
+
+
+def _judge_of_pictures(source: Data, protocol: Protocol) -> _Judge:
+    extractor = extractors.load(protocol.extractor or source.extractor)
+    real, train = (look(batch["image"], extractor) for batch in _reals(source, protocol.count))
+    told = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
+    return _Judge(
+        lambda fake: compare(look(fake, extractor), real, train=train.features, seed=protocol.seed),
+        compare(train, real, seed=protocol.seed),
+        extractor,
+        told | {"n_real": len(real.features)},
+        notes(train, real),
+    )
+
+
+def _judge_of_series(source: Data, protocol: Protocol) -> _Judge:
+    if protocol.extractor not in (None, series_report.NAME):
+        name = extractors.load(protocol.extractor).name
+        raise Mistake(f"extractor '{name}' sees pictures, and these data are series; allowed: '{series_report.NAME}'")
+    real, train = (batch["series"] for batch in _reals(source, protocol.count))
+    reals = series_report.Reals(real, train, source, protocol.seed)
+    told = {"extractor": series_report.NAME, "extractor_hash": series_report.HASH, "resize": None, "n_real": len(real)}
+    look_at = partial(series_report.compare, reals=reals)
+    return _Judge(look_at, look_at(train), None, told, series_report.notes(source))
+
+
+def _reals(source: Data, count: int) -> tuple[Batch, Batch]:
+    """Held-out and training examples, at most `count` of each."""
+    held_out, train = (source.take(split, min(count, source.size(split))) for split in ("held_out", "train"))
+    return held_out, train
 
 
 def _downstream(
-    opened: Opened, protocol: Protocol, source: Data, extractor: Extractor, provenance: dict[str, Any]
+    opened: Opened, protocol: Protocol, source: Data, extractor: Extractor | None, provenance: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Rows of what classifiers learn from one sample for each training label. An unconditional room's samples get the label
     that the extractor sees in them, which is weaker, and the row says so."""
@@ -63,13 +108,18 @@ def _downstream(
     if not source.classes:
         raise Mistake("--downstream needs labelled data, and these have no labels")
     own = classes(opened) > 0
-    if not own and not extractor.own_classes:
-        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {extractor.name} is none")
+    if not own and not (extractor and extractor.own_classes):
+        name = extractor.name if extractor else "series"
+        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {name} is none")
     fake = samples(opened, len(train["label"]), seeds.fold(protocol.seed, "downstream"), train["label"])
-    labels = train["label"] if own else extractor.posteriors(extractor.features(fake)).argmax(1)
-    real, held_out = (Labelled(batch["image"], batch["label"]) for batch in (train, test))
+    if own or extractor is None:
+        labels, seen = train["label"], "the condition"
+    else:
+        labels, seen = extractor.posteriors(extractor.features(fake)).argmax(1), extractor.name
+    kind = "image" if extractor else "series"
+    real, held_out = (Labelled(batch[kind], batch["label"]) for batch in (train, test))
     found = downstream(Labelled(fake, labels), real, held_out, classes=source.classes, seed=protocol.seed)
-    rest = {"low": None, "high": None, "floor": None, "labels": "the condition" if own else extractor.name}
+    rest = {"low": None, "high": None, "floor": None, "labels": seen}
     count = {"n_real": len(held_out.y), "n_fake": len(fake), "repeats": 1}
     return [{"metric": name, "value": value} | rest | provenance | count for name, value in found.items()]
 
@@ -79,27 +129,11 @@ def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def _real(source: Data, extractor: Extractor, count: int) -> tuple[Features, Features]:
-    held_out = source.take("held_out", min(count, source.size("held_out")))["image"]
-    train = source.take("train", min(count, source.size("train")))["image"]
-    return look(held_out, extractor), look(train, extractor)
-
-
-def _report(
-    opened: Opened, protocol: Protocol, extractor: Extractor, real: Features, train: Features, i: int
-) -> dict[str, float]:
-    fake = samples(opened, protocol.count, seeds.fold(protocol.seed, "measure", i))
-    return compare(look(fake, extractor), real, train=train.features, seed=protocol.seed)
-
-
-def _provenance(opened: Opened, protocol: Protocol, extractor: Extractor, n_real: int, seconds: float) -> dict[str, Any]:
+def _provenance(opened: Opened, protocol: Protocol, told: dict[str, Any], seconds: float) -> dict[str, Any]:
     return {
         "step": opened.step,
-        "extractor": extractor.name,
-        "extractor_hash": extractor.hash,
-        "resize": extractor.resize,
+        **told,
         "split": "held_out",
-        "n_real": n_real,
         "n_fake": protocol.count,
         "repeats": protocol.repeats,
         "seed": protocol.seed,

@@ -14,8 +14,8 @@ CHUNK = 250  # pictures generated at once
 
 
 def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None) -> Tensor:
-    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the room is conditional,
-    `labels` (count,)."""
+    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the room
+    is conditional, `labels` (count,)."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
     if labels is None:

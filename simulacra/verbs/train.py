@@ -84,9 +84,10 @@ class _Stage:
         return to(self.device, {name: play.own_rows(value) for name, value in batch.items()})
 
     def held_out(self) -> Batch:
-        """At most a batch of held-out examples, the same for every step and process."""
-        count = self.config.batch // play.processes()
-        return to(self.device, self.source.take("held_out", min(count, self.source.size("held_out"))))
+        """This process's rows, equally many in each, of at most a batch of held-out examples; the same at every step."""
+        share = min(self.config.batch, self.source.size("held_out")) // play.processes()
+        batch = self.source.take("held_out", share * play.processes() or 1)
+        return to(self.device, {name: play.own_rows(value) if share else value for name, value in batch.items()})
 
     def rows(self) -> list[dict[str, Any]]:
         """The run's log."""
