@@ -168,7 +168,7 @@ def test_penalties_through_recurrences_equal_finite_differences(head: str) -> No
             for sign in 1, -1:
                 flat[place] += sign * step
                 with torch.enable_grad():
-                    ends.append(float(penalty()))
+                    ends.append(float(penalty().detach()))
                 flat[place] -= sign * step
         assert float(gradient.reshape(-1)[place]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4)
 
