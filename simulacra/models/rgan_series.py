@@ -217,14 +217,16 @@ class RGANSeries:
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
         with play.quiet(G, self.D), torch.no_grad():
             fake = G(self.z(x), y)
-            unseen = {"D_held_out": self.D(held_out["series"], self.one_hot(held_out)).mean()}
+            unseen = self.D(held_out["series"], self.one_hot(held_out)).mean()
+            gap = unseen - self.D(x, y).mean()  # by the same weights, since logits drift together
         with play.quiet(self.D), without_cudnn(enabled=False):
             slopes = {
                 "grad_real": maths.slope(lambda x: self.D(x, y).mean(1), x).mean(),
                 "grad_fake": maths.slope(lambda x: self.D(x, y).mean(1), fake).mean(),
             }
         off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        return unseen | slopes | {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))} | off
+        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
+        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
