@@ -462,3 +462,11 @@ def test_words_for_hardly_any_rows():
         "no collapse seen in 1 logged step",
         "loss_D 0.300 at the only logged step, 0.393 below its equilibrium 0.693: the discriminator is ahead",
     ]
+
+
+def test_words_for_samples_that_were_alike_too_early_to_date_it():
+    rows = [{"step": 50 * i, "loss_D": 0.7, "diversity": 0.4 if i < 3 else 0.06} for i in range(1, 20)]
+    words = "collapsed: samples were nearly alike in all of the second half of 19 logged steps"
+    assert summary(rows, {})[0] == words
+    rows[-1]["diversity"] = 0.5
+    assert summary(rows, {})[0] == "no collapse seen in 19 logged steps"

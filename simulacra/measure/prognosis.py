@@ -43,7 +43,10 @@ def summary(rows: Rows, equilibrium: Mapping[str, float], settings: Settings = S
     found = states(rows, replace(settings, equilibrium=equilibrium))
     told = [story(spell, int(rows[-1]["step"])) for spell in found]
     if not any(spell.name in COLLAPSES for spell in found):
-        told.insert(0, f"no collapse seen in {len(rows):,} logged step{'s' * (len(rows) > 1)}")
+        kinds = [number(row["diversity"]) for row in rows[len(rows) // 2 :] if "diversity" in row]
+        alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]  # from too early on to be dated
+        seen = "collapsed: samples were nearly alike in all of the second half" if alike else "no collapse seen in"
+        told.insert(0, f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}")
     recent = [row for row in rows if row["step"] > rows[-1]["step"] - 1000]
     span = min(1000, int(rows[-1]["step"] - rows[0]["step"]))
     when = f"over the last {span:,} steps" if span else "at the only logged step"

@@ -351,7 +351,8 @@ class EBGAN:
                 "pull_away_real": pull_away(gathered(self.D(x)[1])),
                 "diversity": maths.diversity(gathered(fake), gathered(x)),
             }
-            unseen = {"E_held_out": self.E(held_out["image"]).mean()}
+            gap = self.E(held_out["image"]).mean() - self.E(x).mean()  # in one mode, by the same weights
+            unseen = {"E_held_out": scalars["E_real"] + gap} if "E_real" in scalars else {}
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
         with play.quiet(self.D):
             slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
