@@ -151,7 +151,7 @@ def test_looking_changes_nothing(variant):
     assert all(value.ndim == 0 and value.isfinite() for value in (*scalars.values(), *told.values()))
     assert not scalars.keys() & told.keys(), "health hides what step tells"
     for name in scalars:
-        if name in ("D_real", "E_real"):
+        if name in ("D_real", "E_real") and told:
             assert name.replace("real", "held_out") in told, "without it nobody sees the discriminator overfit"
     assert shown["samples"].shape == examples(batch).shape
     assert all(value.isfinite().all() and not value.requires_grad for value in shown.values())
