@@ -1,11 +1,14 @@
-"""The games that generators and discriminators play, for every room: pure functions of logits. Each returns (B,)."""
+"""The games that generators and discriminators play, for every room: losses as pure functions of logits, each (B,), and what
+tells how a game stands."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from simulacra import maths, play
 
 
 def cross_entropy(d: Tensor, target: float | Tensor) -> Tensor:
@@ -46,3 +49,21 @@ def equilibrium(target: float = 1.0, target_G: float = 1.0) -> dict[str, float]:
 def won(target: float = 1.0) -> float:
     """What D's loss in the non-saturating game falls to when it has won: half the entropy of the smoothed label."""
     return sum(-p * math.log(p) for p in (target, 1 - target) if p > 0) / 2
+
+
+def standing(
+    judge: Callable[[Tensor], Tensor],  # examples (B, ...) -> logits (B,), D in evaluation mode
+    x: Tensor,  # reals of the step
+    fake: Tensor,
+    unseen: Tensor,  # logits of held-out reals, by the same weights
+    scalars: Mapping[str, Tensor],  # what the step told
+    equilibrium: Mapping[str, float],
+) -> dict[str, Tensor]:
+    """The logit of held-out reals, as the weights that told D_real would give it (logits drift together); D's slopes; how
+    diverse samples are; how far each loss is from its equilibrium."""
+    with torch.no_grad():
+        gap = unseen.mean() - judge(x).mean()
+    slopes = {"grad_real": maths.slope(judge, x).mean(), "grad_fake": maths.slope(judge, fake).mean()}
+    spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
+    off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in equilibrium.items()}
+    return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off

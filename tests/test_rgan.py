@@ -110,6 +110,9 @@ def test_a_picture_that_is_too_small() -> None:
         ({"scan_G": 3}, "scan_G = 3, but there are 2 stages"),
         ({"version": "v2"}, "v2 takes classes = 0 and loss = non_saturating, found 0 and relativistic"),
         ({"multi_scale": True, "stabilise": rgan.Stabilisers(augment=("translate",))}, "exclude each other"),
+        ({"stabilise": rgan.Stabilisers(real_target=0.9)}, "no labels to smooth"),
+        ({"version": "v4", "loss": "non_saturating", "stabilise": rgan.Stabilisers(spectral=True)}, "are v6's"),
+        ({"version": "v2", "loss": "non_saturating", "form": "published"}, "as published has no penalties"),
     ],
 )
 def test_what_does_not_go_together(changes: dict[str, object], says: str) -> None:
@@ -176,7 +179,7 @@ def test_penalties_through_recurrences_equal_finite_differences(head: str) -> No
 def test_a_published_discriminator_moves_twice() -> None:
     """As published: reals, then fakes from a generator in evaluation mode; repaired: once."""
     for form, moves in ("published", 2), ("repaired", 1):
-        m = room(version="v2", form=form, loss="non_saturating", z_size=8, average=0.0)
+        m = room(version="v2", form=form, loss="non_saturating", z_size=8, average=0.0, gamma=0.0)
         m.step(batch(), 0)
         state = m.opt_D.state_dict()["state"]
         assert {int(s["step"]) for s in state.values()} == {moves}

@@ -31,7 +31,7 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra import layers, maths, play
+from simulacra import games, layers, play
 from simulacra.contract import Batch
 from simulacra.games import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
 from simulacra.play import Schedule, Weight, at, descend, noise
@@ -241,16 +241,12 @@ class GAN:
         return equilibrium()
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """The logit of held-out reals, its slopes, how diverse samples are, how far each loss is from its equilibrium."""
+        """How the game stands (games.standing)."""
         x, G = batch["image"], self.average.module
-        with play.quiet(G, self.D), torch.no_grad():
-            fake = G(noise(x, self.hyper.z_size))
-            gap = self.D(held_out["image"]).mean() - self.D(x).mean()  # by the same weights, since logits drift together
-        with play.quiet(self.D):
-            slopes = {"grad_real": maths.slope(self.D, x).mean(), "grad_fake": maths.slope(self.D, fake).mean()}
-        off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
-        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
+        with play.quiet(G, self.D):
+            with torch.no_grad():
+                fake, unseen = G(noise(x, self.hyper.z_size)), self.D(held_out["image"])
+            return games.standing(lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra import games, layers, maths, play, stabilise
+from simulacra import games, layers, play, stabilise
 from simulacra.contract import Batch
 from simulacra.models import _rgan_published as published
 from simulacra.play import Schedule, Weight, at, descend, noise
@@ -207,9 +207,15 @@ class Discriminator(nn.Module):
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
     """G and D; ValueError if the hyperparameters do not go together."""
+    if h.loss == "relativistic" and (h.stabilise.real_target, h.stabilise.target_std, h.target_G) != (1, 0, 1):
+        raise ValueError("the relativistic game has no labels to smooth: real_target, target_std, target_G need non_saturating")
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
             raise ValueError(f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and {h.loss}")
+        if h.stabilise.spectral or h.multi_scale:
+            raise ValueError(f"stabilise.spectral and multi_scale are v6's, and version is {h.version}")
+        if h.form == "published" and h.gamma:
+            raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
         return published.networks(h.version, h.form, shape, h.z_size, h.dropout)
     if h.multi_scale and h.stabilise.augment:
         raise ValueError("multi_scale and augment exclude each other: smaller pictures would not be moved alike")
@@ -330,20 +336,13 @@ class RGAN:
         return {"loss_D": games.won(self.hyper.stabilise.real_target) if self.hyper.loss == "non_saturating" else 0.0}
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """The logit of held-out reals, its slopes, how diverse samples are, how far each loss is from its equilibrium."""
+        """How the game stands (games.standing)."""
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
-        with play.quiet(G, self.D), torch.no_grad():
-            fake = self.make(G, noise(x, self.hyper.z_size), y)[0]
-            unseen = self.judge(self.scaled(held_out["image"]), self.one_hot(held_out)).mean()
-            gap = unseen - self.judge(self.scaled(x), y).mean()  # by the same weights, since logits drift together
-        with play.quiet(self.D):
-            slopes = {
-                "grad_real": maths.slope(lambda x: self.judge(self.scaled(x), y), x).mean(),
-                "grad_fake": maths.slope(lambda x: self.judge(self.scaled(x), y), fake).mean(),
-            }
-        off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
-        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
+        with play.quiet(G, self.D):
+            with torch.no_grad():
+                fake = self.make(G, noise(x, self.hyper.z_size), y)[0]
+                unseen = self.judge(self.scaled(held_out["image"]), self.one_hot(held_out))
+            return games.standing(lambda x: self.judge(self.scaled(x), y), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

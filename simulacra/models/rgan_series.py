@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from simulacra import games, maths, play, stabilise
+from simulacra import games, play, stabilise
 from simulacra.contract import Batch
 from simulacra.play import Schedule, Weight, at, descend, noise
 from simulacra.stabilise import Stabilisers
@@ -213,20 +213,12 @@ class RGANSeries:
         return {"loss_D": games.won(self.hyper.stabilise.real_target) if self.hyper.loss == "non_saturating" else 0.0}
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """The logit of held-out reals, its slopes, how diverse samples are, how far each loss is from its equilibrium."""
+        """How the game stands (games.standing); a series' logit is the mean over its steps."""
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
-        with play.quiet(G, self.D), torch.no_grad():
-            fake = G(self.z(x), y)
-            unseen = self.D(held_out["series"], self.one_hot(held_out)).mean()
-            gap = unseen - self.D(x, y).mean()  # by the same weights, since logits drift together
-        with play.quiet(self.D), without_cudnn(enabled=False):
-            slopes = {
-                "grad_real": maths.slope(lambda x: self.D(x, y).mean(1), x).mean(),
-                "grad_fake": maths.slope(lambda x: self.D(x, y).mean(1), fake).mean(),
-            }
-        off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in self.equilibrium().items()}
-        spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
-        return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off
+        with play.quiet(G, self.D), without_cudnn(enabled=False):
+            with torch.no_grad():
+                fake, unseen = G(self.z(x), y), self.D(held_out["series"], self.one_hot(held_out))
+            return games.standing(lambda x: self.D(x, y).mean(1), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

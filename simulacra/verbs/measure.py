@@ -54,6 +54,8 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     start = time.monotonic()
     source = opened.data()
     judge = (_judge_of_series if source.extractor == series_report.NAME else _judge_of_pictures)(source, protocol)
+    if protocol.downstream:
+        _check_downstream(opened, source, judge.extractor)
     seeds_of = [seeds.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]
     sets = [judge.compare(samples(opened, protocol.count, seed)) for seed in seeds_of]
     provenance = _provenance(opened, protocol, judge.told, time.monotonic() - start)
@@ -99,20 +101,23 @@ def _reals(source: Data, count: int) -> tuple[Batch, Batch]:
     return held_out, train
 
 
+def _check_downstream(opened: Opened, source: Data, extractor: Extractor | None) -> None:
+    """A Mistake if the samples would have no labels; before minutes of measuring."""
+    if not source.classes:
+        raise Mistake("--downstream needs labelled data, and these have no labels")
+    if not classes(opened) and not (extractor and extractor.own_classes):
+        name = extractor.name if extractor else "series"
+        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {name} is none")
+
+
 def _downstream(
     opened: Opened, protocol: Protocol, source: Data, extractor: Extractor | None, provenance: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Rows of what classifiers learn from one sample for each training label. An unconditional room's samples get the label
     that the extractor sees in them, which is weaker, and the row says so."""
     train, test = (source.take(split, source.size(split)) for split in ("train", "held_out"))
-    if not source.classes:
-        raise Mistake("--downstream needs labelled data, and these have no labels")
-    own = classes(opened) > 0
-    if not own and not (extractor and extractor.own_classes):
-        name = extractor.name if extractor else "series"
-        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {name} is none")
     fake = samples(opened, len(train["label"]), seeds.fold(protocol.seed, "downstream"), train["label"])
-    if own or extractor is None:
+    if classes(opened) or extractor is None:
         labels, seen = train["label"], "the condition"
     else:
         labels, seen = extractor.posteriors(extractor.features(fake)).argmax(1), extractor.name
