@@ -36,9 +36,14 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
     return 2 * n**3 / best
 
 
+LSTM = {torch.ops.aten.mkldnn_rnn_layer: 1, torch.ops.aten.mkldnn_rnn_layer_backward: 2}
+"""torch's fused LSTM on a CPU, one layer and direction a call, and how many times the forward products each needs."""
+
+
 class Counter(TorchDispatchMode):
-    """Adds up the floating-point operations of convolutions and matrix products, forward, backward and double backward.
-    torch's own counter hooks modules, which differentiating with respect to an input does not allow."""
+    """Adds up the floating-point operations of convolutions, matrix products and fused LSTMs, forward, backward and double
+    backward. torch's own counter hooks modules, which differentiating with respect to an input does not allow, and leaves
+    fused LSTMs out."""
 
     total = 0
 
@@ -46,6 +51,9 @@ class Counter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func._overloadpacket is torch.ops.aten._convolution_double_backward:
             self.total += double_backward(*args)
+        elif func._overloadpacket in LSTM:
+            x, *weights = args[:3]
+            self.total += LSTM[func._overloadpacket] * 2 * x.shape[0] * x.shape[1] * sum(w.numel() for w in weights)
         elif count := flop_registry.get(func._overloadpacket):
             self.total += count(*args, **(kwargs or {}), out_val=out)
         return out

@@ -3,13 +3,14 @@
     python experiments/equal_minutes.py ebgan_mnist gan_mnist --minutes 5 --seeds 0 1 --runs runs/table
 
 Each config's processor seconds a step are measured first, on one thread; its number of steps follows, its schedules are
-stretched to that length, and both are written into its run's config.json, so that any run can be repeated alone. Two
-trainings run side by side, one thread each. Finished runs are not trained again.
+stretched to that length, and both are written into its run's config.json, so that any run can be repeated alone. As many
+trainings as --at-once says run side by side, one thread each. Finished runs are not trained again.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", help="config, or config:key=value,key=value")
     parser.add_argument("--minutes", type=float, required=True, help="processor minutes of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, one thread each")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
@@ -108,8 +110,8 @@ def main() -> None:
     jobs = []
     for text in asked.configs:
         name, _, own = text.partition(":")
-        changes = own.split(",") if own else []
-        label = text.replace(":", "_").replace(",", "_").replace("=", "").replace(".", "")
+        changes = re.split(r",(?![^\[]*\])", own) if own else []
+        label = re.sub(r"[^\w]", "", text.replace(":", "_").replace(",", "_"))
         folders = variants[text] = [asked.runs / f"{label}_{seed}" for seed in asked.seeds]
         made = folders[0] / "config.json"
         if made.exists():
@@ -118,7 +120,7 @@ def main() -> None:
             steps = round(asked.minutes * 60 / seconds_a_step(name, changes, root))
         todo = [(s, f) for s, f in zip(asked.seeds, folders, strict=True) if not (f / "metrics.jsonl").exists()]
         jobs += [(name, seed, steps, folder, changes, root) for seed, folder in todo]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(asked.at_once) as pool:
         for job in [pool.submit(run, *job) for job in jobs]:
             job.result()
     print(table(variants))
