@@ -16,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,13 +54,22 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
     return total / steps
 
 
+def schedules(hyper: dict[str, Any], under: str = "hyper") -> dict[str, list[Any]]:
+    """Those of the hyperparameters that change with the step, nested ones too, by their full key."""
+    found = {}
+    for key, value in hyper.items():
+        if isinstance(value, dict):
+            found |= schedules(value, f"{under}.{key}")
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            found[f"{under}.{key}"] = value
+    return found
+
+
 def stretched(name: str, changes: list[str], steps: int) -> list[str]:
     """The config's schedules as changes, each stretched from the config's length to `steps`."""
     checked = config.resolve(name, "laptop", changes)
-    hyper = config.plain(checked)["hyper"]
-    schedules = {key: value for key, value in hyper.items() if isinstance(value, list) and value and isinstance(value[0], list)}
-    scale = steps / checked.steps
-    return [f"hyper.{key}={[[round(k * scale), v] for k, v in points]}" for key, points in schedules.items()]
+    scale, found = steps / checked.steps, schedules(config.plain(checked)["hyper"])
+    return [f"{key}={[[round(k * scale), v] for k, v in points]}" for key, points in found.items()]
 
 
 def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root: Path | None) -> None:
@@ -110,7 +120,7 @@ def main() -> None:
     jobs = []
     for text in asked.configs:
         name, _, own = text.partition(":")
-        changes = re.split(r",(?![^\[]*\])", own) if own else []
+        changes = re.split(r",(?=[a-z])", own) if own else []
         label = re.sub(r"[^\w]", "", text.replace(":", "_").replace(",", "_"))
         folders = variants[text] = [asked.runs / f"{label}_{seed}" for seed in asked.seeds]
         made = folders[0] / "config.json"
