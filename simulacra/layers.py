@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Net = TypeVar("Net", bound=nn.Module)
 LEAK = 0.2  # slope of every leaky rectifier here
 
 
@@ -41,7 +43,7 @@ def kept_init(module: nn.Module) -> nn.Module:
     return module
 
 
-def channels_last(module: nn.Module) -> nn.Module:
+def channels_last(module: Net) -> Net:
     """The module with its weights laid out for channels-last convolutions, which are the faster ones."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

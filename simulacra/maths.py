@@ -21,3 +21,15 @@ def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     x = x.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(f(x).sum(), x)
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+
+
+def gaussian_kl(mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor | float = 0.0) -> Tensor:
+    """KL(N(mean, exp s) || N(other, exp t)) of each dimension, in nats, at least 0 (arXiv 1312.6114, appendix B)."""
+    t = torch.as_tensor(t, dtype=s.dtype, device=s.device)
+    return ((mean - other).square() * (-t).exp() + (s - t).exp() - 1 - s + t) / 2
+
+
+def psnr(image: Tensor, true: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each picture (B, ...) in [-1, 1], in dB: 10 log10(4 / mean squared error). Equal
+    pictures get 120."""
+    return 10 * torch.log10(4 / (image - true).square().flatten(1).mean(1).clamp_min(4e-12))

@@ -229,9 +229,17 @@ def save_film(clips: Tensor, path: Path, fps: float) -> Path:
     return write(path, gif([sheet(frames) for frames in clips.unbind(1)], fps))
 
 
+def save_table(table: Tensor, path: Path, fps: float = 2, scale: int = 1) -> Path:
+    """The path of a sheet with these rows and columns of clips (R, K, T, C, H, W): a PNG if T is 1, else a GIF."""
+    columns, frames = table.shape[1], table.flatten(0, 1).unbind(1)
+    if len(frames) == 1:
+        return save_sheet(frames[0], path.with_suffix(".png"), columns, scale=scale)
+    return write(path.with_suffix(".gif"), gif([sheet(frame, columns, scale=scale) for frame in frames], fps))
+
+
 def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[Path]:
     """One sheet for every tensor that can be looked at: NAME.png for pictures (N, C, H, W) and series (N, T, C), NAME.gif
-    for (N, T, C, H, W); what has other axes is numbers, for measure."""
+    for (N, T, C, H, W), either for a table (R, K, T, C, H, W); what has other axes is numbers, for measure."""
     paths = []
     for name, value in named.items():
         if value.ndim == 3:
@@ -240,6 +248,8 @@ def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[
             paths.append(save_sheet(value, folder / f"{name}.png"))
         elif value.ndim == 5:
             paths.append(save_film(value, folder / f"{name}.gif", fps))
+        elif value.ndim == 6:
+            paths.append(save_table(value, folder / name))
     return paths
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+Net = TypeVar("Net", bound=nn.Module)
 Weight = Annotated[float, Meta(ge=0)]
 Points = Annotated[tuple[tuple[Annotated[int, Meta(ge=0)], Weight], ...], Meta(min_length=1)]
 Schedule = Weight | Points
@@ -18,13 +19,18 @@ Schedule = Weight | Points
 same step are a jump."""
 
 
-def descend(*moves: tuple[Tensor, Optimizer]) -> None:
+def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
     """Gradient of each loss with respect to its own optimizer's weights only, all taken before any player steps.
 
     One call with several moves is simultaneous play, several calls are alternating play. Gradients are averaged over
-    processes when torch.distributed runs. A weight that its loss cannot feel is an error, named.
+    processes when torch.distributed runs. A weight that its loss cannot feel is an error, named. `clip` is the largest norm
+    that the whole gradient of a move keeps; 0 leaves it.
     """
     gradients = [_gradient(loss, optimizer, last=i == len(moves) - 1) for i, (loss, optimizer) in enumerate(moves)]
+    if clip:
+        for gradient in gradients:
+            norm = torch.stack([g.norm() for g in gradient]).norm()
+            torch._foreach_mul_(gradient, (clip / (norm + 1e-12)).clamp(max=1))
     for (_, optimizer), gradient in zip(moves, gradients, strict=True):
         for weight, g in zip(weights(optimizer), gradient, strict=True):
             weight.grad = like_weight(g, weight)
@@ -87,12 +93,12 @@ def at(schedule: Schedule, k: int) -> float:
     return v0 + (v1 - v0) * (k - k0) / (k1 - k0)
 
 
-class Average:
+class Average(Generic[Net]):
     """A moving average of a module's weights, with which one samples (arXiv 1806.04498). Buffers are copied."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: Net):
         self.source = module
-        self.module = copy.deepcopy(module).requires_grad_(False)
+        self.module: Net = copy.deepcopy(module).requires_grad_(False)
 
     @torch.no_grad()
     def update(self, images: int, seen: int, half_life: float) -> None:

@@ -1,0 +1,125 @@
+"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next" follows it."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from simulacra.contract import Batch
+from simulacra.data._files import each
+from simulacra.data._pictures import SPLITS, floats, mirrored, shuffled
+from simulacra.data.folder import FITS
+from simulacra.errors import Mistake, choose
+from simulacra.seeds import fold
+
+CHUNK = 2**22  # bytes compared together
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which frames of a store follow which."""
+
+    frames: np.ndarray  # (F, C, H, W) uint8, possibly shared with the other split and on disk
+    first: np.ndarray  # (n,) which of the F is seen
+    second: np.ndarray  # (n,) which of the F follows it
+
+    def at(self, places: np.ndarray) -> Batch:
+        """The pairs at these places of the split."""
+        return {"image": floats(self.frames[self.first[places]]), "next": floats(self.frames[self.second[places]])}
+
+    def errors(self) -> np.ndarray:
+        """The mean squared difference of each pair's frames in units of [0, 1], (n,) float64."""
+        count = max(1, CHUNK // int(np.prod(self.frames.shape[1:])))
+        out = np.empty(len(self.first))
+        for start in range(0, len(out), count):
+            here = slice(start, start + count)
+            change = self.frames[self.second[here]].astype(np.int32) - self.frames[self.first[here]]
+            out[here] = np.square(change).mean((1, 2, 3)) / 255**2
+        return out
+
+
+@dataclass
+class Pairs:
+    """Two splits, of which "train" is shuffled anew each epoch."""
+
+    train: Split
+    held_out: Split
+    flip: bool = False  # whether training pairs are mirrored at random, both frames alike
+    _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
+
+    def draw(self, k: int, batch: int, seed: int) -> Batch:
+        """The k-th training batch: "image" and "next", (batch, C, H, W) each."""
+        epoch, place = divmod(k, self._batches(batch))
+        drawn = self.train.at(self._order(seed, epoch)[place * batch : (place + 1) * batch])
+        return {name: mirrored(frames, fold(seed, "step", k)) for name, frames in drawn.items()} if self.flip else drawn
+
+    def take(self, split: str, n: int) -> Batch:
+        """The first n pairs of the split's fixed shuffled order."""
+        return self._split(split).at(self.places(split, n))
+
+    def places(self, split: str, n: int) -> np.ndarray:
+        """Which places of the split `take` returns, in its order, (n,) int64."""
+        size = self.size(split)
+        if not 1 <= n <= size:
+            raise Mistake(f"{n} pairs of split '{split}' were asked for; allowed: 1 to {size}")
+        return shuffled(size, fold(0, "take", split))[:n]
+
+    def size(self, split: str) -> int:
+        """How many pairs the split holds."""
+        return len(self._split(split).first)
+
+    def describe(self) -> dict[str, str]:
+        """Counts, shape, and what copying scores, in words."""
+        channels, height, width = self.train.frames.shape[1:]
+        errors = self.held_out.errors()
+        return {
+            "pairs": f"{self.size('train')} to train on, {self.size('held_out')} held out",
+            "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become floats in [-1, 1]",
+            "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], {decibels(errors.mean()):.2f} dB "
+            f"over held-out pairs; {(errors == 0).mean():.1%} of them do not change",
+        }
+
+    def _split(self, name: str) -> Split:
+        return {"train": self.train, "held_out": self.held_out}[choose("split", name, SPLITS)]
+
+    def _batches(self, batch: int) -> int:
+        n = self.size("train")
+        if not 1 <= batch <= n:
+            raise Mistake(f"batch {batch} does not fit the {n} training pairs; allowed: 1 to {n}")
+        return n // batch
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        if self._epoch is None or self._epoch[0] != (seed, epoch):
+            self._epoch = (seed, epoch), shuffled(self.size("train"), fold(seed, "epoch", epoch))
+        return self._epoch[1]
+
+
+def decibels(mse: float) -> float:
+    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1]; infinite without an error."""
+    return -10 * math.log10(mse) if mse else math.inf
+
+
+def treatment(fit: str, size: int, mode: str, flip: bool) -> str:
+    """What is done to every frame, in words."""
+    colour = "grey" if mode == "L" else "colour"
+    text = f"{FITS[fit]}, antialiased to {size}x{size}, {colour}, transparency on white"
+    return text + ", training pairs mirrored at random, both frames alike" * flip
+
+
+def usable(folder: Path, names: Sequence[str], work: Callable[[int, Path], T]) -> dict[str, T]:
+    """What `work` returns for the number and path of each picture; a Mistake that names one where it fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        good, broken = each(folder, names, work, skip=True)
+    if broken:
+        name, reason = next(iter(broken.items()))
+        more = f" ({len(broken)} pictures cannot be used)" if len(broken) > 1 else ""
+        raise Mistake(f"picture {folder / name}: {reason}; repair it or remove it{more}")
+    return good

@@ -1,0 +1,434 @@
+"""Visual Dynamics: one picture in, many possible next frames out, by convolutions whose kernels are the motion.
+
+A conditional variational autoencoder. The motion encoder reads a pair of frames into z; the kernel decoder turns z into
+kernels; each map of the first picture is convolved with its own kernel; what comes out is painted. To imagine, z is drawn
+from a prior. `paint = "difference"` is the paper: maps at four scales, 5x5 kernels, and the difference image. `paint =
+"layers"` is ours: the picture is taken apart into layers of colour and opacity, each layer is moved by one large kernel that
+sums to 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in part.
+
+Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k).
+
+Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586. Kernels that sum to 1 and move pixels: arXiv
+1605.07157. A prior learnt from the picture: arXiv 1802.07687. The rule for a reconstruction target: arXiv 1810.00597.
+How to run: simulacra train visual_dynamics_shapes, visual_dynamics_sprites, visual_dynamics_video, visual_dynamics_pairs.
+
+Deviations
+- Losses are nats of one pair: squared error over 2 sigma^2 plus the KL divergence, both sums. The sources average over pixels
+  and over dimensions of z with a weight w; theirs is sigma^2 = w C H W / (2 z_size).
+- Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size pass.
+- The difference image has the size of the frames.
+- Stored posteriors for the empirical prior are those of the last `memory` training pairs.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta, Struct
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simulacra import layers, maths, play
+from simulacra.contract import Batch
+from simulacra.play import Schedule, Weight, at, descend, noise
+
+Size = Annotated[int, Meta(ge=1)]
+Odd = Annotated[int, Meta(ge=1, le=63)]
+PRIORS = "normal", "empirical", "mixture", "learned"
+FUTURES = 6  # columns of sampled futures on a sheet
+
+
+class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hyperparameters; the defaults are ours, the configs visual_dynamics_*_paper have the sources'."""
+
+    paint: Literal["layers", "difference"] = "layers"  # what the moved maps become
+    z_size: Size = 32  # numbers in z (paper: 3200)
+    z_maps: bool = False  # z is 5x5 maps of half the motion encoder's last channels, as in the paper; z_size must agree
+    motion: tuple[Size, ...] = (32, 48, 64, 96)  # channels of the motion encoder's 5x5 convolutions
+    strides: tuple[Annotated[int, Meta(ge=1, le=2)], ...] = (2, 2, 2, 2)  # of each of them
+    norm: Literal["none", "batch", "group"] = "group"  # after each convolution; batch as in the sources
+    layers: Size = 4  # paint = layers: moving layers over the background
+    widths: tuple[Size, ...] = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
+    kernel: Odd = 13  # paint = layers: side of a layer's kernel, twice the farthest motion and one
+    scales: tuple[Annotated[float, Meta(gt=0, le=2)], ...] = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
+    maps: Size = 32  # paint = difference: maps, and so kernels, of a scale
+    image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
+    hidden: Size = 128  # of the kernel decoder, and paint = difference of the motion decoder
+    log_variance: Literal["exact", "doubled"] = "exact"  # the notes' code has std exp(s) where its KL takes s as log-variance
+    bound: Weight = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
+    sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
+    weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
+    beta: Schedule = 1.0  # its schedule; its first value for the others
+    target: Weight = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
+    every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
+    beta_most: Weight = 1e3  # doubling, target: beta never exceeds it (the source's has no limit)
+    prior: Literal["normal", "empirical", "mixture", "learned"] = "mixture"  # from which samples come; learned changes training
+    memory: Size = 2048  # posteriors kept for the empirical and mixture priors
+    components: Size = 32  # of the mixture
+    rate: Schedule = 1e-3  # Adam's learning rate
+    beta1: Annotated[float, Meta(ge=0, le=1)] = 0.9  # Adam
+    beta2: Annotated[float, Meta(ge=0, le=1)] = 0.999  # Adam
+    clip: Weight = 0.0  # largest norm of the gradient; 0: none
+    average: Weight = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
+
+
+# --- cross convolution ------------------------------------------------------------------------------------------------
+
+
+def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
+    """Each map with its own kernel, "same" padding (arXiv 1607.02586, section 3.3): maps (B, C, H, W) with (B, C, k, k), k odd,
+    in one grouped convolution over B*C channels."""
+    B, C, H, W = maps.shape
+    k = kernels.shape[-1]
+    moved = F.conv2d(maps.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, k, k), padding=k // 2, groups=B * C)
+    return moved.view(B, C, H, W)
+
+
+def cross_convolution_by_fft(maps: Tensor, kernels: Tensor) -> Tensor:
+    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. On a
+    processor the gradient of a grouped convolution with a 13x13 kernel takes a hundred times as long."""
+    H, W, k = *maps.shape[-2:], kernels.shape[-1]
+    size = [-(-(side + k - 1) // 8) * 8 for side in (H, W)]
+    product = torch.fft.rfft2(maps, size) * torch.fft.rfft2(kernels.flip(-1, -2), size)
+    return torch.fft.irfft2(product, size)[..., k // 2 : k // 2 + H, k // 2 : k // 2 + W]
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def conv(a: int, b: int, k: int, norm: str, stride: int = 1) -> nn.Sequential:
+    """A padded convolution, normalisation, leaky rectifier."""
+    return nn.Sequential(nn.Conv2d(a, b, k, stride, k // 2), layers.norm(norm, b), nn.LeakyReLU(layers.LEAK))
+
+
+class MotionEncoder(nn.Module):
+    """I1, I2 -> mean and log-variance of z, each (B, z_size)."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        ends = [2 * shape[0], *h.motion]
+        self.read = nn.Sequential(
+            *(conv(a, b, 5, h.norm, s) for a, b, s in zip(ends[:-2], ends[1:-1], h.strides[:-1], strict=True)),
+            nn.Conv2d(ends[-2], ends[-1], 5, h.strides[-1], 2),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(5)
+        self.end = nn.Identity() if h.z_maps else nn.Linear(25 * ends[-1], 2 * h.z_size)
+        self.maps = h.z_maps
+
+    def forward(self, I1: Tensor, I2: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.pool(self.read(torch.cat([I1, I2 - I1], 1)))
+        if not self.maps:
+            seen = self.end(F.leaky_relu(seen, layers.LEAK).flatten(1))
+        mean, s = seen.chunk(2, 1)
+        return mean.flatten(1), s.flatten(1)
+
+
+class Difference(nn.Module):
+    """The paper's painter: I1, z -> I2, as I1 plus a difference image."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        C = shape[0]
+        self.scales, self.count = h.scales, h.maps
+        a, b, c = h.image
+        self.encode = nn.ModuleList(
+            nn.Sequential(
+                conv(C, a, 5, h.norm, 2), conv(a, b, 5, h.norm), conv(b, c, 5, h.norm, 2), nn.Conv2d(c, h.maps, 5, padding=2)
+            )
+            for _ in h.scales
+        )
+        first = [layers.Unflatten(h.z_size // 25, 5, 5)] if h.z_maps else [layers.Unflatten(h.z_size, 1, 1)]
+        grow = [conv(h.z_size // 25, h.hidden, 5, h.norm)] if h.z_maps else [nn.ConvTranspose2d(h.z_size, h.hidden, 5)]
+        self.kernels = nn.Sequential(*first, *grow, nn.Conv2d(h.hidden, len(h.scales) * h.maps, 5, padding=2))
+        self.decode = nn.Sequential(
+            conv(len(h.scales) * h.maps, h.hidden, 9, h.norm), conv(h.hidden, h.hidden, 1, h.norm), nn.Conv2d(h.hidden, C, 1)
+        )
+
+    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+        kernels = self.kernels(z).split(self.count, 1)
+        moved = []
+        for factor, encode, kernel in zip(self.scales, self.encode, kernels, strict=True):
+            size = [max(4, round(side * factor)) for side in I1.shape[2:]]
+            seen = I1 if factor == 1 else F.interpolate(I1, size, mode="bilinear", antialias=factor < 1)
+            moved.append(F.interpolate(cross_convolution(encode(seen), kernel), I1.shape[2:], mode="bilinear"))
+        difference: Tensor = self.decode(torch.cat(moved, 1))
+        return I1 + difference
+
+
+class Layers(nn.Module):
+    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, the last in front."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        C, H, W = shape
+        least = 2 ** (len(h.widths) - 1)
+        if H % least or W % least:
+            raise ValueError(f"widths = {h.widths} take frames whose sides are multiples of {least}, found {H}x{W}")
+        self.count, self.colours, self.side = h.layers, C, h.kernel
+        down = [conv(C, h.widths[0], 3, h.norm)]
+        down += [conv(a, b, 3, h.norm, 2) for a, b in pairwise(h.widths)]
+        self.down = nn.ModuleList(down)
+        self.deep = nn.ModuleList(conv(width, width, 3, h.norm) for width in h.widths)
+        self.up = nn.ModuleList(conv(a + b, a, 3, h.norm) for a, b in pairwise(h.widths))
+        self.end = nn.Conv2d(h.widths[0], h.layers * (1 + C) + C, 3, padding=1)
+        self.kernels = layers.mlp([h.z_size, h.hidden, h.hidden, h.layers * h.kernel**2])
+        steps = torch.arange(h.kernel) - h.kernel // 2
+        near = -(steps[:, None].square() + steps.square()).float() / 2
+        end = self.kernels[-1]
+        assert isinstance(end, nn.Linear)
+        with torch.no_grad():
+            end.bias.copy_(near.flatten().repeat(h.layers))  # at first nothing moves far
+
+    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) in [0, 1] and colours (B, L, C, H, W) of the layers, and the background (B, C, H, W)."""
+        found, x = [], I1
+        for down, deep in zip(self.down, self.deep, strict=True):
+            x = deep(down(x))
+            found.append(x)
+        for up, fine in zip(reversed(self.up), reversed(found[:-1]), strict=True):
+            x = up(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
+        seen = self.end(x)
+        parts, ground = seen[:, : -self.colours].unflatten(1, (self.count, 1 + self.colours)), seen[:, -self.colours :]
+        return parts[:, :, :1].sigmoid(), torch.tanh(parts[:, :, 1:]), torch.tanh(ground)
+
+    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+        opacity, colour, out = self.taken_apart(I1)
+        kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
+        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour], 2), kernels)
+        for layer in moved.unbind(1):
+            out = out * (1 - layer[:, :1]) + layer[:, 1:]
+        return out
+
+
+class PriorNet(nn.Module):
+    """I1 -> mean and log-variance of z (arXiv 1802.07687)."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        ends = [shape[0], *h.motion]
+        self.read = nn.Sequential(*(conv(a, b, 5, h.norm, 2) for a, b in pairwise(ends)))
+        self.end = nn.Linear(25 * ends[-1], 2 * h.z_size)
+        nn.init.zeros_(self.end.weight)
+
+    def forward(self, I1: Tensor) -> tuple[Tensor, Tensor]:
+        mean, s = self.end(F.adaptive_avg_pool2d(self.read(I1), 5).flatten(1)).chunk(2, 1)
+        return mean, s
+
+
+class Net(nn.Module):
+    """All three parts, and the log-variance's bound."""
+
+    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
+        super().__init__()
+        if len(h.strides) != len(h.motion):
+            raise ValueError(f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: as many")
+        if h.z_maps and h.z_size != h.motion[-1] // 2 * 25:
+            raise ValueError(f"z_maps makes z_size {h.motion[-1] // 2 * 25} of {h.motion[-1]} channels, found {h.z_size}")
+        if h.z_maps and h.paint == "layers":
+            raise ValueError("z_maps is for paint = difference")
+        self.encoder = MotionEncoder(h, shape)
+        self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
+        self.prior = PriorNet(h, shape) if h.prior == "learned" else None
+        self.limit, self.doubled = h.bound, h.log_variance == "doubled"
+
+    def bounded(self, s: Tensor) -> Tensor:
+        """Log-variance within the bound, its slope 1 at 0."""
+        return self.limit * torch.tanh(s / self.limit) if self.limit else s
+
+    def posterior(self, I1: Tensor, I2: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | I1, I2)."""
+        mean, s = self.encoder(I1, I2)
+        return mean, self.bounded(s)
+
+    def drawn(self, mean: Tensor, s: Tensor) -> Tensor:
+        """z = mean + std e. As the notes have it, std is exp(s)."""
+        return mean + (s if self.doubled else s / 2).exp() * noise(mean, mean.shape[1])
+
+    def learned(self, I1: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of p(z | I1), or of N(0, 1)."""
+        if self.prior is None:
+            zero = I1.new_zeros(len(I1), 1)
+            return zero, zero
+        mean, s = self.prior(I1)
+        return mean, self.bounded(s)
+
+
+# --- priors, and the weight of KL -------------------------------------------------------------------------------------
+
+
+class Memory(nn.Module):
+    """The posteriors of the last training pairs, from which the empirical and the mixture prior are made."""
+
+    mean: Tensor
+    s: Tensor
+    seen: Tensor
+
+    def __init__(self, count: int, z_size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(count, z_size))
+        self.register_buffer("s", torch.zeros(count, z_size))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def keep(self, mean: Tensor, s: Tensor) -> None:
+        """Write these over the oldest, the same in all processes."""
+        mean, s = play.gathered(mean).detach(), play.gathered(s).detach()
+        places = (self.seen + torch.arange(len(mean), device=mean.device)) % len(self.mean)
+        self.mean[places], self.s[places] = mean, s
+        self.seen += len(mean)
+
+    def filled(self) -> tuple[Tensor, Tensor]:
+        """Means and log-variances (n, z_size) of what is kept; of N(0, 1) before the first step."""
+        count = max(1, min(int(self.seen), len(self.mean)))
+        return self.mean[:count], self.s[:count]
+
+
+class KLWeight(nn.Module):
+    """beta, and the rule by which it moves; `told` is a moving average of the mean squared error."""
+
+    beta: Tensor
+    told: Tensor
+
+    def __init__(self, h: Hyper):
+        super().__init__()
+        self.h = h
+        self.register_buffer("beta", torch.tensor(at(h.beta, 0)))
+        self.register_buffer("told", torch.tensor(-1.0))
+
+    def now(self, k: int) -> float:
+        """beta at step k."""
+        return at(self.h.beta, k) if self.h.weigh == "schedule" else float(self.beta)
+
+    def hear(self, error: Tensor, k: int) -> None:
+        """After step k with this mean squared error. "doubling": beta doubles whenever the error is on target. "target": beta
+        grows while the error is below its target and falls while it is above, by at most 1 % a step."""
+        h, error = self.h, play.averaged(error)
+        self.told.copy_(error if self.told < 0 else 0.99 * self.told + 0.01 * error)
+        on_target = (h.target**2 - self.told) / h.target**2
+        if h.weigh == "doubling" and (k + 1) % h.every == 0 and on_target > 0:
+            self.beta.mul_(2)
+        elif h.weigh == "target":
+            self.beta.mul_((0.01 * on_target.clamp(-1, 1)).exp())
+        self.beta.clamp_(1e-6, h.beta_most)
+
+
+def mixture(mean: Tensor, s: Tensor, components: int, count: int) -> Tensor:
+    """`count` draws (count, z_size) from a Gaussian mixture fitted to the aggregate posterior, of which one z a posterior is
+    taken. Components have full covariances, and there are fewer of them where posteriors are few."""
+    from sklearn.mixture import GaussianMixture  # a second that training need not pay
+
+    z = (mean + (s / 2).exp() * noise(mean, mean.shape[1])).double().cpu().numpy()
+    active = z.std(0) > 0
+    fewer = max(1, min(components, len(z) // (4 * max(1, int(active.sum())))))
+    random = int(torch.randint(2**31, ()))
+    fitted = GaussianMixture(fewer, reg_covar=1e-4, random_state=random).fit(z)
+    drawn, _ = fitted.sample(count)
+    return torch.from_numpy(drawn[torch.randperm(count).numpy()]).to(mean)
+
+
+# --- the room ---------------------------------------------------------------------------------------------------------
+
+
+class VisualDynamics:
+    def __init__(self, hyper: Hyper, like: Batch):
+        h = self.hyper = hyper
+        _, C, H, W = like["image"].shape
+        if "next" not in like:
+            raise ValueError("room visual_dynamics takes pairs of frames, and the data hold single pictures")
+        self.net = layers.channels_last(Net(h, (C, H, W)))
+        self.average = play.Average(self.net)
+        self.memory = Memory(h.memory, h.z_size)
+        self.weight = KLWeight(h)
+        self.opt = play.adam(self.net, at(h.rate, 0), h.beta1, h.beta2)
+
+    def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        h, I1, I2 = self.hyper, batch["image"], batch["next"]
+        play.set_rate(self.opt, at(h.rate, k))
+        mean, s = self.net.posterior(I1, I2)
+        error = (self.net.painter(I1, self.net.drawn(mean, s)) - I2).square().flatten(1)
+        KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))
+        mse, nats, beta = error.mean(), KL.sum(1).mean(), self.weight.now(k)
+        distortion = error.sum(1).mean() / (2 * at(h.sigma, k) ** 2)
+        descend(((distortion + beta * nats) / error.shape[1], self.opt), clip=h.clip)
+        with torch.no_grad():
+            self.memory.keep(mean, s)
+            self.weight.hear(mse.detach(), k)
+            self.average.update(len(I1) * play.processes(), (k + 1) * len(I1) * play.processes(), h.average)
+        told = {"loss": distortion + beta * nats, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
+        each = KL.mean(0).sort(descending=True).values
+        return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
+
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+        """Of held-out pairs: PSNR of the posterior's mean and of one sample, and of I1 itself (dB); dimensions of z whose mean
+        varies by more than 0.01 (arXiv 1509.00519)."""
+        I1, I2, net = held_out["image"], held_out["next"], self.average.module
+        with play.quiet(net), torch.no_grad():
+            mean, _ = net.posterior(I1, I2)
+            shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1)[:, 0], "psnr_copy": I1}
+            active = (net.posterior(batch["image"], batch["next"])[0].var(0) > 0.01).float().sum()
+        return {name: maths.psnr(image, I2).mean() for name, image in shown.items()} | {"active": active}
+
+    # --- what the verbs ask ---
+
+    def drawn(self, I1: Tensor, prior: str | None = None) -> Tensor:
+        """One z (B, z_size) for each picture from a prior, `hyper.prior` unless named."""
+        h, prior, net = self.hyper, prior or self.hyper.prior, self.average.module
+        if prior == "normal":
+            return noise(I1, h.z_size)
+        if prior == "learned":
+            if net.prior is None:
+                raise ValueError("this run has no learned prior (hyper.prior = learned trains one)")
+            return net.drawn(*net.learned(I1))
+        mean, s = self.memory.filled()
+        if prior == "mixture":
+            return mixture(mean, s, h.components, len(I1))
+        chosen = torch.randint(len(mean), (len(I1) * play.processes(),))
+        chosen = play.own_rows(chosen)
+        return net.drawn(mean[chosen], s[chosen])
+
+    @torch.no_grad()
+    def imagine(self, I1: Tensor, count: int, prior: str | None = None) -> Tensor:
+        """Sampled futures (B, count, C, H, W)."""
+        net, B = self.average.module, len(I1)
+        with play.quiet(net):
+            z = self.drawn(I1.repeat_interleave(count, 0), prior)
+            parts = [net.painter(x, y) for x, y in zip(I1.repeat_interleave(count, 0).split(64), z.split(64), strict=True)]
+        return torch.cat(parts).clamp(-1, 1).unflatten(0, (B, count))
+
+    @torch.no_grad()
+    def transfer(self, I1: Tensor, I2: Tensor, to: Tensor) -> Tensor:
+        """The motion from I1 to I2 given to other pictures, (B, C, H, W) each."""
+        with play.quiet(net := self.average.module):
+            painted: Tensor = net.painter(to, net.posterior(I1, I2)[0])
+        return painted.clamp(-1, 1)
+
+    @torch.no_grad()
+    def traverse(self, I1: Tensor, dimensions: int, steps: int) -> tuple[Tensor, list[int]]:
+        """One picture (1, C, H, W) with the most active dimensions of z moved, one at a time, from three standard deviations of
+        the stored means below their mean to three above: (dimensions, steps, C, H, W), and which they are."""
+        mean, _ = self.memory.filled()
+        spread = mean.std(0, correction=0)
+        chosen = spread.argsort(descending=True)[:dimensions]
+        z = mean.mean(0).expand(len(chosen), steps, -1).clone()
+        way = torch.linspace(-3, 3, steps, device=z.device)
+        for row, dimension in enumerate(chosen.tolist()):
+            z[row, :, dimension] += way * spread[dimension]
+        flat = z.flatten(0, 1)
+        with play.quiet(net := self.average.module):
+            painted = net.painter(I1.expand(len(flat), -1, -1, -1), flat)
+        return painted.clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
+
+    def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples`: one future a picture. `futures`: rows of the picture, six futures, the true one; `moving`: the same, to
+        and fro. `reconstructed`: the picture, the true future, and that of the posterior's mean."""
+        I1, I2 = batch["image"], batch["next"]
+        told = {"samples": self.imagine(I1, 1)[:, 0]}
+        few = slice(0, 8)
+        futures = self.imagine(I1[few], FUTURES)
+        rows = torch.cat([I1[few, None], futures, I2[few, None]], 1)
+        still = I1[few, None].expand_as(rows)
+        seen = torch.stack([I1[few], I2[few], self.transfer(I1[few], I2[few], I1[few])], 1)
+        return told | {"futures": rows[:, :, None], "moving": torch.stack([still, rows], 2), "reconstructed": seen[:, :, None]}
+
+
+Model = VisualDynamics

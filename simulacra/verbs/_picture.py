@@ -1,0 +1,52 @@
+"""What predict, transfer and traverse share: a run of the right room, and a person's picture in the form that it takes."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import UnidentifiedImageError
+from torch import Tensor
+
+from simulacra.data._decode import decode, header, is_grey
+from simulacra.data._pictures import floats
+from simulacra.errors import Mistake
+from simulacra.reopen import Opened
+
+
+def imaginer(opened: Opened) -> Any:
+    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what fits."""
+    if not hasattr(opened.model, "imagine"):
+        raise Mistake(
+            f"{opened.folder} is a run of room {opened.config.room}, which imagines no futures of a picture; use `simulacra "
+            f"sample`, or a run of room visual_dynamics"
+        )
+    return opened.model
+
+
+def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
+    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing)."""
+    _, C, H, W = opened.like(1)["image"].shape
+    if H != W or C not in (1, 3):
+        raise Mistake(f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, grey or colour")
+    mode = "L" if C == 1 else "RGB"
+    try:
+        found = header(path)
+        pixels = decode(path, mode, H, "crop")
+    except FileNotFoundError:
+        raise Mistake(f"no picture {path}") from None
+    except IsADirectoryError:
+        raise Mistake(f"{path} is a folder; it must be a picture") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise Mistake(f"cannot read {path} as a picture: {error}") from None
+    done = []
+    if found.size != (W, H):
+        done.append(f"centre crop of {found.size[0]}x{found.size[1]}, resized to {W}x{H}")
+    if is_grey(found.mode) != (C == 1):
+        done.append("made grey" if C == 1 else "made colour")
+    return floats(pixels)[None].to(opened.device), ", ".join(done)
+
+
+def empty_or_new(out: Path) -> Path:
+    """The folder for results; a Mistake if it is a file."""
+    if out.exists() and not out.is_dir():
+        raise Mistake(f"{out} is a file; results go into a folder")
+    return out

@@ -1,0 +1,61 @@
+"""Predict: many possible futures of one picture."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from simulacra import paint as easel
+from simulacra import seeds
+from simulacra.errors import Mistake, choose
+from simulacra.models.visual_dynamics import PRIORS
+from simulacra.reopen import Opened
+from simulacra.verbs._picture import empty_or_new, imaginer, picture
+
+MOST = {"futures": 1000, "roll": 1000, "scale": 16}
+
+
+def predict(
+    opened: Opened,
+    path: Path,
+    out: Path,
+    *,
+    count: int = 6,
+    roll: int = 1,
+    prior: str | None = None,
+    seed: int = 0,
+    scale: int = 2,
+) -> tuple[list[Path], str]:
+    """Files in the folder `out`: each future as 00000.png, 00001.png, ...; all of them beside the picture as futures.png; and
+    futures.gif, which moves between now and each future, or plays `roll` steps into it. Also what was done to the picture."""
+    for name, value in (("futures", count), ("roll", roll), ("scale", scale)):
+        if not 1 <= value <= MOST[name]:
+            raise Mistake(f"{name} = {value}; allowed: 1 to {MOST[name]}")
+    model = imaginer(opened)
+    if prior is not None:
+        choose("prior", prior, list(PRIORS))
+    now, done = picture(path, opened)
+    empty_or_new(out)
+    seeds.reseed(seeds.fold(seed, "predict"))
+    films = rolled(model, now, count, roll, prior)
+    paths = easel.save_pngs(films[:, -1], out)
+    table = torch.cat([films[:, :1], films[:, 1:]], 1)[:, :, None] if roll > 1 else beside(films)
+    paths.append(easel.save_table(table, out / "futures", scale=scale))
+    paths.append(easel.save_table(films[None], out / "futures", fps=4 if roll > 1 else 2, scale=scale))
+    return paths, done
+
+
+def rolled(model: object, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
+    """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined from the one before."""
+    try:
+        frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
+        for _ in range(roll - 1):
+            frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+    return torch.stack(frames, 1).cpu()
+
+
+def beside(films: Tensor) -> Tensor:
+    """One row (1, 1 + count, 1, C, H, W): the picture, then its futures."""
+    return torch.cat([films[:1, 0], films[:, 1]])[None, :, None]
