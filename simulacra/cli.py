@@ -312,11 +312,12 @@ def measure(
 
 def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     first = rows[0]
-    kind = "series" if first["extractor"] == "series" else "pictures"
+    kind = {"series": "series", "pairs": "true futures"}.get(first["extractor"], "pictures")
+    floor = "the law's own futures" if first["extractor"] == "pairs" else f"real training {kind}"
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
         caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: real training {kind} as samples",
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: {floor} as samples",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")

@@ -3,16 +3,17 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from simulacra import config, run, seeds
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
-from simulacra.measure import extractors, series_report
+from simulacra.measure import extractors, pairs_report, series_report
 from simulacra.measure.downstream import Labelled, downstream
 from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
@@ -20,6 +21,7 @@ from simulacra.measure.report import compare, look, notes
 from simulacra.reopen import Opened, commit
 from simulacra.verbs.sample import classes, samples
 
+CHUNK = 250  # pictures whose futures are imagined at once
 LEAST = 6  # samples, since coverage looks at five neighbours
 
 
@@ -41,9 +43,11 @@ class _Judge:
 
     compare: Callable[[Tensor], dict[str, float]]  # metrics by name of samples (N, ...)
     floor: dict[str, float]  # the same of real training examples
-    extractor: Extractor | None  # None: series are compared as they are
+    extractor: Extractor | None  # None: series and futures are compared as they are
     told: dict[str, Any]  # of the eyes and the reals, for every row
     notes: list[str]  # for the reader
+    draw: Callable[[int], Tensor]  # samples that follow from a seed
+    baseline: dict[str, float] = field(default_factory=dict)  # what simpler means score
 
 
 def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
@@ -53,25 +57,28 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
     start = time.monotonic()
     source = opened.data()
-    judge = (_judge_of_series if source.extractor == series_report.NAME else _judge_of_pictures)(source, protocol)
+    kinds = {series_report.NAME: _judge_of_series, pairs_report.NAME: _judge_of_futures}
+    judge = kinds.get(source.extractor, _judge_of_pictures)(opened, source, protocol)
     if protocol.downstream:
         _check_downstream(opened, source, judge.extractor)
     seeds_of = [seeds.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]
-    sets = [judge.compare(samples(opened, protocol.count, seed)) for seed in seeds_of]
+    sets = [judge.compare(judge.draw(seed)) for seed in seeds_of]
     provenance = _provenance(opened, protocol, judge.told, time.monotonic() - start)
-    rows = []
+    rows, of_series = [], source.extractor == series_report.NAME
     for name in sets[0]:
         mean, low, high = interval([values[name] for values in sets])
         numbers = {"value": mean, "low": low, "high": high, "floor": judge.floor.get(name)}
-        count = {} if judge.extractor else series_report.counts(name, protocol.count, judge.told["n_real"])
+        count = series_report.counts(name, protocol.count, judge.told["n_real"]) if of_series else {}
         rows.append({"metric": name} | {key: _finite(number) for key, number in numbers.items()} | provenance | count)
+    alone = {"low": None, "high": None, "floor": None}
+    rows += [{"metric": name, "value": _finite(value)} | alone | provenance for name, value in judge.baseline.items()]
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, judge.extractor, provenance)
     run.append_rows(opened.folder / "metrics.jsonl", rows)
     return rows, judge.notes
 
 
-def _judge_of_pictures(source: Data, protocol: Protocol) -> _Judge:
+def _judge_of_pictures(opened: Opened, source: Data, protocol: Protocol) -> _Judge:
     extractor = extractors.load(protocol.extractor or source.extractor)
     real, train = (look(batch["image"], extractor) for batch in _reals(source, protocol.count))
     told = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
@@ -81,18 +88,56 @@ def _judge_of_pictures(source: Data, protocol: Protocol) -> _Judge:
         extractor,
         told | {"n_real": len(real.features)},
         notes(train, real),
+        partial(samples, opened, protocol.count),
     )
 
 
-def _judge_of_series(source: Data, protocol: Protocol) -> _Judge:
-    if protocol.extractor not in (None, series_report.NAME):
-        name = extractors.load(protocol.extractor).name
-        raise Mistake(f"extractor '{name}' sees pictures, and these data are series; allowed: '{series_report.NAME}'")
+def _judge_of_series(opened: Opened, source: Data, protocol: Protocol) -> _Judge:
+    _no_extractor(protocol, series_report.NAME)
     real, train = (batch["series"] for batch in _reals(source, protocol.count))
     reals = series_report.Reals(real, train, source, protocol.seed)
     told = {"extractor": series_report.NAME, "extractor_hash": series_report.HASH, "resize": None, "n_real": len(real)}
     look_at = partial(series_report.compare, reals=reals)
-    return _Judge(look_at, look_at(train), None, told, series_report.notes(source))
+    draw = partial(samples, opened, protocol.count)
+    return _Judge(look_at, look_at(train), None, told, series_report.notes(source), draw)
+
+
+def _judge_of_futures(opened: Opened, source: Data, protocol: Protocol) -> _Judge:
+    """`count` futures in all, the same number for each of the first held-out pictures."""
+    _no_extractor(protocol, pairs_report.NAME)
+    if not hasattr(opened.model, "imagine"):
+        raise Mistake(f"room {opened.config.room} imagines no futures, and these data are pairs of frames")
+    k = pairs_report.FUTURES
+    wanted = -(-protocol.count // k)
+    batch = source.take("held_out", min(wanted, source.size("held_out")))
+    reals = pairs_report.Reals(batch["image"], batch["next"], source, protocol.seed)
+    told = {"extractor": pairs_report.NAME, "extractor_hash": pairs_report.HASH, "resize": None, "n_real": len(reals.image)}
+    notes = [f"{wanted} pictures were asked for, {len(reals.image)} are held out"] if wanted > len(reals.image) else []
+    return _Judge(
+        partial(pairs_report.compare, reals=reals),
+        pairs_report.floor(reals),
+        None,
+        told | {"n_fake": k * len(reals.image)},
+        notes,
+        lambda seed: futures(opened, reals.image, k, seed),
+        pairs_report.baseline(reals),
+    )
+
+
+def futures(opened: Opened, images: Tensor, count: int, seed: int) -> Tensor:
+    """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights and the seed."""
+    parts = []
+    for start, some in enumerate(images.split(CHUNK)):
+        seeds.reseed(seeds.fold(seed, "futures", start))
+        parts.append(opened.model.imagine(some.to(opened.device), count).cpu())  # type: ignore[attr-defined]
+    return torch.cat(parts)
+
+
+def _no_extractor(protocol: Protocol, kind: str) -> None:
+    """A Mistake if a feature extractor was asked for."""
+    if protocol.extractor not in (None, kind):
+        name = extractors.load(protocol.extractor or "").name
+        raise Mistake(f"extractor '{name}' sees pictures, and these data are {kind}; allowed: '{kind}'")
 
 
 def _reals(source: Data, count: int) -> tuple[Batch, Batch]:
@@ -137,9 +182,9 @@ def _finite(number: float | None) -> float | None:
 def _provenance(opened: Opened, protocol: Protocol, told: dict[str, Any], seconds: float) -> dict[str, Any]:
     return {
         "step": opened.step,
+        "n_fake": protocol.count,
         **told,
         "split": "held_out",
-        "n_fake": protocol.count,
         "repeats": protocol.repeats,
         "seed": protocol.seed,
         "weights": protocol.weights,
