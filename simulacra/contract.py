@@ -7,7 +7,8 @@ from torch import Tensor
 
 Batch = dict[str, Tensor]
 """Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1], or "series": (B, T, C) float32, the
-training data in [-1, 1]; "label": (B,) int64, where the data set has labels."""
+training data in [-1, 1]; "next": (B, C, H, W), the frame after "image", where the data are pairs of frames; "label": (B,)
+int64, where the data set has labels."""
 
 
 class Model(Protocol):
@@ -39,7 +40,7 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """Name of the feature extractor that fits these pictures (see measure/extractors.py); "series" if they are none."""
+    """Name of the feature extractor that fits these pictures (see measure/extractors.py); "series", "pairs" if none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch
