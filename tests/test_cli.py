@@ -193,6 +193,15 @@ def test_samples_of_a_class(simulacra, tmp_path):
         assert f"has no class {wanted}; allowed: 0 to 9" in text
 
 
+def test_as_many_classes_as_the_data_have(simulacra, tmp_path):
+    for count in 3, 11:
+        words = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.classes={count}"]
+        assert f"hyper.classes = {count}; allowed: 0 or 10, as many as the data have" in simulacra(*words).refusal()
+    words = ["train", "rgan_sines", "--preset", "tiny", "--run", tmp_path / "run", "--set", "hyper.classes=2"]
+    assert "hyper.classes = 2; allowed: 0, the data have no labels" in simulacra(*words).refusal()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_room_without_classes(own, simulacra, tmp_path):
     text = simulacra("sample", own, "-o", tmp_path / "x.png", "--class", "7").refusal()
     assert "has no class 7; this run has none (hyper.classes)" in text

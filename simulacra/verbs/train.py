@@ -48,6 +48,7 @@ def train(
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
         with contextlib.ExitStack() as held:
@@ -65,6 +66,14 @@ def train(
                 return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved)
             finally:
                 opened.close()
+
+
+def _check_classes(checked: Config, source: Data) -> None:
+    """A Mistake if the room is told of other classes than the data have."""
+    asked = getattr(checked.hyper, "classes", 0)
+    if asked not in (0, source.classes):
+        allowed = f"0 or {source.classes}, as many as the data have" if source.classes else "0, the data have no labels"
+        raise Mistake(f"hyper.classes = {asked}; allowed: {allowed}")
 
 
 @dataclass(frozen=True)
