@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.models.visual_dynamics import cross_convolution, cross_convolution_by_fft
+from simulacra.models._visual_dynamics_nets import cross_convolution, cross_convolution_by_fft
 
 Way = Callable[[Tensor, Tensor], Tensor]
 

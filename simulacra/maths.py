@@ -26,7 +26,7 @@ def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def gaussian_kl(mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor | float = 0.0) -> Tensor:
     """KL(N(mean, exp s) || N(other, exp t)) of each dimension, in nats, at least 0 (arXiv 1312.6114, appendix B)."""
     t = torch.as_tensor(t, dtype=s.dtype, device=s.device)
-    return ((mean - other).square() * (-t).exp() + (s - t).exp() - 1 - s + t) / 2
+    return ((mean - other).square() * (-t).exp() + torch.expm1(s - t) - (s - t)) / 2
 
 
 def psnr(image: Tensor, true: Tensor) -> Tensor:

@@ -28,14 +28,19 @@ def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
     """
     gradients = [_gradient(loss, optimizer, last=i == len(moves) - 1) for i, (loss, optimizer) in enumerate(moves)]
     if clip:
-        for gradient in gradients:
-            norm = torch.stack([g.norm() for g in gradient]).norm()
-            torch._foreach_mul_(gradient, (clip / (norm + 1e-12)).clamp(max=1))
+        gradients = [_clipped(gradient, clip) for gradient in gradients]
     for (_, optimizer), gradient in zip(moves, gradients, strict=True):
         for weight, g in zip(weights(optimizer), gradient, strict=True):
             weight.grad = like_weight(g, weight)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def _clipped(gradient: list[Tensor], most: float) -> list[Tensor]:
+    """Not in place: autograd may return one tensor for two weights, or one number for all of a tensor."""
+    norm = torch.stack([g.norm() for g in gradient]).norm()
+    factor = (most / (norm + 1e-12)).clamp(max=1)
+    return [g * factor for g in gradient]
 
 
 def like_weight(g: Tensor, weight: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ A conditional variational autoencoder. The motion encoder reads a pair of frames
 kernels; each map of the first picture is convolved with its own kernel; what comes out is painted. To imagine, z is drawn
 from a prior. `paint = "difference"` is the paper: maps at four scales, 5x5 kernels, and the difference image. `paint =
 "layers"` is ours: the picture is taken apart into layers of colour and opacity, each layer is moved by one large kernel that
-sums to 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in part.
+sums to 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in part. The nets are in
+`_visual_dynamics_nets.py`.
 
 Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k).
 
@@ -21,19 +22,21 @@ Deviations
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simulacra import layers, maths, play
 from simulacra.contract import Batch
+from simulacra.models._visual_dynamics_nets import Difference, Layers, MotionEncoder, PriorNet
 from simulacra.play import Schedule, Weight, at, descend, noise
 
 Size = Annotated[int, Meta(ge=1)]
+Sizes = Annotated[tuple[Size, ...], Meta(min_length=1)]
+Strides = Annotated[tuple[Annotated[int, Meta(ge=1, le=2)], ...], Meta(min_length=1)]
+Factors = Annotated[tuple[Annotated[float, Meta(gt=0, le=2)], ...], Meta(min_length=1)]
 Odd = Annotated[int, Meta(ge=1, le=63)]
 PRIORS = "normal", "empirical", "mixture", "learned"
 FUTURES = 6  # columns of sampled futures on a sheet
@@ -45,13 +48,13 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     paint: Literal["layers", "difference"] = "layers"  # what the moved maps become
     z_size: Size = 32  # numbers in z (paper: 3200)
     z_maps: bool = False  # z is 5x5 maps of half the motion encoder's last channels, as in the paper; z_size must agree
-    motion: tuple[Size, ...] = (32, 48, 64, 96)  # channels of the motion encoder's 5x5 convolutions
-    strides: tuple[Annotated[int, Meta(ge=1, le=2)], ...] = (2, 2, 2, 2)  # of each of them
+    motion: Sizes = (32, 48, 64, 96)  # channels of the motion encoder's 5x5 convolutions
+    strides: Strides = (2, 2, 2, 2)  # of each of them
     norm: Literal["none", "batch", "group"] = "group"  # after each convolution; batch as in the sources
     layers: Size = 4  # paint = layers: moving layers over the background
-    widths: tuple[Size, ...] = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
+    widths: Sizes = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
     kernel: Odd = 13  # paint = layers: side of a layer's kernel, twice the farthest motion and one
-    scales: tuple[Annotated[float, Meta(gt=0, le=2)], ...] = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
+    scales: Factors = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
     maps: Size = 32  # paint = difference: maps, and so kernels, of a scale
     image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
     hidden: Size = 128  # of the kernel decoder, and paint = difference of the motion decoder
@@ -73,147 +76,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     average: Weight = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
 
 
-# --- cross convolution ------------------------------------------------------------------------------------------------
-
-
-def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
-    """Each map with its own kernel, "same" padding (arXiv 1607.02586, section 3.3): maps (B, C, H, W) with (B, C, k, k), k odd,
-    in one grouped convolution over B*C channels."""
-    B, C, H, W = maps.shape
-    k = kernels.shape[-1]
-    moved = F.conv2d(maps.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, k, k), padding=k // 2, groups=B * C)
-    return moved.view(B, C, H, W)
-
-
-def cross_convolution_by_fft(maps: Tensor, kernels: Tensor) -> Tensor:
-    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. On a
-    processor the gradient of a grouped convolution with a 13x13 kernel takes a hundred times as long."""
-    H, W, k = *maps.shape[-2:], kernels.shape[-1]
-    size = [-(-(side + k - 1) // 8) * 8 for side in (H, W)]
-    product = torch.fft.rfft2(maps, size) * torch.fft.rfft2(kernels.flip(-1, -2), size)
-    return torch.fft.irfft2(product, size)[..., k // 2 : k // 2 + H, k // 2 : k // 2 + W]
-
-
-# --- networks ---------------------------------------------------------------------------------------------------------
-
-
-def conv(a: int, b: int, k: int, norm: str, stride: int = 1) -> nn.Sequential:
-    """A padded convolution, normalisation, leaky rectifier."""
-    return nn.Sequential(nn.Conv2d(a, b, k, stride, k // 2), layers.norm(norm, b), nn.LeakyReLU(layers.LEAK))
-
-
-class MotionEncoder(nn.Module):
-    """I1, I2 -> mean and log-variance of z, each (B, z_size)."""
-
-    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
-        super().__init__()
-        ends = [2 * shape[0], *h.motion]
-        self.read = nn.Sequential(
-            *(conv(a, b, 5, h.norm, s) for a, b, s in zip(ends[:-2], ends[1:-1], h.strides[:-1], strict=True)),
-            nn.Conv2d(ends[-2], ends[-1], 5, h.strides[-1], 2),
-        )
-        self.pool = nn.AdaptiveAvgPool2d(5)
-        self.end = nn.Identity() if h.z_maps else nn.Linear(25 * ends[-1], 2 * h.z_size)
-        self.maps = h.z_maps
-
-    def forward(self, I1: Tensor, I2: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.pool(self.read(torch.cat([I1, I2 - I1], 1)))
-        if not self.maps:
-            seen = self.end(F.leaky_relu(seen, layers.LEAK).flatten(1))
-        mean, s = seen.chunk(2, 1)
-        return mean.flatten(1), s.flatten(1)
-
-
-class Difference(nn.Module):
-    """The paper's painter: I1, z -> I2, as I1 plus a difference image."""
-
-    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
-        super().__init__()
-        C = shape[0]
-        self.scales, self.count = h.scales, h.maps
-        a, b, c = h.image
-        self.encode = nn.ModuleList(
-            nn.Sequential(
-                conv(C, a, 5, h.norm, 2), conv(a, b, 5, h.norm), conv(b, c, 5, h.norm, 2), nn.Conv2d(c, h.maps, 5, padding=2)
-            )
-            for _ in h.scales
-        )
-        first = [layers.Unflatten(h.z_size // 25, 5, 5)] if h.z_maps else [layers.Unflatten(h.z_size, 1, 1)]
-        grow = [conv(h.z_size // 25, h.hidden, 5, h.norm)] if h.z_maps else [nn.ConvTranspose2d(h.z_size, h.hidden, 5)]
-        self.kernels = nn.Sequential(*first, *grow, nn.Conv2d(h.hidden, len(h.scales) * h.maps, 5, padding=2))
-        self.decode = nn.Sequential(
-            conv(len(h.scales) * h.maps, h.hidden, 9, h.norm), conv(h.hidden, h.hidden, 1, h.norm), nn.Conv2d(h.hidden, C, 1)
-        )
-
-    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
-        kernels = self.kernels(z).split(self.count, 1)
-        moved = []
-        for factor, encode, kernel in zip(self.scales, self.encode, kernels, strict=True):
-            size = [max(4, round(side * factor)) for side in I1.shape[2:]]
-            seen = I1 if factor == 1 else F.interpolate(I1, size, mode="bilinear", antialias=factor < 1)
-            moved.append(F.interpolate(cross_convolution(encode(seen), kernel), I1.shape[2:], mode="bilinear"))
-        difference: Tensor = self.decode(torch.cat(moved, 1))
-        return I1 + difference
-
-
-class Layers(nn.Module):
-    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, the last in front."""
-
-    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
-        super().__init__()
-        C, H, W = shape
-        least = 2 ** (len(h.widths) - 1)
-        if H % least or W % least:
-            raise ValueError(f"widths = {h.widths} take frames whose sides are multiples of {least}, found {H}x{W}")
-        self.count, self.colours, self.side = h.layers, C, h.kernel
-        down = [conv(C, h.widths[0], 3, h.norm)]
-        down += [conv(a, b, 3, h.norm, 2) for a, b in pairwise(h.widths)]
-        self.down = nn.ModuleList(down)
-        self.deep = nn.ModuleList(conv(width, width, 3, h.norm) for width in h.widths)
-        self.up = nn.ModuleList(conv(a + b, a, 3, h.norm) for a, b in pairwise(h.widths))
-        self.end = nn.Conv2d(h.widths[0], h.layers * (1 + C) + C, 3, padding=1)
-        self.kernels = layers.mlp([h.z_size, h.hidden, h.hidden, h.layers * h.kernel**2])
-        steps = torch.arange(h.kernel) - h.kernel // 2
-        near = -(steps[:, None].square() + steps.square()).float() / 2
-        end = self.kernels[-1]
-        assert isinstance(end, nn.Linear)
-        with torch.no_grad():
-            end.bias.copy_(near.flatten().repeat(h.layers))  # at first nothing moves far
-
-    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Opacities (B, L, 1, H, W) in [0, 1] and colours (B, L, C, H, W) of the layers, and the background (B, C, H, W)."""
-        found, x = [], I1
-        for down, deep in zip(self.down, self.deep, strict=True):
-            x = deep(down(x))
-            found.append(x)
-        for up, fine in zip(reversed(self.up), reversed(found[:-1]), strict=True):
-            x = up(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
-        seen = self.end(x)
-        parts, ground = seen[:, : -self.colours].unflatten(1, (self.count, 1 + self.colours)), seen[:, -self.colours :]
-        return parts[:, :, :1].sigmoid(), torch.tanh(parts[:, :, 1:]), torch.tanh(ground)
-
-    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
-        opacity, colour, out = self.taken_apart(I1)
-        kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
-        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour], 2), kernels)
-        for layer in moved.unbind(1):
-            out = out * (1 - layer[:, :1]) + layer[:, 1:]
-        return out
-
-
-class PriorNet(nn.Module):
-    """I1 -> mean and log-variance of z (arXiv 1802.07687)."""
-
-    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
-        super().__init__()
-        ends = [shape[0], *h.motion]
-        self.read = nn.Sequential(*(conv(a, b, 5, h.norm, 2) for a, b in pairwise(ends)))
-        self.end = nn.Linear(25 * ends[-1], 2 * h.z_size)
-        nn.init.zeros_(self.end.weight)
-
-    def forward(self, I1: Tensor) -> tuple[Tensor, Tensor]:
-        mean, s = self.end(F.adaptive_avg_pool2d(self.read(I1), 5).flatten(1)).chunk(2, 1)
-        return mean, s
+# --- the net ----------------------------------------------------------------------------------------------------------
 
 
 class Net(nn.Module):
@@ -223,8 +86,8 @@ class Net(nn.Module):
         super().__init__()
         if len(h.strides) != len(h.motion):
             raise ValueError(f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: as many")
-        if h.z_maps and h.z_size != h.motion[-1] // 2 * 25:
-            raise ValueError(f"z_maps makes z_size {h.motion[-1] // 2 * 25} of {h.motion[-1]} channels, found {h.z_size}")
+        if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
+            raise ValueError(f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found {h.z_size}")
         if h.z_maps and h.paint == "layers":
             raise ValueError("z_maps is for paint = difference")
         self.encoder = MotionEncoder(h, shape)
@@ -241,9 +104,13 @@ class Net(nn.Module):
         mean, s = self.encoder(I1, I2)
         return mean, self.bounded(s)
 
+    def std(self, s: Tensor) -> Tensor:
+        """The standard deviation with which z is drawn. As the notes have it, it is exp(s)."""
+        return (s if self.doubled else s / 2).exp()
+
     def drawn(self, mean: Tensor, s: Tensor) -> Tensor:
-        """z = mean + std e. As the notes have it, std is exp(s)."""
-        return mean + (s if self.doubled else s / 2).exp() * noise(mean, mean.shape[1])
+        """z = mean + std e."""
+        return mean + self.std(s) * noise(mean, mean.shape[1])
 
     def learned(self, I1: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of p(z | I1), or of N(0, 1)."""
@@ -273,8 +140,9 @@ class Memory(nn.Module):
     def keep(self, mean: Tensor, s: Tensor) -> None:
         """Write these over the oldest, the same in all processes."""
         mean, s = play.gathered(mean).detach(), play.gathered(s).detach()
-        places = (self.seen + torch.arange(len(mean), device=mean.device)) % len(self.mean)
-        self.mean[places], self.s[places] = mean, s
+        last = slice(-len(self.mean), None)
+        places = (self.seen + torch.arange(len(mean), device=mean.device))[last] % len(self.mean)
+        self.mean[places], self.s[places] = mean[last], s[last]
         self.seen += len(mean)
 
     def filled(self) -> tuple[Tensor, Tensor]:
@@ -312,12 +180,12 @@ class KLWeight(nn.Module):
         self.beta.clamp_(1e-6, h.beta_most)
 
 
-def mixture(mean: Tensor, s: Tensor, components: int, count: int) -> Tensor:
-    """`count` draws (count, z_size) from a Gaussian mixture fitted to the aggregate posterior, of which one z a posterior is
-    taken. Components have full covariances, and there are fewer of them where posteriors are few."""
+def mixture(mean: Tensor, std: Tensor, components: int, count: int) -> Tensor:
+    """`count` draws (count, z_size) from a Gaussian mixture fitted to the aggregate posterior, of which one z is taken of each
+    posterior, at least two. Components have full covariances, and there are fewer of them where posteriors are few."""
     from sklearn.mixture import GaussianMixture  # a second that training need not pay
 
-    z = (mean + (s / 2).exp() * noise(mean, mean.shape[1])).double().cpu().numpy()
+    z = (mean + std * torch.randn(mean.shape).to(mean)).numpy(force=True).astype("float64")
     active = z.std(0) > 0
     fewer = max(1, min(components, len(z) // (4 * max(1, int(active.sum())))))
     random = int(torch.randint(2**31, ()))
@@ -355,7 +223,7 @@ class VisualDynamics:
             self.weight.hear(mse.detach(), k)
             self.average.update(len(I1) * play.processes(), (k + 1) * len(I1) * play.processes(), h.average)
         told = {"loss": distortion + beta * nats, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
-        each = KL.mean(0).sort(descending=True).values
+        each = play.averaged(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
@@ -365,7 +233,8 @@ class VisualDynamics:
         with play.quiet(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)
             shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1)[:, 0], "psnr_copy": I1}
-            active = (net.posterior(batch["image"], batch["next"])[0].var(0) > 0.01).float().sum()
+            found = play.gathered(net.posterior(batch["image"], batch["next"])[0])
+            active = (found.var(0, correction=0) > 0.01).float().sum()
         return {name: maths.psnr(image, I2).mean() for name, image in shown.items()} | {"active": active}
 
     # --- what the verbs ask ---
@@ -380,10 +249,10 @@ class VisualDynamics:
                 raise ValueError("this run has no learned prior (hyper.prior = learned trains one)")
             return net.drawn(*net.learned(I1))
         mean, s = self.memory.filled()
-        if prior == "mixture":
-            return mixture(mean, s, h.components, len(I1))
-        chosen = torch.randint(len(mean), (len(I1) * play.processes(),))
-        chosen = play.own_rows(chosen)
+        count = len(I1) * play.processes()
+        if prior == "mixture" and len(mean) > 1:
+            return play.own_rows(mixture(mean, net.std(s), h.components, count))
+        chosen = play.own_rows(torch.randint(len(mean), (count,)))
         return net.drawn(mean[chosen], s[chosen])
 
     @torch.no_grad()
@@ -415,8 +284,8 @@ class VisualDynamics:
             z[row, :, dimension] += way * spread[dimension]
         flat = z.flatten(0, 1)
         with play.quiet(net := self.average.module):
-            painted = net.painter(I1.expand(len(flat), -1, -1, -1), flat)
-        return painted.clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
+            painted = [net.painter(I1.expand(len(z), -1, -1, -1), z) for z in flat.split(64)]
+        return torch.cat(painted).clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """`samples`: one future a picture. `futures`: rows of the picture, six futures, the true one; `moving`: the same, to

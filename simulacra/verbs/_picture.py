@@ -1,12 +1,15 @@
 """What predict, transfer and traverse share: a run of the right room, and a person's picture in the form that it takes."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-from PIL import UnidentifiedImageError
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from simulacra.data._decode import decode, header, is_grey
+from simulacra.data._files import fault
 from simulacra.data._pictures import floats
 from simulacra.errors import Mistake
 from simulacra.reopen import Opened
@@ -29,20 +32,22 @@ def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
         raise Mistake(f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, grey or colour")
     mode = "L" if C == 1 else "RGB"
     try:
-        found = header(path)
-        pixels = decode(path, mode, H, "crop")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            found = header(path)
+            pixels = decode(path, mode, H, "crop")
     except FileNotFoundError:
         raise Mistake(f"no picture {path}") from None
     except IsADirectoryError:
         raise Mistake(f"{path} is a folder; it must be a picture") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise Mistake(f"cannot read {path} as a picture: {error}") from None
+    except Exception as error:  # what decoders raise on damaged files is beyond listing
+        raise Mistake(f"cannot read {path} as a picture: {fault(error).reason}") from None
     done = []
     if found.size != (W, H):
         done.append(f"centre crop of {found.size[0]}x{found.size[1]}, resized to {W}x{H}")
     if is_grey(found.mode) != (C == 1):
         done.append("made grey" if C == 1 else "made colour")
-    return floats(pixels)[None].to(opened.device), ", ".join(done)
+    return floats(np.array(pixels))[None].to(opened.device), ", ".join(done)
 
 
 def empty_or_new(out: Path) -> Path:

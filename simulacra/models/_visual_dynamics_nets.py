@@ -1,0 +1,164 @@
+"""The networks of Visual Dynamics: cross convolution, motion encoder, the two painters, and the prior learnt from a picture.
+
+Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k). Every net takes the room's
+hyperparameters and the shape (C, H, W) of a frame.
+
+Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simulacra import layers
+
+if TYPE_CHECKING:  # the room imports this file
+    from simulacra.models.visual_dynamics import Hyper
+
+
+# --- cross convolution ------------------------------------------------------------------------------------------------
+
+
+def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
+    """Each map with its own kernel, "same" padding (arXiv 1607.02586, section 3.3): maps (B, C, H, W) with (B, C, k, k), k odd,
+    in one grouped convolution over B*C channels."""
+    B, C, H, W = maps.shape
+    k = kernels.shape[-1]
+    moved = F.conv2d(maps.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, k, k), padding=k // 2, groups=B * C)
+    return moved.view(B, C, H, W)
+
+
+def cross_convolution_by_fft(maps: Tensor, kernels: Tensor) -> Tensor:
+    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. On a
+    processor the gradient of a grouped convolution with a 13x13 kernel takes a hundred times as long."""
+    H, W, k = *maps.shape[-2:], kernels.shape[-1]
+    size = [-(-(side + k - 1) // 8) * 8 for side in (H, W)]
+    product = torch.fft.rfft2(maps, size) * torch.fft.rfft2(kernels.flip(-1, -2), size)
+    return torch.fft.irfft2(product, size)[..., k // 2 : k // 2 + H, k // 2 : k // 2 + W]
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def conv(a: int, b: int, k: int, norm: str, stride: int = 1) -> nn.Sequential:
+    """A padded convolution, normalisation, leaky rectifier."""
+    return nn.Sequential(nn.Conv2d(a, b, k, stride, k // 2), layers.norm(norm, b), nn.LeakyReLU(layers.LEAK))
+
+
+class MotionEncoder(nn.Module):
+    """I1, I2 -> mean and log-variance of z, each (B, z_size)."""
+
+    def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
+        super().__init__()
+        ends = [2 * shape[0], *h.motion]
+        self.read = nn.Sequential(
+            *(conv(a, b, 5, h.norm, s) for a, b, s in zip(ends[:-2], ends[1:-1], h.strides[:-1], strict=True)),
+            nn.Conv2d(ends[-2], ends[-1], 5, h.strides[-1], 2),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(5)
+        self.end = nn.Identity() if h.z_maps else nn.Linear(25 * ends[-1], 2 * h.z_size)
+        self.maps = h.z_maps
+
+    def forward(self, I1: Tensor, I2: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.pool(self.read(torch.cat([I1, I2 - I1], 1)))
+        if not self.maps:
+            seen = self.end(F.leaky_relu(seen, layers.LEAK).flatten(1))
+        mean, s = seen.chunk(2, 1)
+        return mean.flatten(1), s.flatten(1)
+
+
+class Difference(nn.Module):
+    """The paper's painter: I1, z -> I2, as I1 plus a difference image."""
+
+    def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
+        super().__init__()
+        C = shape[0]
+        self.scales, self.count = h.scales, h.maps
+        a, b, c = h.image
+        self.encode = nn.ModuleList(
+            nn.Sequential(
+                conv(C, a, 5, h.norm, 2), conv(a, b, 5, h.norm), conv(b, c, 5, h.norm, 2), nn.Conv2d(c, h.maps, 5, padding=2)
+            )
+            for _ in h.scales
+        )
+        if h.z_maps:
+            grow = [layers.Unflatten(h.z_size // 25, 5, 5), conv(h.z_size // 25, h.hidden, 5, h.norm)]
+        else:
+            grow = [layers.Unflatten(h.z_size, 1, 1), nn.ConvTranspose2d(h.z_size, h.hidden, 5), nn.LeakyReLU(layers.LEAK)]
+        self.kernels = nn.Sequential(*grow, nn.Conv2d(h.hidden, len(h.scales) * h.maps, 5, padding=2))
+        self.decode = nn.Sequential(
+            conv(len(h.scales) * h.maps, h.hidden, 9, h.norm), conv(h.hidden, h.hidden, 1, h.norm), nn.Conv2d(h.hidden, C, 1)
+        )
+
+    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+        kernels = self.kernels(z).split(self.count, 1)
+        moved = []
+        for factor, encode, kernel in zip(self.scales, self.encode, kernels, strict=True):
+            size = [max(4, round(side * factor)) for side in I1.shape[2:]]
+            seen = I1 if factor == 1 else F.interpolate(I1, size, mode="bilinear", antialias=factor < 1)
+            moved.append(F.interpolate(cross_convolution(encode(seen), kernel), I1.shape[2:], mode="bilinear"))
+        difference: Tensor = self.decode(torch.cat(moved, 1))
+        return I1 + difference
+
+
+class Layers(nn.Module):
+    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, the last in front."""
+
+    def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
+        super().__init__()
+        C, H, W = shape
+        least = 2 ** (len(h.widths) - 1)
+        if H % least or W % least:
+            raise ValueError(f"widths = {h.widths} take frames whose sides are multiples of {least}, found {H}x{W}")
+        self.count, self.colours, self.side = h.layers, C, h.kernel
+        down = [conv(C, h.widths[0], 3, h.norm)]
+        down += [conv(a, b, 3, h.norm, 2) for a, b in pairwise(h.widths)]
+        self.down = nn.ModuleList(down)
+        self.deep = nn.ModuleList(conv(width, width, 3, h.norm) for width in h.widths)
+        self.up = nn.ModuleList(conv(a + b, a, 3, h.norm) for a, b in pairwise(h.widths))
+        self.end = nn.Conv2d(h.widths[0], h.layers * (1 + C) + C, 3, padding=1)
+        self.kernels = layers.mlp([h.z_size, h.hidden, h.hidden, h.layers * h.kernel**2])
+        steps = torch.arange(h.kernel) - h.kernel // 2
+        near = -(steps[:, None].square() + steps.square()).float() / 2
+        end = self.kernels[-1]
+        assert isinstance(end, nn.Linear)
+        with torch.no_grad():
+            end.bias.copy_(near.flatten().repeat(h.layers))  # at first nothing moves far
+
+    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) in [0, 1] and colours (B, L, C, H, W) of the layers, and the background (B, C, H, W)."""
+        found, x = [], I1
+        for down, deep in zip(self.down, self.deep, strict=True):
+            x = deep(down(x))
+            found.append(x)
+        for up, fine in zip(reversed(self.up), reversed(found[:-1]), strict=True):
+            x = up(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
+        seen = self.end(x)
+        parts, ground = seen[:, : -self.colours].unflatten(1, (self.count, 1 + self.colours)), seen[:, -self.colours :]
+        return parts[:, :, :1].sigmoid(), torch.tanh(parts[:, :, 1:]), torch.tanh(ground)
+
+    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+        opacity, colour, out = self.taken_apart(I1)
+        kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
+        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour], 2), kernels)
+        for layer in moved.unbind(1):
+            out = out * (1 - layer[:, :1]) + layer[:, 1:]
+        return out
+
+
+class PriorNet(nn.Module):
+    """I1 -> mean and log-variance of z (arXiv 1802.07687)."""
+
+    def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
+        super().__init__()
+        ends = [shape[0], *h.motion]
+        self.read = nn.Sequential(*(conv(a, b, 5, h.norm, 2) for a, b in pairwise(ends)))
+        self.end = nn.Linear(25 * ends[-1], 2 * h.z_size)
+        nn.init.zeros_(self.end.weight)
+
+    def forward(self, I1: Tensor) -> tuple[Tensor, Tensor]:
+        mean, s = self.end(F.adaptive_avg_pool2d(self.read(I1), 5).flatten(1)).chunk(2, 1)
+        return mean, s
