@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from simulacra.data import shapes
 from simulacra.measure import motion
 from simulacra.measure.extractors import digest
-from simulacra.seeds import fold
+from simulacra.seeds import fold, generator
 
 NAME = "pairs"
 """What a data set of pairs names as its extractor: there is none, the frames themselves are compared."""
@@ -126,7 +126,7 @@ def neighbours_flow(reals: Reals) -> Tensor:
     truth = source.truth("train", min(KNOWN, source.size("train")))
     seen = torch.cat([thumb(shapes.paint(one, torch.zeros_like(one.displacement))) for one in map(truth.at, truth.chunks(256))])
     nearest = torch.cdist(thumb(reals.image), seen).topk(min(NEIGHBOURS, len(seen)), largest=False).indices
-    dice = torch.Generator().manual_seed(reals.seed)
+    dice = generator(reals.seed, "neighbours")
     futures = []
     for _ in range(FUTURES):
         chosen = nearest.gather(1, torch.randint(nearest.shape[1], (len(nearest), 1), generator=dice))[:, 0]
