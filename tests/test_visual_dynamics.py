@@ -23,8 +23,9 @@ from simulacra.models import _visual_dynamics_nets as nets
 from simulacra.models import visual_dynamics
 from simulacra.models._visual_dynamics_nets import cross_convolution, cross_convolution_by_fft
 from simulacra.models.visual_dynamics import PRIORS, Hyper, KLWeight, Memory, VisualDynamics
+from simulacra.reopen import reopen
 from simulacra.seeds import reseed
-from simulacra.verbs import _picture
+from simulacra.verbs import _picture, predict
 
 SHAPE = 3, 16, 16
 SMALL = {
@@ -654,7 +655,7 @@ def test_predict_is_a_function_of_the_seed(trained: Path, now: Path, simulacra, 
 
 
 def test_predict_rolls_on(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
-    """A row a future, a column a step; each step begins where the one before ended."""
+    """A row a future, a column a step."""
     out = tmp_path / "futures"
     simulacra("predict", trained, now, "-o", out, "-n", 2, "--roll", 3, "--scale", 1).success()
     sheet = tiles(out / "futures.png", 32)
@@ -662,6 +663,13 @@ def test_predict_rolls_on(trained: Path, now: Path, simulacra, tmp_path: Path) -
     assert (sheet[0, 3] == pixels(out / "00000.png")).all() and (sheet[1, 3] == pixels(out / "00001.png")).all()
     assert frames(out / "futures.gif") == 4
     assert all((sheet[0, t] != sheet[0, t + 1]).any() for t in range(3))
+
+
+def test_each_step_begins_where_the_one_before_ended() -> None:
+    """Of a model whose futures are brighter by 1, and by another 10 the second of two."""
+    brighter = SimpleNamespace(imagine=lambda I1, count, prior: I1[:, None] + 1 + 10 * torch.arange(count)[:, None, None, None])
+    films = predict.rolled(brighter, torch.zeros(1, 1, 1, 1), 2, 3, None)
+    assert films.flatten(1).tolist() == [[0, 1, 2, 3], [0, 11, 12, 13]]
 
 
 def test_predict_draws_from_each_prior(learned: Path, now: Path, simulacra, tmp_path: Path) -> None:
@@ -682,12 +690,12 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
     clear[:16] = 10, 20, 30, 255
     Image.fromarray(clear).save(tmp_path / "clear.png")
     Image.new("P", (50, 40)).save(tmp_path / "wide.png")
-    Image.new("L", (90, 32), 200).save(tmp_path / "grey.jpg")
+    Image.fromarray(np.pad(np.full((32, 32), 200, np.uint8), ((0, 0), (29, 29)))).save(tmp_path / "grey.png")
     notes = {
         "sixteen bits.png": "made colour",
         "clear.png": "",
         "wide.png": "centre crop of 50x40, resized to 32x32",
-        "grey.jpg": "centre crop of 90x32, resized to 32x32, made colour",
+        "grey.png": "centre crop of 90x32, resized to 32x32, made colour",
     }
     for name, note in notes.items():
         text = simulacra("predict", trained, tmp_path / name, "-o", tmp_path / "out", "-n", 1).success()
@@ -695,6 +703,8 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
         seen = tiles(tmp_path / "out" / "futures.png")[0, 0]
         if name == "sixteen bits.png":
             assert (seen == twice(np.repeat(np.arange(32)[None, :, None] * 8, 32, 0))).all()
+        if name == "grey.png":
+            assert (seen == 200).all(), "the sides are cut off"
         if name == "clear.png":
             assert (seen[:32] == [10, 20, 30]).all() and (seen[32:] == 255).all()
 
@@ -722,6 +732,9 @@ def test_transfer(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
     assert sheet.shape[:2] == (1, 4) and (sheet[0, 2] == 90).all() and pixels(out / "moved.png").shape == (32, 32, 3)
     for place, path in ((0, now), (1, tmp_path / "then.png"), (3, out / "moved.png")):
         assert (sheet[0, place] == twice(pixels(path))).all()
+    model, (one, two, to) = reopen(trained, None).model, (torch.from_numpy(sheet[0, i, ::2, ::2] / 127.5 - 1) for i in range(3))
+    moved = model.transfer(*(picture.permute(2, 0, 1)[None].float() for picture in (one, two, to)))  # type: ignore[attr-defined]
+    assert (paint.to_bytes(moved)[0] == pixels(out / "moved.png")).all()
     assert frames(out / "transfer.gif") == 2 and Image.open(out / "transfer.gif").size == (2 * 66 + 2, 68)
 
 
