@@ -77,7 +77,9 @@ def list_() -> None:
 
     for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
-    table = Table("config", "room", "data", "in one line", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in "config", "room", "data", "in one line":
+        table.add_column(title, no_wrap=title == "config", overflow="fold")
     for name in config.configs():
         raw = config.based(config.find(name))
         table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
@@ -323,5 +325,5 @@ def _metrics_table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="left" if name == "metric" else "right")
     for row in rows:
         value, low, high, floor = ("" if row[key] is None else f"{row[key]:.4g}" for key in ("value", "low", "high", "floor"))
-        table.add_row(row["metric"], value, f"{low} to {high}" if low else "one set", floor)
+        table.add_row(row["metric"], value, f"{low} to {high}" if low else "one set" * bool(value), floor)
     return table

@@ -118,6 +118,8 @@ FOUND = {"frechet", "kid", "precision", "recall", "density", "coverage"}
 
 
 def test_measure(trained, own, simulacra):
+    if "next" in run.like_of(own, 1):
+        pytest.skip("futures have other rows: tests/test_motion.py")
     series = "series" in run.like_of(own, 1)
     words = "measure", own, "--samples", 40, "--repeats", 2, *(() if series else PIXELS)
     rows = json.loads(simulacra(*words, "--json").success())

@@ -1,5 +1,6 @@
 """Motion: displacements are read off pictures, whatever the law says, and metrics hold to numbers worked out by hand."""
 
+import json
 from functools import cache
 from math import log, nan
 
@@ -320,3 +321,20 @@ def test_edge_energy_by_hand():
     frames = paint(truth, truth.displacement)
     assert edge_energy_ratio(frames, paint(truth, redraw(truth, 3))) == pytest.approx(1, abs=0.02)
     assert edge_energy_ratio(torch.from_numpy(gaussian_filter(frames.numpy(), 1, axes=(2, 3))), frames) < 0.5
+
+
+def test_futures_measured_from_the_command_line(simulacra, tmp_path) -> None:
+    folder = tmp_path / "run"
+    simulacra("train", "visual_dynamics_shapes", "--preset", "tiny", "--run", folder, "--set", "steps=2").success()
+    words = "measure", folder, "--samples", 60, "--repeats", 2
+    rows = {row["metric"]: row for row in json.loads(simulacra(*words, "--json").success())}
+    assert {row["n_fake"] for row in rows.values()} == {60} and {row["n_real"] for row in rows.values()} == {10}
+    law = {name: row["floor"] for name, row in rows.items()}
+    assert law["matched"] > 0.9 and law["forbidden"] == 0 and law["circle_triangle_correlation"] < -0.95
+    assert law["displacement_kl_circle"] < rows["neighbour_displacement_kl_circle"]["value"]
+    assert law["best_of_k_psnr"] > law["copy_psnr"] == rows["copy_psnr"]["value"]
+    assert rows["off_palette"]["value"] > law["off_palette"], "an untrained net is no painter"
+    assert list(rows) == [row["metric"] for row in json.loads(simulacra(*words, "--json").success())]
+    assert "the law's own futures as samples" in " ".join(simulacra(*words).success().split())
+    text = simulacra(*words, "--extractor", "pixels").refusal()
+    assert "extractor 'pixels' sees pictures, and these data are pairs; allowed: 'pairs'" in text

@@ -101,10 +101,10 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
     weights, moved = own_weights(model), set()
     last = copies(weights)
 
-    def watched(*moves):
+    def watched(*moves, clip=0.0):
         assert equal(copies(weights), last), "a weight moved outside of descend"
         wanted = [torch.autograd.grad(loss, play.weights(player), retain_graph=True) for loss, player in moves]
-        descend(*moves)
+        descend(*moves, clip=clip)
         for (_, player), gradients in zip(moves, wanted, strict=True):
             for felt, own in zip(player.last, gradients, strict=True):
                 assert torch.allclose(felt, own, rtol=1e-4, atol=1e-8)

@@ -1,7 +1,7 @@
 """What a few independent repeats say about a mean."""
 
 from collections.abc import Sequence
-from math import nan
+from math import isfinite, nan
 from statistics import fmean, stdev
 
 from scipy.stats import t
@@ -9,9 +9,11 @@ from scipy.stats import t
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and both ends of its two-sided 95 % Student t interval over independent repeats; one repeat has no interval
-    (nan)."""
+    (nan), and values of which one is no number have neither."""
     if not values:
         raise ValueError("interval over 0 values; at least 1 is needed")
+    if not all(map(isfinite, values)):
+        return nan, nan, nan
     mean = fmean(values)
     if len(values) == 1:
         return mean, nan, nan
