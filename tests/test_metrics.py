@@ -214,6 +214,10 @@ def test_interval_is_scipys():
     assert ends == pytest.approx(expected)
 
 
+def test_no_number_no_interval():
+    assert all(np.isnan(interval([1.0, float("nan"), 2.0])))
+
+
 def test_interval_of_few():
     mean, low, high = interval([e])
     assert mean == e
