@@ -43,7 +43,7 @@ FUTURES = 6  # columns of sampled futures on a sheet
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are ours, the configs visual_dynamics_*_paper have the sources'."""
+    """Hyperparameters; the defaults are ours, the paper presets have the paper's."""
 
     paint: Literal["layers", "difference"] = "layers"  # what the moved maps become
     z_size: Size = 32  # numbers in z (paper: 3200)
