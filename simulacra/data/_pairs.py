@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,9 +12,10 @@ from PIL import Image
 
 from simulacra.contract import Batch
 from simulacra.data._files import each
-from simulacra.data._pictures import SPLITS, floats, mirrored, shuffled
+from simulacra.data._order import Order
+from simulacra.data._pictures import floats, mirrored
 from simulacra.data.folder import FITS
-from simulacra.errors import Mistake, choose
+from simulacra.errors import Mistake
 from simulacra.seeds import fold
 
 CHUNK = 2**22  # bytes compared together
@@ -52,28 +53,20 @@ class Pairs:
     train: Split
     held_out: Split
     flip: bool = False  # whether training pairs are mirrored at random, both frames alike
-    _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.order = Order({"train": len(self.train.first), "held_out": len(self.held_out.first)}, "pairs")
+        self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" and "next", (batch, C, H, W) each."""
-        epoch, place = divmod(k, self._batches(batch))
-        drawn = self.train.at(self._order(seed, epoch)[place * batch : (place + 1) * batch])
+        drawn = self.train.at(self.order.draw(k, batch, seed))
         return {name: mirrored(frames, fold(seed, "step", k)) for name, frames in drawn.items()} if self.flip else drawn
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pairs of the split's fixed shuffled order."""
-        return self._split(split).at(self.places(split, n))
-
-    def places(self, split: str, n: int) -> np.ndarray:
-        """Which places of the split `take` returns, in its order, (n,) int64."""
-        size = self.size(split)
-        if not 1 <= n <= size:
-            raise Mistake(f"{n} pairs of split '{split}' were asked for; allowed: 1 to {size}")
-        return shuffled(size, fold(0, "take", split))[:n]
-
-    def size(self, split: str) -> int:
-        """How many pairs the split holds."""
-        return len(self._split(split).first)
+        places = self.order.take(split, n)
+        return (self.train if split == "train" else self.held_out).at(places)
 
     def describe(self) -> dict[str, str]:
         """Counts, shape, and what copying scores, in words."""
@@ -85,20 +78,6 @@ class Pairs:
             "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], {decibels(errors.mean()):.2f} dB "
             f"over held-out pairs; {(errors == 0).mean():.1%} of them do not change",
         }
-
-    def _split(self, name: str) -> Split:
-        return {"train": self.train, "held_out": self.held_out}[choose("split", name, SPLITS)]
-
-    def _batches(self, batch: int) -> int:
-        n = self.size("train")
-        if not 1 <= batch <= n:
-            raise Mistake(f"batch {batch} does not fit the {n} training pairs; allowed: 1 to {n}")
-        return n // batch
-
-    def _order(self, seed: int, epoch: int) -> np.ndarray:
-        if self._epoch is None or self._epoch[0] != (seed, epoch):
-            self._epoch = (seed, epoch), shuffled(self.size("train"), fold(seed, "epoch", epoch))
-        return self._epoch[1]
 
 
 def decibels(mse: float) -> float:

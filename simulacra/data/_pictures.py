@@ -1,7 +1,7 @@
 """Pictures kept as bytes, in two splits, drawn as floats in [-1, 1]."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from simulacra.contract import Batch
-from simulacra.errors import Mistake, choose
+from simulacra.data._order import Order
 from simulacra.seeds import fold, generator
-
-SPLITS = ["train", "held_out"]
 
 
 class Moments(NamedTuple):
@@ -22,11 +20,6 @@ class Moments(NamedTuple):
     mean: float  # of all pixels
     std: float  # of all pixels
     l2: float  # mean distance of a picture from the mean picture
-
-
-def shuffled(n: int, seed: int) -> np.ndarray:
-    """The numbers 0 to n-1 in an order that follows from the seed, (n,) int64."""
-    return np.random.Generator(np.random.PCG64(seed)).permutation(n)
 
 
 def floats(pixels: np.ndarray) -> Tensor:
@@ -88,27 +81,22 @@ class Pictures:
     train: Split
     held_out: Split
     flip: bool = False  # whether training pictures are mirrored at random
-    _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.order = Order({"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "pictures")
+        self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" (batch, C, H, W) and, where there are labels, "label" (batch,)."""
-        epoch, place = divmod(k, self._batches(batch))
-        order = self._order(seed, epoch)
-        drawn = self.train.at(order[place * batch : (place + 1) * batch])
+        drawn = self.train.at(self.order.draw(k, batch, seed))
         if self.flip:
             drawn["image"] = mirrored(drawn["image"], fold(seed, "step", k))
         return drawn
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pictures of the split's fixed shuffled order."""
-        size = self.size(split)
-        if not 1 <= n <= size:
-            raise Mistake(f"{n} pictures of split '{split}' were asked for; allowed: 1 to {size}")
-        return self._split(split).at(shuffled(size, fold(0, "take", split))[:n])
-
-    def size(self, split: str) -> int:
-        """How many pictures the split holds."""
-        return len(self._split(split).rows)
+        places = self.order.take(split, n)
+        return (self.train if split == "train" else self.held_out).at(places)
 
     @cached_property
     def moments(self) -> Moments:
@@ -124,17 +112,3 @@ class Pictures:
             "pixel mean, std": f"{self.moments.mean:.4f}, {self.moments.std:.4f}",
             "mean-predictor L2": f"{self.moments.l2:.2f} (mean distance of a training picture from the mean picture)",
         }
-
-    def _split(self, name: str) -> Split:
-        return {"train": self.train, "held_out": self.held_out}[choose("split", name, SPLITS)]
-
-    def _batches(self, batch: int) -> int:
-        n = self.size("train")
-        if not 1 <= batch <= n:
-            raise Mistake(f"batch {batch} does not fit the {n} training pictures; allowed: 1 to {n}")
-        return n // batch
-
-    def _order(self, seed: int, epoch: int) -> np.ndarray:
-        if self._epoch is None or self._epoch[0] != (seed, epoch):
-            self._epoch = (seed, epoch), shuffled(self.size("train"), fold(seed, "epoch", epoch))
-        return self._epoch[1]

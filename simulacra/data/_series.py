@@ -1,7 +1,7 @@
 """Series of numbers in two splits, drawn as floats in [-1, 1]."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from simulacra.contract import Batch
-from simulacra.data._pictures import SPLITS, shuffled
-from simulacra.errors import Mistake, choose
-from simulacra.seeds import fold
+from simulacra.data._order import Order
+from simulacra.errors import Mistake
 
 CHUNK = 2**22  # numbers looked at together
 MOST = 2**28  # numbers of a generated set, 1 GiB
@@ -90,24 +89,19 @@ class Sequences:
     train: Split
     held_out: Split
     scale: Scale
-    _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.order = Order({"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "series")
+        self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "series" (batch, T, C) and, where there are labels, "label" (batch,)."""
-        epoch, place = divmod(k, self._batches(batch))
-        order = self._order(seed, epoch)
-        return self._at(self.train, order[place * batch : (place + 1) * batch])
+        return self._at(self.train, self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:
         """The first n series of the split's fixed shuffled order."""
-        size = self.size(split)
-        if not 1 <= n <= size:
-            raise Mistake(f"{n} series of split '{split}' were asked for; allowed: 1 to {size}")
-        return self._at(self._split(split), shuffled(size, fold(0, "take", split))[:n])
-
-    def size(self, split: str) -> int:
-        """How many series the split holds."""
-        return len(self._split(split).rows)
+        places = self.order.take(split, n)
+        return self._at(self.train if split == "train" else self.held_out, places)
 
     def restore(self, series: Tensor) -> Tensor:
         """Series (..., T, C) in [-1, 1], drawn or imagined, in the units of the data, float64."""
@@ -143,17 +137,3 @@ class Sequences:
         if split.labels is not None:
             batch["label"] = torch.from_numpy(split.labels[rows].astype(np.int64))
         return batch
-
-    def _split(self, name: str) -> Split:
-        return {"train": self.train, "held_out": self.held_out}[choose("split", name, SPLITS)]
-
-    def _batches(self, batch: int) -> int:
-        n = self.size("train")
-        if not 1 <= batch <= n:
-            raise Mistake(f"batch {batch} does not fit the {n} training series; allowed: 1 to {n}")
-        return n // batch
-
-    def _order(self, seed: int, epoch: int) -> np.ndarray:
-        if self._epoch is None or self._epoch[0] != (seed, epoch):
-            self._epoch = (seed, epoch), shuffled(self.size("train"), fold(seed, "epoch", epoch))
-        return self._epoch[1]

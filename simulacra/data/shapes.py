@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from simulacra.contract import Batch
-from simulacra.data._pictures import Pictures, Split
+from simulacra.data._order import Order
 from simulacra.errors import Mistake
 from simulacra.seeds import fold
 
@@ -324,15 +324,12 @@ class Shapes:
     def __init__(self, options: Options, root: Path | None) -> None:
         check(options)
         self.options, self.pairs = options, drawn(options)
-        numbers = np.arange(options.count + options.held_out)
-        blank = np.empty((len(numbers), 0, 0, 0), np.uint8)  # pairs are shuffled as pictures that have only a number
-        train, held_out = (Split(blank, numbers, rows) for rows in np.split(numbers, [options.count]))
-        self.order = Pictures(train, held_out)
+        self.order = Order({"train": options.count, "held_out": options.held_out}, "pairs")
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" and "next", first and second frames, (batch, 3, H, W)."""
-        return painted(self.pairs.at(self.order.draw(k, batch, seed)["label"]))
+        return painted(self.pairs.at(torch.from_numpy(self.order.draw(k, batch, seed))))
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pairs of the split's fixed shuffled order."""
@@ -340,7 +337,8 @@ class Shapes:
 
     def truth(self, split: str, n: int) -> Truth:
         """What the pairs of `take` show, in the same order."""
-        return self.pairs.at(self.order.take(split, n)["label"])
+        places = self.order.take(split, n) + (self.options.count if split == "held_out" else 0)
+        return self.pairs.at(torch.from_numpy(places))
 
     def describe(self) -> dict[str, str]:
         """How the pairs are made."""

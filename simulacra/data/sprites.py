@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from simulacra.data._files import fault, watched
+from simulacra.data._order import shuffled
 from simulacra.data._pairs import Pairs, Split
-from simulacra.data._pictures import shuffled
 from simulacra.data.folder import held_out, locate, space
 from simulacra.errors import Mistake, choose
 from simulacra.seeds import fold
@@ -211,7 +211,7 @@ class Sprites:
 
     def labels(self, split: str, n: int) -> dict[str, np.ndarray]:
         """Whose pairs `take(split, n)` returns: "character", "action" and "view", (n,) texts each."""
-        places = self.pairs.places(split, n)
+        places = self.pairs.order.take(split, n)
         character, pair = np.divmod(self.rows[split][places], len(self.strip))
         strips = self.cast.strips
         return {
