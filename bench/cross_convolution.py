@@ -43,9 +43,7 @@ def seconds(way: Way, maps: Tensor, kernels: Tensor, repeats: int) -> float:
     return statistics.median(found[1:])
 
 
-def compare(
-    title: str, ways: dict[str, Callable[[Tensor, Tensor], Tensor]], shape: tuple[int, ...], k: int, repeats: int
-) -> None:
+def compare(title: str, ways: dict[str, Way], shape: tuple[int, ...], k: int, repeats: int) -> None:
     """Print one table; the first way is the measure of the others."""
     maps, kernels = torch.randn(shape, requires_grad=True), torch.randn(*shape[:2], k, k, requires_grad=True)
     times = {name: seconds(way, maps, kernels, repeats) for name, way in ways.items()}

@@ -33,6 +33,9 @@ class Model(Protocol):
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
     # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
 
+    # Optional, asked by predict, transfer, traverse and measure of a room that imagines futures of a picture: imagine, transfer
+    # and traverse, as models/visual_dynamics.py has them.
+
 
 class Data(Protocol):
     """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`."""

@@ -30,6 +30,7 @@ def gaussian_kl(mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor 
 
 
 def psnr(image: Tensor, true: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture (B, ...) in [-1, 1], in dB: 10 log10(4 / mean squared error). Equal
-    pictures get 120."""
-    return 10 * torch.log10(4 / (image - true).square().flatten(1).mean(1).clamp_min(4e-12))
+    """Peak signal-to-noise ratio (...) of pictures (..., C, H, W), clipped to [-1, 1], in dB: 10 log10(4 / mean squared error),
+    at most 100."""
+    error = (image.clamp(-1, 1) - true.clamp(-1, 1)).double().square().mean((-3, -2, -1))
+    return (10 * (4 / error).log10()).clamp(max=100.0)

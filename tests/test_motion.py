@@ -14,7 +14,6 @@ from simulacra.data.shapes import LAWS, Options, Shapes, Truth, coverage, masks,
 from simulacra.errors import Mistake
 from simulacra.measure.motion import (
     BINS,
-    CEILING,
     FAR,
     SMOOTHING,
     best_of_k_psnr,
@@ -249,7 +248,7 @@ def test_psnr_by_hand():
     zero = torch.zeros(2, 3, 4, 4)
     assert psnr(zero, zero + torch.tensor([2e-1, 2.0])[:, None, None, None]).tolist() == pytest.approx([20, 6.0206], abs=1e-4)
     assert psnr(zero + 5, zero).tolist() == pytest.approx([6.0206] * 2, abs=1e-4), "clipped to 1"
-    assert psnr(zero, zero).tolist() == [CEILING] * 2
+    assert psnr(zero, zero).tolist() == [100] * 2
     samples = torch.tensor([[0.2, 0.02, 0.9], [0.02, -0.2, 0.2]])[:, :, None, None, None].expand(2, 3, 3, 4, 4)
     assert best_of_k_psnr(samples, zero) == pytest.approx(40)
     assert best_of_k_psnr(samples[:, :1], zero) == pytest.approx(30)
@@ -258,7 +257,7 @@ def test_psnr_by_hand():
 def test_diversity_by_hand():
     samples = torch.tensor([[0.0, 0.2, 0.4]])[:, :, None, None, None].expand(1, 3, 3, 4, 4)
     assert diversity(samples) == pytest.approx((20 + 20 + 13.9794) / 3, abs=1e-4)
-    assert diversity(samples[:, :1].expand(-1, 4, -1, -1, -1)) == CEILING
+    assert diversity(samples[:, :1].expand(-1, 4, -1, -1, -1)) == 100
     with pytest.raises(Mistake, match="diversity of 1 sample; allowed: 2 or more"):
         diversity(samples[:, :1])
 

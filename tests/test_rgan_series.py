@@ -74,7 +74,7 @@ def test_a_penalty_is_the_squared_slope_of_the_mean_logit() -> None:
     (slope,) = torch.autograd.grad(m.D(x).mean(1).sum(), x)
     told = m.judge(x, x, None, True)[2]
     assert float(told["R1"].detach()) == pytest.approx(float(slope.flatten(1).square().sum(1).mean()), rel=1e-5)
-    assert float(told["R2"]) == pytest.approx(float(told["R1"]))
+    assert float(told["R2"].detach()) == pytest.approx(float(told["R1"].detach()))
 
 
 # Recurrence

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from simulacra.data.shapes import CANVAS, LAWS, Truth, coverage
 from simulacra.errors import Mistake
+from simulacra.maths import psnr
 
 BEYOND = 4.0  # a shape is looked for so much farther than its law ever goes, in x and in y, canvas pixels
 ROUNDS = 5  # of the search below a pixel
@@ -30,7 +31,6 @@ MOVED = 1.0  # longest motion that has no direction, canvas pixels
 ASIDE = 1.0  # motion across its axis that is never forbidden, canvas pixels: half a pixel at 64
 ANGLE = 15.0  # degrees off its axis that are never forbidden
 
-CEILING = 100.0  # dB of equal pictures
 FAR = 0.7  # distance from the nearest colour in RGB of [-1, 1] beyond which a pixel is off the palette
 
 
@@ -179,19 +179,13 @@ def correlation(circle_dy: Tensor, triangle_dy: Tensor) -> float:
 # Comparing pictures
 
 
-def psnr(images: Tensor, true: Tensor) -> Tensor:
-    """10 log10(4 / mean squared error) in dB, (...), of frames (..., C, H, W); CEILING at most."""
-    error = (images.clamp(-1, 1) - true.clamp(-1, 1)).double().square().mean((-3, -2, -1))
-    return (10 * (4 / error).log10()).clamp(max=CEILING)
-
-
 def best_of_k_psnr(samples: Tensor, true: Tensor) -> float:
     """The mean over N of the highest PSNR of k samples (N, k, C, H, W) of the future (N, C, H, W), dB."""
     return float(psnr(samples, true[:, None]).amax(1).mean())
 
 
 def diversity(samples: Tensor) -> float:
-    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, CEILING is none."""
+    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, 100 is none."""
     k = samples.shape[1]
     if k < 2:
         raise Mistake(f"diversity of {k} sample; allowed: 2 or more")

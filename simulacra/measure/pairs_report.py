@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.data import shapes
+from simulacra.maths import psnr
 from simulacra.measure import motion
 from simulacra.measure.extractors import digest
 from simulacra.seeds import fold, generator
@@ -81,7 +82,7 @@ def compare(futures: Tensor, reals: Reals) -> dict[str, float]:
     best = torch.stack([motion.ssim(one, reals.next) for one in futures.unbind(1)], 1).amax(1)
     found = {
         "best_of_k_psnr": motion.best_of_k_psnr(futures, reals.next),
-        "copy_psnr": float(motion.psnr(image, reals.next).mean()),
+        "copy_psnr": float(psnr(image, reals.next).mean()),
         "best_of_k_ssim": float(best.mean()),
         "diversity_psnr": motion.diversity(futures),
         "edge_energy_ratio": motion.edge_energy_ratio(flat, reals.next),

@@ -32,8 +32,8 @@ def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
 
 
 def cross_convolution_by_fft(maps: Tensor, kernels: Tensor) -> Tensor:
-    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. On a
-    processor the gradient of a grouped convolution with a 13x13 kernel takes a hundred times as long."""
+    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. For
+    13x13 the grouped convolution takes more than twice as long on a processor (bench/cross_convolution.py)."""
     H, W, k = *maps.shape[-2:], kernels.shape[-1]
     size = [-(-(side + k - 1) // 8) * 8 for side in (H, W)]
     product = torch.fft.rfft2(maps, size) * torch.fft.rfft2(kernels.flip(-1, -2), size)

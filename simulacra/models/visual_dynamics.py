@@ -279,7 +279,7 @@ class VisualDynamics:
         spread = mean.std(0, correction=0)
         chosen = spread.argsort(descending=True)[:dimensions]
         z = mean.mean(0).expand(len(chosen), steps, -1).clone()
-        way = torch.linspace(-3, 3, steps, device=z.device)
+        way = torch.linspace(-3, 3, steps, device=z.device) if steps > 1 else z.new_zeros(1)
         for row, dimension in enumerate(chosen.tolist()):
             z[row, :, dimension] += way * spread[dimension]
         flat = z.flatten(0, 1)

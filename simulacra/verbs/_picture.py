@@ -50,8 +50,14 @@ def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
     return floats(np.array(pixels))[None].to(opened.device), ", ".join(done)
 
 
-def empty_or_new(out: Path) -> Path:
-    """The folder for results; a Mistake if it is a file."""
+def no_file(out: Path) -> None:
+    """A Mistake if the folder for results is a file."""
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; results go into a folder")
-    return out
+
+
+def within(**asked: tuple[int, int]) -> None:
+    """A Mistake if one of these numbers, each with the most that is allowed, is out of range."""
+    for name, (value, most) in asked.items():
+        if not 1 <= value <= most:
+            raise Mistake(f"{name} = {value}; allowed: 1 to {most}")

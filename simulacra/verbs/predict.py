@@ -10,9 +10,7 @@ from simulacra import seeds
 from simulacra.errors import Mistake, choose
 from simulacra.models.visual_dynamics import PRIORS
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import empty_or_new, imaginer, picture
-
-MOST = {"futures": 1000, "roll": 1000, "scale": 16}
+from simulacra.verbs._picture import imaginer, no_file, picture, within
 
 
 def predict(
@@ -28,18 +26,16 @@ def predict(
 ) -> tuple[list[Path], str]:
     """Files in the folder `out`: each future as 00000.png, 00001.png, ...; all of them beside the picture as futures.png; and
     futures.gif, which moves between now and each future, or plays `roll` steps into it. Also what was done to the picture."""
-    for name, value in (("futures", count), ("roll", roll), ("scale", scale)):
-        if not 1 <= value <= MOST[name]:
-            raise Mistake(f"{name} = {value}; allowed: 1 to {MOST[name]}")
+    within(futures=(count, 1000), roll=(roll, 1000), scale=(scale, 16))
     model = imaginer(opened)
     if prior is not None:
         choose("prior", prior, list(PRIORS))
     now, done = picture(path, opened)
-    empty_or_new(out)
+    no_file(out)
     seeds.reseed(seeds.fold(seed, "predict"))
     films = rolled(model, now, count, roll, prior)
     paths = easel.save_pngs(films[:, -1], out)
-    table = torch.cat([films[:, :1], films[:, 1:]], 1)[:, :, None] if roll > 1 else beside(films)
+    table = films[:, :, None] if roll > 1 else beside(films)
     paths.append(easel.save_table(table, out / "futures", scale=scale))
     paths.append(easel.save_table(films[None], out / "futures", fps=4 if roll > 1 else 2, scale=scale))
     return paths, done

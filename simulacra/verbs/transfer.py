@@ -5,21 +5,17 @@ from pathlib import Path
 import torch
 
 from simulacra import paint as easel
-from simulacra.errors import Mistake
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import empty_or_new, imaginer, picture
-
-MOST = 16  # times larger a sheet may be
+from simulacra.verbs._picture import imaginer, no_file, picture, within
 
 
 def transfer(opened: Opened, first: Path, second: Path, to: Path, out: Path, *, scale: int = 2) -> tuple[list[Path], list[str]]:
     """Files in the folder `out`: moved.png, the other picture's future; transfer.png, all four in a row; transfer.gif, both
     pairs moving. Also what was done to each picture."""
-    if not 1 <= scale <= MOST:
-        raise Mistake(f"scale = {scale}; allowed: 1 to {MOST}")
+    within(scale=(scale, 16))
     model = imaginer(opened)
     (I1, a), (I2, b), (other, c) = (picture(path, opened) for path in (first, second, to))
-    empty_or_new(out)
+    no_file(out)
     moved = model.transfer(I1, I2, other)
     four = torch.cat([I1, I2, other, moved]).cpu()
     pairs = four.unflatten(0, (1, 2, 2))

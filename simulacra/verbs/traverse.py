@@ -5,11 +5,8 @@ from pathlib import Path
 import torch
 
 from simulacra import paint as easel
-from simulacra.errors import Mistake
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import empty_or_new, imaginer, picture
-
-MOST = {"dimensions": 64, "steps": 101, "scale": 16}
+from simulacra.verbs._picture import imaginer, no_file, picture, within
 
 
 def traverse(
@@ -17,12 +14,10 @@ def traverse(
 ) -> tuple[list[Path], list[int], str]:
     """Files in the folder `out`: traverse.png, a row a dimension; traverse.gif, all of them to and fro. Also which dimensions
     they are, the most active first, and what was done to the picture."""
-    for name, value in (("dimensions", dimensions), ("steps", steps), ("scale", scale)):
-        if not 1 <= value <= MOST[name]:
-            raise Mistake(f"{name} = {value}; allowed: 1 to {MOST[name]}")
+    within(dimensions=(dimensions, 64), steps=(steps, 101), scale=(scale, 16))
     model = imaginer(opened)
     I1, done = picture(path, opened)
-    empty_or_new(out)
+    no_file(out)
     films, chosen = model.traverse(I1, dimensions, steps)
     films = films.cpu()
     paths = [easel.save_table(films[:, :, None], out / "traverse", scale=scale)]
