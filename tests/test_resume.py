@@ -108,19 +108,21 @@ def assert_whole(folder: Path) -> None:
 
 def test_killed_at_random_moments(tiny, room, launch, tmp_path):
     """Every kill comes a few rows, and then a moment, after the process took over, so that it lands in training, logging,
-    saving or painting."""
+    saving or painting. A fast room on a fast machine may be done before the last of them."""
     tiny.train(tmp_path / "unbroken", *DENSE)
-    dice, broken = random.Random(room), tmp_path / "broken"
-    for _ in range(12):
+    dice, broken, kills = random.Random(room), tmp_path / "broken", 0
+    while kills < 12 and not (broken / "done").exists():
         begun = run.checkpoints(broken)[-1:]
         child = launch(*tiny.arguments(broken, *DENSE))
         wait_for(child, broken, (int(begun[0].stem) if begun else 0) + dice.randrange(7))
         time.sleep(dice.choice([0, dice.uniform(0, 0.02), dice.uniform(0, 0.3)]))
         child.signal(signal.SIGKILL)
         said = child.wait()
-        assert (said.code, said.err) == (-signal.SIGKILL, "")
+        assert said.code == -signal.SIGKILL or (broken / "done").exists()
+        assert said.err == ""
         assert_whole(broken)
-    assert not (broken / "done").exists()
+        kills += 1
+    assert kills >= 6
     assert f"{broken} is done: 50 steps" in launch(*tiny.arguments(broken, *DENSE)).wait().success()
     assert_same(tmp_path / "unbroken", broken)
 
