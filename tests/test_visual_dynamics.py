@@ -284,13 +284,28 @@ def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.Monke
         painter.kernels[-1].weight.zero_()
         bias = painter.kernels[-1].bias.fill_(-1e4).view(2, 5, 5)
         bias[0, 3, 0] = bias[1, 2, 2] = 0
-    opacity, colour = torch.zeros(1, 2, 1, H, W), torch.ones(1, 2, C, H, W)
-    opacity[0, 0, 0, 4:8, 3:5], opacity[0, 1, 0, 5], colour[0, 1] = 1, 0.5, -1
-    monkeypatch.setattr(painter, "taken_apart", lambda I1: (opacity, colour, torch.full((1, C, H, W), 0.2)))
+    opacity, colour = torch.zeros(1, 2, 1, H, W), torch.full((1, 3, C, H, W), 0.2)
+    opacity[0, 0, 0, 4:8, 3:5], opacity[0, 1, 0, 5], colour[0, 1], colour[0, 2] = 1, 0.5, 1, -1
+    monkeypatch.setattr(painter, "taken_apart", lambda I1: (opacity, colour))
     wanted = torch.full((1, C, H, W), 0.2)
     wanted[:, :, 3:7, 5:7] = 1
     wanted[:, :, 5] = 0.5 * wanted[:, :, 5] - 0.5
     assert torch.allclose(painter(torch.zeros(1, C, H, W), torch.randn(1, 4)), wanted, atol=1e-5)
+
+
+def test_what_the_picture_shows_keeps_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is filled in: of opaque layers that stay where they are comes the picture itself."""
+    painter, I1 = room().net.painter, batch()["image"]
+    with torch.no_grad():
+        painter.kernels[-1].weight.zero_()
+        painter.kernels[-1].bias.fill_(-1e4).view(2, 25)[:, 12] = 0
+    opacity = (torch.rand(len(I1), 2, 1, *I1.shape[2:]) > 0.5).float()
+    _, coarse = painter.opacities(I1)
+    monkeypatch.setattr(painter, "opacities", lambda I1: (opacity, coarse))
+    assert torch.allclose(painter(I1, torch.randn(len(I1), 4)), I1, atol=1e-5)
+    shown = painter.taken_apart(I1)[1]
+    hidden = (opacity[:, 1] == 1).expand_as(I1)
+    assert torch.equal(shown[:, 2][hidden], I1[hidden]) and not torch.allclose(shown[:, 0][hidden], I1[hidden])
 
 
 def test_at_first_nothing_moves_far_and_nothing_leaves_the_range() -> None:

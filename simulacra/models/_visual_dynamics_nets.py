@@ -117,33 +117,45 @@ class Layers(nn.Module):
         down = [conv(C, h.widths[0], 3, h.norm)]
         down += [conv(a, b, 3, h.norm, 2) for a, b in pairwise(h.widths)]
         self.down = nn.ModuleList(down)
-        self.deep = nn.ModuleList(conv(width, width, 3, h.norm) for width in h.widths)
-        self.up = nn.ModuleList(conv(a + b, a, 3, h.norm) for a, b in pairwise(h.widths))
-        self.end = nn.Conv2d(h.widths[0], h.layers * (1 + C) + C, 3, padding=1)
+        self.deep = nn.ModuleList(conv(width, width, 3, h.norm) for width in h.widths[1:])
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(h.widths))
+        self.up = nn.ModuleList(conv(a, a, 3, h.norm) for a in h.widths[:-1])
+        self.opacity = nn.Conv2d(h.widths[0], h.layers, 3, padding=1)
+        self.fill = nn.Conv2d(h.widths[:2][-1], (1 + h.layers) * C, 3, padding=1)
         self.kernels = layers.mlp([h.z_size, h.hidden, h.hidden, h.layers * h.kernel**2])
         steps = torch.arange(h.kernel) - h.kernel // 2
         near = -(steps[:, None].square() + steps.square()).float() / 2
         end = self.kernels[-1]
-        assert isinstance(end, nn.Linear)
+        assert isinstance(end, nn.Linear) and self.opacity.bias is not None
         with torch.no_grad():
             end.bias.copy_(near.flatten().repeat(h.layers))  # at first nothing moves far
+            self.opacity.bias.fill_(-2.0)  # and the background shows
 
-    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Opacities (B, L, 1, H, W) in [0, 1] and colours (B, L, C, H, W) of the layers, and the background (B, C, H, W)."""
-        found, x = [], I1
-        for down, deep in zip(self.down, self.deep, strict=True):
-            x = deep(down(x))
-            found.append(x)
-        for up, fine in zip(reversed(self.up), reversed(found[:-1]), strict=True):
-            x = up(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
-        seen = self.end(x)
-        parts, ground = seen[:, : -self.colours].unflatten(1, (self.count, 1 + self.colours)), seen[:, -self.colours :]
-        return parts[:, :, :1].sigmoid(), torch.tanh(parts[:, :, 1:]), torch.tanh(ground)
+    def opacities(self, I1: Tensor) -> tuple[Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) in [0, 1] of the layers, and features at half the side."""
+        found = [self.down[0](I1)]
+        for down, deep in zip(self.down[1:], self.deep, strict=True):
+            found.append(deep(down(found[-1])))
+        x = coarse = found.pop()
+        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            x, coarse = up(found.pop() + F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")), x
+        return self.opacity(x).sigmoid()[:, :, None], coarse
+
+    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) in [0, 1] of the layers, and colours (B, 1 + L, C, H, W) of the background and the layers:
+        those of the picture where it shows them, filled in where something is in front."""
+        opacity, coarse = self.opacities(I1)
+        fill = F.interpolate(torch.tanh(self.fill(coarse)), I1.shape[2:], mode="bilinear")
+        all_ = torch.ones_like(opacity[:, :1])
+        through = torch.cat([(1 - opacity).flip(1).cumprod(1).flip(1), all_], 1)  # what all layers in front let through
+        seen = through * torch.cat([all_, opacity], 1)
+        return opacity, seen * I1[:, None] + (1 - seen) * fill.unflatten(1, (1 + self.count, self.colours))
 
     def forward(self, I1: Tensor, z: Tensor) -> Tensor:
-        opacity, colour, out = self.taken_apart(I1)
+        opacity, colour = self.taken_apart(I1)
         kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
-        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour], 2), kernels)
+        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour[:, 1:]], 2), kernels)
+        out = colour[:, 0]
         for layer in moved.unbind(1):
             out = out * (1 - layer[:, :1]) + layer[:, 1:]
         return out

@@ -24,6 +24,7 @@ Deviations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; the defaults are ours, the paper presets have the paper's."""
 
     paint: Literal["layers", "difference"] = "layers"  # what the moved maps become
-    z_size: Size = 32  # numbers in z (paper: 3200)
+    z_size: Size = 8  # numbers in z (paper: 3200)
     z_maps: bool = False  # z is 5x5 maps of half the motion encoder's last channels, as in the paper; z_size must agree
     motion: Sizes = (32, 48, 64, 96)  # channels of the motion encoder's 5x5 convolutions
     strides: Strides = (2, 2, 2, 2)  # of each of them
@@ -63,7 +64,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
     weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
     beta: Schedule = 1.0  # its schedule; its first value for the others
-    target: Weight = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
+    target: Annotated[float, Meta(gt=0)] = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
     every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
     beta_most: Weight = 1e3  # doubling, target: beta never exceeds it (the source's has no limit)
     prior: Literal["normal", "empirical", "mixture", "learned"] = "mixture"  # from which samples come; learned changes training
@@ -180,18 +181,39 @@ class KLWeight(nn.Module):
         self.beta.clamp_(1e-6, h.beta_most)
 
 
-def mixture(mean: Tensor, std: Tensor, components: int, count: int) -> Tensor:
-    """`count` draws (count, z_size) from a Gaussian mixture fitted to the aggregate posterior, of which one z is taken of each
-    posterior, at least two. Components have full covariances, and there are fewer of them where posteriors are few."""
-    from sklearn.mixture import GaussianMixture  # a second that training need not pay
+class Mixture:
+    """A Gaussian mixture with full covariances fitted to the aggregate posterior: to one z of each stored posterior, in the
+    dimensions whose posteriors are more than 0.01 nats from N(0, 1); the others are N(0, 1). Fewer components where posteriors
+    are few."""
 
-    z = (mean + std * torch.randn(mean.shape).to(mean)).numpy(force=True).astype("float64")
-    active = z.std(0) > 0
-    fewer = max(1, min(components, len(z) // (4 * max(1, int(active.sum())))))
-    random = int(torch.randint(2**31, ()))
-    fitted = GaussianMixture(fewer, reg_covar=1e-4, random_state=random).fit(z)
-    drawn, _ = fitted.sample(count)
-    return torch.from_numpy(drawn[torch.randperm(count).numpy()]).to(mean)
+    def __init__(self, mean: Tensor, std: Tensor, components: int):
+        from sklearn.mixture import GaussianMixture  # a second that training need not pay
+
+        self.used = maths.gaussian_kl(mean, 2 * std.log()).mean(0) > 0.01
+        random = np.random.Generator(np.random.PCG64(0))  # the fit is a function of what is stored
+        z = (mean + std * torch.from_numpy(random.standard_normal(mean.shape)).to(mean))[:, self.used].double().cpu().numpy()
+        self.fitted = None
+        if z.shape[1]:
+            fewer = max(1, min(components, len(z) // (4 * z.shape[1])))
+            self.fitted = GaussianMixture(fewer, reg_covar=1e-4, random_state=0).fit(z)
+
+    def draw(self, like: Tensor, z_size: int) -> Tensor:
+        """One z (B, z_size) for each row of `like`."""
+        z = noise(like, z_size)
+        if self.fitted is not None:
+            weights, means, roots = (
+                torch.from_numpy(x).to(z)
+                for x in (self.fitted.weights_, self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
+            )
+            count = len(z) * play.processes()
+            chosen = play.own_rows(torch.multinomial(weights.cpu(), count, replacement=True)).to(z.device)
+            z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
+        return z
+
+
+def active(mean: Tensor) -> Tensor:
+    """Which dimensions of z (z_size,) have posterior means (n, z_size) that vary by more than 0.01 (arXiv 1509.00519)."""
+    return mean.var(0, correction=0) > 0.01
 
 
 # --- the room ---------------------------------------------------------------------------------------------------------
@@ -206,6 +228,7 @@ class VisualDynamics:
         self.net = layers.channels_last(Net(h, (C, H, W)))
         self.average = play.Average(self.net)
         self.memory = Memory(h.memory, h.z_size)
+        self.fitted: tuple[int, Mixture] | None = None  # to this many posteriors
         self.weight = KLWeight(h)
         self.opt = play.adam(self.net, at(h.rate, 0), h.beta1, h.beta2)
 
@@ -227,15 +250,15 @@ class VisualDynamics:
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """Of held-out pairs: PSNR of the posterior's mean and of one sample, and of I1 itself (dB); dimensions of z whose mean
-        varies by more than 0.01 (arXiv 1509.00519)."""
+        """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB); active dimensions of z."""
         I1, I2, net = held_out["image"], held_out["next"], self.average.module
         with play.quiet(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)
-            shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1)[:, 0], "psnr_copy": I1}
+            stored = "empirical" if self.hyper.prior == "mixture" else None  # a mixture is fitted when pictures are asked for
+            shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1, stored)[:, 0], "psnr_copy": I1}
             found = play.gathered(net.posterior(batch["image"], batch["next"])[0])
-            active = (found.var(0, correction=0) > 0.01).float().sum()
-        return {name: maths.psnr(image, I2).mean() for name, image in shown.items()} | {"active": active}
+        told = {name: maths.psnr(image, I2).mean() for name, image in shown.items()}
+        return told | {"active": active(found).float().sum()}
 
     # --- what the verbs ask ---
 
@@ -249,10 +272,11 @@ class VisualDynamics:
                 raise ValueError("this run has no learned prior (hyper.prior = learned trains one)")
             return net.drawn(*net.learned(I1))
         mean, s = self.memory.filled()
-        count = len(I1) * play.processes()
         if prior == "mixture" and len(mean) > 1:
-            return play.own_rows(mixture(mean, net.std(s), h.components, count))
-        chosen = play.own_rows(torch.randint(len(mean), (count,)))
+            if self.fitted is None or self.fitted[0] != int(self.memory.seen):
+                self.fitted = int(self.memory.seen), Mixture(mean, net.std(s), h.components)
+            return self.fitted[1].draw(I1, h.z_size)
+        chosen = play.own_rows(torch.randint(len(mean), (len(I1) * play.processes(),)))
         return net.drawn(mean[chosen], s[chosen])
 
     @torch.no_grad()
