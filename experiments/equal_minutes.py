@@ -93,13 +93,13 @@ def cells(folder: Path) -> dict[str, float]:
     return {row["metric"]: row["value"] for row in rows}
 
 
-def table(variants: dict[str, list[Path]]) -> str:
+def table(variants: dict[str, list[Path]], columns: list[str]) -> str:
     """Markdown: a row a variant, each cell the values of its seeds."""
-    lines = ["| run | steps | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    lines = ["| run | steps | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for name, folders in variants.items():
         found = [cells(folder) for folder in folders]
         steps = json.loads((folders[0] / "config.json").read_text())["steps"]
-        values = [", ".join(f"{row[column]:.3g}" for row in found) for column in COLUMNS]
+        values = [", ".join(f"{row[column]:.3g}" for row in found) for column in columns]
         lines.append(f"| {name} | {steps:,} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 
@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="sets of samples that a measurement averages over")
     parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, one thread each")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--columns", nargs="+", default=COLUMNS, help="metrics of the table")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
     root = data_root(asked.data)
@@ -134,7 +135,7 @@ def main() -> None:
     with ThreadPoolExecutor(asked.at_once) as pool:
         for job in [pool.submit(run, *job) for job in jobs]:
             job.result()
-    print(table(variants))
+    print(table(variants, asked.columns))
 
 
 if __name__ == "__main__":

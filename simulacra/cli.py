@@ -33,6 +33,7 @@ Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")
 Step = Annotated[int | None, typer.Option(help="Checkpoint to use; otherwise the newest.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. hyper.margin=20.")]
 Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the default) or paper (for a GPU).")]
+Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -221,7 +222,7 @@ def predict(
     target: Results,
     count: Annotated[int, typer.Option("-n", "--futures", help="How many futures.")] = 6,
     roll: Annotated[int, typer.Option(help="How many steps into each future.")] = 1,
-    prior: Annotated[str | None, typer.Option(help="normal, empirical, mixture or learned; otherwise the run's.")] = None,
+    prior: Prior = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other futures.")] = 0,
     scale: Scale = 2,
     step: Step = None,
@@ -295,6 +296,7 @@ def measure(
     root: DataFolder = None,
     device: Device = "cpu",
     downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
+    prior: Prior = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run: a table, and a line a metric in metrics.jsonl."""
@@ -303,7 +305,7 @@ def measure(
     from simulacra.verbs.measure import measure as verb
 
     opened = reopen(run, data_root(root), device, step, weights)
-    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream))
+    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream, prior))
     if as_json:
         print(json.dumps(rows))
         return
@@ -315,11 +317,12 @@ def measure(
 def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     first = rows[0]
     kind = {"series": "series", "pairs": "true futures"}.get(first["extractor"], "pictures")
+    prior = f"; prior: {first['prior']}" if "prior" in first else ""
     floor = "the law's own futures" if first["extractor"] == "pairs" else f"real training {kind}"
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
         caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}; floor: {floor} as samples",
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")

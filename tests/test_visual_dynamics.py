@@ -783,6 +783,8 @@ def test_traverse(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
         ("predict RUN now.png -o text.png/out", "cannot write text.png/out"),
         ("predict RUN now.png", "Missing option '-o'"),
         ("predict gone now.png -o out", "no run folder gone"),
+        ("measure RUN --prior flat", "unknown prior 'flat'; there is: normal, empirical, mixture, learned"),
+        ("measure RUN --prior learned", "this run has no learned prior"),
         ("predict RUN now.png -o out --step 5", "no checkpoint of step 5; there is: 3, 6"),
         ("transfer RUN now.png gone.png now.png -o out", "no picture gone.png"),
         ("transfer RUN now.png now.png now.png -o text.png", "text.png is a file"),

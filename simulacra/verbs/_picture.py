@@ -11,7 +11,8 @@ from torch import Tensor
 from simulacra.data._decode import decode, header, is_grey
 from simulacra.data._files import fault
 from simulacra.data._pictures import floats
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, choose
+from simulacra.models.visual_dynamics import PRIORS
 from simulacra.reopen import Opened
 
 
@@ -48,6 +49,14 @@ def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
     if is_grey(found.mode) != (C == 1):
         done.append("made grey" if C == 1 else "made colour")
     return floats(np.array(pixels))[None].to(opened.device), ", ".join(done)
+
+
+def check_prior(opened: Opened, prior: str | None) -> None:
+    """A Mistake if the run cannot draw its z from this prior; None is the run's own."""
+    if prior is not None:
+        choose("prior", prior, list(PRIORS))
+        if prior == "learned" and opened.model.hyper.prior != "learned":  # type: ignore[attr-defined]
+            raise Mistake("this run has no learned prior (hyper.prior = learned trains one)")
 
 
 def no_file(out: Path) -> None:

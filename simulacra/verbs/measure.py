@@ -19,6 +19,7 @@ from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
 from simulacra.measure.report import compare, look, notes
 from simulacra.reopen import Opened, commit
+from simulacra.verbs._picture import check_prior
 from simulacra.verbs.sample import classes, samples
 
 CHUNK = 250  # pictures whose futures are imagined at once
@@ -35,6 +36,7 @@ class Protocol:
     extractor: str | None = None  # None: the one that fits the data set
     weights: str = "average"  # which generator weights: average or raw
     downstream: bool = False  # also train classifiers on samples and on reals (minutes)
+    prior: str | None = None  # of futures: from where z is drawn; None: the run's own
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
     start = time.monotonic()
     source = opened.data()
+    if protocol.prior is not None and source.extractor != pairs_report.NAME:
+        raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and room {opened.config.room} imagines none")
     kinds = {series_report.NAME: _judge_of_series, pairs_report.NAME: _judge_of_futures}
     judge = kinds.get(source.extractor, _judge_of_pictures)(opened, source, protocol)
     if protocol.downstream:
@@ -107,6 +111,7 @@ def _judge_of_futures(opened: Opened, source: Data, protocol: Protocol) -> _Judg
     _no_extractor(protocol, pairs_report.NAME)
     if not hasattr(opened.model, "imagine"):
         raise Mistake(f"room {opened.config.room} imagines no futures, and these data are pairs of frames")
+    check_prior(opened, protocol.prior)
     k = pairs_report.FUTURES
     wanted = -(-protocol.count // k)
     batch = source.take("held_out", min(wanted, source.size("held_out")))
@@ -117,19 +122,19 @@ def _judge_of_futures(opened: Opened, source: Data, protocol: Protocol) -> _Judg
         partial(pairs_report.compare, reals=reals),
         pairs_report.floor(reals),
         None,
-        told | {"n_fake": k * len(reals.image)},
+        told | {"n_fake": k * len(reals.image), "prior": protocol.prior or opened.model.hyper.prior},  # type: ignore[attr-defined]
         notes,
-        lambda seed: futures(opened, reals.image, k, seed),
+        lambda seed: futures(opened, reals.image, k, seed, protocol.prior),
         pairs_report.baseline(reals),
     )
 
 
-def futures(opened: Opened, images: Tensor, count: int, seed: int) -> Tensor:
+def futures(opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None) -> Tensor:
     """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights and the seed."""
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
         seeds.reseed(seeds.fold(seed, "futures", start))
-        parts.append(opened.model.imagine(some.to(opened.device), count).cpu())  # type: ignore[attr-defined]
+        parts.append(opened.model.imagine(some.to(opened.device), count, prior).cpu())  # type: ignore[attr-defined]
     return torch.cat(parts)
 
 

@@ -7,10 +7,8 @@ from torch import Tensor
 
 from simulacra import paint as easel
 from simulacra import seeds
-from simulacra.errors import Mistake, choose
-from simulacra.models.visual_dynamics import PRIORS
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import imaginer, no_file, picture, within
+from simulacra.verbs._picture import check_prior, imaginer, no_file, picture, within
 
 
 def predict(
@@ -28,8 +26,7 @@ def predict(
     futures.gif, which moves between now and each future, or plays `roll` steps into it. Also what was done to the picture."""
     within(futures=(count, 1000), roll=(roll, 1000), scale=(scale, 16))
     model = imaginer(opened)
-    if prior is not None:
-        choose("prior", prior, list(PRIORS))
+    check_prior(opened, prior)
     now, done = picture(path, opened)
     no_file(out)
     seeds.reseed(seeds.fold(seed, "predict"))
@@ -43,12 +40,9 @@ def predict(
 
 def rolled(model: object, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
     """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined from the one before."""
-    try:
-        frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
-        for _ in range(roll - 1):
-            frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]
-    except ValueError as error:
-        raise Mistake(str(error)) from None
+    frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
+    for _ in range(roll - 1):
+        frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]
     return torch.stack(frames, 1).cpu()
 
 
