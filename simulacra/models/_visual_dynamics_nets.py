@@ -7,7 +7,7 @@ Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586.
 """
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,22 +22,35 @@ if TYPE_CHECKING:  # the room imports this file
 # --- cross convolution ------------------------------------------------------------------------------------------------
 
 
+def grouped(maps: Tensor, kernels: Tensor, pad: int) -> Tensor:
+    """Each map with its own kernel, padded by `pad` on all sides: maps (B, C, H, W) with (B, C, k, l)."""
+    B, C, H, W = maps.shape
+    out = F.conv2d(maps.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, *kernels.shape[2:]), padding=pad, groups=B * C)
+    return out.view(B, C, *out.shape[2:])
+
+
+class CrossConvolution(torch.autograd.Function):
+    """Its gradients are cross convolutions too: of the outer gradient with the kernels turned around, and of the maps with the
+    outer gradient as kernels. The library's own gradient of a grouped convolution is many times slower on a processor
+    (bench/cross_convolution.py)."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, kernels: Tensor) -> Tensor:
+        ctx.save_for_backward(maps, kernels)
+        return grouped(maps, kernels, kernels.shape[3] // 2)
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
+        maps, kernels = ctx.saved_tensors
+        pad = kernels.shape[3] // 2
+        return grouped(outer, kernels.flip(-1, -2), pad), grouped(maps, outer, pad)
+
+
 def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
     """Each map with its own kernel, "same" padding (arXiv 1607.02586, section 3.3): maps (B, C, H, W) with (B, C, k, k), k odd,
-    in one grouped convolution over B*C channels."""
-    B, C, H, W = maps.shape
-    k = kernels.shape[-1]
-    moved = F.conv2d(maps.reshape(1, B * C, H, W), kernels.reshape(B * C, 1, k, k), padding=k // 2, groups=B * C)
-    return moved.view(B, C, H, W)
-
-
-def cross_convolution_by_fft(maps: Tensor, kernels: Tensor) -> Tensor:
-    """The same for large kernels, which may be shared by maps (they broadcast): maps (..., H, W) with (..., k, k), k odd. For
-    13x13 the grouped convolution takes more than twice as long on a processor (bench/cross_convolution.py)."""
-    H, W, k = *maps.shape[-2:], kernels.shape[-1]
-    size = [-(-(side + k - 1) // 8) * 8 for side in (H, W)]
-    product = torch.fft.rfft2(maps, size) * torch.fft.rfft2(kernels.flip(-1, -2), size)
-    return torch.fft.irfft2(product, size)[..., k // 2 : k // 2 + H, k // 2 : k // 2 + W]
+    in one grouped convolution over B*C channels, differentiable twice."""
+    moved: Tensor = CrossConvolution.apply(maps, kernels)
+    return moved
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -154,9 +167,10 @@ class Layers(nn.Module):
     def forward(self, I1: Tensor, z: Tensor) -> Tensor:
         opacity, colour = self.taken_apart(I1)
         kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
-        moved = cross_convolution_by_fft(torch.cat([opacity, opacity * colour[:, 1:]], 2), kernels)
+        each = torch.cat([opacity, opacity * colour[:, 1:]], 2)  # (B, L, 1 + C, H, W), moved by the layer's one kernel
+        moved = cross_convolution(each.flatten(1, 2), kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2))
         out = colour[:, 0]
-        for layer in moved.unbind(1):
+        for layer in moved.view_as(each).unbind(1):
             out = out * (1 - layer[:, :1]) + layer[:, 1:]
         return out
 

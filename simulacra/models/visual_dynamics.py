@@ -18,6 +18,7 @@ Deviations
   and over dimensions of z with a weight w; theirs is sigma^2 = w C H W / (2 z_size).
 - Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size pass.
 - The difference image has the size of the frames.
+- A learned prior without an anchor learns with ours to say nothing: posterior and prior widen together. Theirs has none.
 - Stored posteriors for the empirical prior are those of the last `memory` training pairs.
 """
 
@@ -63,6 +64,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     bound: Weight = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
     sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
     weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
+    anchor: Weight = (
+        0.1  # prior = learned: how much of KL to N(0, 1) is added, so that posterior and prior do not drift together
+    )
     beta: Schedule = 1.0  # its schedule; its first value for the others
     target: Annotated[float, Meta(gt=0)] = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
     every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
@@ -239,13 +243,15 @@ class VisualDynamics:
         error = (self.net.painter(I1, self.net.drawn(mean, s)) - I2).square().flatten(1)
         KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))
         mse, nats, beta = error.mean(), KL.sum(1).mean(), self.weight.now(k)
-        distortion = error.sum(1).mean() / (2 * at(h.sigma, k) ** 2)
-        descend(((distortion + beta * nats) / error.shape[1], self.opt), clip=h.clip)
+        loss = error.sum(1).mean() / (2 * at(h.sigma, k) ** 2) + beta * nats
+        if self.net.prior is not None:
+            loss = loss + beta * h.anchor * maths.gaussian_kl(mean, s).sum(1).mean()
+        descend((loss / error.shape[1], self.opt), clip=h.clip)
         with torch.no_grad():
             self.memory.keep(mean, s)
             self.weight.hear(mse.detach(), k)
             self.average.update(len(I1) * play.processes(), (k + 1) * len(I1) * play.processes(), h.average)
-        told = {"loss": distortion + beta * nats, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
+        told = {"loss": loss, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
         each = play.averaged(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
 
