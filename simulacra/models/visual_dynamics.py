@@ -34,6 +34,7 @@ from simulacra import layers, maths, play
 from simulacra.contract import Batch
 from simulacra.models._visual_dynamics_nets import Difference, Layers, MotionEncoder, PriorNet
 from simulacra.play import Schedule, Weight, at, descend, noise
+from simulacra.seeds import generator
 
 Size = Annotated[int, Meta(ge=1)]
 Sizes = Annotated[tuple[Size, ...], Meta(min_length=1)]
@@ -64,9 +65,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     bound: Weight = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
     sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
     weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
-    anchor: Weight = (
-        0.1  # prior = learned: how much of KL to N(0, 1) is added, so that posterior and prior do not drift together
-    )
+    anchor: Weight = 0.1  # prior = learned: share of KL to N(0, 1) added, lest both widen together
     beta: Schedule = 1.0  # its schedule; its first value for the others
     target: Annotated[float, Meta(gt=0)] = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
     every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
@@ -194,8 +193,8 @@ class Mixture:
         from sklearn.mixture import GaussianMixture  # a second that training need not pay
 
         self.used = maths.gaussian_kl(mean, 2 * std.log()).mean(0) > 0.01
-        random = np.random.Generator(np.random.PCG64(0))  # the fit is a function of what is stored
-        z = (mean + std * torch.from_numpy(random.standard_normal(mean.shape)).to(mean))[:, self.used].double().cpu().numpy()
+        e = torch.randn(mean.shape, generator=generator(0, "mixture"))  # the fit is a function of what is stored
+        z = (mean + std * e.to(mean))[:, self.used].numpy(force=True).astype("float64")
         self.fitted = None
         if z.shape[1]:
             fewer = max(1, min(components, len(z) // (4 * z.shape[1])))
@@ -205,12 +204,12 @@ class Mixture:
         """One z (B, z_size) for each row of `like`."""
         z = noise(like, z_size)
         if self.fitted is not None:
-            weights, means, roots = (
-                torch.from_numpy(x).to(z)
-                for x in (self.fitted.weights_, self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
+            means, roots = (
+                torch.from_numpy(x).to(z) for x in (self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
             )
             count = len(z) * play.processes()
-            chosen = play.own_rows(torch.multinomial(weights.cpu(), count, replacement=True)).to(z.device)
+            weights = torch.from_numpy(self.fitted.weights_)
+            chosen = play.own_rows(torch.multinomial(weights, count, replacement=True)).to(z.device)
             z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
         return z
 
