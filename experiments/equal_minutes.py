@@ -72,14 +72,14 @@ def stretched(name: str, changes: list[str], steps: int) -> list[str]:
     return [f"{key}={[[round(k * scale), v] for k, v in points]}" for key, points in found.items()]
 
 
-def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root: Path | None, repeats: int) -> None:
+def run(name: str, seed: int, steps: int, folder: Path, changes: list[str], root: Path | None, sets: list[str]) -> None:
     """Train and measure one run in processes of their own."""
     where = ["--data", str(root)] if root else []
     simulacra = [sys.executable, "-m", "simulacra"]
     every = ["--set", f"seed={seed}", "--set", f"steps={steps}", "--set", f"save_every={max(1, steps // 5)}"]
     own = [part for change in [*changes, *stretched(name, changes, steps)] for part in ("--set", change)]
     train = [*simulacra, "train", name, "--run", str(folder), *every, *own, *where, "--no-tensorboard"]
-    for command in (train, [*simulacra, "measure", str(folder), *where, "--repeats", str(repeats), "--json"]):
+    for command in (train, [*simulacra, "measure", str(folder), *where, *sets, "--json"]):
         log = folder.with_suffix(".txt")
         with log.open("a") as out:
             done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=out, stderr=subprocess.STDOUT)
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="processor minutes of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--repeats", type=int, default=3, help="sets of samples that a measurement averages over")
+    parser.add_argument("--samples", type=int, default=5000, help="in a set")
     parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, one thread each")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--columns", nargs="+", default=COLUMNS, help="metrics of the table")
@@ -118,6 +119,7 @@ def main() -> None:
     asked = parser.parse_args()
     root = data_root(asked.data)
     asked.runs.mkdir(parents=True, exist_ok=True)
+    sets = ["--repeats", str(asked.repeats), "--samples", str(asked.samples)]
     variants: dict[str, list[Path]] = {}
     jobs = []
     for text in asked.configs:
@@ -131,7 +133,7 @@ def main() -> None:
         else:
             steps = round(asked.minutes * 60 / seconds_a_step(name, changes, root))
         todo = [(s, f) for s, f in zip(asked.seeds, folders, strict=True) if not (f / "metrics.jsonl").exists()]
-        jobs += [(name, seed, steps, folder, changes, root, asked.repeats) for seed, folder in todo]
+        jobs += [(name, seed, steps, folder, changes, root, sets) for seed, folder in todo]
     with ThreadPoolExecutor(asked.at_once) as pool:
         for job in [pool.submit(run, *job) for job in jobs]:
             job.result()
