@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # the room imports this file
     from simulacra.models.visual_dynamics import Hyper
 
 
+DEPTH = 10.0  # how much faster than other weights the order of layers is learnt
+
+
 # --- cross convolution ------------------------------------------------------------------------------------------------
 
 
@@ -117,8 +120,24 @@ class Difference(nn.Module):
         return I1 + difference
 
 
+def shares(opacity: Tensor, ahead: Tensor) -> Tensor:
+    """How much of each pixel shows the background and each layer, (B, 1 + L, 1, H, W), adding up to 1, of opacities (B, L, 1,
+    H, W) in [0, 1] under an order (B, L, L): 1 where the first is in front of the second, 0 where it is behind. A certain order
+    makes Porter and Duff's "over"; where it is open, layers share."""
+    count = opacity.shape[1]
+    found = [(1 - opacity).prod(1)]
+    for i in range(count):
+        one = opacity[:, i]
+        for j in range(count):
+            if i != j:
+                one = one * (1 - opacity[:, j] * ahead[:, j, i, None, None, None])
+        found.append(one)
+    all_ = torch.stack(found, 1)
+    return all_ / (all_.sum(1, keepdim=True) + 1e-6)
+
+
 class Layers(nn.Module):
-    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, the last in front."""
+    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, in an order that is learnt."""
 
     def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
         super().__init__()
@@ -135,6 +154,12 @@ class Layers(nn.Module):
         self.up = nn.ModuleList(conv(a, a, 3, h.norm) for a in h.widths[:-1])
         self.opacity = nn.Conv2d(h.widths[0], h.layers, 3, padding=1)
         self.fill = nn.Conv2d(h.widths[:2][-1], (1 + h.layers) * C, 3, padding=1)
+        self.depth = nn.Linear(h.widths[:2][-1], h.layers)
+        self.finish = (
+            nn.Sequential(conv(1 + h.layers + C, h.finish, 3, "none"), nn.Conv2d(h.finish, C, 3, padding=1))
+            if h.finish
+            else None
+        )
         self.kernels = layers.mlp([h.z_size, h.hidden, h.hidden, h.layers * h.kernel**2])
         steps = torch.arange(h.kernel) - h.kernel // 2
         near = -(steps[:, None].square() + steps.square()).float() / 2
@@ -143,36 +168,40 @@ class Layers(nn.Module):
         with torch.no_grad():
             end.bias.copy_(near.flatten().repeat(h.layers))  # at first nothing moves far
             self.opacity.bias.fill_(-2.0)  # and the background shows
+            for zero in [self.depth, *([self.finish[-1]] if self.finish else [])]:  # the order is open, and nothing is finished
+                for weight in zero.parameters():
+                    weight.zero_()
 
-    def opacities(self, I1: Tensor) -> tuple[Tensor, Tensor]:
-        """Opacities (B, L, 1, H, W) in [0, 1] of the layers, and features at half the side."""
+    def opacities(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) of the layers, how sure it is that the first is in front of the second (B, L, L), both in
+        [0, 1], and features at half the side."""
         found = [self.down[0](I1)]
         for down, deep in zip(self.down[1:], self.deep, strict=True):
             found.append(deep(down(found[-1])))
         x = coarse = found.pop()
         for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
             x, coarse = up(found.pop() + F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")), x
-        return self.opacity(x).sigmoid()[:, :, None], coarse
+        d = self.depth(coarse.mean((2, 3)))
+        ahead = (DEPTH * (d[:, :, None] - d[:, None])).sigmoid()
+        return self.opacity(x).sigmoid()[:, :, None], ahead, coarse
 
-    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor]:
-        """Opacities (B, L, 1, H, W) in [0, 1] of the layers, and colours (B, 1 + L, C, H, W) of the background and the layers:
-        those of the picture where it shows them, filled in where something is in front."""
-        opacity, coarse = self.opacities(I1)
+    def taken_apart(self, I1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Opacities (B, L, 1, H, W) in [0, 1] of the layers; colours (B, 1 + L, C, H, W) of background and layers, those
+        of the picture where it shows them, filled in where it does not; and who is in front (B, L, L)."""
+        opacity, ahead, coarse = self.opacities(I1)
         fill = F.interpolate(torch.tanh(self.fill(coarse)), I1.shape[2:], mode="bilinear")
-        all_ = torch.ones_like(opacity[:, :1])
-        through = torch.cat([(1 - opacity).flip(1).cumprod(1).flip(1), all_], 1)  # what all layers in front let through
-        seen = through * torch.cat([all_, opacity], 1)
-        return opacity, seen * I1[:, None] + (1 - seen) * fill.unflatten(1, (1 + self.count, self.colours))
+        seen = shares(opacity, ahead)
+        return opacity, seen * I1[:, None] + (1 - seen) * fill.unflatten(1, (1 + self.count, self.colours)), ahead
 
     def forward(self, I1: Tensor, z: Tensor) -> Tensor:
-        opacity, colour = self.taken_apart(I1)
+        opacity, colour, ahead = self.taken_apart(I1)
         kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
         each = torch.cat([opacity, opacity * colour[:, 1:]], 2)  # (B, L, 1 + C, H, W), moved by the layer's one kernel
-        moved = cross_convolution(each.flatten(1, 2), kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2))
-        out = colour[:, 0]
-        for layer in moved.view_as(each).unbind(1):
-            out = out * (1 - layer[:, :1]) + layer[:, 1:]
-        return out
+        moved = cross_convolution(each.flatten(1, 2), kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2)).view_as(each)
+        opacity, own = moved[:, :, :1], moved[:, :, 1:] / (moved[:, :, :1] + 1e-4)
+        seen = shares(opacity, ahead)
+        out = (seen * torch.cat([colour[:, :1], own], 1)).sum(1)
+        return out + self.finish(torch.cat([out, seen.flatten(1, 2)], 1)) if self.finish else out
 
 
 class PriorNet(nn.Module):
