@@ -297,9 +297,14 @@ def measure(
     device: Device = "cpu",
     downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
     prior: Prior = None,
+    truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run: a table, and a line a metric in metrics.jsonl."""
+    """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
+    if truth is not None:
+        _overlap(run, truth, csv, as_json)
+        return
     from simulacra.reopen import data_root, reopen
     from simulacra.verbs.measure import Protocol
     from simulacra.verbs.measure import measure as verb
@@ -312,6 +317,15 @@ def measure(
     out.print(_metrics_table(rows))
     for note in notes:
         out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
+    from simulacra.measure import overlap
+
+    results = overlap.compare_folders(masks, truth)
+    if csv is not None:
+        overlap.write_csv(results, csv)
+    print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
 
 
 def _metrics_table(rows: list[dict[str, Any]]) -> Table:
