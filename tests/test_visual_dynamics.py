@@ -302,6 +302,20 @@ def test_the_order_of_layers_is_learnt() -> None:
     assert slope[0] > 0 > slope[1], "the first shows more if it comes forward"
 
 
+def test_imagined_frames_have_sharper_kernels() -> None:
+    """Their squares, made to sum to 1; one of training is as it is."""
+    m = room(norm="none", sharpen=2.0, average=0.0)
+    painter, I1, z = m.average.module.painter, batch()["image"], torch.randn(6, 4)
+    with torch.no_grad():
+        painter.kernels[-1].bias.normal_()
+        plain = painter.kernels(z).view(6, 2, 25).softmax(2)
+        twice = plain.square() / plain.square().sum(2, keepdim=True)
+        assert torch.allclose((2 * painter.kernels(z)).view(6, 2, 25).softmax(2), twice, atol=1e-6)
+        assert not torch.allclose(painter(I1, z), painter(I1, z, 2.0), atol=1e-3)
+        moved = m.transfer(I1, I1.flip(0), I1)
+        assert torch.equal(moved, painter(I1, m.average.module.posterior(I1, I1.flip(0))[0], 2.0).clamp(-1, 1))
+
+
 def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """A white block goes up by 1 and right by 2; a black veil in front of it, half transparent, stays."""
     painter, (C, H, W) = room().net.painter, SHAPE
@@ -508,14 +522,14 @@ def test_what_is_painted(rows: int, prior: str) -> None:
 def test_futures_stay_with_their_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where there are more than are painted at once."""
     m, I1 = room(), batch(30)["image"]
-    monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z: I1)
+    monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z, _: I1)
     assert torch.equal(m.imagine(I1, 5, "normal"), I1[:, None].expand(-1, 5, -1, -1, -1))
 
 
 def test_a_transfer_is_the_mean_motion_on_another_picture() -> None:
     m, there, other = played(room()), batch(), batch(seed=9)["image"]
     net = m.average.module.eval()
-    wanted = net.painter(other, net.posterior(there["image"], there["next"])[0])
+    wanted = net.painter(other, net.posterior(there["image"], there["next"])[0], m.hyper.sharpen)
     assert torch.allclose(m.transfer(there["image"], there["next"], other), wanted.clamp(-1, 1), atol=1e-6)
 
 
@@ -531,7 +545,7 @@ def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(monkeypa
     m, mean = room(), torch.randn(40, 4) * torch.tensor([0.1, 3.0, 1.0, 0.01]) + 2
     m.memory.keep(mean, torch.zeros(40, 4))
     found: list[Tensor] = []
-    monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z: found.append(z) or I1)
+    monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z, _: found.append(z) or I1)
     films, chosen = m.traverse(batch(1)["image"], 3, 33)
     assert chosen == [1, 2, 0] and films.shape == (3, 33, *SHAPE)
     z, spread = torch.cat(found).view(3, 33, 4), mean.std(0, correction=0)

@@ -109,7 +109,8 @@ class Difference(nn.Module):
             conv(len(h.scales) * h.maps, h.hidden, 9, h.norm), conv(h.hidden, h.hidden, 1, h.norm), nn.Conv2d(h.hidden, C, 1)
         )
 
-    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+    def forward(self, I1: Tensor, z: Tensor, sharpen: float = 1.0) -> Tensor:
+        """I2. Kernels of both signs are no shares of places: nothing is sharpened."""
         kernels = self.kernels(z).split(self.count, 1)
         moved = []
         for factor, encode, kernel in zip(self.scales, self.encode, kernels, strict=True):
@@ -193,9 +194,11 @@ class Layers(nn.Module):
         seen = shares(opacity, ahead)
         return opacity, seen * I1[:, None] + (1 - seen) * fill.unflatten(1, (1 + self.count, self.colours)), ahead
 
-    def forward(self, I1: Tensor, z: Tensor) -> Tensor:
+    def forward(self, I1: Tensor, z: Tensor, sharpen: float = 1.0) -> Tensor:
+        """I2, the kernels raised to the power `sharpen` and made to sum to 1 again."""
         opacity, colour, ahead = self.taken_apart(I1)
-        kernels = self.kernels(z).view(len(z), self.count, 1, -1).softmax(3).unflatten(3, (self.side, self.side))
+        logits = sharpen * self.kernels(z).view(len(z), self.count, 1, -1)
+        kernels = logits.softmax(3).unflatten(3, (self.side, self.side))
         each = torch.cat([opacity, opacity * colour[:, 1:]], 2)  # (B, L, 1 + C, H, W), moved by the layer's one kernel
         moved = cross_convolution(each.flatten(1, 2), kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2)).view_as(each)
         opacity, own = moved[:, :, :1], moved[:, :, 1:] / (moved[:, :, :1] + 1e-4)

@@ -18,6 +18,7 @@ Deviations
   and over dimensions of z with a weight w; theirs is sigma^2 = w C H W / (2 z_size).
 - Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size pass.
 - The difference image has the size of the frames.
+- A kernel of our layers spreads over the places between which the posterior cannot tell; imagined frames have it sharpened.
 - A learned prior without an anchor learns with ours to say nothing: posterior and prior widen together. Theirs has none.
 - Stored posteriors for the empirical prior are those of the last `memory` training pairs.
 """
@@ -58,6 +59,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     widths: Sizes = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
     kernel: Odd = 13  # paint = layers: side of a layer's kernel, twice the farthest motion and one
     finish: Annotated[int, Meta(ge=0)] = 16  # paint = layers: channels of the net that sharpens what was laid together; 0: none
+    sharpen: Annotated[float, Meta(gt=0, le=10)] = (
+        2.0  # paint = layers: power of the kernels of imagined frames; training has 1
+    )
     scales: Factors = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
     maps: Size = 32  # paint = difference: maps, and so kernels, of a scale
     image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
@@ -291,14 +295,17 @@ class VisualDynamics:
         net, B = self.average.module, len(I1)
         with play.quiet(net):
             z = self.drawn(I1.repeat_interleave(count, 0), prior)
-            parts = [net.painter(x, y) for x, y in zip(I1.repeat_interleave(count, 0).split(64), z.split(64), strict=True)]
+            parts = [
+                net.painter(x, y, self.hyper.sharpen)
+                for x, y in zip(I1.repeat_interleave(count, 0).split(64), z.split(64), strict=True)
+            ]
         return torch.cat(parts).clamp(-1, 1).unflatten(0, (B, count))
 
     @torch.no_grad()
     def transfer(self, I1: Tensor, I2: Tensor, to: Tensor) -> Tensor:
         """The motion from I1 to I2 given to other pictures, (B, C, H, W) each."""
         with play.quiet(net := self.average.module):
-            painted: Tensor = net.painter(to, net.posterior(I1, I2)[0])
+            painted: Tensor = net.painter(to, net.posterior(I1, I2)[0], self.hyper.sharpen)
         return painted.clamp(-1, 1)
 
     @torch.no_grad()
@@ -314,7 +321,7 @@ class VisualDynamics:
             z[row, :, dimension] += way * spread[dimension]
         flat = z.flatten(0, 1)
         with play.quiet(net := self.average.module):
-            painted = [net.painter(I1.expand(len(z), -1, -1, -1), z) for z in flat.split(64)]
+            painted = [net.painter(I1.expand(len(z), -1, -1, -1), z, self.hyper.sharpen) for z in flat.split(64)]
         return torch.cat(painted).clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
