@@ -59,9 +59,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     widths: Sizes = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
     kernel: Odd = 13  # paint = layers: side of a layer's kernel, twice the farthest motion and one
     finish: Annotated[int, Meta(ge=0)] = 16  # paint = layers: channels of the net that sharpens what was laid together; 0: none
-    sharpen: Annotated[float, Meta(gt=0, le=10)] = (
-        2.0  # paint = layers: power of the kernels of imagined frames; training has 1
-    )
+    sharpen: Annotated[float, Meta(gt=0, le=10)] = 2.0  # paint = layers: power of the kernels of imagined frames
     scales: Factors = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
     maps: Size = 32  # paint = difference: maps, and so kernels, of a scale
     image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
