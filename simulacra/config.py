@@ -60,14 +60,18 @@ def headline(name: str) -> str:
 
 def resolve(source: str, preset: str | None = None, changes: list[str] | None = None) -> Config:
     """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top."""
-    path = find(source)
+    path, changes = find(source), changes or []
     if path.suffix == ".json":
         raw = read(path)
         if preset and preset != raw.get("preset"):
             raise Mistake(f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML files")
     else:
-        raw = _with_preset({"name": path.stem} | based(path), preset or "laptop", path)
-    for text in changes or []:
+        wanted = [value for key, _, value in (text.partition("=") for text in changes) if key.strip() == "experiment"]
+        changes = [text for text in changes if text.partition("=")[0].strip() != "experiment"]
+        raw = {"name": path.stem} | based(path)
+        experiments = raw.pop("experiment", {})
+        raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
+    for text in changes:
         change(raw, text)
     return check(raw, source)
 
@@ -142,6 +146,16 @@ def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]
     for name in presets:
         choose(f"preset in {path}:", name, PRESETS)
     return merge(raw, presets[choose("preset", preset, [name for name in PRESETS if name in presets])]) | {"preset": preset}
+
+
+def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path) -> dict[str, Any]:
+    """The tables [experiment.NAME] of these names, parted by commas, laid on the preset one after the other."""
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise Mistake(f"{path}: experiments are tables, [experiment.NAME]")
+    names = [name.strip() for name in wanted.split(",")] if wanted else []
+    for name in names:
+        raw = merge(raw, tables[choose(f"experiment in {path}:", name, list(tables))])
+    return raw | {"name": "_".join([raw["name"], *names])}
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

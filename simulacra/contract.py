@@ -8,7 +8,8 @@ from torch import Tensor
 Batch = dict[str, Tensor]
 """Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1], or "series": (B, T, C) float32, the
 training data in [-1, 1]; "next": (B, C, H, W), the frame after "image", where the data are pairs of frames; "label": (B,)
-int64, where the data set has labels."""
+int64, where the data set has labels. Clips: "video": (B, T, C, H, W) in [-1, 1], "mask": (B, 1, H, W), what covers the object
+in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in video/flow.py."""
 
 
 class Model(Protocol):
@@ -43,7 +44,7 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """Name of the feature extractor that fits these pictures (see measure/extractors.py); "series", "pairs" if none."""
+    """Name of the feature extractor that fits these (see measure/extractors.py); "series", "pairs", "clips", "layers" if none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch

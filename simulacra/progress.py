@@ -67,3 +67,29 @@ class Progress:
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
         return f", {(self.steps - step) / speed / 60:.1f} min left," if speed else ""
+
+
+class Stages:
+    """A context in which `told` hears of named stages, one after the other, and the share of each that is done."""
+
+    def __init__(self, console: Console, quiet: bool = False):
+        self.console, self.quiet = console, quiet
+        columns = progress.TextColumn("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn()
+        self.live = console.is_terminal and not quiet
+        self.bar = progress.Progress(*columns, progress.TimeElapsedColumn(), console=console, disable=not self.live)
+        self.tasks: dict[str, progress.TaskID] = {}
+
+    def __enter__(self) -> "Stages":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def told(self, stage: str, share: float) -> None:
+        """Note how far a stage is, 0 to 1."""
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bar.add_task(stage, total=1.0)
+            if not (self.live or self.quiet):
+                self.console.print(f"{stage} ...", markup=False)
+        self.bar.update(self.tasks[stage], completed=share)

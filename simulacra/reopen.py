@@ -15,7 +15,7 @@ from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
 
-KINDS = {"image": "pictures", "series": "series"}  # what a batch may hold
+KINDS = {"image": "pictures", "series": "series", "video": "clips"}  # what a batch may hold
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
 
 
 def _held(like: Batch) -> str:
-    return ", ".join(kind for name, kind in KINDS.items() if name in like) or "neither pictures nor series"
+    return ", ".join(kind for name, kind in KINDS.items() if name in like) or "none of these"
 
 
 def chosen_device(name: str) -> torch.device:

@@ -85,7 +85,7 @@ def test_unknown_names_list_what_exists(tmp_path):
         ("seed=-1", "seed = -1: expected `int` >= 0"),
         ("preset=huge", "preset = 'huge': expected one of: tiny, laptop, paper"),
         ("hyper=3", "hyper: Expected `object`, got `int`"),
-        ("data=3", "data.name is missing; there is: digits"),
+        ("data=3", "data.name is missing; there is: davis, digits"),
         ("steps.more=3", "--set steps.more: steps is no table"),
         ("steps", "--set takes key=value, found 'steps'"),
         ("=3", "--set takes key=value, found '=3'"),
@@ -192,6 +192,26 @@ def test_base(tmp_path):
     assert "base over has a base itself; one is the limit" in text
     assert "unknown config 'gone'" in refusal(written(tmp_path / "fourth.toml", 'base = "gone"'))
     assert "unknown config '5'" in refusal(written(tmp_path / "fifth.toml", "base = 5"))
+
+
+def test_experiments(tmp_path):
+    """Their tables are laid on the preset, one after the other, and --set on them; the run is named after them."""
+    text = 'room = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n'
+    text += "[experiment.1]\nhyper.z_size = 6\nhyper.beta1 = 0.6\n[experiment.fixed]\nhyper.beta1 = 0.7\n"
+    path = written(tmp_path / "mine.toml", text)
+    found = {}
+    for wish in [], ["experiment=1"], ["hyper.z_size=8", "experiment=1, fixed"], ["experiment=fixed", "experiment=1"]:
+        checked = resolve(str(path), None, wish)
+        found[checked.name] = checked.hyper.z_size, checked.hyper.beta1
+    assert found == {"mine": (5, 0.5), "mine_1": (6, 0.6), "mine_1_fixed": (8, 0.7)}
+    assert f"unknown experiment in {path}: '2'; there is: 1, fixed" in refusal(path, "experiment=2")
+    assert f"unknown experiment in {path}: ''; there is: 1, fixed" in refusal(path, "experiment=1,")
+    assert "unknown experiment in" in refusal(A_CONFIG, "experiment=1") and "there is: none" in refusal(
+        A_CONFIG, "experiment=1"
+    )
+    assert "experiments are tables, [experiment.NAME]" in refusal(
+        written(tmp_path / "bad.toml", "experiment = 1\n" + text[: text.index("[experiment")])
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,9 @@ def needed(tiny: Tiny | None, what: str) -> Tiny:
 
 
 def examples(batch: Batch) -> torch.Tensor:
-    """The pictures (B, C, H, W) or series (B, T, C) of a batch."""
+    """The pictures (B, C, H, W) or series (B, T, C) of a batch; of clips their last frames."""
+    if "video" in batch:
+        return batch["video"][:, -1]
     return batch["image"] if "image" in batch else batch["series"]
 
 

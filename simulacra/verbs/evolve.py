@@ -64,7 +64,7 @@ def tile_of(folder: Path) -> tuple[int, int, int]:
     shapes = run.like_of(folder, 1)
     if "series" in shapes:
         return easel.PLOT
-    like = shapes.get("image")
+    like = shapes["video"][:, 0] if "video" in shapes else shapes.get("image")
     if like is None or like.ndim != 4 or 0 in like.shape:
         raise Mistake(f"{folder / 'shapes.json'} holds no shape (C, H, W) of an image")
     _, channels, height, width = easel.visible(like).shape

@@ -1,0 +1,266 @@
+"""Decompose and edit from the command line, and the layers that they handle."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulacra import paint
+from simulacra.verbs import decompose as verb
+from simulacra.video import _appearance, clip, layers
+
+T, H, W = 6, 48, 64
+
+
+def texture(height: int, width: int, seed: int) -> Tensor:
+    rough = torch.rand(1, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
+    return F.interpolate(rough, (height, width), mode="bicubic").clamp(-1, 1)[0]
+
+
+def scene() -> tuple[Tensor, Tensor, Tensor]:
+    """A textured square that moves right over a textured ground that stays: frames, masks, the ground."""
+    ground, block = texture(H, W, 1), texture(16, 16, 2) * 0.3 + torch.tensor([0.7, -0.5, -0.5])[:, None, None]
+    frames, masks = ground.repeat(T, 1, 1, 1), torch.zeros(T, 1, H, W)
+    for t in range(T):
+        frames[t, :, 16:32, 6 + 5 * t : 22 + 5 * t] = block.clamp(-1, 1)
+        masks[t, :, 16:32, 6 + 5 * t : 22 + 5 * t] = 1
+    return frames, masks, ground
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with frames/ and mask.png."""
+    folder = tmp_path_factory.mktemp("clip")
+    frames, masks, _ = scene()
+    paint.save_pngs(frames, folder / "frames")
+    Image.fromarray((masks[0, 0] * 255).byte().numpy()).save(folder / "mask.png")
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_appearance, "STEPS", 40)
+
+
+@pytest.fixture(scope="module")
+def taken(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layers of the clip; not to be written into."""
+    out = tmp_path_factory.mktemp("layers") / "layers"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_appearance, "STEPS", 150)
+        verb.decompose(film / "frames", film / "mask.png", out)
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# Layers
+
+
+def test_over_and_back_by_hand() -> None:
+    """F = (I - (1 - a) B) / a: of a = 0.5, B = -1, I = 0 it is 1; and the composite is the frame again."""
+    frames, ground = torch.zeros(1, 3, 16, 16), -torch.ones(1, 3, 16, 16)
+    matte = torch.zeros(1, 1, 16, 16)
+    matte[..., 4:12, 4:12] = 1
+    matte[..., 4:12, 12] = 0.5
+    frames = torch.where(matte > 0.9, torch.tensor(0.3), torch.where(matte > 0.4, torch.tensor(0.0), ground))
+    colours = layers.foregrounds(frames, matte, ground)
+    assert torch.allclose(colours[..., 4:12, 12], torch.ones(3, 8)) and torch.allclose(
+        colours[..., 4:12, 4:12], torch.full((3, 8, 8), 0.3)
+    )
+    assert torch.allclose(layers.over(colours, matte, ground), frames, atol=1e-6)
+    assert torch.allclose(colours[..., 6, 1], torch.full((3,), 0.3)), "beyond: the nearest of the object's colours"
+    empty = layers.foregrounds(frames, torch.zeros_like(matte), ground)
+    assert empty.isfinite().all()
+
+
+def test_a_guided_filter_of_a_constant_and_of_itself() -> None:
+    guide = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(layers.guided(guide, torch.full((2, 1, 20, 24), 0.4), 3), torch.full((2, 1, 20, 24), 0.4), atol=1e-4)
+    linear = (guide * torch.tensor([0.2, 0.3, 0.5]).view(3, 1, 1)).sum(1, keepdim=True)
+    assert (layers.guided(guide, linear, 3, smooth=1e-7) - linear).abs().max() < 1e-2, "what is linear in the guide stays"
+    assert (layers.guided(guide, linear, 3, smooth=10.0) - linear).abs().mean() > 0.02
+
+
+def test_mattes_are_the_mask_but_near_its_edge() -> None:
+    frames, masks, _ = scene()
+    found = layers.mattes(frames, masks)
+    inner = masks.clone()
+    inner[:, :, :, :] = -F.max_pool2d(-masks, 5, 1, 2)
+    assert (found[inner > 0] == 1).all() and (found[F.max_pool2d(masks, 5, 1, 2) == 0] == 0).all()
+    assert ((found > 0.5) == (masks > 0.5)).float().mean() > 0.99
+    assert found.min() >= 0 and found.max() <= 1
+
+
+def test_quality_by_hand() -> None:
+    frames, masks, ground = scene()
+    told = layers.quality(frames, masks, frames, ground.expand_as(frames), masks * 0.5)
+    assert told["composite_psnr_least"] == 100 and told["frames"] == T
+    assert told["object_share_first"] == pytest.approx(256 / (H * W)) and told["frames_without_object"] == 0
+    assert told["background_seen_elsewhere"] == pytest.approx(0.5) and told["matte_soft_share"] == 0
+    assert layers.quality(frames, masks * 0, frames, frames, masks)["background_seen_elsewhere"] is None
+
+
+# Decompose
+
+
+def test_a_clip_is_taken_apart(taken: Path) -> None:
+    frames, masks, ground = scene()
+    told = json.loads((taken / "quality.json").read_text())
+    assert told["frames"] == T and (told["height"], told["width"]) == (H, W) and told["composite_psnr_least"] > 30
+    names = {name: len(list((taken / name).glob("*.png"))) for name in ("foreground", "matte", "background", "composite")}
+    assert set(names.values()) == {T} and not (taken / "work").exists()
+    found = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "matte").glob("*.png"))]) > 127
+    both = (found & (masks[:, 0].numpy() > 0)).sum((1, 2)) / (found | (masks[:, 0].numpy() > 0)).sum((1, 2))
+    assert both.min() > 0.8, both
+    plate = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))]) / 127.5 - 1
+    error = np.abs(plate - ground.permute(1, 2, 0).numpy())[masks[:, 0].numpy() > 0]
+    assert error.mean() < 0.12, "the ground stays, and other frames show it"
+    with Image.open(taken / "foreground" / "00000.png") as image:
+        assert image.mode == "RGBA" and image.size == (W, H)
+    again = np.asarray(Image.open(taken / "composite" / "00003.png"), float) / 127.5 - 1
+    assert np.abs(again - frames[3].permute(1, 2, 0).numpy()).mean() < 0.03
+    for name in "overlay.mp4", "overlay.gif", "background.mp4":
+        assert (taken / name).stat().st_size > 500
+
+
+def test_what_is_done_is_not_done_again(taken: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(taken)
+    monkeypatch.setattr(verb, "segmented", None)
+    assert "holds these layers already" in " ".join(
+        simulacra("decompose", film / "frames", "--mask", film / "mask.png", "-o", taken).success().split()
+    )
+    assert files(taken) == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_stopped_run_goes_on(film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after the masks: they are not sought again, and the files are those of a run that was not stopped."""
+    words = "decompose", film / "frames", "--mask", film / "mask.png"
+    simulacra(*words, "-o", tmp_path / "whole").success()
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "plated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            verb.decompose(film / "frames", film / "mask.png", tmp_path / "part")
+    assert (tmp_path / "part" / "work" / "soft.safetensors").is_file() and not (tmp_path / "part" / "quality.json").exists()
+    monkeypatch.setattr(verb, "segmented", None)
+    simulacra(*words, "-o", tmp_path / "part").success()
+    assert files(tmp_path / "part") == files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_sizes_are_told(film: Path, simulacra, tmp_path: Path) -> None:
+    with Image.open(film / "mask.png") as image:
+        image.resize((2 * W, 2 * H)).save(tmp_path / "large.png")
+    words = "decompose", film / "frames", "--mask", tmp_path / "large.png", "--longest", 40, "--frames", 2, "--fps", 5
+    said = " ".join(simulacra(*words, "-o", tmp_path / "out").success().split())
+    assert f"resized from {W}x{H} to 40x30 (--longest 0 keeps its size)" in said and "resized from 128x96 to 40x30" in said
+    told = json.loads((tmp_path / "out" / "quality.json").read_text())
+    assert told["frames"] == 2 and told["fps"] == 5
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_clip_of_one_frame(film: Path, simulacra, tmp_path: Path) -> None:
+    words = "decompose", film / "frames", "--mask", film / "mask.png", "--frames", 1, "--json"
+    told = json.loads(simulacra(*words, "-o", tmp_path / "one").success())
+    assert told["frames"] == 1 and told["background_seen_elsewhere"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("CLIP --mask gone.png", "no mask"),
+        ("CLIP --mask .", "is a folder; it must be a picture"),
+        ("CLIP --mask text.png", "cannot read"),
+        ("CLIP --mask empty.png", "is empty; needed: the object in any colour"),
+        ("CLIP --mask full.png", "covers the whole frame"),
+        ("gone --mask MASK", "no clip"),
+        ("text.png --mask MASK", "cannot read"),
+        ("text.txt --mask MASK", "ends in '.txt'; allowed: a folder of frames"),
+        ("nothing --mask MASK", "no pictures"),
+        ("unequal --mask MASK", "allowed: frames of one size"),
+        ("CLIP --mask MASK --longest -1", "longest = -1"),
+        ("CLIP --mask MASK --longest 10", "at least 16 pixels high and wide"),
+        ("CLIP --mask MASK --fps 0", "fps = 0"),
+        ("CLIP --mask MASK -o text.txt", "text.txt is a file; layers go into a folder"),
+        ("CLIP --mask MASK -o other", "holds the layers of another clip, mask or option"),
+        ("CLIP", "Missing option"),
+    ],
+)
+def test_mistakes(words: str, says: str, film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one line, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    for name in "text.png", "text.txt":
+        Path(name).write_text("no picture")
+    Image.new("L", (W, H)).save("empty.png")
+    Image.new("L", (W, H), 255).save("full.png")
+    for name in "nothing", "unequal", "other":
+        Path(name).mkdir()
+    for i, size in enumerate([(W, H), (W, H + 2)]):
+        Image.new("RGB", size).save(f"unequal/{i}.png")
+    Path("other/quality.json").write_text('{"of": "something else"}')
+    before = files(tmp_path)
+    parts = words.replace("CLIP", str(film / "frames")).replace("MASK", str(film / "mask.png")).split()
+    where = [] if "-o" in parts else ["-o", "out"]
+    assert says in " ".join(simulacra("decompose", *parts, *where).refusal().split())
+    assert {name: content for name, content in files(tmp_path).items() if not name.startswith("out/work")} == before
+
+
+def test_a_clip_that_does_not_fit_is_refused(film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clip, "room_for", lambda pixels: 4)
+    text = simulacra("decompose", film / "frames", "--mask", film / "mask.png", "-o", tmp_path / "out").refusal()
+    assert "more than 4 frames" in text and "--frames 4" in text and not (tmp_path / "out").exists()
+
+
+# Edit
+
+
+def frames_of(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "frames").glob("*.png"))])
+
+
+def test_edit_removes_moves_and_changes_the_ground(taken: Path, simulacra, tmp_path: Path) -> None:
+    simulacra("edit", taken, "--remove", "-o", tmp_path / "gone").success()
+    plates = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))])
+    assert np.array_equal(frames_of(tmp_path / "gone"), plates)
+
+    simulacra("edit", taken, "--move", "0,12", "-o", tmp_path / "moved").success()
+    moved = frames_of(tmp_path / "moved")
+    assert moved[0, 34:42, 10:18, 0].mean() > 150, "the red square is lower"
+    assert np.abs(moved[0, 18:26, 10:18].astype(int) - plates[0, 18:26, 10:18]).mean() < 2, "and no longer where it was"
+
+    Image.new("RGB", (90, 50), (0, 0, 255)).save(tmp_path / "blue.png")
+    said = simulacra("edit", taken, "--background", tmp_path / "blue.png", "-o", tmp_path / "blue").success()
+    assert "cropped and resized from 90x50 to 64x48" in " ".join(said.split())
+    blue = frames_of(tmp_path / "blue")
+    assert (blue[:, :8] == (0, 0, 255)).all() and blue[0, 20:28, 10:18, 0].mean() > 150
+    assert (tmp_path / "blue" / "edited.mp4").is_file() and (tmp_path / "blue" / "edited.gif").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("TAKEN -o out", "nothing to edit; allowed: --remove"),
+        ("TAKEN --remove --move 1,1 -o out", "--remove leaves nothing to --move"),
+        ("TAKEN --move 1 -o out", "move = 1; allowed: two numbers"),
+        ("TAKEN --move nan,1 -o out", "two finite numbers"),
+        ("TAKEN --background gone.png -o out", "no background gone.png"),
+        ("TAKEN --background text.png -o out", "cannot read text.png"),
+        ("TAKEN --remove -o text.png", "text.png is a file"),
+        ("gone --remove -o out", "gone holds no layers; `simulacra decompose CLIP"),
+    ],
+)
+def test_mistakes_of_edit(
+    words: str, says: str, taken: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.png").write_text("no picture")
+    assert says in " ".join(simulacra("edit", *words.replace("TAKEN", str(taken)).split()).refusal().split())
+    assert not Path("out").exists()
