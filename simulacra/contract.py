@@ -44,7 +44,7 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """Name of the feature extractor that fits these (see measure/extractors.py); "series", "pairs", "clips", "layers" if none."""
+    """The feature extractor that fits these (see measure/extractors.py); "series", "pairs", "clips", "layers" if none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch
