@@ -8,8 +8,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from simulacra.errors import Mistake
+from simulacra.video._painting import painted, searched, spread
 from simulacra.video.flow import of_clip
-from simulacra.video.plate import camera, clean_plate, grid, hidden_by, painted, searched, spread, vote
+from simulacra.video.plate import camera, clean_plate, grid, hidden_by, vote
 
 H, W = 72, 96
 

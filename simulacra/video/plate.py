@@ -28,7 +28,7 @@ from simulacra.video._painting import painted, spread
 from simulacra.video.flow import Flows, agreement, between, grey, of_clip, warp
 
 COVERED = 0.1  # matte from which a pixel belongs to the object
-MARGIN = 0.025  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
+MARGIN = 0.03  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
 ROUND = 0.12  # how much of the hole's surroundings is looked at, of the same side
 DRAGGED = 6  # how far around the object it drags the flow along, pixels: most of the search's patch
 ENTRIES = 4000  # places, about, that a camera's motion is fitted to
