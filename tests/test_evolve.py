@@ -280,7 +280,7 @@ def test_folders_without_pictures(tmp_path, simulacra):
     ("shapes", "says"),
     [
         ("[]", "it does not hold the shape and type of each tensor"),
-        ('{"video": [[9, 1, 28, 28], "float32"]}', "holds no shape (C, H, W) of an image"),
+        ('{"video": [[9, 28, 28], "float32"]}', "holds no shape (C, H, W) of an image"),
         ('{"image": [[9, 1, 28, 28], "float32"]}', "holds no shape (C, H, W) of an image"),
         ('{"image": [[1, 0, 28], "float32"]}', "holds no shape (C, H, W) of an image"),
     ],

@@ -28,13 +28,13 @@ from simulacra.video._painting import painted, spread
 from simulacra.video.flow import Flows, agreement, between, grey, of_clip, warp
 
 COVERED = 0.1  # matte from which a pixel belongs to the object
-MARGIN = 0.03  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
+MARGIN = 0.025  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
 ROUND = 0.12  # how much of the hole's surroundings is looked at, of the same side
 DRAGGED = 6  # how far around the object it drags the flow along, pixels: most of the search's patch
 ENTRIES = 4000  # places, about, that a camera's motion is fitted to
 PLAIN = 0.02  # deviation around a pixel, of a range of 2, below which its flow is anything
 JITTER = 1.0  # pixels off the camera's motion of which half is believed: less is mostly the error of the flow
-APART = 6.0  # times as far off the camera's motion as half of all, and half a pixel: not the background
+APART = 20.0  # times as far off the camera's motion as half of all, and half a pixel: not the background
 TRUSTED = 0.3  # least agreement of a flow there and back that is not completed
 SEEN = 0.99  # share of a place's four pixels that must be visible
 REACH = 64  # most frames from a hidden pixel to where it is seen

@@ -20,6 +20,7 @@ from simulacra.video.flow import Flows, between, resized, warp
 FINER = 2  # flow is searched in frames so many times the size
 REACH = 0.2  # how far beside the carried mask the object may be, share of the root of its area
 DOUBT = 4.0  # lowering of the logit at that distance; grows with its square
+GONE = 0.02  # an object of less than this share of its first area has left
 SURE = 10.0  # logit of the surroundings outside the window, negative
 LEARNING = 0.7  # share of the time that training takes, for who is told
 
@@ -94,9 +95,11 @@ def segment(
     frames = frames.detach().cpu().float()
     colours = (frames - frames[0].mean((1, 2))[:, None, None]) / (2 * frames[0].std() + 1e-3)
     carry = arrivals(frames) if flows is None else flows.backward.detach().cpu()
+    least = GONE * (start > 0.5).sum()
     net = learned(colours[:1], start, seed, lambda share: hear(LEARNING * share))
     found = [start]
     for t, flow in enumerate(carry.split(1), 1):
-        found.append(corrected(net, colours[t : t + 1], warp(found[-1], flow)))
+        now = corrected(net, colours[t : t + 1], warp(found[-1], flow))
+        found.append(now if (now > 0.5).sum() >= least else torch.zeros_like(now))
         hear(LEARNING + (1 - LEARNING) * t / len(carry))
     return torch.cat(found)
