@@ -20,7 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra import config, data, fit, seeds
+from simulacra import config, data, fit, memory, seeds
 from simulacra.errors import Mistake
 from simulacra.reopen import build, data_root
 
@@ -75,6 +75,7 @@ def flops(model: Any, batch: dict[str, torch.Tensor]) -> int:
 
 def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:
     """One row of the table."""
+    memory.keep()
     checked = config.resolve(name, preset, ["steps=1000000", "log_every=1000000", "save_every=1000000"])
     source = data.load(checked.data, root)
     like = source.draw(0, checked.batch, 0)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra import __version__
+from simulacra import __version__, memory
 from simulacra.errors import Mistake
 from simulacra.progress import Progress
 
@@ -39,6 +39,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
+    memory.keep()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # which is what newer versions of typer make of Ctrl-C
