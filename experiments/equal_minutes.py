@@ -124,7 +124,7 @@ def main() -> None:
     jobs = []
     for text in asked.configs:
         name, _, own = text.partition(":")
-        changes = re.split(r",(?=[a-z])", own) if own else []
+        changes = re.split(r",(?=[\w.]+=)", own) if own else []
         label = re.sub(r"[^\w]", "", text.replace(":", "_").replace(",", "_"))
         folders = variants[text] = [asked.runs / f"{label}_{seed}" for seed in asked.seeds]
         made = folders[0] / "config.json"

@@ -301,7 +301,7 @@ def decompose(
         return
     _told([target], done)
     for name, value in found.items():
-        out.print(f"{name:24}{value:.4g}" if isinstance(value, float) else f"{name:24}{value}")
+        out.print(f"{name:28}{value:.4g}" if isinstance(value, float) else f"{name:28}{value}")
 
 
 @app.command()
@@ -380,9 +380,10 @@ def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
 
 def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     first = rows[0]
-    kind = {"series": "series", "pairs": "true futures"}.get(first["extractor"], "pictures")
+    kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(first["extractor"], "pictures")
     prior = f"; prior: {first['prior']}" if "prior" in first else ""
-    floor = "the law's own futures" if first["extractor"] == "pairs" else f"real training {kind}"
+    floors = {"pairs": "the law's own futures", "clips": "the true layers"}
+    floor = floors.get(first["extractor"], f"real training {kind}")
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
         caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "

@@ -114,7 +114,7 @@ def test_quality_by_hand() -> None:
 def test_a_clip_is_taken_apart(taken: Path) -> None:
     frames, masks, ground = scene()
     told = json.loads((taken / "quality.json").read_text())
-    assert told["frames"] == T and (told["height"], told["width"]) == (H, W) and told["composite_psnr_least"] > 30
+    assert told["frames"] == T and (told["height"], told["width"]) == (H, W) and told["composite_psnr_least"] > 28
     names = {name: len(list((taken / name).glob("*.png"))) for name in ("foreground", "matte", "background", "composite")}
     assert set(names.values()) == {T} and not (taken / "work").exists()
     found = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "matte").glob("*.png"))]) > 127

@@ -247,7 +247,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_batches():
     source = small()
     batch = source.draw(0, 3, seed=5)
-    assert list(batch) == ["video", "mask"] and (source.classes, source.extractor) == (0, "layers")
+    assert list(batch) == ["video", "mask"] and (source.classes, source.extractor) == (0, "clips")
     assert batch["video"].shape == (3, 8, 3, 48, 80) and batch["mask"].shape == (3, 1, 48, 80)
     assert batch["video"].dtype == batch["mask"].dtype == torch.float32
     assert batch["mask"].unique().tolist() == [0, 1] and batch["video"].abs().max() <= 1

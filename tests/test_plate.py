@@ -10,7 +10,7 @@ from torch import Tensor
 from simulacra.errors import Mistake
 from simulacra.video._painting import painted, searched, spread
 from simulacra.video.flow import of_clip
-from simulacra.video.plate import camera, clean_plate, grid, hidden_by, vote
+from simulacra.video.plate import camera, clean_plate, flows_of, grid, hidden_by, vote
 
 H, W = 72, 96
 
@@ -58,10 +58,10 @@ def telea(frames: Tensor, mattes: Tensor) -> Tensor:
 def sound(frames: Tensor, mattes: Tensor) -> Tensor:
     """A plate that keeps its promises, whatever the clip; its background."""
     plate = clean_plate(frames, mattes)
-    hidden = hidden_by(mattes).expand_as(frames)
+    hidden = hidden_by(mattes, flows_of(frames)).expand_as(frames)
     assert plate.background.shape == frames.shape and plate.known.shape == mattes.shape
     assert torch.equal(plate.background[~hidden], frames[~hidden])
-    assert (plate.known[~hidden_by(mattes)] == 1).all() and ((plate.known >= 0) & (plate.known <= 1)).all()
+    assert (plate.known[~hidden[:, :1]] == 1).all() and ((plate.known >= 0) & (plate.known <= 1)).all()
     assert plate.background.isfinite().all() and plate.background.abs().max() <= 1
     return plate.background
 

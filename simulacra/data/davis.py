@@ -123,6 +123,9 @@ def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[in
     return Clip(pixels, mask, *(flow.resized(one, size) for one in both))
 
 
+PLATE = 3  # a film of which more is known than of a clip is so many times as long, as far as there are masks
+
+
 class Davis:
     """The beginnings of videos, each with its first mask and its flow."""
 
@@ -181,6 +184,23 @@ class Davis:
         """The first n clips of the split's fixed shuffled order; held-out ones are longer."""
         places = self.order.take(split, n)
         return self._batch([self.splits[split][i] for i in places], self.options.frames if split == "train" else self.length)
+
+    def truth(self, split: str, n: int) -> list[tuple[Tensor, Tensor]]:
+        """Of the clips of `take`, for measuring alone: frames (L, 3, H, W) in [-1, 1] and true masks (L, H, W) bool, from the
+        first frame on to beyond the clip's last. A Mistake if a frame of the clip has no mask."""
+        return [self._film(self.splits[split][i]) for i in self.order.take(split, n)]
+
+    def _film(self, name: str) -> tuple[Tensor, Tensor]:
+        files, masks = pictures(self.frames / name)[: PLATE * self.length], []
+        for i, file in enumerate(files):
+            path = self.masks / name / f"{file.stem}.png"
+            if not path.is_file():
+                if i < self.length:
+                    raise Mistake(f"{path} is not there; to measure, all of the first {self.length} frames need their masks")
+                break
+            masks.append(covered(read_mask(path), self.options.size)[0])
+        video = floats(np.stack([read_frame(file) for file in files[: len(masks)]]))
+        return shrunk(video, self.options.size), torch.from_numpy(np.stack(masks))
 
     def describe(self) -> dict[str, str]:
         """What was found and what is done to it."""

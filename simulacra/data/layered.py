@@ -347,7 +347,7 @@ class Layered:
     """Clips of an object over a scene, each with the first frame's mask."""
 
     classes = 0
-    extractor = "layers"
+    extractor = "clips"
 
     def __init__(self, options: Options, root: Path | None) -> None:
         check(options)

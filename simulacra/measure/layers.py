@@ -96,6 +96,7 @@ def measures(
     empty: float = -1.0,  # what the foreground is where nothing is
     plate: Tensor | None = None,  # the clean plate (T, 3, H, W) where it is known
     forward: Tensor | None = None,  # true flow (T - 1, 2, H, W) where it is known
+    seen: Tensor | None = None,  # (T, H, W) bool: where in the mask the plate is known; None: everywhere
 ) -> dict[str, float]:
     """Every metric by name, each the mean over the frames that have it."""
     if true.shape != (len(frames), *frames.shape[2:]) or true.dtype != torch.bool:
@@ -114,8 +115,9 @@ def measures(
         "A_keep": A_keep(made["attention"], made["warped"], frames),
     }
     if plate is not None:
-        found["bg_hole"] = bg_hole(made["background"], plate, true)
-        found["bg_leak"] = bg_leak(made["background"], frames, plate, true)
+        hole = true if seen is None else seen
+        found["bg_hole"] = bg_hole(made["background"], plate, hole)
+        found["bg_leak"] = bg_leak(made["background"], frames, plate, hole)
     if forward is not None and len(frames) > 1:
         found["fg_motion"] = fg_motion(foreground, forward, true)
     return {name: float(values.nanmean()) for name, values in found.items()}

@@ -21,6 +21,7 @@ from simulacra.data.video import blaming, natural
 from simulacra.errors import Mistake
 
 TOLERANCE = 0.008  # how far apart matching boundaries may be, share of the frame's diagonal, rounded up to whole pixels
+SOFT = 16  # brightnesses of a mask from which it is soft
 LEAST = 3  # frames, so that one is left to count
 
 Scores = dict[str, float]  # what a metric gave, by name
@@ -156,9 +157,9 @@ def write_csv(results: Mapping[str, Mapping[str, float]], path: Path) -> Path:
 
 
 def objects(image: Image.Image) -> np.ndarray:
-    """Where a picture of a mask shows any object, (H, W) bool: all that is neither black nor transparent. A palette's
-    objects are all but its index 0, whatever their colours, as in DAVIS; but if index 0 has a colour and a black one is in
-    use, that is the ground."""
+    """Where a picture of a mask shows any object, (H, W) bool: all that is neither black nor transparent; of a soft one, which
+    has more than SOFT brightnesses, all that is brighter than half of its brightest. A palette's objects are all but its index
+    0, whatever their colours, as in DAVIS; but if index 0 has a colour and a black one is in use, that is the ground."""
     values = np.asarray(image)
     if image.mode == "P":
         black = np.flatnonzero(~np.array(image.getpalette("RGB")).reshape(-1, 3).any(1))
@@ -166,7 +167,8 @@ def objects(image: Image.Image) -> np.ndarray:
         return np.isin(values, ground, invert=True)
     if image.mode in ("LA", "RGBA"):
         values = values[..., :-1] * (values[..., -1:] > 0)
-    return np.atleast_3d(values).max(-1) > 0
+    bright = np.atleast_3d(values).max(-1)
+    return bright > (bright.max() / 2 if len(np.unique(bright)) > SOFT else 0)
 
 
 def inside(folder: Path) -> list[Path]:
@@ -179,7 +181,9 @@ def inside(folder: Path) -> list[Path]:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The .png files in a folder, in natural order of their names; there may be none."""
+    """The .png files in a folder, in natural order of their names; there may be none. Of a folder that `decompose` made, those
+    in its folder `mask`."""
+    folder = folder / "mask" if (folder / "quality.json").is_file() else folder
     return [path for path in inside(folder) if path.suffix.lower() == ".png" and path.is_file()]
 
 

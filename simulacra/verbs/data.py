@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import msgspec
+import torch
 
 from simulacra import config, data
 from simulacra import paint as easel
 from simulacra.errors import Mistake
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
+ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over time
 
 
 def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -> tuple[dict[str, str], Path | None]:
@@ -20,9 +22,14 @@ def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -
         return facts, None
     if sheet.suffix != ".png":
         raise Mistake(f"a sheet is a .png, found '{sheet}'")
-    examples = source.take("train", min(COUNT, source.size("train")))
+    clips = source.extractor == "clips"  # of which a sheet shows fewer
+    examples = source.take("train", min(ROWS if clips else COUNT, source.size("train")))
     if "series" in examples:
         return facts, easel.save_plots(examples["series"], sheet)
+    if "video" in examples:
+        video = examples["video"][:ROWS]
+        some = torch.linspace(0, video.shape[1] - 1, min(COLUMNS, video.shape[1])).round().long()
+        return facts, easel.save_sheet(video[:, some].flatten(0, 1), sheet, len(some))
     return facts, easel.save_sheet(examples["image"], sheet)
 
 

@@ -20,7 +20,7 @@ from simulacra.errors import Mistake
 from simulacra.video import layers
 from simulacra.video.clip import Clip, read_clip, read_mask
 
-VERSION = 1  # of what `work` holds; another one is not gone on with
+VERSION = 2  # of what `work` holds; another one is not gone on with
 TINT = 0.6, -0.6, -0.6  # of the object in the overlay
 Told = Callable[[str, float], None]  # hears what is being done and the share of it that is
 
@@ -40,8 +40,9 @@ def decompose(
     seed: int = 0,
     told: Told = unheard,
 ) -> tuple[dict[str, object], list[str]]:
-    """Into the folder `out`: foreground/ (RGBA), matte/, background/ and composite/ with a PNG a frame, overlay.mp4 and
-    overlay.gif, background.mp4, and quality.json, written last. Returns what quality.json holds, and what was done to the
+    """Into the folder `out`: mask/ (black or white, what J and F are of), matte/ (soft, with what else of the object shows),
+    foreground/ (RGBA), background/ and composite/ with a PNG a frame, overlay.mp4 and overlay.gif, background.mp4, and
+    quality.json, written last. Returns what quality.json holds, and what was done to the
     clip and the mask. In a folder that holds these layers already nothing is done."""
     if longest < 0 or frames < 0 or (fps is not None and not 0 < fps <= 1000):
         raise Mistake(f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps up to 1000")
@@ -59,9 +60,10 @@ def decompose(
     matte = layers.mattes(told_of, soft["soft"])
     plates = kept(out / "work" / "plate.safetensors", lambda: plated(told_of, matte, told))
     background = plates["background"].float()
+    matte = layers.explained(told_of, matte, background)
     foreground = layers.foregrounds(told_of, matte, background)
     told("writing", 0.0)
-    write(out, told_of, matte, foreground, background, fps or clip.fps)
+    write(out, told_of, soft["soft"] > 0.5, matte, foreground, background, fps or clip.fps)
     found: dict[str, object] = dict(layers.quality(told_of, matte, foreground, background, plates["known"].float()))
     found |= {"fps": fps or clip.fps, "height": told_of.shape[2], "width": told_of.shape[3], "seed": seed, "of": print_}
     easel.write(done, (json.dumps(found, indent=1) + "\n").encode())
@@ -120,9 +122,10 @@ def plated(frames: Tensor, matte: Tensor, told: Told) -> dict[str, Tensor]:
     return {"background": plate.background.float(), "known": plate.known.half()}
 
 
-def write(out: Path, frames: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, fps: float) -> None:
+def write(out: Path, frames: Tensor, mask: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, fps: float) -> None:
     """All pictures and films."""
     composite = layers.over(foreground, matte, background)
+    easel.save_pngs(2 * mask.float() - 1, out / "mask")
     easel.save_pngs(2 * matte - 1, out / "matte")
     easel.save_pngs(background, out / "background")
     easel.save_pngs(composite, out / "composite")

@@ -13,7 +13,7 @@ from torch import Tensor
 from simulacra import config, run, seeds
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
-from simulacra.measure import extractors, pairs_report, series_report
+from simulacra.measure import clips_report, extractors, pairs_report, series_report
 from simulacra.measure.downstream import Labelled, downstream
 from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
@@ -43,12 +43,12 @@ class Protocol:
 class _Judge:
     """What samples are held against."""
 
-    compare: Callable[[Tensor], dict[str, float]]  # metrics by name of samples (N, ...)
+    compare: Callable[[Any], dict[str, float]]  # metrics by name of samples (N, ...), or of layers
     floor: dict[str, float]  # the same of real training examples
     extractor: Extractor | None  # None: series and futures are compared as they are
     told: dict[str, Any]  # of the eyes and the reals, for every row
     notes: list[str]  # for the reader
-    draw: Callable[[int], Tensor]  # samples that follow from a seed
+    draw: Callable[[int], Any]  # samples that follow from a seed
     baseline: dict[str, float] = field(default_factory=dict)  # what simpler means score
 
 
@@ -61,7 +61,11 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     source = opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
         raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and room {opened.config.room} imagines none")
-    kinds = {series_report.NAME: _judge_of_series, pairs_report.NAME: _judge_of_futures}
+    kinds = {
+        series_report.NAME: _judge_of_series,
+        pairs_report.NAME: _judge_of_futures,
+        clips_report.NAME: _judge_of_clips,
+    }
     judge = kinds.get(source.extractor, _judge_of_pictures)(opened, source, protocol)
     if protocol.downstream:
         _check_downstream(opened, source, judge.extractor)
@@ -127,6 +131,36 @@ def _judge_of_futures(opened: Opened, source: Data, protocol: Protocol) -> _Judg
         lambda seed: futures(opened, reals.image, k, seed, protocol.prior),
         pairs_report.baseline(reals),
     )
+
+
+def _judge_of_clips(opened: Opened, source: Data, protocol: Protocol) -> _Judge:
+    """`count` clips at most, all of them painted anew for each set, since a hole may be filled with noise."""
+    _no_extractor(protocol, clips_report.NAME)
+    if not hasattr(opened.model, "unroll"):
+        raise Mistake(f"room {opened.config.room} paints no layers, and these data are clips with a first mask")
+    reals = clips_report.reals(source, protocol.count)
+    told = {"extractor": clips_report.NAME, "extractor_hash": clips_report.HASH, "resize": None, "n_real": len(reals.known)}
+    return _Judge(
+        partial(clips_report.compare, reals=reals),
+        clips_report.perfect(reals),
+        None,
+        told | {"n_fake": len(reals.known)},
+        clips_report.notes(reals),
+        lambda seed: layers(opened, reals.batch, seed),
+        clips_report.baseline(reals),
+    )
+
+
+def layers(opened: Opened, batch: Batch, seed: int) -> list[dict[str, Tensor]]:
+    """What is painted for each clip, by the layer's name (S, C, H, W), on the CPU."""
+    found: list[dict[str, Tensor]] = []
+    for i in range(len(batch["video"])):
+        seeds.reseed(seeds.fold(seed, "layers", i))
+        one = {name: values[i : i + 1].to(opened.device) for name, values in batch.items()}
+        with torch.no_grad():
+            made = opened.model.unroll(one)._asdict()  # type: ignore[attr-defined]
+        found.append({name: values[0].cpu() for name, values in made.items()})
+    return found
 
 
 def futures(opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None) -> Tensor:

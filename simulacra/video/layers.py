@@ -17,6 +17,7 @@ from simulacra.maths import psnr
 BAND = 0.008  # how far from the mask's edge a matte may be soft, share of the frame's diagonal: 4 pixels at 432x240
 SMOOTH = 1e-3  # variance of colours in [0, 1] below which the guided filter smooths
 OPAQUE = 0.95  # matte above which a pixel is all foreground
+UNLIKE = 0.2, 0.4  # differences from the background, of a range of 2, from which a pixel is in part, and wholly, the object
 CLEAR = 0.05  # matte below which a pixel has no colour of its own
 
 
@@ -56,6 +57,16 @@ def mattes(frames: Tensor, soft: Tensor) -> Tensor:
         fine = guided((frame + 1) / 2, hard, far).clamp(0, 1)
         found.append(torch.where(grown > shrunk, fine, hard))
     return torch.cat(found)
+
+
+def explained(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:
+    """The matte, raised where the background does not explain the frame: what is glimpsed of the object behind leaves, its dark
+    underside, a thin leg. A colour between the least and the most of the 3x3 pixels around is explained; the greatest distance
+    of the three colours from there goes from UNLIKE[0] to UNLIKE[1]."""
+    little, much = UNLIKE
+    most, least = F.max_pool2d(background, 3, 1, 1), -F.max_pool2d(-background, 3, 1, 1)
+    unlike = torch.maximum(frames - most, least - frames).amax(1, keepdim=True)
+    return torch.maximum(matte, ((unlike - little) / (much - little)).clamp(0, 1))
 
 
 def foregrounds(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:

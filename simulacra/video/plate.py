@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from simulacra.errors import Mistake
 from simulacra.seeds import fold
+from simulacra.video._lasting import lasting
 from simulacra.video._painting import painted, spread
 from simulacra.video.flow import Flows, agreement, between, grey, of_clip, warp
 
@@ -69,9 +70,13 @@ def grown(masks: Tensor, r: int) -> Tensor:
     return torch.from_numpy(np.stack([cv2.dilate(one, disk) for one in masks[:, 0].byte().numpy()])).bool()[:, None]
 
 
-def hidden_by(mattes: Tensor) -> Tensor:
-    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, grown by MARGIN of the side, at least 2 pixels."""
-    return grown(mattes.cpu() >= COVERED, max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5)))
+def hidden_by(mattes: Tensor, flows: Flows | None = None) -> Tensor:
+    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and if the clip's flows are told also where the
+    object may be glimpsed behind something (`lasting`), grown by MARGIN of the side, at least 2 pixels."""
+    r = max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5))
+    masks = mattes.cpu() >= COVERED
+    hidden = grown(masks, r)
+    return hidden if flows is None else hidden | grown(lasting(masks, flows) & ~hidden, r)
 
 
 def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
@@ -121,10 +126,17 @@ def textured(frames: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(found))[:, None]
 
 
-def background_flow(frames: Tensor, visible: Tensor, flows: Flows | None) -> Flows:
-    """The background's flow everywhere, from the clip's."""
+def flows_of(frames: Tensor) -> Flows:
+    """The clip's flows, 0 where there is nothing to search in."""
+    if len(frames) > 1 and min(frames.shape[2:]) >= SMALL:
+        return of_clip(frames)
     none = torch.zeros(len(frames) - 1, 2, *frames.shape[2:])
-    there, back = flows or (of_clip(frames) if min(frames.shape[2:]) >= SMALL else Flows(none, none))
+    return Flows(none, none)
+
+
+def background_flow(frames: Tensor, visible: Tensor, flows: Flows) -> Flows:
+    """The background's flow everywhere, from the clip's."""
+    there, back = flows
     clear = ~grown(~visible, DRAGGED) & textured(frames)
     return Flows(
         completed(there, clear[:-1] & (agreement(there, back) > TRUSTED)),
@@ -310,12 +322,13 @@ def clean_plate(
             f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; allowed: (T, 3, H, W) with (T, 1, H, W)"
         )
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
-    T, visible = len(frames), ~hidden_by(mattes)
+    T = len(frames)
+    flows = flows or flows_of(frames)
+    visible = ~hidden_by(mattes, flows)
     background, known = frames.clone(), visible.clone()
     if bool(visible.all()):
         return Plate(background, known.float())
-    none = torch.zeros(0, 2, *frames.shape[2:])
-    clip = Clip(frames, visible, safety(visible), background_flow(frames, visible, flows) if T > 1 else Flows(none, none))
+    clip = Clip(frames, visible, safety(visible), background_flow(frames, visible, flows) if T > 1 else flows)
     for t in range(T):
         if told:
             told(t, T)

@@ -1,0 +1,69 @@
+"""Where an object is behind what passes before it: masks rightly leave out a tree, but through its leaves the object is seen.
+
+Most of the time tells: in coordinates that move with the object, a place belongs to it if it did in most of the frames around.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.video.flow import Flows
+
+AROUND = 20  # frames before and after that are asked
+MOST = 0.5  # share of them in which the place was the object
+ALIKE = 0.7  # least overlap J of a mask, moved, with the next one: else the motion is not believed
+LEAST = 32  # pixels of an object whose motion can be told
+SHARE = 2000  # pixels, about, that tell it
+
+
+def motions(masks: np.ndarray, flow: np.ndarray, seed: int = 0) -> list[np.ndarray | None]:
+    """From each frame to the next, the similarity (3, 3) by which most of the object moves; masks (T, H, W) bool, flow
+    (T - 1, 2, H, W) forward. None where too little of it is seen, or where it leads elsewhere than the masks do."""
+    import cv2
+
+    cv2.setRNGSeed(seed)
+    found: list[np.ndarray | None] = []
+    for mask, after, moved in zip(masks[:-1], masks[1:], flow, strict=True):
+        y, x = (side[:: max(1, int(mask.sum()) // SHARE)] for side in np.nonzero(mask))
+        start = np.stack([x, y], 1).astype(np.float32)
+        fit = None
+        if len(start) >= LEAST:
+            fit, _ = cv2.estimateAffinePartial2D(start, start + moved[:, y, x].T, method=cv2.RANSAC, ransacReprojThreshold=1.0)
+        if fit is not None and alike(carried(mask, fit), after) < ALIKE:
+            fit = None
+        found.append(None if fit is None else np.vstack([fit, [0, 0, 1]]))
+    return found
+
+
+def carried(mask: np.ndarray, move: np.ndarray) -> np.ndarray:
+    """A mask (H, W) bool moved by a similarity (2, 3)."""
+    import cv2
+
+    return cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+
+
+def alike(one: np.ndarray, two: np.ndarray) -> float:
+    """The overlap J of masks, one of them not empty."""
+    return float((one & two).sum() / (one | two).sum())
+
+
+def lasting(masks: Tensor, flows: Flows) -> Tensor:
+    """Where the object (T, 1, H, W) bool is, and where it was, moving along, in most of the frames around, the same shape."""
+    seen = masks[:, 0].cpu().numpy()
+    T, H, W = seen.shape
+    steps = motions(seen, flows.forward.cpu().numpy())
+    out = seen.copy()
+    for t in range(T):
+        votes, asked = np.zeros((H, W), np.float32), 0
+        for way in (1, -1):
+            to = np.eye(3)
+            for s in range(t + way, t + way * (AROUND + 1), way):
+                step = steps[min(s, s - way)] if 0 <= s < T else None
+                if step is None:
+                    break
+                to = (step if way > 0 else np.linalg.inv(step)) @ to
+                asked += 1
+                votes += carried(seen[s], np.linalg.inv(to)[:2])
+        if asked:
+            out[t] |= votes > MOST * asked
+    return torch.from_numpy(out)[:, None]
