@@ -1,0 +1,129 @@
+"""How good are masks and backgrounds of `decompose`? Three tables, each beside what needs no learning.
+
+    python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10] [--parts masks backgrounds generated]
+
+masks        J and F of every sequence in the DAVIS layout: the first mask copied, carried by flow, and ours.
+backgrounds  The true mask of each sequence, mirrored left to right, hides a second place; its true mask stays hidden too. Held
+             out are the pixels under the mirrored mask that do not belong to the object and that the plate fetched from another
+             frame; there the frame itself is the truth. Telea's inpainting of both holes beside it.
+generated    Clips of data set `layered`, held-out split, from the first mask alone: J, and PSNR of background (under the
+             object: all, and what another frame reveals), matte and composite, all against the exact layers.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra import memory
+from simulacra.data import davis, layered
+from simulacra.data._pictures import floats
+from simulacra.maths import psnr
+from simulacra.measure import overlap
+from simulacra.reopen import data_root
+from simulacra.video import classical, flow, layers
+from simulacra.video.plate import clean_plate, hidden_by
+from simulacra.video.segment import segment
+
+Row = dict[str, float]
+
+
+def sequences(root: Path | None, most: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, frames (T, 3, H, W) and true masks (T, H, W) bool of every sequence."""
+    found = davis.Davis(davis.Options(frames=2, roll=1), root)
+    for name in sorted(found.names)[:most]:
+        files = davis.pictures(found.frames / name)
+        masks = np.stack([davis.read_mask(found.masks / name / f"{file.stem}.png") for file in files])
+        yield name, floats(np.stack([davis.read_frame(file) for file in files])), torch.from_numpy(masks)
+
+
+def of_masks(frames: Tensor, true: Tensor) -> Row:
+    """J and F of three ways to follow the first mask, and processor seconds of ours."""
+    ways: dict[str, Callable[[], Tensor]] = {
+        "copy": lambda: classical.copy_first(true[0], len(true)),
+        "flow": lambda: classical.by_flow(true[0], flow.of_clip(frames)),
+        "ours": lambda: segment(frames, true[0], seed=0),
+    }
+    row: Row = {}
+    for name, way in ways.items():
+        start = time.process_time()
+        told = overlap.sequence(classical.hard(way()), true)
+        row |= {f"{name} J": told["J_mean"], f"{name} F": told["F_mean"]}
+    return row | {"seconds": time.process_time() - start}
+
+
+def inside(one: Tensor, two: Tensor, where: Tensor) -> float:
+    """PSNR in dB over the pixels (T, 1, H, W)."""
+    error = (one - two).square().mean(1, keepdim=True)[where].double().mean()
+    return float(10 * (4 / error).log10())
+
+
+def of_backgrounds(frames: Tensor, true: Tensor) -> Row:
+    """What a second, mirrored hole is filled with, against what is there."""
+    mirrored = true.flip(-1)
+    both = (true | mirrored)[:, None]
+    plate = clean_plate(frames, both.float())
+    held_out = mirrored[:, None] & ~hidden_by(true[:, None].float())
+    seen = held_out & (plate.known > 0)
+    plain = classical.inpainted(frames, both)
+    ours, telea = inside(plate.background, frames, seen), inside(plain, frames, seen)
+    return {"revealed": float(seen.sum() / held_out.sum()), "ours": ours, "telea": telea, "gain": ours - telea}
+
+
+def of_generated(truth: layered.Truth) -> Row:
+    """All layers of a generated clip against the exact ones."""
+    frames, mask = truth.layers.frames, truth.mask
+    soft = segment(frames, mask[0, 0], seed=0)
+    matte = layers.mattes(frames, soft)
+    plate, plain = clean_plate(frames, matte), classical.inpainted(frames, soft > 0.5)
+    matte = layers.explained(frames, matte, plate.background)
+    colours = layers.foregrounds(frames, matte, plate.background)
+    revealed, hole = mask & truth.revealed, mask
+    row = {"J": float(overlap.jaccard(soft[:, 0] > 0.5, mask[:, 0]).mean())}
+    for name, where in (("revealed", revealed), ("all", hole)):
+        row |= {f"{name} ours": inside(plate.background, truth.layers.background, where)}
+        row |= {f"{name} telea": inside(plain, truth.layers.background, where)}
+    row |= {"matte L1": float((matte - truth.layers.matte).abs().mean())}
+    row |= {"colours": inside(colours, truth.layers.foreground, truth.layers.matte > 0.5)}
+    return row | {"composite": float(psnr(layers.over(colours, matte, plate.background), frames).mean())}
+
+
+def printed(title: str, rows: Iterator[tuple[str, Row]]) -> None:
+    """One table, a row as soon as it is known, and the mean."""
+    found: list[Row] = []
+    for name, row in rows:
+        if not found:
+            print(f"\n| {title} | " + " | ".join(row) + " |\n" + "|---" * (len(row) + 1) + "|")
+        found.append(row)
+        print(f"| {name} | " + " | ".join(f"{value:.3g}" for value in row.values()) + " |", flush=True)
+    mean = {name: np.mean([row[name] for row in found]) for name in found[0]}
+    print("| mean | " + " | ".join(f"{value:.3g}" for value in mean.values()) + " |", flush=True)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--sequences", type=int, default=1000, help="the first so many")
+    parser.add_argument("--clips", type=int, default=10, help="generated ones")
+    parser.add_argument("--parts", nargs="+", default=["masks", "backgrounds", "generated"])
+    asked = parser.parse_args()
+    memory.keep()
+    torch.set_num_threads(1)
+    root = data_root(asked.data)
+    if "masks" in asked.parts:
+        printed("masks", ((name, of_masks(*clip)) for name, *clip in sequences(root, asked.sequences)))
+    if "backgrounds" in asked.parts:
+        printed("backgrounds", ((name, of_backgrounds(*clip)) for name, *clip in sequences(root, asked.sequences)))
+    if "generated" in asked.parts:
+        source = layered.Layered(layered.Options(), None)
+        clips = enumerate(source.truth("held_out", asked.clips))
+        printed("generated", ((f"clip {i}", of_generated(truth)) for i, truth in clips))
+
+
+if __name__ == "__main__":
+    main()
