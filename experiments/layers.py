@@ -80,7 +80,7 @@ def of_generated(truth: layered.Truth) -> Row:
     soft = segment(frames, mask[0, 0], seed=0)
     matte = layers.mattes(frames, soft)
     plate, plain = clean_plate(frames, matte), classical.inpainted(frames, soft > 0.5)
-    matte = layers.explained(frames, matte, plate.background)
+    matte = layers.explained(frames, matte, plate.background, plate.known)
     colours = layers.foregrounds(frames, matte, plate.background)
     revealed, hole = mask & truth.revealed, mask
     row = {"J": float(overlap.jaccard(soft[:, 0] > 0.5, mask[:, 0]).mean())}

@@ -99,6 +99,21 @@ def test_mattes_are_the_mask_but_near_its_edge() -> None:
     assert found.min() >= 0 and found.max() <= 1
 
 
+def test_what_the_background_does_not_explain_is_the_object() -> None:
+    ground = torch.zeros(1, 3, 8, 12)
+    ground[..., 6:] = 0.5
+    frame, matte, known = ground.clone(), torch.zeros(1, 1, 8, 12), torch.ones(1, 1, 8, 12)
+    frame[0, :, 2, 2] = torch.tensor([0.0, 0.0, -0.9])  # one colour of three is enough
+    frame[0, :, 4, 2] = 0.3  # half way
+    frame[0, :, :, 5] = 0.5  # the edge is a pixel off, which explains it
+    frame[0, :, 6, 10], known[..., 6, 10] = -0.9, 0  # painted there: no evidence
+    matte[..., 7, 0] = 0.7
+    found = layers.explained(frame, matte, ground, known)
+    wanted = matte.clone()
+    wanted[..., 2, 2], wanted[..., 4, 2] = 1, 0.5
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
 def test_quality_by_hand() -> None:
     frames, masks, ground = scene()
     told = layers.quality(frames, masks, frames, ground.expand_as(frames), masks * 0.5)

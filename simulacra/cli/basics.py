@@ -1,0 +1,151 @@
+"""Verbs of the laboratory: list, data, train, sample, paint, evolve."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from simulacra.cli.words import Changes, DataFolder, Device, Preset, RunFolder, Step, Weights, app, data_app, err, out
+from simulacra.progress import Progress
+
+
+@app.command("list")
+def list_() -> None:
+    """Rooms, configs and data sets."""
+    from simulacra import config, data
+
+    for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
+        out.print(f"[bold]{title}[/]: {', '.join(names)}")
+    table = Table(box=None, header_style="bold")
+    for title in "config", "room", "data", "in one line":
+        table.add_column(title, no_wrap=title == "config", overflow="fold")
+    for name in config.configs():
+        raw = config.based(config.find(name))
+        table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
+    out.print(table)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """The data sets."""
+    from simulacra import data
+
+    for name in data.names():
+        out.print(f"[bold]{name:17}[/] {(data.module(name).__doc__ or '').strip().splitlines()[0]}", soft_wrap=True)
+
+
+@data_app.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="A data set, or a config.")],
+    root: DataFolder = None,
+    sheet: Annotated[Path | None, typer.Option("-o", help="Also paint a sheet of training examples here (.png).")] = None,
+    change: Changes = None,
+) -> None:
+    """What a data set holds and what is done to it, before any training."""
+    from simulacra.reopen import data_root
+    from simulacra.verbs.data import show
+
+    facts, path = show(name, data_root(root), change or [], sheet)
+    for key, value in facts.items():
+        out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
+    if path:
+        out.print(f"[bold]{'sheet':16}[/] {escape(str(path))}", soft_wrap=True)
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Argument(metavar="CONFIG", help="A name in configs/, a TOML file, or a run's config.json.")],
+    preset: Preset = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder; otherwise runs/<config>.")] = None,
+    change: Changes = None,
+    root: DataFolder = None,
+    device: Device = "cpu",
+    extend: Annotated[bool, typer.Option(help="Go on past the end of a run: allow more steps than it was made for.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
+) -> None:
+    """Train a room, or go on where its run folder stands."""
+    from simulacra import config
+    from simulacra.reopen import data_root
+    from simulacra.verbs.train import train as verb
+
+    checked = config.resolve(source, preset, change)
+    folder = run or _default_folder(source, checked.name)
+    with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
+        outcome = verb(
+            checked,
+            folder,
+            data_root(root),
+            device=device,
+            extend=extend,
+            tensorboard=tensorboard,
+            tick=progress.tick,
+            saved=progress.saved,
+        )
+    if not outcome.done:
+        err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
+        sys.exit(130)
+    left = " (nothing was left to do)" if outcome.already else ""
+    out.print(f"{escape(str(folder))} is done: {outcome.step:,} steps{left}", soft_wrap=True)
+    for line in outcome.health:
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    for path in outcome.pictures:
+        out.print(f"  look at {escape(str(path))}", soft_wrap=True)
+
+
+def _default_folder(source: str, name: str) -> Path:
+    path = Path(source)
+    return path.parent if path.name == "config.json" else path if path.is_dir() else Path("runs") / name
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    target: Annotated[
+        Path, typer.Option("-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder.")
+    ],
+    count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
+    wanted: Annotated[int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")] = None,
+    seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,
+    weights: Weights = "average",
+    step: Step = None,
+    device: Device = "cpu",
+) -> None:
+    """Write samples of a trained run. Its data are not needed."""
+    from simulacra.reopen import reopen
+    from simulacra.verbs.sample import sample as verb
+
+    paths = verb(reopen(run, None, device, step, weights), count, target, seed, wanted)
+    out.print(f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}", soft_wrap=True)
+
+
+@app.command()
+def paint(
+    run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu"
+) -> None:
+    """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
+    from simulacra.reopen import data_root, reopen
+    from simulacra.verbs.paint import paint as verb
+
+    opened = reopen(run, data_root(root), device, step, weights)
+    for path in verb(opened, opened.data()):
+        out.print(escape(str(path)), soft_wrap=True)
+
+
+@app.command()
+def evolve(
+    run: RunFolder,
+    target: Annotated[Path, typer.Option("-o", help="A .gif or .mp4 (a checkpoint a frame) or a .png (one a column).")],
+    rows: Annotated[int, typer.Option(help="How many noises a .png shows, at most.")] = 8,
+    columns: Annotated[int, typer.Option(help="How many checkpoints a .png shows, at most.")] = 12,
+    fps: Annotated[int, typer.Option(help="Frames per second of an animation.")] = 4,
+    scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
+) -> None:
+    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor data are needed."""
+    from simulacra.verbs.evolve import evolve as verb
+
+    steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
+    span = f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,}," if len(steps) > 1 else f"step {steps[0]:,}"
+    out.print(f"{span} in {escape(str(target))}", soft_wrap=True)

@@ -1,0 +1,74 @@
+"""The verb measure and its tables."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Weights, app, out
+
+
+@app.command()
+def measure(
+    run: RunFolder,
+    count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
+    repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
+    seed: int = 0,
+    extractor: Annotated[str | None, typer.Option(help="Feature extractor; otherwise the data set's own.")] = None,
+    weights: Weights = "average",
+    step: Step = None,
+    root: DataFolder = None,
+    device: Device = "cpu",
+    downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
+    prior: Prior = None,
+    truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
+    if truth is not None:
+        _overlap(run, truth, csv, as_json)
+        return
+    from simulacra.reopen import data_root, reopen
+    from simulacra.verbs.measure import Protocol
+    from simulacra.verbs.measure import measure as verb
+
+    opened = reopen(run, data_root(root), device, step, weights)
+    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream, prior))
+    if as_json:
+        print(json.dumps(rows))
+        return
+    out.print(_metrics_table(rows))
+    for note in notes:
+        out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
+def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
+    from simulacra.measure import overlap
+
+    results = overlap.compare_folders(masks, truth)
+    if csv is not None:
+        overlap.write_csv(results, csv)
+    print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
+
+
+def _metrics_table(rows: list[dict[str, Any]]) -> Table:
+    first = rows[0]
+    kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(first["extractor"], "pictures")
+    prior = f"; prior: {first['prior']}" if "prior" in first else ""
+    floors = {"pairs": "the law's own futures", "clips": "the true layers"}
+    floor = floors.get(first["extractor"], f"real training {kind}")
+    table = Table(
+        title=f"step {first['step']:,}, {first['weights']} weights",
+        caption=f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples",
+    )
+    for name in "metric", "value", "95 % interval", "floor":
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for row in rows:
+        value, low, high, floor = ("" if row[key] is None else f"{row[key]:.4g}" for key in ("value", "low", "high", "floor"))
+        table.add_row(row["metric"], value, f"{low} to {high}" if low else "one set" * bool(value), floor)
+    return table

@@ -1,0 +1,59 @@
+"""Verbs of clips: decompose, edit."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulacra.cli.words import Json, Results, app, out, told
+from simulacra.errors import Mistake
+
+
+@app.command()
+def decompose(
+    path: Annotated[Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")],
+    mask: Annotated[Path, typer.Option(help="A picture of the object in the first frame, on black or transparency.")],
+    target: Results,
+    longest: Annotated[int, typer.Option(help="Reduce the longer side to this many pixels; 0 keeps the clip's size.")] = 432,
+    frames: Annotated[int, typer.Option(help="Only the first frames; 0 takes all.")] = 0,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")] = None,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run goes on."""
+    from simulacra.progress import Stages
+    from simulacra.verbs.decompose import decompose as verb
+
+    with Stages(out, quiet=as_json) as stages:
+        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed}
+        found, done = verb(path, mask, target, **options, told=stages.told)  # type: ignore[arg-type]
+    if as_json:
+        print(json.dumps(found))
+        return
+    told([target], done)
+    for name, value in found.items():
+        out.print(f"{name:28}{value:.4g}" if isinstance(value, float) else f"{name:28}{value}")
+
+
+@app.command()
+def edit(
+    layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
+    target: Results,
+    remove: Annotated[bool, typer.Option("--remove", help="Leave the object out.")] = False,
+    background: Annotated[Path | None, typer.Option(help="A picture or clip to put behind the object.")] = None,
+    move: Annotated[str | None, typer.Option(metavar="DX,DY", help="Move the object so many pixels right and down.")] = None,
+) -> None:
+    """Put the layers of a clip together in another way."""
+    from simulacra.verbs.edit import edit as verb
+
+    paths, done = verb(layers, target, remove=remove, background=background, move=_two(move) if move else None)
+    told(paths[-2:], done)
+
+
+def _two(text: str) -> tuple[float, float]:
+    try:
+        dx, dy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise Mistake(f"move = {text}; allowed: two numbers of pixels, right and down, such as 40,-10") from None
+    return dx, dy

@@ -1,0 +1,40 @@
+"""What all parts of the command line share: the program, where it prints, and the arguments and options of many verbs."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(
+    help="A laboratory for models that imagine: train, sample, paint, measure.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+out = Console(highlight=False, quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
+err = Console(stderr=True, highlight=False)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
+Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")]
+Step = Annotated[int | None, typer.Option(help="Checkpoint to use; otherwise the newest.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. hyper.margin=20.")]
+Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the default) or paper (for a GPU).")]
+Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Picture = Annotated[Path, typer.Argument(help="A picture of any kind and size.")]
+Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
+Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]
+
+
+def told(paths: list[Path], done: list[str]) -> None:
+    for line in done:
+        out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
+    for path in paths:
+        out.print(escape(str(path)), soft_wrap=True)
