@@ -60,8 +60,8 @@ def mattes(frames: Tensor, soft: Tensor) -> Tensor:
 
 
 def explained(frames: Tensor, matte: Tensor, background: Tensor, known: Tensor) -> Tensor:
-    """The matte, raised where a background that other frames show (`known`, (T, 1, H, W): 1) does not explain the frame: what is
-    glimpsed of the object behind leaves, its dark underside, a thin leg. A colour between the least and the most of the 3x3
+    """The matte, raised where a background that other frames show (`known` (T, 1, H, W) is 1) does not explain the frame: what
+    is glimpsed of the object behind leaves, its dark underside, a thin leg. A colour between the least and the most of the 3x3
     pixels around is explained; the greatest distance of the three colours from there goes from UNLIKE[0] to UNLIKE[1]."""
     little, much = UNLIKE
     most, least = F.max_pool2d(background, 3, 1, 1), -F.max_pool2d(-background, 3, 1, 1)
