@@ -138,10 +138,17 @@ def test_what_the_numbers_depend_on_is_hashed() -> None:
     assert clips_report.HASH and clips_report.NAME == "clips"
 
 
-@pytest.mark.parametrize("name", ["layered"])
-def test_data_show_paints_clips(simulacra, tmp_path: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+def test_data_show_paints_clips(simulacra, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     small = ["--set", "data.height=32", "--set", "data.width=48", "--set", "data.frames=5", "--set", "data.count=3"]
     sheet = tmp_path / "sheet.png"
-    assert str(sheet) in simulacra("data", "show", name, *small, "-o", sheet).out
+    assert str(sheet) in simulacra("data", "show", "layered", *small, "-o", sheet).out
     with Image.open(sheet) as image:
         assert image.size == (2 + 5 * 50, 2 + 3 * 34), "a row a clip, a column a frame"
+
+
+def test_data_show_paints_pairs(simulacra, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    small = ["--set", "data.size=32", "--set", "data.count=20", "--set", "data.held_out=5"]
+    sheet = tmp_path / "sheet.png"
+    assert str(sheet) in simulacra("data", "show", "shapes", *small, "-o", sheet).out
+    with Image.open(sheet) as image:
+        assert image.size == (2 + 16 * 34, 2 + 3 * 34), "a picture and its next beside it, eight in a row"

@@ -30,6 +30,8 @@ def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -
         video = examples["video"][:ROWS]
         some = torch.linspace(0, video.shape[1] - 1, min(COLUMNS, video.shape[1])).round().long()
         return facts, easel.save_sheet(video[:, some].flatten(0, 1), sheet, len(some))
+    if "next" in examples:
+        return facts, easel.save_sheet(torch.stack([examples["image"], examples["next"]], 1).flatten(0, 1), sheet, 2 * COLUMNS)
     return facts, easel.save_sheet(examples["image"], sheet)
 
 
