@@ -104,7 +104,7 @@ def test_what_the_background_does_not_explain_is_the_object() -> None:
     ground[..., 6:] = 0.5
     frame, matte, known = ground.clone(), torch.zeros(1, 1, 8, 12), torch.ones(1, 1, 8, 12)
     frame[0, :, 2, 2] = torch.tensor([0.0, 0.0, -0.9])  # one colour of three is enough
-    frame[0, :, 4, 2] = 0.3  # half way
+    frame[0, :, 4, 2] = 0.45  # half way
     frame[0, :, :, 5] = 0.5  # the edge is a pixel off, which explains it
     frame[0, :, 6, 10], known[..., 6, 10] = -0.9, 0  # painted there: no evidence
     matte[..., 7, 0] = 0.7

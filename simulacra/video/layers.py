@@ -17,7 +17,7 @@ from simulacra.maths import psnr
 BAND = 0.008  # how far from the mask's edge a matte may be soft, share of the frame's diagonal: 4 pixels at 432x240
 SMOOTH = 1e-3  # variance of colours in [0, 1] below which the guided filter smooths
 OPAQUE = 0.95  # matte above which a pixel is all foreground
-UNLIKE = 0.2, 0.4  # differences from the background, of a range of 2, from which a pixel is in part, and wholly, the object
+UNLIKE = 0.3, 0.6  # differences from the background, of a range of 2, from which a pixel is in part, and wholly, the object
 CLEAR = 0.05  # matte below which a pixel has no colour of its own
 
 
