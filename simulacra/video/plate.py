@@ -30,6 +30,7 @@ from simulacra.video.flow import Flows, agreement, between, grey, of_clip, warp
 
 COVERED = 0.1  # matte from which a pixel belongs to the object
 MARGIN = 0.025  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
+CLOSE = 0.35  # share of that margin that is never looked at; what is farther is, where nothing else shows a place
 ROUND = 0.12  # how much of the hole's surroundings is looked at, of the same side
 DRAGGED = 6  # how far around the object it drags the flow along, pixels: most of the search's patch
 ENTRIES = 4000  # places, about, that a camera's motion is fitted to
@@ -73,10 +74,20 @@ def grown(masks: Tensor, r: int) -> Tensor:
 def hidden_by(mattes: Tensor, flows: Flows | None = None) -> Tensor:
     """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and if the clip's flows are told also where the
     object may be glimpsed behind something (`lasting`), grown by MARGIN of the side, at least 2 pixels."""
-    r = max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5))
-    masks = mattes.cpu() >= COVERED
+    masks, r = mattes.cpu() >= COVERED, margin(mattes)
     hidden = grown(masks, r)
     return hidden if flows is None else hidden | grown(lasting(masks, flows) & ~hidden, r)
+
+
+def margin(mattes: Tensor) -> int:
+    """How much farther a hole reaches than the mask (T, 1, H, W), pixels."""
+    return max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5))
+
+
+def closely_hidden(mattes: Tensor, hidden: Tensor) -> Tensor:
+    """Of what is `hidden`, that of which nothing may ever be taken: all but the outer part of the mask's own margin."""
+    masks, r = mattes.cpu() >= COVERED, margin(mattes)
+    return grown(masks, max(1, round(CLOSE * r))) | (hidden & ~grown(masks, r))
 
 
 def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
@@ -285,6 +296,18 @@ def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
     return out, known
 
 
+def grudgingly(clip: Clip, near: Tensor, t: int, background: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame t's background (3, H, W) and what is known of it (H, W), with what is lacking taken from close to the object: its
+    own pixels that are visible by `near` (T, 1, H, W), or else those of other frames."""
+    own = near[t, 0] & ~known
+    background, known = torch.where(own, clip.frames[t], background), known | own
+    if bool(known.all()):
+        return background, known
+    frames, visible = clip.frames.clone(), near.clone()
+    frames[t], visible[t, 0] = background, known
+    return revealed(clip._replace(frames=frames, visible=visible), t)
+
+
 def carried(clip: Clip, key: int, background: Tensor, filled: Tensor) -> None:
     """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W), in place, from the whole one of `key`."""
     T, _, H, W = background.shape
@@ -324,7 +347,8 @@ def clean_plate(
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
     T = len(frames)
     flows = flows or flows_of(frames)
-    visible = ~hidden_by(mattes, flows)
+    hidden = hidden_by(mattes, flows)
+    visible, near = ~hidden, ~closely_hidden(mattes, hidden)
     background, known = frames.clone(), visible.clone()
     if bool(visible.all()):
         return Plate(background, known.float())
@@ -332,7 +356,7 @@ def clean_plate(
     for t in range(T):
         if told:
             told(t, T)
-        background[t], known[t, 0] = revealed(clip, t)
+        background[t], known[t, 0] = grudgingly(clip, near, t, *revealed(clip, t))
     filled = known.clone()
     for _ in range(KEYS):
         key = int((~filled).sum((1, 2, 3)).argmax())
