@@ -1,0 +1,52 @@
+"""Verbs of simulated worlds: collect."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from simulacra.cli.words import Json, app, out
+from simulacra.errors import Mistake, choose
+
+
+@app.command()
+def collect(
+    world: Annotated[str, typer.Argument(help="What to record: racing.")],
+    target: Annotated[Path, typer.Option("-o", help="A folder for the episodes; one that holds some is filled up.")],
+    episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
+    steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
+    driver: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, scripted; e.g. scripted=3.")
+    ] = None,
+    simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, ten times slower.")] = "envpool",
+    lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,
+    hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
+    seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
+    from simulacra.progress import Stages
+    from simulacra.verbs.collect import MIXTURE
+    from simulacra.verbs.collect import collect as verb
+
+    choose("world", world, ["racing"])
+    mixture = dict(map(_share, driver)) if driver else MIXTURE
+    with Stages(out, quiet=as_json) as stages:
+        found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, told=stages.told)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        told = ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
+        out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
+
+
+def _share(text: str) -> tuple[str, float]:
+    """A driver and its share, from words such as scripted=3."""
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share or 1)
+    except ValueError:
+        raise Mistake(f"driver = {text}; allowed: a name and its share, such as scripted=3") from None

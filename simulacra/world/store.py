@@ -1,0 +1,225 @@
+"""Recorded episodes on disk: a file each, which is there whole or not at all.
+
+store.json                     what the episodes are made from: Spec
+episodes/<number>.safetensors  frames, actions, rewards, ends, truths; `facts` in its header
+lock                           held by the process that adds episodes
+
+The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t are what came of it; what
+is seen after the end is not kept. Only the frames that are asked for are read, so that memory does not grow with the store.
+"""
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from safetensors.numpy import save
+
+from simulacra import paint as easel
+from simulacra.errors import Mistake
+from simulacra.run import differences
+from simulacra.world.game import Truth
+
+FORMAT = 1
+KINDS = {"frames": "U8", "actions": "F32", "rewards": "F32", "ends": "BOOL", "truths": "F32"}
+BYTES = {"U8": np.uint8, "F32": np.float32, "BOOL": np.bool_}
+HEADER = 2**20  # bytes that a header stays under
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all episodes of a store follow from, together with their numbers."""
+
+    seed: int  # of tracks, policies and their noise
+    simulator: str  # envpool or gymnasium
+    size: int  # pixels, height and width of a frame
+    hud: bool  # whether frames show score and speed
+    steps: int  # most frames of an episode
+    lead: int  # most steps that are driven before recording begins
+    mixture: dict[str, float]  # share of each policy
+    versions: dict[str, str]  # of the simulators
+    format: int = FORMAT
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of one episode."""
+
+    number: int  # in the store
+    track: int  # its seed
+    simulator: str  # envpool or gymnasium
+    policy: str  # who drives
+    hud: bool  # whether frames show score and speed
+    start: int  # steps driven before frame 0; the camera comes down until step 50
+    terminated: bool  # whether the game ended it; otherwise the recording does
+    lap_finished: bool  # whether it ended with all tiles visited
+
+
+class Episode(NamedTuple):
+    """One recorded drive of T steps."""
+
+    frames: np.ndarray  # (T, 3, size, size) uint8
+    actions: np.ndarray  # (T, 3) float32: steer, gas, brake
+    rewards: np.ndarray  # (T,) float32; that of step 0 pays for the two tiles at the start too
+    ends: np.ndarray  # (T,) bool, true at most at T - 1: the game ended there
+    truths: np.ndarray  # (T, 6) float32: lateral, heading, curvature, speed, tile, share; see game.Truth
+    facts: Facts
+
+
+class Entry(NamedTuple):
+    """Where an episode lies."""
+
+    path: Path
+    length: int  # T
+    places: dict[str, tuple[int, tuple[int, ...]]]  # first byte in the file and shape of each array
+    facts: Facts
+
+
+def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of an episode's arrays."""
+    per_step = {"frames": (3, size, size), "actions": (3,), "rewards": (), "ends": (), "truths": (len(Truth._fields),)}
+    return {name: (length, *shape) for name, shape in per_step.items()}
+
+
+def entry(path: Path, size: int) -> Entry:
+    """Where the episode's arrays lie, from its header; a Mistake if the file is no whole recording of frames of this size."""
+    try:
+        with path.open("rb") as file:
+            n = int.from_bytes(file.read(8), "little")
+            raw = json.loads(file.read(n)) if n < HEADER else {}
+        facts = msgspec.json.decode(raw.pop("__metadata__")["facts"], type=Facts)
+        found = {name: (about["dtype"], tuple(about["shape"])) for name, about in raw.items()}
+        length = found["frames"][1][0]
+        end = max(about["data_offsets"][1] for about in raw.values())
+        places = {name: (8 + n + about["data_offsets"][0], tuple(about["shape"])) for name, about in raw.items()}
+        there = path.stat().st_size
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, msgspec.MsgspecError):
+        raise Mistake(f"{path} is no recorded episode, or damaged at its beginning; remove it and collect it again") from None
+    wanted = {name: (KINDS[name], shape) for name, shape in shapes(length, size).items()}
+    if found != wanted or length < 1:
+        wrong = next((name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)), "frames")
+        raise Mistake(
+            f"{path}: {wrong} is {found.get(wrong, 'not there')}; allowed: {wanted.get(wrong, 'nothing of this name')}"
+        )
+    if there != 8 + n + end:
+        raise Mistake(f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again")
+    return Entry(path, length, places, facts)
+
+
+class Store:
+    """The episodes that are there, by number."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.spec = folder, spec_of(folder)
+        files = {number_of(path): path for path in (folder / "episodes").glob("*.safetensors")}
+        self.entries = [entry(files[number], self.spec.size) for number in sorted(files)]
+        if not self.entries:
+            raise Mistake(f"{folder} holds no episodes yet; simulacra collect makes them")
+        for number, one in zip(sorted(files), self.entries, strict=True):
+            if one.facts.number != number:
+                raise Mistake(f"{one.path} holds episode {one.facts.number}; allowed: its own number, {number}")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def read(self, i: int, name: str, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Rows of one array of the i-th episode, copied from disk."""
+        path, _, places, _ = self.entries[i]
+        first, shape = places[name]
+        kind = np.dtype(BYTES[KINDS[name]])
+        width = int(np.prod(shape[1:], dtype=int))
+        rows = shape[0] - start if count is None else count
+        if start < 0 or rows < 0 or start + rows > shape[0]:
+            raise Mistake(f"rows {start} to {start + rows} of {path}; allowed: 0 to {shape[0]}")
+        found = np.fromfile(path, kind, rows * width, offset=first + start * width * kind.itemsize)
+        if len(found) != rows * width:
+            raise Mistake(f"{path} became shorter while it was read; remove it and collect it again")
+        return found.reshape(rows, *shape[1:])
+
+    def episode(self, i: int) -> Episode:
+        """The i-th episode, its frames mapped from disk."""
+        path, _, places, facts = self.entries[i]
+        first, shape = places["frames"]
+        frames = np.memmap(path, np.uint8, "r", first, shape)
+        actions, rewards, ends, truths = (self.read(i, name) for name in Episode._fields[1:-1])
+        return Episode(frames, actions, rewards, ends, truths, facts)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(i) for i in range(len(self)))
+
+
+def number_of(path: Path) -> int:
+    """The number that a file's name is."""
+    if not path.stem.isdecimal():
+        raise Mistake(f"{path} is no recorded episode; allowed names: 00000000.safetensors and so on")
+    return int(path.stem)
+
+
+def place(folder: Path, number: int) -> Path:
+    """Where an episode is or will be."""
+    return folder / "episodes" / f"{number:08d}.safetensors"
+
+
+def write(folder: Path, episode: Episode) -> Path:
+    """The path of the episode, once it is there whole; a Mistake if an array has another shape or kind than it should."""
+    arrays = {name: getattr(episode, name) for name in KINDS}
+    size, path = episode.frames.shape[-1], place(folder, episode.facts.number)
+    for name, shape in shapes(len(episode.frames), size).items():
+        kind = np.dtype(BYTES[KINDS[name]])
+        if arrays[name].shape != shape or arrays[name].dtype != kind or not len(episode.frames):
+            found = f"{arrays[name].dtype} {arrays[name].shape}"
+            raise Mistake(f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one step or more")
+    if episode.ends[:-1].any():
+        raise Mistake(f"episode {episode.facts.number} goes on after its end at step {int(episode.ends.argmax())}")
+    facts = {"facts": msgspec.json.encode(episode.facts).decode()}
+    return easel.write(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts))
+
+
+def spec_of(folder: Path) -> Spec:
+    """What the episodes of this store follow from."""
+    path = folder / "store.json"
+    if not path.is_file():
+        raise Mistake(f"{folder} is no store of episodes: it has no store.json; simulacra collect makes one")
+    try:
+        spec = msgspec.json.decode(path.read_bytes(), type=Spec)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Mistake(f"cannot read {path}: {error}") from None
+    if spec.format != FORMAT:
+        raise Mistake(f"{path} has format {spec.format}; allowed: {FORMAT}")
+    return spec
+
+
+@contextlib.contextmanager
+def filling(folder: Path, spec: Spec) -> Iterator[None]:
+    """Make the store, or check that it holds episodes of this very spec, and hold it alone."""
+    if folder.exists() and not folder.is_dir():
+        raise Mistake(f"{folder} is a file; episodes go into a folder")
+    if folder.exists() and not (folder / "store.json").exists() and (others := unlike(folder)):
+        raise Mistake(f"{folder} holds {others[0]} and no store of episodes; choose another folder")
+    try:
+        (folder / "episodes").mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise Mistake(f"cannot write into {folder}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Mistake(f"another process is collecting into {folder}") from None
+        asked: dict[str, Any] = msgspec.to_builtins(spec)
+        if (folder / "store.json").exists():
+            if changed := differences(msgspec.to_builtins(spec_of(folder)), asked):
+                told = "; ".join(f"{key} is {there} there, {now} asked" for key, (there, now) in changed.items())
+                raise Mistake(f"{folder} holds other episodes: {told}. Choose another folder")
+        else:
+            easel.write(folder / "store.json", (json.dumps(asked, indent=1) + "\n").encode())
+        for part in (folder / "episodes").glob(".*.part"):  # of a process that was killed
+            part.unlink()
+        yield
+
+
+def unlike(folder: Path) -> list[str]:
+    """What is in a folder that no start of a store leaves there."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in ("lock", "episodes", ".store.json.part"))

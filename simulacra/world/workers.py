@@ -1,0 +1,118 @@
+"""gymnasium's games in processes of their own, watched: a process that dies is an error with its last words, never a wait."""
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulacra.errors import Mistake
+from simulacra.world.game import Game
+
+PATIENCE = 120.0  # seconds for one answer, of which a drawn step takes 0.015 a car
+WORDS = 300  # last characters that are told of what a dead process wrote
+
+
+def serve(pipe: Connection, words: str, seeds: list[int], tracks: str) -> None:
+    """Drive these tracks until the pipe closes. What is written to standard error goes into the file `words`."""
+    os.dup2(os.open(words, os.O_WRONLY | os.O_APPEND), 2)
+    faulthandler.enable()
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        games = [Game(seed, tracks=tracks) for seed in seeds]
+        pipe.send(np.stack([game.reset() for game in games]))
+        while True:
+            actions, rows = pipe.recv()
+            told = [games[i].step(action) for i, action in zip(rows, actions, strict=True)]
+            frames, rewards, ended, _ = zip(*told, strict=True)
+            pipe.send((np.stack(frames), np.array(rewards, np.float32), np.array(ended)))
+
+
+class Worker:
+    """One process and its tracks."""
+
+    def __init__(self, number: int, seeds: list[int], tracks: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.number, self.seeds = number, seeds
+        handle, name = tempfile.mkstemp(prefix="simulacra-worker-")
+        os.close(handle)
+        self.words = Path(name)
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, name, seeds, tracks), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def send(self, message: object) -> None:
+        """Ask for something."""
+        try:
+            self.pipe.send(message)
+        except OSError:
+            raise self.lost() from None
+
+    def receive(self) -> Any:
+        """The answer."""
+        try:
+            if not wait([self.pipe], PATIENCE):
+                raise Mistake(f"racing worker {self.number} has not answered for {PATIENCE:.0f} s")
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            raise self.lost() from None
+
+    def lost(self) -> Mistake:
+        """What to say of a process that has ended."""
+        self.process.join(5)
+        said = " ".join(self.words.read_text(errors="replace").split())[-WORDS:] or "it said nothing"
+        told = f"racing worker {self.number}, tracks {self.seeds[0]} to {self.seeds[-1]}, ended"
+        return Mistake(f"{told} with status {self.process.exitcode} ({said})")
+
+    def close(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self.process.join(2)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.words.unlink(missing_ok=True)
+
+
+class Team:
+    """The tracks dealt out to processes; as a simulator, see racing.py."""
+
+    def __init__(self, seeds: Sequence[int], tracks: str, processes: int) -> None:
+        self.parts = np.array_split(np.arange(len(seeds)), processes)
+        self.workers = [Worker(k, [int(seeds[i]) for i in part], tracks) for k, part in enumerate(self.parts)]
+
+    def reset(self) -> np.ndarray:
+        """First frames (N, 96, 96, 3) uint8."""
+        return np.concatenate(self._heard(self.workers))
+
+    def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frames, rewards, ends."""
+        asked = []
+        for worker, part in zip(self.workers, self.parts, strict=True):
+            mine = (rows >= part[0]) & (rows <= part[-1])
+            if mine.any():
+                worker.send((actions[mine], (rows[mine] - part[0]).tolist()))
+                asked.append(worker)
+        frames, rewards, ended = zip(*self._heard(asked), strict=True)
+        return np.concatenate(frames), np.concatenate(rewards), np.concatenate(ended)
+
+    def _heard(self, asked: list[Worker]) -> list[Any]:
+        """Everyone's answer; if one cannot answer, all are ended."""
+        try:
+            return [worker.receive() for worker in asked]
+        except Mistake:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self.workers:
+            worker.close()
+        self.workers = []
