@@ -9,7 +9,9 @@ Batch = dict[str, Tensor]
 """Named tensors with the batch axis first. "image": (B, C, H, W) float32 in [-1, 1], or "series": (B, T, C) float32, the
 training data in [-1, 1]; "next": (B, C, H, W), the frame after "image", where the data are pairs of frames; "label": (B,)
 int64, where the data set has labels. Clips: "video": (B, T, C, H, W) in [-1, 1], "mask": (B, 1, H, W), what covers the object
-in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in video/flow.py."""
+in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in video/flow.py. Recorded drives:
+"video" with "action" (B, T, 3), "reward" and "done" (B, T); action t was chosen on seeing frame t. Their codes: "mean" and "log_variance" (B, T, Z), "action", "reward", "done",
+and "eye" (B, 16) uint8, the hash of who made them."""
 
 
 class Model(Protocol):
@@ -35,7 +37,8 @@ class Model(Protocol):
     # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
 
     # Optional, asked by predict, transfer, traverse and measure of a room that imagines futures of a picture: imagine, transfer
-    # and traverse, as models/visual_dynamics.py has them.
+    # and traverse, as models/visual_dynamics.py has them. Asked by reconstruct and interpolate: encode(x) -> mean and
+    # log-variance, and decode(z) -> pictures, as models/vae.py has them.
 
 
 class Data(Protocol):
@@ -44,7 +47,7 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """The feature extractor that fits these (see measure/extractors.py); "series", "pairs", "clips", "layers" if none."""
+    """The feature extractor that fits these (see measure/extractors.py); "series", "pairs", "clips", "codes" if none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the incomplete last batch
