@@ -10,8 +10,8 @@ Batch = dict[str, Tensor]
 training data in [-1, 1]; "next": (B, C, H, W), the frame after "image", where the data are pairs of frames; "label": (B,)
 int64, where the data set has labels. Clips: "video": (B, T, C, H, W) in [-1, 1], "mask": (B, 1, H, W), what covers the object
 in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in video/flow.py. Recorded drives:
-"video" with "action" (B, T, 3), "reward" and "done" (B, T); action t was chosen on seeing frame t. Their codes: "mean" and "log_variance" (B, T, Z), "action", "reward", "done",
-and "eye" (B, 16) uint8, the hash of who made them."""
+"video" with "action" (B, T, 3), "reward" and "done" (B, T); action t was chosen on seeing frame t. Their codes: "mean" and
+"log_variance" (B, T, Z), "action", "reward", "done", and "eye" (B, 16) uint8, the hash of who made them."""
 
 
 class Model(Protocol):

@@ -15,7 +15,7 @@ from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
 
-KINDS = {"image": "pictures", "series": "series", "video": "clips"}  # what a batch may hold
+KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import coded
 import numpy as np
 import pytest
 import torch
@@ -79,11 +80,20 @@ def own_series() -> Path:
 
 
 @cache
+def own_codes() -> Path:
+    """A folder of encoded episodes, gone with the process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return coded.folder(folder / "codes")
+
+
+@cache
 def of_config(name: str) -> Tiny | None:
     """The config as it is if its data need no files, else on the embedded digits or a file of series, else on the data
     folder."""
     plain, digits, series = Tiny(name), Tiny(name, ("data.name=digits",)), Tiny(name, (f"data.path={own_series()}",))
-    choices = [(plain, None), (digits, None), (series, None), *([(plain, ROOT)] if ROOT else [])]
+    codes = Tiny(name, (f"data.path={own_codes()}",))
+    choices = [(plain, None), (digits, None), (series, None), (codes, None), *([(plain, ROOT)] if ROOT else [])]
     return next((tiny for tiny, root in choices if works(tiny, root)), None)
 
 
@@ -103,7 +113,9 @@ def needed(tiny: Tiny | None, what: str) -> Tiny:
 
 
 def examples(batch: Batch) -> torch.Tensor:
-    """The pictures (B, C, H, W) or series (B, T, C) of a batch; of clips their last frames."""
+    """The pictures (B, C, H, W), series (B, T, C) or codes (B, T, Z) of a batch; of clips their last frames."""
+    if "mean" in batch:
+        return batch["mean"]
     if "video" in batch:
         return batch["video"][:, -1]
     return batch["image"] if "image" in batch else batch["series"]

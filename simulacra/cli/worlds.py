@@ -1,4 +1,4 @@
-"""Verbs of simulated worlds: collect."""
+"""Verbs of simulated worlds: collect, encode."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Json, app, out
+from simulacra.cli.words import Device, Json, RunFolder, Step, app, out
 from simulacra.errors import Mistake, choose
 
 
@@ -50,3 +50,22 @@ def _share(text: str) -> tuple[str, float]:
         return name, float(share or 1)
     except ValueError:
         raise Mistake(f"driver = {text}; allowed: a name and its share, such as scripted=3") from None
+
+
+@app.command()
+def encode(
+    run: RunFolder,
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A folder that collect filled.")],
+    target: Annotated[Path, typer.Option("-o", help="A folder for the codes.")],
+    step: Step = None,
+    device: Device = "cpu",
+) -> None:
+    """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
+    from simulacra.reopen import reopen
+    from simulacra.verbs.encode import Stored
+    from simulacra.verbs.encode import encode as verb
+    from simulacra.world.store import Store
+
+    done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
+    told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
+    out.print(escape(told), soft_wrap=True)

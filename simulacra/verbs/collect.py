@@ -19,6 +19,7 @@ from simulacra.world import store
 from simulacra.world.driver import POLICIES, Ghosts, Policy, Scripted, generator, policy
 from simulacra.world.game import HALF_WIDTH, Truth, needed
 from simulacra.world.racing import LARGEST, LIMIT, SIMULATORS, Pool
+from simulacra.world.tracks import training
 
 MIXTURE = {"brownian": 0.25, "scripted": 0.75}
 SPEEDS = 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, math.inf  # units per second
@@ -45,7 +46,7 @@ def plan(spec: store.Spec, number: int) -> Plan:
     names = sorted(spec.mixture)
     shares = np.array([spec.mixture[name] for name in names])
     chosen = names[int(stream.choice(len(names), p=shares / shares.sum()))]
-    return Plan(number, fold(spec.seed, "track", number) % (LARGEST + 1), chosen, int(stream.integers(spec.lead + 1)))
+    return Plan(number, training(spec.seed, number), chosen, int(stream.integers(spec.lead + 1)))
 
 
 class Tape:

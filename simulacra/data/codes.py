@@ -1,0 +1,168 @@
+"""Codes of recorded episodes: a folder of .safetensors that `simulacra encode` wrote, one an episode, all of one eye.
+
+Each file holds mean and log_variance (n, Z) float16, action (n, A) and reward (n,) float32 and done (n,) uint8 of n frames: the
+action taken on seeing a frame, the reward that it earned, and whether the episode ended with it. Which episodes are held out
+follows from a hash of their names, so that adding one moves no other. Windows are read from disk as they are drawn: memory does
+not grow with the number of episodes.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from simulacra.contract import Batch
+from simulacra.data._order import Order
+from simulacra.data.folder import held_out, locate
+from simulacra.errors import Mistake
+
+KINDS = {"mean": "F16", "log_variance": "F16", "action": "F32", "reward": "F32", "done": "U8"}
+SUFFIX = ".safetensors"
+HEX = 32  # letters of an eye's hash
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="codes"):
+    """Which codes, and how long the sequences are."""
+
+    path: str = "codes"  # the folder, absolute or inside the data folder
+    length: Annotated[int, msgspec.Meta(ge=2)] = 32  # T, steps of a sequence; shorter episodes are left out
+    start: Literal["any", "first"] = "any"  # sequences from all over an episode | its first frames alone
+    stride: Annotated[int, msgspec.Meta(ge=0)] = 0  # frames from one sequence's beginning to the next one's; 0: half a sequence
+    eye: str = ""  # hash of the eye that they must be of; empty: any
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of episodes held out, but at least one in each split
+
+
+class Episode(NamedTuple):
+    """What the header of a file says."""
+
+    path: Path
+    frames: int  # n
+    sizes: tuple[int, int]  # Z, A
+    eye: str
+
+
+class Place(NamedTuple):
+    """Where a sequence begins."""
+
+    episode: int
+    frame: int
+
+
+def header(path: Path) -> Episode:
+    """What a file holds, of which no number is read; a Mistake if it is not whole or no episode."""
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
+            told: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise Mistake(f"cannot read {path} ({' '.join(str(error).split())[:100]}); encode it again") from None
+    (n, Z), (_, A) = ((*found.get(name, ("", ()))[1], 0, 0)[:2] for name in ("mean", "action"))
+    wanted = {"mean": (n, Z), "log_variance": (n, Z), "action": (n, A), "reward": (n,), "done": (n,)}
+    if 0 in (n, Z, A) or found != {name: (KINDS[name], shape) for name, shape in wanted.items()}:
+        shapes = ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in found.items()) or "nothing"
+        raise Mistake(
+            f"{path} holds {shapes}; allowed: {', '.join(f'{name} {kind}' for name, kind in KINDS.items())}, alike long"
+        )
+    eye = told.get("eye", "")
+    if len(eye) != HEX or set(eye) - set("0123456789abcdef"):
+        raise Mistake(f"{path} names the eye '{eye}' that made it; allowed: a hash of {HEX} letters 0 to f")
+    return Episode(path, n, (Z, A), eye)
+
+
+def read(folder: Path, eye: str) -> list[Episode]:
+    """The folder's episodes in order of their names, all of one eye and of one size."""
+    found = [header(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    if len(found) < 2:
+        raise Mistake(f"{folder} holds {len(found)} encoded episodes; needed: 2 or more, one of them held out")
+    for one in found:
+        if one.eye != (eye or found[0].eye):
+            where = "data.eye asks for" if eye else f"{found[0].path.name} is of"
+            raise Mistake(f"{one.path} is of eye {one.eye}, {where} {eye or found[0].eye}; allowed: one eye for all")
+        if one.sizes != found[0].sizes:
+            raise Mistake(
+                f"{one.path} has codes and actions of {one.sizes} numbers, {found[0].path.name} of {found[0].sizes}; allowed: "
+                f"one size for all"
+            )
+    return found
+
+
+def places(episodes: list[Episode], options: Options) -> dict[str, list[Place]]:
+    """Where the sequences of each split begin; each long episode's last sequence ends with it."""
+    held = held_out([one.path.stem for one in episodes], options.held_out)
+    found: dict[str, list[Place]] = {"train": [], "held_out": []}
+    for number, one in enumerate(episodes):
+        last = one.frames - options.length
+        if last < 0:
+            continue
+        starts = [*range(0, last, options.stride or max(1, options.length // 2)), last] if options.start == "any" else [0]
+        found["held_out" if one.path.stem in held else "train"] += [Place(number, start) for start in starts]
+    for split, some in found.items():
+        if not some:
+            longest = max(one.frames for one in episodes)
+            raise Mistake(
+                f"data.length = {options.length}: no episode of split '{split}' is that long; the longest has {longest}"
+            )
+    return found
+
+
+class Codes:
+    """Sequences of codes, actions, rewards and ends."""
+
+    classes = 0
+    extractor = "codes"
+
+    def __init__(self, options: Options, root: Path | None) -> None:
+        self.options, self.folder = options, locate(options.path, root)
+        self.episodes = read(self.folder, options.eye)
+        self.places = places(self.episodes, options)
+        self.order = Order({split: len(some) for split, some in self.places.items()}, "sequences")
+        self.size = self.order.size
+        self.eye = torch.tensor(list(bytes.fromhex(self.episodes[0].eye)), dtype=torch.uint8)
+
+    def draw(self, k: int, batch: int, seed: int) -> Batch:
+        """The k-th training batch: "mean", "log_variance" (B, T, Z), "action" (B, T, A), "reward", "done" (B, T) float32 and
+        "eye" (B, 16) uint8, the hash of the eye in each row."""
+        return self._at("train", self.order.draw(k, batch, seed))
+
+    def take(self, split: str, n: int) -> Batch:
+        """The first n sequences of the split's fixed shuffled order."""
+        return self._at(split, self.order.take(split, n))
+
+    def describe(self) -> dict[str, str]:
+        """What was found in the folder."""
+        options, frames = self.options, [one.frames for one in self.episodes]
+        short = sum(n < options.length for n in frames)
+        Z, A = self.episodes[0].sizes
+        return {
+            "folder": f"{self.folder}: {len(frames)} episodes of {min(frames)} to {max(frames)} frames, {sum(frames):,} in all",
+            "eye": self.episodes[0].eye,
+            "sequences": f"{self.size('train'):,} to train on, {self.size('held_out'):,} held out; {short} episodes too short",
+            "shape": f"{options.length} steps, codes of {Z} numbers, actions of {A}",
+            "split": f"{options.held_out:.0%} of the episodes held out by a hash of their names",
+        }
+
+    def _at(self, split: str, chosen: np.ndarray) -> Batch:
+        rows = [self._sequence(self.places[split][int(place)]) for place in chosen]
+        batch = {name: torch.stack([row[name] for row in rows]).float() for name in KINDS}
+        return batch | {"eye": self.eye.expand(len(rows), -1).clone()}
+
+    def _sequence(self, place: Place) -> Batch:
+        path, here = self.episodes[place.episode].path, slice(place.frame, place.frame + self.options.length)
+        try:
+            with safe_open(path, "pt") as file:
+                row = {name: file.get_slice(name)[here] for name in KINDS}
+        except (SafetensorError, OSError) as error:
+            raise Mistake(
+                f"cannot read {path} ({' '.join(str(error).split())[:100]}); it was whole when training began"
+            ) from None
+        for name, value in row.items():
+            if not value.isfinite().all():
+                raise Mistake(f"{path}: {name} is not finite in frames {here.start} to {here.stop - 1}; encode it again")
+        return row
+
+
+Data = Codes

@@ -1,0 +1,85 @@
+"""CMA-ES, the library's, as a part of a room: its noise follows from the step, its state is arrays, so that a resumed search is
+the unbroken one, bit for bit.
+
+Reference: Hansen, arXiv 1604.00772; pycma.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.errors import Mistake
+
+STATE = [  # all that a generation changes and a later one reads
+    *("mean", "sigma", "pc", "pc2", "pc_neg", "dC", "countiter", "countevals", "itereigenupdated"),
+    *("sm.C", "sm.B", "sm.D", "sm.last_update", "sm.count_tell", "sm.count_eigen"),
+    *("adapt_sigma.ps", "adapt_sigma._ps_updated_iteration"),
+]
+
+
+def normal(*shape: int) -> np.ndarray:
+    """Standard normal numbers from torch's generator, which the clock reseeds before each step."""
+    return torch.randn(shape, dtype=torch.float64).numpy()
+
+
+class Search:
+    """A search distribution N(mean, sigma^2 C) over N numbers, from a first mean (N,) and C = 1, that minimises costs."""
+
+    def __init__(self, first: Tensor, sigma: float, population: int):
+        try:
+            import cma
+        except ImportError:
+            raise Mistake("room world_controller needs the package cma; allowed: pip install 'simulacra[worlds]'") from None
+        quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
+        settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}  # nan: the library seeds nothing
+        self.strategy = cma.CMAEvolutionStrategy(first.double().numpy(), sigma, settings)
+        self.strategy.adapt_sigma.initialize(self.strategy)  # or its path is only there after a first generation
+
+    def ask(self) -> Tensor:
+        """A population (P, N) float64."""
+        return torch.from_numpy(np.stack(self.strategy.ask()))
+
+    def tell(self, population: Tensor, costs: Tensor) -> None:
+        """Learn from the costs (P,) of what was asked for."""
+        self.strategy.tell(list(population.numpy()), costs.double().tolist())
+
+    @property
+    def mean(self) -> Tensor:
+        """The middle of the search distribution (N,) float64: what is evaluated, never the best member."""
+        return torch.from_numpy(np.array(self.strategy.mean))
+
+    @property
+    def sigma(self) -> float:
+        """The step size."""
+        return float(self.strategy.sigma)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every array and number of the search."""
+        return {name: torch.from_numpy(np.array(self._at(name)[0][1])) for name in STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a state back; ValueError if it is of another search."""
+        if set(state) != set(STATE) or state["mean"].shape != self.mean.shape:
+            raise ValueError(
+                f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state.get('mean', torch.empty(0)).shape)}"
+            )
+        if (
+            self.strategy.countiter == 0 < state["countiter"]
+        ):  # a generation makes what the library makes only then; all that counts is put back
+            population = self.ask()
+            self.tell(population, torch.arange(len(population)))
+        for name, value in state.items():
+            (part, old), last = self._at(name)
+            array = np.array(value.numpy())  # a copy laid out alike, which rounding depends on
+            setattr(part, last, array if isinstance(old, np.ndarray) and old.ndim else type(old)(array.item()))
+        self.strategy.C = self.strategy.sm.C
+        self.strategy.B, self.strategy.D = self.strategy.sm.B, self.strategy.sm.D
+
+    def _at(self, name: str) -> tuple[tuple[Any, Any], str]:
+        *parts, last = name.split(".")
+        part: Any = self.strategy
+        for one in parts:
+            part = getattr(part, one)
+        return (part, getattr(part, last)), last

@@ -1,0 +1,109 @@
+"""Agents in a world: a population of controllers drives many episodes at once, every network in one batch.
+
+Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in models/_dream.py. Frames are uint8, (P E, 3, H, W).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.models._dream import Agents
+from simulacra.models._memory_nets import Memory
+from simulacra.seeds import generator
+
+CHUNK = 256  # frames encoded at once
+LIMIT = 1000  # steps of an official episode
+
+
+class Eye(Protocol):
+    """V: pictures to codes and back."""
+
+    z_size: int
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, (B, Z) each, of pictures (B, C, H, W) in [-1, 1]."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] of codes (B, Z)."""
+
+
+class World(Protocol):
+    """N episodes at once. An episode that has ended stays ended, its reward 0."""
+
+    def reset(self) -> Any:
+        """First frames (N, 3, H, W) uint8."""
+
+    def step(self, actions: Any) -> Any:
+        """A tuple that begins with frames (N, 3, H, W), rewards (N,) and which episodes go on (N,). `lap_finished` and
+        `progress`, (N,) each, are read from it if it has them."""
+
+
+Factory = Callable[[Sequence[int]], World]
+"""A world with one episode for each seed of a track; equal seeds are equal tracks."""
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What all controllers of a drive share."""
+
+    eye: Eye
+    memory: Memory | None  # whose state they see; None: codes alone
+    squash: str = "paper"  # of actions
+    sampled: bool = True  # act on a code drawn from the eye's posterior, as published; otherwise on its mean
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What came of a drive, (P, E) each."""
+
+    returns: Tensor  # sums of rewards, float64
+    lengths: Tensor  # steps until the end, that one included
+    finished: Tensor  # 1 where a lap was finished, else 0; NaN where the world does not tell
+    progress: Tensor  # share of the track's tiles that were reached; NaN where the world does not tell
+
+
+def pictures(frames: Any) -> Tensor:
+    """Frames (N, 3, H, W) uint8 as floats in [-1, 1]."""
+    return torch.from_numpy(np.array(frames, np.uint8)).float().div_(127.5).sub_(1)
+
+
+@torch.inference_mode()
+def drive(controllers: Tensor, senses: Senses, world: World, seed: int, steps: int = LIMIT) -> Driven:
+    """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed, is
+    the same for every controller, so that equal ones on equal tracks earn the same."""
+    P, frames = len(controllers), world.reset()
+    rows = len(frames)
+    E, dice = rows // P, generator(seed, "drive")
+    state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
+    agents = Agents(controllers.float(), senses.memory, state, senses.squash)
+    returns, lengths = torch.zeros(rows, dtype=torch.float64), torch.zeros(rows)
+    alive, last = torch.ones(rows, dtype=torch.bool), None
+    for _ in range(steps):
+        noise = torch.randn(E, senses.eye.z_size, generator=dice).repeat(P, 1) if senses.sampled else None
+        last = world.step(agents.act(encoded(senses.eye, frames, alive, noise)).numpy())
+        frames, rewards, goes_on = last[:3]
+        returns += torch.as_tensor(np.asarray(rewards)).double() * alive
+        lengths += alive
+        alive &= torch.as_tensor(np.asarray(goes_on)).bool()
+        if not alive.any():
+            break
+    told = (_told(last, name, rows) for name in ("lap_finished", "progress"))
+    return Driven(*(value.view(P, E) for value in (returns, lengths, *told)))
+
+
+def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tensor:
+    """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means; 0 for the others."""
+    z = torch.zeros(len(alive), eye.z_size)
+    for rows in alive.nonzero()[:, 0].split(CHUNK):
+        mean, log_variance = eye.encode(pictures(np.asarray(frames)[rows.numpy()]))
+        z[rows] = mean if noise is None else mean + (log_variance / 2).exp() * noise[rows]
+    return z
+
+
+def _told(last: Any, name: str, rows: int) -> Tensor:
+    value = getattr(last, name, None)
+    return torch.full((rows,), torch.nan) if value is None else torch.as_tensor(np.asarray(value)).float()

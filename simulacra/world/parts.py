@@ -1,0 +1,81 @@
+"""The parts of an agent, taken from their run folders, each with the hash of its checkpoint."""
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from simulacra import run
+from simulacra.errors import Mistake, choose
+from simulacra.models._memory_nets import Memory, known
+from simulacra.reopen import Opened, reopen
+from simulacra.world.acting import Eye, Factory
+
+
+class Coder:
+    """A room that codes pictures, as an eye: it keeps the size of its codes among its hyperparameters."""
+
+    def __init__(self, model: Any):
+        self.z_size: int = model.hyper.z_size
+        self.encode, self.decode = model.encode, model.decode
+
+
+class Seen(NamedTuple):
+    """An eye and its hash."""
+
+    eye: Eye
+    hash: str  # 32 letters 0 to f
+
+
+def hash_of(opened: Opened) -> str:
+    """The digest of an opened run's weights, as its file `done` has it."""
+    return run.digest(run.states(opened.model))
+
+
+def eye_of(opened: Opened) -> Seen:
+    """The run's model as an eye; a Mistake if it encodes no pictures."""
+    model: Any = opened.model
+    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}, which has no codes; allowed: rooms vae, vaegan")
+    eye: Eye = model if hasattr(model, "z_size") else Coder(model)
+    return Seen(eye, hash_of(opened))
+
+
+def memory_of(folder: str) -> Memory:
+    """M of a run of world_memory, as one looks at it: averaged where the run averages."""
+    opened = reopen(Path(folder).expanduser(), None)
+    if opened.config.room != "world_memory":
+        raise Mistake(f"hyper.memory: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
+    memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
+    return memory
+
+
+def centre_of(folder: str) -> Tensor:
+    """The controller (N,) that a run of world_controller has come to."""
+    opened = reopen(Path(folder).expanduser(), None)
+    if opened.config.room != "world_controller":
+        raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: room world_controller")
+    centre: Tensor = opened.model.centre  # type: ignore[attr-defined]
+    return centre
+
+
+def eye_at(folder: str) -> Seen:
+    """The eye of a run folder."""
+    if not folder:
+        raise Mistake("hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see pictures")
+    return eye_of(reopen(Path(folder).expanduser(), None))
+
+
+def same_eye(memory: Memory, seen: Seen) -> None:
+    """A Mistake with both hashes if the memory was trained on codes of another eye."""
+    known(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
+
+
+def factory(name: str) -> Factory:
+    """The world of this name: CarRacing as envpool or as gymnasium plays it."""
+    choose("world", name, ["envpool", "gymnasium"])
+    made: Factory = partial(import_module("simulacra.world.racing").Pool, name)
+    return made

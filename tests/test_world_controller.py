@@ -1,0 +1,397 @@
+"""C: the published actions and signs, equal members that earn the same in dreams and in the world, a search that resumes."""
+
+import signal
+
+import coded
+import pytest
+import torch
+from tiny import assert_same, scribble
+
+from simulacra import config, paint, run, seeds
+from simulacra.errors import Mistake
+from simulacra.models import _dream
+from simulacra.models._dream import Dream, Start, beginning, dream_returns, numbers, squashed
+from simulacra.models._memory_nets import Form, Memory, drawn
+from simulacra.verbs.train import train
+from simulacra.world import acting, tracks
+from simulacra.world.acting import Senses, drive
+
+cma = pytest.importorskip("cma", reason="the extra `worlds` is not installed")
+from simulacra.models._evolution import STATE, Search  # noqa: E402
+from simulacra.models.world_controller import Hyper, WorldController, cost  # noqa: E402
+
+
+def memory(seed: int = 0, **form) -> Memory:
+    """A memory of random weights, lively enough that everything matters."""
+    torch.manual_seed(seed)
+    made = Memory(Form(4, 3, units=8, mixtures=3, **({"reward": "value", "end": True} | form)))
+    for weight in made.parameters():
+        weight.data.mul_(2)
+    return made.requires_grad_(False)
+
+
+def members(P: int, features: int = 12, seed: int = 0) -> torch.Tensor:
+    """Random controllers (P, N)."""
+    return torch.randn(P, numbers(features, 3), generator=torch.Generator().manual_seed(seed))
+
+
+def start(E: int = 3, C: int = 0) -> Start:
+    """The start of E dreams, C steps remembered."""
+    batch = coded.batch(E)
+    return beginning(batch["mean"], batch["action"], C)
+
+
+class Linear:
+    """A world of coloured frames, which follow from the track's seed; the best action is a squashed linear map of it, and
+    pays 0, others -|a - best|^2."""
+
+    def __init__(self, seeds_, steps: int = 6):
+        self.seeds, self.steps, self.t = list(seeds_), steps, 0
+
+    def frames(self) -> torch.Tensor:
+        colours = [torch.randint(256, (3,), generator=torch.Generator().manual_seed(seed + 7 * self.t)) for seed in self.seeds]
+        return torch.stack(colours).to(torch.uint8)[:, :, None, None].expand(-1, -1, 8, 8)
+
+    def best(self) -> torch.Tensor:
+        x = acting.pictures(self.frames()).mean((2, 3))
+        return torch.tanh(
+            x @ torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, -0.5]]).T + torch.tensor([0.3, 0.0, -0.3])
+        )
+
+    def reset(self) -> torch.Tensor:
+        self.t = 0
+        return self.frames()
+
+    def step(self, actions):
+        rewards = -(torch.as_tensor(actions) - self.best()).square().sum(1)
+        self.t += 1
+        return self.frames(), rewards.numpy(), torch.full((len(self.seeds),), self.t < self.steps).numpy()
+
+
+def written(folder, *lines: str) -> str:
+    """A config file of a tiny search in dreams."""
+    text = "\n".join([
+        'room = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
+        f'[data]\nname = "codes"\npath = "{folder}"\nlength = 8',
+        '[hyper]\nworld = "dream"\npopulation = 6\nunits = 8\nsteps = 5\ncontext = 2',
+        *lines,
+        "[preset.tiny]",
+    ])  # fmt: skip
+    path = folder.parent / "controller.toml"
+    path.write_text(text)
+    return str(path)
+
+
+# Sizes, actions, signs
+
+
+def test_sizes_are_the_published_ones():
+    assert numbers(288, 3) == 867 and numbers(32, 3) == 99
+    like = coded.batch(2, 12, 32)
+    sizes = {arm: len(WorldController(Hyper(arm=arm), like).centre) for arm in ("full", "untrained", "z_only")}
+    assert sizes == {"full": 867, "untrained": 867, "z_only": 99}
+
+
+def test_the_zero_controller_does_what_is_documented():
+    """W4: as the notes squash, it brakes by half."""
+    zero = torch.zeros(2, 3)
+    found = {kind: squashed(kind, zero)[0].tolist() for kind in ("paper", "notes", "tanh")}
+    assert found == {"paper": [0, 0.5, 0], "notes": [0, 0.5, 0.5], "tanh": [0, 0, 0]}
+    x = torch.randn(500, 3) * 5
+    for kind in "paper", "notes":
+        a = squashed(kind, x)
+        assert (a[:, 0].abs() <= 1).all() and (a[:, 1:] >= 0).all() and (a[:, 1:] <= 1).all()
+    assert torch.equal(squashed("paper", x)[:, 2], x[:, 2].tanh().clamp_min(0))
+
+
+def test_weight_decay_lowers_fitness():
+    """W18: equal returns, and the larger member costs more; by hand."""
+    returns, P = torch.full((2, 4), 7.0), torch.stack([torch.ones(5), 3 * torch.ones(5)])
+    assert cost(returns, P, 0.0).tolist() == [-7, -7]
+    assert cost(returns, P, 0.01).tolist() == pytest.approx([-7 + 0.01, -7 + 0.09])
+
+
+# Dreams
+
+
+@pytest.mark.parametrize("arm", ["full", "untrained", "z_only"])
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("C", [0, 3])
+def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
+    """One member and one rollout at a time, with the same noise: actions, codes, rewards and ends."""
+    M, other, P, begin = memory(joint=joint), memory(1), members(4), start(3, C)
+    senses = {"full": M, "untrained": other, "z_only": None}[arm]
+    P = P if senses else members(4, 4)
+    found = dream_returns(P, Dream(M, senses, 9, 1.3), begin, 5, keep=True)
+    dice, columns = seeds.generator(5, "dream"), 1 if joint else 4
+    noise = [(torch.rand(3, columns + 1, generator=dice), torch.randn(3, 4, generator=dice)) for _ in range(9)]
+    for p in range(4):
+        for e in range(3):
+            z, total, steps, alive = begin.first[e][None], 0.0, 0, True
+            world, seen = (m and m.remember(begin.codes[[e]], begin.actions[[e]], m.start(z))[1] if C else m and m.start(z)
+                           for m in (M, senses))  # fmt: skip
+            for t in range(9):
+                F = torch.cat([z, seen.h], 1) if senses else z
+                a = squashed("paper", F @ P[p, :-3].view(3, -1).T + P[p, -3:])
+                assert torch.allclose(found.codes[p, e, t], z[0], atol=1e-4)
+                assert torch.allclose(found.actions[p, e, t], a[0], atol=1e-4)
+                world, seen = M.advance(z, a, world), senses and senses.advance(z, a, seen)
+                follows, (u, normal) = M.predict(world.h), noise[t]
+                total, steps = total + alive * float(follows.reward), steps + alive
+                z = drawn(follows.code, 1.3, u[[e], 1:], normal[[e]])
+                alive = alive and bool(u[e, 0] >= follows.end.sigmoid())
+            assert float(found.returns[p, e]) == pytest.approx(total, abs=1e-3) and int(found.lengths[p, e]) == steps
+
+
+def test_equal_members_dream_the_same_and_noise_follows_from_the_seed(monkeypatch):
+    """W5; and how many are dreamt at once changes nothing but rounding."""
+    M, P = memory(), members(1).repeat(5, 1)
+    dream, begin = Dream(M, M, 20, 1.0), start()
+    found = dream_returns(P, dream, begin, 3)
+    assert torch.allclose(found.returns, found.returns[:1].expand(5, -1), atol=1e-4)
+    assert (found.lengths == found.lengths[:1]).all()
+    assert torch.equal(dream_returns(P, dream, begin, 3).returns, found.returns)
+    assert not torch.allclose(dream_returns(P, dream, begin, 4).returns, found.returns)
+    many = members(7)
+    whole = dream_returns(many, dream, begin, 3)
+    monkeypatch.setattr(_dream, "ROWS", 6)
+    parts = dream_returns(many, dream, begin, 3)
+    assert torch.allclose(whole.returns, parts.returns, atol=1e-3) and torch.equal(whole.lengths, parts.lengths)
+
+
+def test_what_a_dream_pays():
+    """A memory that says the same whatever it sees: the reward at each step, ends at once or never; signs pay 1."""
+    for reward, end, kind, wanted in (
+        (2.5, -50, "value", 25),
+        (2.5, 50, "value", 2.5),
+        (2.5, -50, "sign", 10),
+        (-2, -50, "sign", 0),
+    ):
+        M = memory(reward=kind)
+        M.head.weight.zero_()
+        M.head.bias.zero_()
+        M.head.bias[-2:] = torch.tensor([float(reward), float(end)])
+        found = dream_returns(members(2), Dream(M, M, 10, 1.0), start(), 0)
+        assert torch.allclose(found.returns, torch.tensor(float(wanted))) and (found.lengths == (1 if end > 0 else 10)).all()
+    with pytest.raises(ValueError, match="no reward head"):
+        dream_returns(members(2), Dream(memory(reward="none"), None, 10, 1.0), start(), 0)
+
+
+def test_half_precision_dreams_nearly_the_same():
+    M, P = memory(), members(6)
+    one = dream_returns(P, Dream(M, M, 1, 0.0), start(), 0).returns
+    two = dream_returns(P, Dream(M, M, 1, 0.0, dtype=torch.bfloat16), start(), 0).returns
+    assert torch.allclose(one, two, atol=0.1) and not torch.equal(one, two)
+    assert all(weight.dtype == torch.float32 for weight in M.parameters())
+
+
+# Driving
+
+
+def test_equal_members_drive_the_same():
+    """W5: equal controllers, sampled codes, common tracks."""
+    eye, M = coded.Colours(), Memory(Form(3, 3, units=8))
+    eye.encode = lambda x: (x.mean((2, 3)), torch.zeros(len(x), 3))  # a variance that matters
+    P = members(1, 11).repeat(4, 1)
+    found = drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 0)
+    assert torch.allclose(found.returns, found.returns[:1].expand(4, -1), atol=1e-5) and found.returns[0].unique().numel() == 3
+    assert not torch.allclose(drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 1).returns, found.returns)
+    mean = [drive(P, Senses(eye, M, sampled=False), Linear([1, 2, 3] * 4), seed).returns for seed in (0, 1)]
+    assert torch.equal(*mean)
+
+
+def test_returns_are_sums_until_the_end():
+    class Counting(Linear):
+        """Reward 1; row i ends after i + 1 steps, and pays on, which must not count."""
+
+        def step(self, actions):
+            frames, _, _ = super().step(actions)
+            n = torch.arange(len(self.seeds))
+            return frames, torch.ones(len(n)), self.t < n + 1
+
+    world = Counting([1, 2, 3, 4])
+    found = drive(members(2, 3), Senses(coded.Colours(), None), world, 0)
+    assert found.returns.tolist() == [[1, 2], [3, 4]] and found.lengths.tolist() == [[1, 2], [3, 4]]
+    assert world.t == 4, "nobody is driven when all have ended"
+    assert drive(members(2, 3), Senses(coded.Colours(), None), Counting([1, 2, 3, 4]), 0, 2).returns.tolist() == [
+        [1, 2],
+        [2, 2],
+    ]
+    assert found.finished.isnan().all() and found.progress.isnan().all()
+
+
+# The search
+
+
+def searched(search: Search, begin: int, end: int) -> None:
+    """Generations on an ellipsoid around 1."""
+    scale = torch.arange(1, len(search.mean) + 1)
+    for k in range(begin, end):
+        seeds.reseed(seeds.fold(0, "step", k))
+        population = search.ask()
+        search.tell(population, ((population - 1).square() * scale).sum(1))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 20])
+def test_a_resumed_search_is_the_unbroken_one(cut, tmp_path):
+    """W13: bit for bit, through a file, between two lazy updates of the eigenvectors too."""
+    whole, broken, again = (Search(torch.zeros(120), 0.1, 8) for _ in range(3))
+    searched(whole, 0, 40)
+    searched(broken, 0, cut)
+    torch.save(broken.state_dict(), tmp_path / "state.pt")
+    seeds.reseed(99)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    searched(again, cut, 40)
+    one, two = whole.state_dict(), again.state_dict()
+    assert set(one) == set(STATE) and all(torch.equal(one[name], two[name]) for name in STATE)
+    assert again.sigma == whole.sigma != 0.1
+    with pytest.raises(ValueError, match="over"):
+        Search(torch.zeros(5), 0.1, 8).load_state_dict(one)
+
+
+def test_a_search_follows_from_the_step_and_seeds_nothing():
+    import numpy as np
+
+    np.random.seed(5)  # noqa: NPY002
+    wanted = np.random.rand()  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    one, two = Search(torch.zeros(6), 0.1, 8), Search(torch.zeros(6), 0.1, 8)
+    searched(one, 0, 5)
+    torch.randn(3)
+    searched(two, 0, 5)
+    assert torch.equal(one.mean, two.mean) and np.random.rand() == wanted  # noqa: NPY002
+
+
+def test_a_search_finds_the_middle_of_a_sphere():
+    search = Search(torch.zeros(10), 0.3, 12)
+    searched(search, 0, 150)
+    assert (search.mean - 1).abs().max() < 1e-3
+
+
+# The room
+
+
+def test_it_finds_the_known_optimum_of_a_linear_world():
+    batch = coded.batch(8, 12, 3)
+    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=16, sigma=0.3, steps=6), batch)
+    model.opened = coded.Colours(), Linear
+    first = model.health(batch, {}, batch)["return_centre"]
+    for k in range(80):
+        seeds.reseed(seeds.fold(0, "step", k))
+        told = model.step(batch, k)
+    last = model.health(batch, {}, batch)["return_centre"]
+    assert first < -2 and -0.02 < last <= 0
+    assert told["return_worst"] <= told["return"] <= told["return_best"] <= 0 and told["loss"] == pytest.approx(
+        -float(told["return"])
+    )
+
+
+def test_every_member_of_a_generation_gets_the_same_new_tracks():
+    batch, asked = coded.batch(3, 12, 3), []
+
+    def factory(some):
+        asked.append(list(some))
+        return Linear(some)
+
+    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6), batch)
+    model.opened = coded.Colours(), factory
+    for k in range(2):
+        seeds.reseed(seeds.fold(0, "step", k))
+        model.step(batch, k)
+    assert all(some == some[:3] * 5 and len(set(some)) == 3 for some in asked) and not set(asked[0]) & set(asked[1])
+    assert max(map(max, asked)) < tracks.KNOWN
+    model.health(batch, {}, batch)
+    assert asked[2] == list(tracks.SELECTION[:3])
+
+
+def test_the_mean_is_what_is_judged():
+    """W13: not the best member."""
+    batch = coded.batch()
+    model = WorldController(Hyper(world="dream", population=6, units=8, steps=5), batch)
+    for k in range(3):
+        seeds.reseed(seeds.fold(0, "step", k))
+        model.step(batch, k)
+    assert torch.equal(model.centre, torch.from_numpy(model.search.strategy.mean).float())
+    assert not torch.equal(model.centre, torch.from_numpy(model.search.strategy.best.x).float())
+    told = [model.health(batch, {}, batch)["return_centre"] for _ in range(2)]
+    alone, _ = model.rollouts(model.centre[None], batch, list(tracks.SELECTION[:4]))
+    assert told[0] == told[1] == alone.mean()
+
+
+@pytest.mark.parametrize("arm", ["full", "untrained", "z_only"])
+def test_looking_changes_nothing(arm):
+    batch = coded.batch()
+    model = WorldController(Hyper(arm=arm, world="dream", population=6, units=8, steps=5), batch)
+    model.step(batch, 0)
+    before = run.digest(run.states(model))
+    told, shown = model.health(batch, {}, batch), model.sample(batch)
+    assert run.digest(run.states(model)) == before and all(value.isfinite() for value in told.values())
+    assert shown["samples"].shape == batch["mean"].shape and shown["actions"].shape == batch["action"].shape
+    assert all(value.abs().max() <= 1 and not value.requires_grad for value in shown.values())
+    parts = {"full": {"search", "memory"}, "untrained": {"search", "memory", "untrained"}, "z_only": {"search", "memory"}}
+    assert set(run.states(model)) == parts[arm]
+
+
+def test_wrong_settings_are_named():
+    batch = coded.batch()
+    with pytest.raises(ValueError, match="below the 12 steps"):
+        WorldController(Hyper(context=12), batch)
+    with pytest.raises(ValueError, match="takes codes, the data hold image"):
+        WorldController(Hyper(), {"image": torch.zeros(2, 3, 8, 8)})
+    with pytest.raises(ValueError, match="actions of 2 numbers"):
+        WorldController(Hyper(), batch | {"action": batch["action"][..., :2]})
+    with pytest.raises(Mistake, match="is empty; allowed: the run folder of an eye"):
+        WorldController(Hyper(population=4, units=4), batch).step(batch, 0)
+
+
+# Runs
+
+
+def test_a_killed_search_ends_as_an_unbroken_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(paint, "curves", scribble)
+    checked = config.resolve(written(coded.folder(tmp_path / "codes")), "tiny")
+    train(checked, tmp_path / "whole", None)
+
+    def stop(step, row):
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    assert train(checked, tmp_path / "broken", None, tick=stop).step == 7
+    run.checkpoints(tmp_path / "broken")[-1].unlink()
+    train(checked, tmp_path / "broken", None)
+    assert_same(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_trained_memory_is_dreamt_in_and_another_eyes_codes_are_refused(tmp_path, monkeypatch):
+    """The stages joined: codes, memory, dream; the memory travels with the controller's checkpoints."""
+    monkeypatch.setattr(paint, "curves", scribble)
+    folder = coded.folder(tmp_path / "codes")
+    text = f"""room = "world_memory"
+batch = 4
+steps = 4
+[data]
+name = "codes"
+path = "{folder}"
+length = 8
+[hyper]
+units = 6
+weight_reward = 1.0
+[preset.tiny]
+"""
+    (tmp_path / "memory.toml").write_text(text)
+    train(config.resolve(str(tmp_path / "memory.toml"), "tiny"), tmp_path / "memory", None)
+    source = written(folder, f'memory = "{tmp_path / "memory"}"')
+    train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None)
+    (last,) = run.checkpoints(tmp_path / "controller")
+    there = run.contents(run.checkpoints(tmp_path / "memory")[-1])["parts"]["average"]
+    assert all(torch.equal(value, there[name]) for name, value in run.contents(last)["parts"]["memory"].items())
+    begun = config.resolve(source, "tiny", [f"hyper.begin={tmp_path / 'controller'}", "hyper.sigma=1e-9", "steps=1"])
+    train(begun, tmp_path / "begun", None)
+    means = [run.contents(run.checkpoints(tmp_path / name)[-1])["parts"]["search"]["mean"] for name in ("controller", "begun")]
+    assert torch.allclose(*means, atol=1e-6) and means[0].abs().max() > 1e-3
+    coded.folder(folder, eye=coded.OTHER)
+    with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
+        train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "other", None)
+    with pytest.raises(Mistake, match="allowed: room world_memory"):
+        wrong = [f"hyper.memory={tmp_path / 'controller'}"]
+        train(config.resolve(source, "tiny", wrong), tmp_path / "wrong", None)
