@@ -10,7 +10,7 @@ from torch import Tensor
 from simulacra.errors import Mistake
 from simulacra.video._painting import painted, searched, spread
 from simulacra.video.flow import of_clip
-from simulacra.video.plate import camera, clean_plate, closely_hidden, flows_of, grid, hidden_by, vote
+from simulacra.video.plate import camera, clean_plate, closely_hidden, flows_of, glimpsed, grid, hidden_by, vote
 
 H, W = 72, 96
 
@@ -58,7 +58,7 @@ def telea(frames: Tensor, mattes: Tensor) -> Tensor:
 def sound(frames: Tensor, mattes: Tensor) -> Tensor:
     """A plate that keeps its promises, whatever the clip; its background."""
     plate = clean_plate(frames, mattes)
-    hidden = hidden_by(mattes, flows_of(frames)).expand_as(frames)
+    hidden = hidden_by(mattes, glimpsed(mattes, flows_of(frames))).expand_as(frames)
     assert plate.background.shape == frames.shape and plate.known.shape == mattes.shape
     assert torch.equal(plate.background[~hidden], frames[~hidden])
     assert (plate.known[~hidden[:, :1]] == 1).all() and ((plate.known >= 0) & (plate.known <= 1)).all()
@@ -104,7 +104,7 @@ def test_what_is_never_seen_is_painted_once() -> None:
     truth = canvas(H, W).expand(5, 3, H, W)
     frames, mattes = square(truth, [(30, 40)] * 5)
     plate = clean_plate(frames, mattes)
-    hidden = closely_hidden(mattes, hidden_by(mattes))
+    hidden = closely_hidden(mattes)
     assert torch.equal(plate.known == 0, hidden)
     inside = plate.background.permute(1, 0, 2, 3)[:, hidden[:, 0]]
     low, high = frames.permute(1, 0, 2, 3)[:, ~hidden[:, 0]].aminmax(dim=1)
@@ -117,14 +117,13 @@ def test_what_only_a_margin_shows_is_taken_from_there() -> None:
     truth = canvas(H, W).expand(6, 3, H, W)
     frames, mattes = square(truth, [(30, 40 + i % 2 * 2) for i in range(6)], 8)
     hidden = hidden_by(mattes)
-    close = closely_hidden(mattes, hidden)
+    close = closely_hidden(mattes)
     assert (hidden | ~close).all() and (close | (mattes < 0.1)).all() and close.sum() < hidden.sum()
     plate = clean_plate(frames, mattes)
     ring = (hidden & ~close).expand_as(frames)
     assert (plate.known > 0)[hidden & ~close].all()
     assert (plate.background - truth)[ring].abs().max() < 0.02, "its own pixels, where nothing better is known"
-    elsewhere = torch.ones_like(hidden)
-    assert torch.equal(closely_hidden(mattes, elsewhere), ~(hidden & ~close)), "nothing is taken from what else is hidden"
+    assert closely_hidden(mattes, torch.ones_like(hidden)).all(), "nothing is taken from where the object is glimpsed"
 
 
 def test_paint_has_the_surroundings_texture() -> None:
@@ -175,7 +174,7 @@ def test_nearly_all_hidden() -> None:
 def test_one_frame() -> None:
     frames, mattes, truth = still(1)
     plate = clean_plate(frames, mattes)
-    assert torch.equal(plate.known == 0, closely_hidden(mattes, hidden_by(mattes)))
+    assert torch.equal(plate.known == 0, closely_hidden(mattes))
     assert psnr(sound(frames, mattes), truth, hidden_by(mattes)) > psnr(frames, truth, hidden_by(mattes)) + 6
 
 

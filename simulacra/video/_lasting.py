@@ -1,6 +1,7 @@
 """Where an object is behind what passes before it: masks rightly leave out a tree, but through its leaves the object is seen.
 
-Most of the time tells: in coordinates that move with the object, a place belongs to it if it did in most of the frames around.
+Most of the time tells: in coordinates that move with the object, a place belongs to it if it did in most of the frames before,
+or does in most of those after.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from simulacra.video.flow import Flows
 
 AROUND = 20  # frames before and after that are asked
+FEWEST = 4  # frames that can be asked at all: fewer decide nothing
 MOST = 0.5  # share of them in which the place was the object
 ALIKE = 0.7  # least overlap J of a mask, moved, with the next one: else the motion is not believed
 LEAST = 32  # pixels of an object whose motion can be told
@@ -48,15 +50,15 @@ def alike(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def lasting(masks: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) bool is, and where it was, moving along, in most of the frames around, the same shape."""
+    """Where the object (T, 1, H, W) bool is, and where, moving along, it was in most of the frames before, or is in most of
+    those after; the same shape."""
     seen = masks[:, 0].cpu().numpy()
     T, H, W = seen.shape
     steps = motions(seen, flows.forward.cpu().numpy())
     out = seen.copy()
     for t in range(T):
-        votes, asked = np.zeros((H, W), np.float32), 0
         for way in (1, -1):
-            to = np.eye(3)
+            votes, asked, to = np.zeros((H, W), np.float32), 0, np.eye(3)
             for s in range(t + way, t + way * (AROUND + 1), way):
                 step = steps[min(s, s - way)] if 0 <= s < T else None
                 if step is None:
@@ -64,6 +66,6 @@ def lasting(masks: Tensor, flows: Flows) -> Tensor:
                 to = (step if way > 0 else np.linalg.inv(step)) @ to
                 asked += 1
                 votes += carried(seen[s], np.linalg.inv(to)[:2])
-        if asked:
-            out[t] |= votes > MOST * asked
+            if asked >= FEWEST:
+                out[t] |= votes > MOST * asked
     return torch.from_numpy(out)[:, None]

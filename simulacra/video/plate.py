@@ -71,23 +71,31 @@ def grown(masks: Tensor, r: int) -> Tensor:
     return torch.from_numpy(np.stack([cv2.dilate(one, disk) for one in masks[:, 0].byte().numpy()])).bool()[:, None]
 
 
-def hidden_by(mattes: Tensor, flows: Flows | None = None) -> Tensor:
-    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and if the clip's flows are told also where the
-    object may be glimpsed behind something (`lasting`), grown by MARGIN of the side, at least 2 pixels."""
-    masks, r = mattes.cpu() >= COVERED, margin(mattes)
-    hidden = grown(masks, r)
-    return hidden if flows is None else hidden | grown(lasting(masks, flows) & ~hidden, r)
-
-
 def margin(mattes: Tensor) -> int:
     """How much farther a hole reaches than the mask (T, 1, H, W), pixels."""
     return max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5))
 
 
-def closely_hidden(mattes: Tensor, hidden: Tensor) -> Tensor:
-    """Of what is `hidden`, that of which nothing may ever be taken: all but the outer part of the mask's own margin."""
+def glimpsed(mattes: Tensor, flows: Flows) -> Tensor:
+    """Where the object (T, 1, H, W) is, bool, or may be seen through something that stands before it (`lasting`)."""
+    return lasting(mattes.cpu() >= COVERED, flows)
+
+
+def hidden_by(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
+    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and what else is `glimpsed`, with a margin."""
+    r = margin(mattes)
+    hidden = grown(mattes.cpu() >= COVERED, r)
+    return hidden if behind is None else hidden | grown(behind & ~hidden, r)
+
+
+def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
+    """The part of it of which nothing may ever be taken: all but the outer part of the matte's own margin."""
     masks, r = mattes.cpu() >= COVERED, margin(mattes)
-    return grown(masks, max(1, round(CLOSE * r))) | (hidden & ~grown(masks, r))
+    close = max(1, round(CLOSE * r))
+    inner = grown(masks, close)
+    if behind is None:
+        return inner
+    return inner | grown(behind & ~inner, close) | grown(behind & ~grown(masks, r), r)
 
 
 def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
@@ -347,8 +355,8 @@ def clean_plate(
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
     T = len(frames)
     flows = flows or flows_of(frames)
-    hidden = hidden_by(mattes, flows)
-    visible, near = ~hidden, ~closely_hidden(mattes, hidden)
+    behind = glimpsed(mattes, flows)
+    visible, near = ~hidden_by(mattes, behind), ~closely_hidden(mattes, behind)
     background, known = frames.clone(), visible.clone()
     if bool(visible.all()):
         return Plate(background, known.float())
