@@ -85,7 +85,7 @@ def test_unknown_names_list_what_exists(tmp_path):
         ("seed=-1", "seed = -1: expected `int` >= 0"),
         ("preset=huge", "preset = 'huge': expected one of: tiny, laptop, paper"),
         ("hyper=3", "hyper: Expected `object`, got `int`"),
-        ("data=3", "data.name is missing; there is: davis, digits"),
+        ("data=3", "data.name is missing; there is: codes, davis, digits"),
         ("steps.more=3", "--set steps.more: steps is no table"),
         ("steps", "--set takes key=value, found 'steps'"),
         ("=3", "--set takes key=value, found '=3'"),

@@ -62,7 +62,7 @@ def spread(steps: list[int], most: int) -> list[int]:
 def tile_of(folder: Path) -> tuple[int, int, int]:
     """Height, width and channels of one picture of the run, or of the plot of one series, as a sheet shows it."""
     shapes = run.like_of(folder, 1)
-    if "series" in shapes:
+    if "series" in shapes or "mean" in shapes:
         return easel.PLOT
     like = shapes["video"][:, 0] if "video" in shapes else shapes.get("image")
     if like is None or like.ndim != 4 or 0 in like.shape:

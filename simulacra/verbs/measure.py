@@ -61,6 +61,9 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     source = opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
         raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and room {opened.config.room} imagines none")
+    if source.extractor == "codes":
+        _no_extractor(protocol, "codes")
+        raise Mistake("codes have no report yet; their held-out numbers are in log.jsonl")
     kinds = {
         series_report.NAME: _judge_of_series,
         pairs_report.NAME: _judge_of_futures,

@@ -18,6 +18,8 @@ def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None)
     is conditional, `labels` (count,)."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
+    if "mean" in opened.like(1):
+        raise Mistake(f"{opened.folder} imagines on from codes of its data; look at them with `simulacra paint`")
     if hasattr(opened.model, "imagine"):
         raise Mistake(f"{opened.folder} imagines futures of a picture; give it one with `simulacra predict`")
     if "video" in opened.like(1):
