@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from simulacra import config, data, seeds
+from simulacra import config, data, memory, seeds
 from simulacra.reopen import build, data_root
 
 COLUMNS = [
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--columns", nargs="+", default=COLUMNS, help="metrics of the table")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
+    memory.keep()  # as the trainings do that it times
     root = data_root(asked.data)
     asked.runs.mkdir(parents=True, exist_ok=True)
     sets = ["--repeats", str(asked.repeats), "--samples", str(asked.samples)]

@@ -1,9 +1,10 @@
 """Clips with their first mask, in DAVIS layout: JPEGImages/<res>/<sequence>/*.jpg and Annotations/<res>/<sequence>/*.png.
 
-One example is one video from its first frame on, and the mask of that frame: no other mask is ever read. Training sees `frames`
-of each video. Held out is what comes after them: the same videos, again from the first frame, since no later mask is known, and
-`roll` times as long; or, if `held_out` names sequences, these, which training never sees. Frames are resized to one size,
-whatever their own; flow is found at their own size (dense inverse search) and resized with them.
+One example is one video from its first frame on, and the mask of that frame: no other mask reaches training, and only `truth`,
+for measuring, reads them. Training sees `frames` of each video. Held out is what comes after them: the same videos, again from
+the first frame, since no later mask is known, and `roll` times as long; or, if `held_out` names sequences, these, which
+training never sees. Frames are resized to one size, whatever their own; flow is found at their own size (dense inverse search)
+and resized with them.
 
 Reference: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016.
 """
