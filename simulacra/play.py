@@ -127,6 +127,15 @@ class Average(Generic[Net]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.module.load_state_dict(state)
 
+    def packed(self) -> dict[str, Tensor]:
+        """What is kept where one only looks."""
+        return self.module.state_dict()
+
+    def unpack(self, state: dict[str, Tensor]) -> None:
+        """Put it back, as the last weights too."""
+        for module in self.module, self.source:
+            module.load_state_dict(state)
+
 
 @contextlib.contextmanager
 def quiet(*modules: nn.Module) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from simulacra import __version__, config, data, play, run, seeds
+from simulacra import __version__, config, data, play, run, seeds, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
@@ -43,6 +43,8 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     choose("weights", weights, ["average", "raw"])
     checked = config.check(run.config_of(folder), str(folder / "config.json"))
     where = chosen_device(device)
+    if zoo.is_packed(folder):
+        return _packed(folder, zoo.beside(checked, folder), root, where, step)
     files = {int(path.stem): path for path in run.checkpoints(folder)}
     if not files:
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
@@ -55,6 +57,15 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
             if isinstance(part, play.Average):
                 part.follow()
     return Opened(folder, checked, model, loaded, root or remembered_root(folder), where)
+
+
+def _packed(folder: Path, checked: Config, root: Path | None, where: torch.device, step: int | None) -> Opened:
+    """A packed run, opened; it has one step only."""
+    model = build(checked, run.like_of(folder, 2), where)
+    loaded = zoo.unpack(folder, model)
+    if step not in (None, loaded):
+        raise Mistake(f"{folder} is packed and has no checkpoint of step {step}; there is: {loaded}")
+    return Opened(folder, checked, model, loaded, root, where)
 
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:

@@ -1,4 +1,4 @@
-"""Verbs of the laboratory: list, data, train, sample, paint, evolve."""
+"""Verbs of the laboratory: list, data, train, sample, paint, evolve, export."""
 
 import sys
 from pathlib import Path
@@ -149,3 +149,19 @@ def evolve(
     steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
     span = f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,}," if len(steps) > 1 else f"step {steps[0]:,}"
     out.print(f"{span} in {escape(str(target))}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    target: Annotated[Path, typer.Option("-o", help="A folder for the packed run.")],
+    note: Annotated[str, typer.Option(help="A sentence for its card.")] = "",
+    most: Annotated[int, typer.Option(help="Refuse weights of more bytes.")] = 6_000_000,
+    step: Step = None,
+) -> None:
+    """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
+    from simulacra.reopen import reopen
+    from simulacra.verbs.export import export as verb
+
+    for place, size in verb(reopen(run, None, step=step), target, note=note, most=most):
+        out.print(f"{size / 1e6:5.1f} MB in {escape(str(place))}", soft_wrap=True)

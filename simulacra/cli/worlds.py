@@ -1,13 +1,14 @@
-"""Verbs of simulated worlds: collect, encode."""
+"""Verbs of simulated worlds: collect, encode, world."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, RunFolder, Step, app, out
+from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, app, err, out
 from simulacra.errors import Mistake, choose
 
 
@@ -69,3 +70,36 @@ def encode(
     done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
     told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
     out.print(escape(told), soft_wrap=True)
+
+
+@app.command()
+def world(
+    target: Annotated[Path, typer.Option("-o", help="A folder for all stages; one that holds some goes on.")] = Path(
+        "runs/world"
+    ),
+    preset: Preset = None,
+    eye: Annotated[str, typer.Option(help="V: vae or vaegan.")] = "vae",
+    seed: Annotated[int, typer.Option(help="Of the controllers, which are then other ones in folders of their own.")] = 0,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change a stage, e.g. controller.steps=60.")
+    ] = None,
+) -> None:
+    """World Models from nothing: record, train eye, memory and controller, in the dream and then in the world, and score."""
+    from simulacra.progress import Progress, Stages
+    from simulacra.verbs.world import Site, Stopped, changes
+    from simulacra.verbs.world import world as verb
+
+    def shown(checked: Any, stage: str) -> Progress:
+        return Progress(out, checked.steps, checked.batch, stage)
+
+    try:
+        with Stages(out) as stages:
+            site = Site(target, eye, preset or "laptop", seed, stages.told, shown, changes(change or []))
+            found = verb(site).summary()
+    except Stopped as stopped:
+        err.print(escape(str(stopped)), soft_wrap=True)
+        sys.exit(130)
+    out.print(
+        f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, 95 % of the mean {found.low:.0f} to {found.high:.0f}"
+    )
+    out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)

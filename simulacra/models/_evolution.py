@@ -77,6 +77,16 @@ class Search:
         self.strategy.C = self.strategy.sm.C
         self.strategy.B, self.strategy.D = self.strategy.sm.B, self.strategy.sm.D
 
+    def packed(self) -> dict[str, Tensor]:
+        """The mean: all that one looks at."""
+        return {"mean": self.mean}
+
+    def unpack(self, state: dict[str, Tensor]) -> None:
+        """Put a mean back into a search that is not gone on with; ValueError if it is of another one."""
+        if state["mean"].shape != self.mean.shape:
+            raise ValueError(f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state['mean'].shape)}")
+        self.strategy.mean = state["mean"].numpy().copy()
+
     def _at(self, name: str) -> tuple[tuple[Any, Any], str]:
         *parts, last = name.split(".")
         part: Any = self.strategy

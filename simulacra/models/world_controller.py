@@ -35,6 +35,8 @@ from simulacra.seeds import fold, generator
 from simulacra.world import acting, parts, tracks
 
 Size = Annotated[int, Meta(ge=1)]
+RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
+BEGUN = ("begin",)  # that name runs which nothing is read of later
 REACH = 4.0  # codes beyond this leave a plot
 
 
@@ -76,6 +78,8 @@ class Frozen:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.module.load_state_dict(state)
+
+    packed, unpack = state_dict, load_state_dict  # the same where one only looks
 
 
 # --- the room ---------------------------------------------------------------------------------------------------------

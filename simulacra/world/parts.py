@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra import run
+from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
 from simulacra.models._memory_nets import Memory, known
 from simulacra.reopen import Opened, reopen
@@ -31,7 +31,9 @@ class Seen(NamedTuple):
 
 
 def hash_of(opened: Opened) -> str:
-    """The digest of an opened run's weights, as its file `done` has it."""
+    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it was before."""
+    if zoo.is_packed(opened.folder):
+        return zoo.facts(opened.folder)[1]
     return run.digest(run.states(opened.model))
 
 

@@ -1,0 +1,68 @@
+"""Export: a run packed into a small folder that every looking verb opens, with a card that says where it comes from."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from simulacra import config, run, zoo
+from simulacra.errors import Mistake
+from simulacra.reopen import Opened, reopen
+from simulacra.world.parts import hash_of
+
+MOST = 6_000_000  # bytes of weights
+CARD = "README.md"
+
+
+def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST) -> list[tuple[Path, int]]:
+    """Folders written and the bytes of their weights: the run's own and those of the runs that its config names. A Mistake, and
+    nothing written, if weights take more than `most` bytes or there is something else at `out`."""
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not zoo.is_packed(out):
+        raise Mistake(f"{out} holds something else than a packed run; choose another folder with -o")
+    runs = {out: opened} | {out / name: reopen(Path(place), None) for name, place in zoo.named(opened.config).items()}
+    contents = {place: content(one, most) for place, one in runs.items()}
+    with run.full_disk(out):
+        for place, one in runs.items():
+            place.mkdir(parents=True, exist_ok=True)
+            run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
+            shutil.copyfile(one.folder / "shapes.json", place / "shapes.json")
+            run.write_text(place / CARD, card(one, place.name, note if one is opened else ""))
+            run.write(place / zoo.WEIGHTS, lambda file, data=contents[place]: file.write(data))
+    return [(place, len(data)) for place, data in contents.items()]
+
+
+def content(opened: Opened, most: int) -> bytes:
+    """A weights file's bytes."""
+    kept = zoo.kept(opened.model)
+    if not kept:
+        raise Mistake(f"nothing of room {opened.config.room} can be packed; allowed: rooms that keep averages of their weights")
+    data: bytes = save(kept, {"step": str(opened.step), "hash": hash_of(opened)})
+    if len(data) > most:
+        raise Mistake(f"the weights of {opened.folder} take {len(data):,} bytes; allowed: {most:,} (--most)")
+    return data
+
+
+def settings(opened: Opened) -> dict[str, Any]:
+    """The config, in which other runs are named by their folders in the packed one, and those only begun from not at all."""
+    plain = config.plain(opened.config)
+    for name in getattr(config.room(opened.config.room), "BEGUN", ()):
+        plain["hyper"][name] = ""
+    return plain | {"hyper": plain["hyper"] | {name: name for name in zoo.named(opened.config)}}
+
+
+def card(opened: Opened, title: str, note: str) -> str:
+    """What a person should know before using the weights."""
+    checked, starts = opened.config, run.starts(opened.folder)
+    lines = [f"# {title}", "", *([note, ""] if note else [])]
+    lines += [f"Room `{checked.room}`, config `{checked.name}`, preset `{checked.preset}`, step {opened.step:,}."]
+    for start in starts[-1:]:
+        told = shlex.join(["simulacra", *start.get("arguments", [])])
+        lines += ["", f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch {start.get('torch')}."]
+    rows = run.read_rows(opened.folder / "metrics.jsonl")
+    if rows:
+        lines += ["", "| measure | value | step | commit |", "|---|---|---|---|"]
+        lines += [f"| {row['metric']} | {row['value']:.4g} | {row['step']:,} | {row.get('commit')} |" for row in rows]
+    return "\n".join(lines) + "\n"

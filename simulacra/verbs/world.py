@@ -1,0 +1,182 @@
+"""World: all of World Models in one go. Record drives, train an eye, encode, train a memory, a controller in its dream and then
+in the world, and score it. Every stage is a folder that goes on where it stands, and is left alone once it is done.
+
+    OUT/racing                recorded drives, shared by all eyes
+    OUT/EYE/eye               run of vae_racing or vaegan_racing
+    OUT/EYE/codes             what the eye makes of the drives
+    OUT/EYE/memory            run of memory_racing
+    OUT/EYE/dream[_SEED]      run of controller_racing, in the dream
+    OUT/EYE/controller[_SEED] run of controller_racing, in the world, from where the dream ended
+    OUT/EYE/score[_SEED].csv  a row a track
+
+Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, section 3.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simulacra import config
+from simulacra.config import Config
+from simulacra.errors import choose
+from simulacra.reopen import reopen
+from simulacra.verbs.collect import collect
+from simulacra.verbs.encode import Stored, encode
+from simulacra.verbs.train import train
+from simulacra.world import parts
+from simulacra.world.acting import Senses
+from simulacra.world.score import Score, read_csv, save_csv, score
+from simulacra.world.store import Store
+from simulacra.world.tracks import OFFICIAL
+
+EYES = "vae", "vaegan"
+
+
+class Extent(NamedTuple):
+    """What the configs of a preset do not say."""
+
+    episodes: int  # recorded
+    steps: int  # of each, at most
+    tracks: int  # scored on
+
+
+EXTENTS = {"tiny": Extent(8, 60, 2), "laptop": Extent(300, 1000, 100), "paper": Extent(10_000, 1000, 100)}
+
+
+class Stopped(Exception):
+    """A signal stopped a training; the same command goes on."""
+
+
+class Shown(AbstractContextManager["Shown"]):
+    """Whoever watches a training; this one does not look."""
+
+    def tick(self, step: int, row: dict[str, float]) -> None:
+        """Hear of a step."""
+
+    def saved(self, path: Path) -> None:
+        """Hear of a checkpoint."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the stages of one eye are."""
+
+    out: Path
+    eye: str
+    preset: str = "laptop"
+    seed: int = 0  # of the controllers; drives, eye and memory have theirs from the config
+    told: Callable[[str, float], None] = lambda stage, share: None
+    shown: Callable[[Config, str], Any] = lambda checked, stage: Shown()
+    changes: dict[str, list[str]] = field(default_factory=dict)  # by stage, KEY=VALUE
+
+    @property
+    def folder(self) -> Path:
+        """Of this eye."""
+        return self.out / self.eye
+
+    def path(self, stage: str) -> Path:
+        """Of a stage; those that depend on the controllers' seed carry it, unless it is 0."""
+        seeded = self.seed and stage in ("dream", "controller", "score")
+        return self.folder / (f"{stage}_{self.seed}" if seeded else stage)
+
+    def train(self, stage: str, source: str, root: Path, *changes: str) -> Path:
+        """The finished run folder of a stage."""
+        checked = self.checked(stage, source, *changes)
+        with self.shown(checked, f"{stage} of {self.eye}") as shown:
+            outcome = train(checked, self.path(stage), root, tick=shown.tick, saved=shown.saved)
+        if not outcome.done:
+            raise Stopped(f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from there")
+        return self.path(stage)
+
+    def checked(self, stage: str, source: str, *changes: str) -> Config:
+        """The config of a stage."""
+        return config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
+
+
+def changes(texts: list[str]) -> dict[str, list[str]]:
+    """By stage, from STAGE.KEY=VALUE; a Mistake if there is no such stage."""
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        stage, _, change = text.partition(".")
+        found.setdefault(choose("stage", stage, ["eye", "memory", "dream", "controller"]), []).append(change)
+    return found
+
+
+# --- stages, in order -------------------------------------------------------------------------------------------------
+
+
+def recorded(site: Site) -> Path:
+    """The drives."""
+    extent, place = EXTENTS[site.preset], site.out / "racing"
+    collect(place, extent.episodes, steps=extent.steps, told=lambda what, share: site.told("drives", share))
+    return place
+
+
+def eye(site: Site) -> Path:
+    """V."""
+    return site.train("eye", f"{site.eye}_racing", site.out)
+
+
+def codes(site: Site) -> Path:
+    """The drives as V sees them."""
+
+    def told(done: int, of: int) -> None:
+        site.told(f"codes of {site.eye}", done / of)
+
+    encode(reopen(site.path("eye"), None), Stored(Store(site.out / "racing")), site.path("codes"), told=told)
+    return site.path("codes")
+
+
+def memory(site: Site) -> Path:
+    """M, which learns V's codes."""
+    return site.train("memory", "memory_racing", site.folder)
+
+
+def dream(site: Site) -> Path:
+    """C, in M's dream."""
+    return _controller(site, "dream", "experiment=dream")
+
+
+def controller(site: Site) -> Path:
+    """C, in the world, from where the dream ended."""
+    return _controller(site, "controller", "hyper.world=envpool", f"hyper.begin={site.path('dream')}")
+
+
+def _controller(site: Site, stage: str, *changes: str) -> Path:
+    seen = f"hyper.memory={site.path('memory')}", f"hyper.eye={site.path('eye')}"
+    return site.train(stage, "controller_racing", site.folder, *changes, *seen, f"seed={site.seed}")
+
+
+def scored(site: Site, stage: str = "controller") -> Score:
+    """The mean of the search distribution on official tracks, gymnasium's drawing; read from its table if that is there."""
+    place = site.path("score").with_suffix(".csv")
+    if place.exists():
+        return read_csv(place)
+    opened = reopen(site.path(stage), None)
+    model: Any = opened.model
+    seen, hyper = parts.eye_at(str(site.path("eye"))), model.hyper
+    parts.same_eye(model.memory.module, seen)
+    senses = Senses(seen.eye, model.senses(), hyper.squash, hyper.act_on == "sample")
+    found = score(
+        model.centre,
+        senses,
+        parts.factory("gymnasium"),
+        OFFICIAL[: EXTENTS[site.preset].tracks],
+        told=lambda done, of: site.told("score", done / of),
+    )
+    save_csv(found, place)
+    return found
+
+
+def world(site: Site) -> Score:
+    """All stages."""
+    choose("eye", site.eye, list(EYES))
+    choose("preset", site.preset, list(EXTENTS))
+    for stage in recorded, eye, codes, memory, dream, controller:
+        stage(site)
+    return scored(site)

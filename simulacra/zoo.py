@@ -1,0 +1,76 @@
+"""Packed runs: what one looks at of a run, and nothing that only training needs, in a folder of a few megabytes that is opened
+as a run is. `simulacra export` writes them.
+
+config.json, shapes.json   as in a run folder
+weights.safetensors        named PART/TENSOR, with the step and the hash of the whole run's weights
+README.md                  where it comes from and what was measured
+eye/, memory/, ...         the runs that the config names, packed too
+
+What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages of weights, frozen nets,
+the mean of a search. Optimizers and players that are only trained against have none.
+"""
+
+from pathlib import Path
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from simulacra import config
+from simulacra.config import Config
+from simulacra.contract import Model
+from simulacra.errors import Mistake
+
+WEIGHTS = "weights.safetensors"
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether this is a packed run."""
+    return (folder / WEIGHTS).exists()
+
+
+def kept(model: Model) -> dict[str, Tensor]:
+    """What is kept of a model, by PART/TENSOR."""
+    parts = {name: part.packed() for name, part in vars(model).items() if hasattr(part, "packed")}
+    return {f"{name}/{key}": value.contiguous() for name, state in parts.items() for key, value in state.items()}
+
+
+def named(checked: Config) -> dict[str, str]:
+    """The run folders that a config names, by hyperparameter, as far as looking needs them."""
+    fields = getattr(config.room(checked.room), "RUNS", ())
+    return {name: value for name in fields if (value := getattr(checked.hyper, name))}
+
+
+def beside(checked: Config, folder: Path) -> Config:
+    """The config, in which runs that are packed with it are named by where they are."""
+    inside = {name: str(folder / value) for name, value in named(checked).items() if (folder / value).is_dir()}
+    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **inside))
+
+
+def facts(folder: Path) -> tuple[int, str]:
+    """The step at which a run was packed, and the hash of its weights."""
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            told = file.metadata() or {}
+        return int(told["step"]), told["hash"]
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+
+
+def unpack(folder: Path, model: Model) -> int:
+    """Put packed weights into a model and return their step; a Mistake if they do not fit."""
+    step, _ = facts(folder)
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, part in vars(model).items():
+            if hasattr(part, "unpack"):
+                mine = {key.removeprefix(f"{name}/"): value for key, value in found.items() if key.startswith(f"{name}/")}
+                part.unpack(mine)
+    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+    return step
+
+
+def _unreadable(folder: Path, error: Exception) -> Mistake:
+    return Mistake(f"cannot read {folder / WEIGHTS} ({' '.join(str(error).split())[:100]}); fetch or export it again")

@@ -1,0 +1,99 @@
+"""Packed runs: they look the same as the run, are small, refuse what they are not, and bring the runs that they name."""
+
+import json
+from pathlib import Path
+
+import coded
+import pytest
+import torch
+from tiny import Tiny
+
+from simulacra import play, run, zoo
+from simulacra.errors import Mistake
+from simulacra.reopen import reopen
+from simulacra.verbs.export import export
+from simulacra.world.parts import hash_of
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run of an auto-encoder, whose averaged weights are not its last ones."""
+    folder = tmp_path_factory.mktemp("zoo") / "run"
+    Tiny("vae_mnist", ('data.name=digits',)).train(folder)
+    return folder
+
+
+def test_a_packed_run_codes_and_samples_as_the_run_does(trained, tmp_path):
+    export(reopen(trained, None), tmp_path / "packed")
+    was, now = reopen(trained, None), reopen(tmp_path / "packed", None)
+    x = torch.randn(3, *was.like(1)["image"].shape[1:]).clamp(-1, 1)
+    assert torch.equal(was.model.encode(x)[0], now.model.encode(x)[0])
+    assert torch.equal(was.model.decode(torch.ones(2, 8)), now.model.decode(torch.ones(2, 8)))
+    assert now.step == was.step and hash_of(now) == hash_of(was)
+    assert not torch.equal(was.model.net.Enc.mean.weight, was.model.average.module.Enc.mean.weight)
+
+
+def test_only_the_average_is_kept(trained, tmp_path):
+    (place, size), *more = export(reopen(trained, None), tmp_path / "packed", note="Digits.")
+    weights = sum(p.numel() for p in reopen(trained, None).model.average.module.parameters())
+    assert not more and 4 * weights <= size < 4 * weights + 10_000 == pytest.approx(size, abs=10_000)
+    assert sorted(path.name for path in place.iterdir()) == ["README.md", "config.json", "shapes.json", zoo.WEIGHTS]
+    card = (place / "README.md").read_text()
+    assert "Digits." in card and "Room `vae`" in card and "step 60" in card
+
+
+def test_it_is_refused_what_it_has_not(trained, tmp_path):
+    export(reopen(trained, None), tmp_path / "packed")
+    with pytest.raises(Mistake, match="packed and has no checkpoint of step 20; there is: 60"):
+        reopen(tmp_path / "packed", None, step=20)
+    with pytest.raises(Mistake, match=r"take [\d,]+ bytes; allowed: 1,000"):
+        export(reopen(trained, None), tmp_path / "small", most=1000)
+    assert not (tmp_path / "small").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("dear")
+    with pytest.raises(Mistake, match="holds something else"):
+        export(reopen(trained, None), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "other"])
+def test_damaged_weights_are_one_line(trained, tmp_path, harm):
+    export(reopen(trained, None), tmp_path / "packed")
+    file = tmp_path / "packed" / zoo.WEIGHTS
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        settings = json.loads((tmp_path / "packed" / "config.json").read_text())
+        settings["hyper"]["width"] = 5
+        (tmp_path / "packed" / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(Mistake, match="cannot read .*weights.safetensors"):
+        reopen(tmp_path / "packed", None)
+
+
+def test_a_room_without_averages_is_refused(tmp_path):
+    Tiny("gan_digits").train(tmp_path / "run")
+    opened = reopen(tmp_path / "run", None)
+    del opened.model.average
+    with pytest.raises(Mistake, match="nothing of room gan can be packed"):
+        export(opened, tmp_path / "packed")
+
+
+def test_an_average_unpacks_into_both_nets():
+    average = play.Average(torch.nn.Linear(2, 2))
+    average.unpack({"weight": torch.ones(2, 2), "bias": torch.zeros(2)})
+    assert average.source.weight.tolist() == average.module.weight.tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_controller_brings_its_memory(tmp_path):
+    pytest.importorskip("cma", reason="the extra `worlds` is not installed")
+    codes = coded.folder(tmp_path / "codes")
+    Tiny("memory_racing", (f"data.path={codes}",)).train(tmp_path / "memory")
+    sets = f"data.path={codes}", f"hyper.memory={tmp_path / 'memory'}"
+    Tiny("controller_racing", sets).train(tmp_path / "run", "steps=3", "save_every=3")
+    export(reopen(tmp_path / "run", None), tmp_path / "packed")
+    (tmp_path / "memory").rename(tmp_path / "gone")
+    was, now = run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"], reopen(tmp_path / "packed", None)
+    assert torch.equal(now.model.centre, was["search"]["mean"].float())
+    assert torch.equal(now.model.memory.module.eye, was["memory"]["eye"]) and now.model.memory.module.eye.any()
+    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.hyper.begin == ""
+    assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
