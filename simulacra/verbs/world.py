@@ -1,9 +1,10 @@
 """World: all of World Models in one go. Record drives, train an eye, encode, train a memory, a controller in its dream and then
 in the world, and score it. Every stage is a folder that goes on where it stands, and is left alone once it is done.
 
-    OUT/racing                recorded drives, shared by all eyes
+    OUT/racing                recorded drives, for eyes
+    OUT/distracted            recorded drives with arbitrary actions in between, for memories
     OUT/EYE/eye               run of vae_racing or vaegan_racing
-    OUT/EYE/codes             what the eye makes of the drives
+    OUT/EYE/codes             what the eye makes of the distracted drives
     OUT/EYE/memory            run of memory_racing
     OUT/EYE/dream[_SEED]      run of controller_racing, in the dream
     OUT/EYE/controller[_SEED] run of controller_racing, in the world, from where the dream ended
@@ -15,6 +16,7 @@ Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, section 3.
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,15 +36,26 @@ from simulacra.world.tracks import OFFICIAL
 EYES = "vae", "vaegan"
 
 
+MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit dreams that any will do
+    "racing": {"brownian": 0.25, "scripted": 0.75},
+    "distracted": {"distracted": 7.0, "scripted": 2.0, "brownian": 1.0},
+}
+SEEDS = {"racing": 0, "distracted": 2}
+
+
 class Extent(NamedTuple):
     """What the configs of a preset do not say."""
 
-    episodes: int  # recorded
+    episodes: dict[str, int]  # by recording
     steps: int  # of each, at most
     tracks: int  # scored on
 
 
-EXTENTS = {"tiny": Extent(8, 60, 2), "laptop": Extent(300, 1000, 100), "paper": Extent(10_000, 1000, 100)}
+EXTENTS = {
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2),
+    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100),
+}
 
 
 class Stopped(Exception):
@@ -110,11 +123,16 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
 # --- stages, in order -------------------------------------------------------------------------------------------------
 
 
-def recorded(site: Site) -> Path:
+def recorded(site: Site) -> None:
     """The drives."""
-    extent, place = EXTENTS[site.preset], site.out / "racing"
-    collect(place, extent.episodes, steps=extent.steps, told=lambda what, share: site.told("drives", share))
-    return place
+    extent = EXTENTS[site.preset]
+    for name, mixture in MIXTURES.items():
+        told = partial(_under, site.told, f"drives: {name}")
+        collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, told=told)
+
+
+def _under(told: Callable[[str, float], None], name: str, _: str, share: float) -> None:
+    told(name, share)
 
 
 def eye(site: Site) -> Path:
@@ -128,7 +146,7 @@ def codes(site: Site) -> Path:
     def told(done: int, of: int) -> None:
         site.told(f"codes of {site.eye}", done / of)
 
-    encode(reopen(site.path("eye"), None), Stored(Store(site.out / "racing")), site.path("codes"), told=told)
+    encode(reopen(site.path("eye"), None), Stored(Store(site.out / "distracted")), site.path("codes"), told=told)
     return site.path("codes")
 
 

@@ -102,7 +102,37 @@ def varied(seed: int) -> Scripted:
     return Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream))
 
 
-POLICIES: dict[str, Callable[[int], Policy]] = {"idle": lambda seed: Idle(), "brownian": Brownian, "scripted": varied}
+class Distracted:
+    """A steady driver who now and then does something arbitrary for a while, and then has to recover. A memory that has only
+    seen fitting actions learns that a car keeps to its road whatever one does."""
+
+    def __init__(self, seed: int) -> None:
+        self.stream = generator(seed)
+        self.steady = Scripted(self.stream.uniform(40, 100), self.stream.uniform(60, 130), Tremor(self.stream))
+        self.held, self.left = np.zeros(3, np.float32), 0  # an arbitrary action, and the steps for which it goes on
+
+    def act(self, game: Game) -> np.ndarray:
+        """The steady driver's action, or an arbitrary one: for 3 to 14 steps, after 40 steps on average. Steer is uniform, gas
+        0 half of the time, brake two thirds."""
+        if self.left == 0 and self.stream.random() < 0.025:
+            steer, gas, brake = self.stream.uniform(LOW, HIGH)
+            pressed = self.stream.random(2) < (1 / 2, 1 / 3)
+            self.held, self.left = (
+                np.array([steer, gas * pressed[0], brake * pressed[1]], np.float32),
+                self.stream.integers(3, 15),
+            )
+        if self.left:
+            self.left -= 1
+            return self.held
+        return self.steady.act(game)
+
+
+POLICIES: dict[str, Callable[[int], Policy]] = {
+    "idle": lambda seed: Idle(),
+    "brownian": Brownian,
+    "scripted": varied,
+    "distracted": Distracted,
+}
 
 
 def policy(name: str, seed: int) -> Policy:

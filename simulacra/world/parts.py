@@ -77,7 +77,7 @@ def same_eye(memory: Memory, seen: Seen) -> None:
 
 
 def factory(name: str) -> Factory:
-    """The world of this name: CarRacing as envpool or as gymnasium plays it."""
+    """The world of this name: CarRacing as envpool or as gymnasium plays it, with as many threads or processes as torch has."""
     choose("world", name, ["envpool", "gymnasium"])
-    made: Factory = partial(import_module("simulacra.world.racing").Pool, name)
+    made: Factory = partial(import_module("simulacra.world.racing").Pool, name, threads=torch.get_num_threads())
     return made
