@@ -157,7 +157,7 @@ def memory(site: Site) -> Path:
 
 def dream(site: Site) -> Path:
     """C, in M's dream."""
-    return _controller(site, "dream", "experiment=dream")
+    return _controller(site, "dream", *([] if site.preset == "tiny" else ["experiment=dream"]))  # tiny dreams as it is
 
 
 def controller(site: Site) -> Path:
