@@ -18,6 +18,7 @@ import torch
 from simulacra.data.racing import Options, Racing
 from simulacra.verbs.collect import checked, collect, plan, record
 from simulacra.world.driver import Ghosts, Scripted, solo
+from simulacra.world.game import Game
 from simulacra.world.racing import Pool
 
 torch.set_num_threads(1)
@@ -44,6 +45,17 @@ def driven(kind: str, cars: int, steps: int, truths: bool) -> int:
                 ghosts.step(actions, pool.alive)
             pool.step(actions)
     return cars * steps
+
+
+def watched(steps: int, hud: bool, fast: bool = True) -> int:
+    """Drive one drawn game, whose steps are those of 96 x 96 pixels."""
+    game = Game(1000, hud=hud)
+    if not fast:
+        game.env._render = game.env._render.own
+    game.reset()
+    for _ in range(steps):
+        game.step(np.array([0, 0.1, 0]))
+    return steps
 
 
 def undrawn(steps: int) -> int:
@@ -75,7 +87,10 @@ def main() -> None:
     driven("envpool", 1, 5, False), driven("gymnasium", 1, 5, False)  # imports
     for cars, steps in (1, 600), (16, 100), (64, 25):
         told(f"envpool, crop, resize, {cars} cars", partial(driven, "envpool", cars, steps, False))
-    told("gymnasium, crop, resize, 1 car", partial(driven, "gymnasium", 1, 150, False))
+    told("gymnasium, crop, resize, 1 car", partial(driven, "gymnasium", 1, 500, False))
+    told("gymnasium's own drawing", partial(watched, 200, False, fast=False))
+    told("the same pixels, with the bar", partial(watched, 500, True))
+    told("the same pixels, without it", partial(watched, 500, False))
     told("undrawn, scripted driver", partial(undrawn, 1000))
     told("envpool in lockstep, 16 cars", partial(driven, "envpool", 16, 100, True))
     told("recording, 8 cars", partial(collected, 8))

@@ -387,7 +387,7 @@ def test_a_killed_process_is_an_error_within_seconds():
 
 def test_the_last_words_of_a_process_are_told():
     """Beyond what Pool allows, so that it fails inside."""
-    team = racing.Team([1, -5], "shared", 2)
+    team = racing.Team([1, -5], "shared", False, 2)
     with pytest.raises(Mistake, match=r"racing worker 1, .*ended with status 1 \(.*ValueError"):
         team.reset()
 

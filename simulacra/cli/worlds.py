@@ -21,7 +21,7 @@ def collect(
     driver: Annotated[
         list[str] | None, typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, scripted; e.g. scripted=3.")
     ] = None,
-    simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, ten times slower.")] = "envpool",
+    simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, three times slower.")] = "envpool",
     lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from simulacra.errors import Mistake, choose
+from simulacra.world.drawing import Drawing, known
 
 HALF_WIDTH = 40 / 6  # of the road, in the game's units of length
 TILE = 21 / 6  # length of a tile
@@ -95,13 +96,16 @@ class Road:
 
 
 class Game:
-    """gymnasium's own CarRacing on the track of `seed`. After an end it can be driven on; whoever asks has to stop."""
+    """gymnasium's own CarRacing on the track of `seed`. After an end it can be driven on; whoever asks has to stop. Without
+    `hud` the rows 84 to 95 of its frames, score and speed, may be black."""
 
-    def __init__(self, seed: int, *, drawn: bool = True, tracks: str = "shared") -> None:
+    def __init__(self, seed: int, *, drawn: bool = True, tracks: str = "shared", hud: bool = True) -> None:
         self.env = needed("gymnasium.envs.box2d.car_racing").CarRacing()
         self.seed, self.tracks = seed, choose("kind of tracks", tracks, TRACKS)
         if not drawn:
             self.env._render = lambda mode: None  # 98 % of a step's time
+        elif known():
+            self.env._render = Drawing(self.env, hud)
 
     def reset(self) -> Any:
         """The first frame (96, 96, 3) uint8, None if undrawn; always of the same track."""

@@ -85,8 +85,8 @@ class Envpool:
 class Games:
     """gymnasium's games, one after the other in this process."""
 
-    def __init__(self, seeds: Sequence[int], tracks: str) -> None:
-        self.games = [Game(seed, tracks=tracks) for seed in seeds]
+    def __init__(self, seeds: Sequence[int], tracks: str, hud: bool) -> None:
+        self.games = [Game(seed, tracks=tracks, hud=hud) for seed in seeds]
 
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
@@ -156,7 +156,9 @@ class Pool:
     def _made(self) -> Simulator:
         if self.kind == "envpool":
             return Envpool(self.seeds, self.threads)
-        return Games(self.seeds, self.tracks) if self.threads == 1 else Team(self.seeds, self.tracks, self.threads)
+        if self.threads == 1:
+            return Games(self.seeds, self.tracks, self.hud)
+        return Team(self.seeds, self.tracks, self.hud, self.threads)
 
     def reset(self) -> np.ndarray:
         """First frames (N, 3, size, size) uint8: always of the same tracks, since the simulators are made anew."""

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from simulacra.errors import Mistake
+from simulacra.world.drawing import known
 from simulacra.world.game import Game
 
 PATIENCE = 120.0  # seconds for one answer, of which a drawn step takes 0.015 a car
 WORDS = 300  # last characters that are told of what a dead process wrote
 
 
-def serve(pipe: Connection, words: str, seeds: list[int], tracks: str) -> None:
+def serve(pipe: Connection, words: str, seeds: list[int], tracks: str, hud: bool) -> None:
     """Drive these tracks until the pipe closes. What is written to standard error goes into the file `words`."""
     os.dup2(os.open(words, os.O_WRONLY | os.O_APPEND), 2)
     faulthandler.enable()
     with contextlib.suppress(EOFError, KeyboardInterrupt):
-        games = [Game(seed, tracks=tracks) for seed in seeds]
+        games = [Game(seed, tracks=tracks, hud=hud) for seed in seeds]
         pipe.send(np.stack([game.reset() for game in games]))
         while True:
             actions, rows = pipe.recv()
@@ -37,14 +38,14 @@ def serve(pipe: Connection, words: str, seeds: list[int], tracks: str) -> None:
 class Worker:
     """One process and its tracks."""
 
-    def __init__(self, number: int, seeds: list[int], tracks: str) -> None:
+    def __init__(self, number: int, seeds: list[int], tracks: str, hud: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self.number, self.seeds = number, seeds
         handle, name = tempfile.mkstemp(prefix="simulacra-worker-")
         os.close(handle)
         self.words = Path(name)
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs, name, seeds, tracks), daemon=True)
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, name, seeds, tracks, hud), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -84,9 +85,10 @@ class Worker:
 class Team:
     """The tracks dealt out to processes; as a simulator, see racing.py."""
 
-    def __init__(self, seeds: Sequence[int], tracks: str, processes: int) -> None:
+    def __init__(self, seeds: Sequence[int], tracks: str, hud: bool, processes: int) -> None:
+        known()  # whose warning would not be heard from the processes
         self.parts = np.array_split(np.arange(len(seeds)), processes)
-        self.workers = [Worker(k, [int(seeds[i]) for i in part], tracks) for k, part in enumerate(self.parts)]
+        self.workers = [Worker(k, [int(seeds[i]) for i in part], tracks, hud) for k, part in enumerate(self.parts)]
 
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
