@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +21,17 @@ for package in "gymnasium", "Box2D", "pygame", "envpool":
     pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
 
 STRAIGHT = np.array([0.0, 0.3, 0.0], np.float32)
+
+
+PROGRAM = """
+import numpy as np
+from simulacra.world.racing import Pool
+print("begun", flush=True)
+with Pool("gymnasium", [5, 6]) as one, Pool("gymnasium", [5, 6], threads=2) as two:
+    seen = [(pool.reset(), pool.step(np.full((2, 3), 0.3))) for pool in (one, two)]
+same = np.array_equal(seen[0][0], seen[1][0]) and all(np.array_equal(a, b) for a, b in zip(seen[0][1], seen[1][1]))
+print("equal" if same else "unequal", flush=True)
+"""
 
 
 def resident() -> float:
@@ -369,6 +382,16 @@ def test_processes_drive_as_one_does():
         assert np.array_equal(here.frames, there.frames) and np.array_equal(here.rewards, there.rewards)
         two.retire(np.array([True, True, False]))
         assert two.step(actions[0]).steps.tolist() == [6, 6, 7]
+
+
+def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
+    """As `python -m simulacra` has none: what begins a process must not begin the program again."""
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool" / "__main__.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "tool"]
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(game.__file__).parents[2]}"}
+    said = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (said.returncode, said.stdout) == (0, "begun\nequal\n"), said.stderr
 
 
 def test_a_killed_process_is_an_error_within_seconds():
