@@ -105,7 +105,8 @@ def test_short_episodes_are_left_out_and_told_of(folder):
 
 
 def test_strange_folders(folder, tmp_path):
-    assert "not there" in refusal(lambda: codes(tmp_path / "nowhere"))
+    gone = tmp_path / "nowhere"
+    assert refusal(lambda: codes(gone)) == f"data.path: {gone} is not there; simulacra encode RUN STORE -o {gone} makes it"
     (tmp_path / "empty").mkdir()
     assert "holds 0 encoded episodes" in refusal(lambda: codes(tmp_path / "empty"))
     assert "no data folder" in refusal(lambda: data.load(Options(path="codes"), None))

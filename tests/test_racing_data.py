@@ -96,6 +96,18 @@ def test_any_number_of_tracks_is_split(tmp_path, count):
         assert {tracks[i] for i in fewer.splits["held_out"].episodes} == sides["held_out"] & set(tracks[:200])
 
 
+@pytest.mark.parametrize(
+    ("experiment", "name", "verb"),
+    [("vae_racing", "racing", "collect racing --episodes N"), ("memory_racing", "codes", "encode RUN STORE")],
+)
+def test_what_makes_a_missing_folder_is_told(simulacra, tmp_path, experiment, name, verb):
+    said = simulacra("train", experiment, "--data", tmp_path, "--run", tmp_path / "run", "--set", f"data.path={name}")
+    assert (
+        said.refusal() == f"error: data.path: {tmp_path / name} is not there; simulacra {verb} -o {tmp_path / name} makes it\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_track_is_not_enough(tmp_path):
     with pytest.raises(Mistake, match="holds drives on 1 track; needed: 2"):
         opened(written(tmp_path, [9, 9], [5, 5]))

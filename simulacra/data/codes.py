@@ -21,6 +21,7 @@ from simulacra.errors import Mistake
 
 KINDS = {"mean": "F16", "log_variance": "F16", "action": "F32", "reward": "F32", "done": "U8"}
 SUFFIX = ".safetensors"
+MAKER = "simulacra encode RUN STORE -o"  # and the folder
 HEX = 32  # letters of an eye's hash
 
 
@@ -116,7 +117,7 @@ class Codes:
     extractor = "codes"
 
     def __init__(self, options: Options, root: Path | None) -> None:
-        self.options, self.folder = options, locate(options.path, root)
+        self.options, self.folder = options, locate(options.path, root, MAKER)
         self.episodes = read(self.folder, options.eye)
         self.places = places(self.episodes, options)
         self.order = Order({split: len(some) for split, some in self.places.items()}, "sequences")

@@ -41,8 +41,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skip_broken: bool = False  # leave out pictures that cannot be decoded or are too small, instead of stopping
 
 
-def locate(path: str, root: Path | None) -> Path:
-    """The folder meant, which exists."""
+def locate(path: str, root: Path | None, maker: str = "") -> Path:
+    """The folder meant, which exists; where it does not, `maker` begins the command that makes it."""
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
         raise Mistake(
@@ -51,7 +51,8 @@ def locate(path: str, root: Path | None) -> Path:
         )
     folder = meant if root is None else root / meant
     if not folder.is_dir():
-        raise Mistake(f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else 'not there'}")
+        absent = f"not there; {maker} {folder} makes it" if maker else "not there"
+        raise Mistake(f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}")
     return folder
 
 

@@ -21,6 +21,8 @@ from simulacra.errors import Mistake, choose
 from simulacra.seeds import fold
 from simulacra.world.store import Store
 
+MAKER = "simulacra collect racing --episodes N -o"  # and the folder
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="racing"):
     """Which recordings, and what is drawn of them."""
@@ -70,7 +72,7 @@ class Racing:
     classes = 0
 
     def __init__(self, options: Options, root: Path | None) -> None:
-        self.options, self.place = options, folder.locate(options.path, root)
+        self.options, self.place = options, folder.locate(options.path, root, MAKER)
         self.store = Store(self.place)
         self.extractor = "clips" if options.length else "efficientnet_lite0"
         self.length = max(1, options.length)
