@@ -19,23 +19,27 @@ def collect(
     episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
     driver: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, scripted; e.g. scripted=3.")
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, scripted, distracted, learnt; e.g. scripted=3."),
     ] = None,
     simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, three times slower.")] = "envpool",
     lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
+    agent: Annotated[Path | None, typer.Option(help="A run of world_controller, who drives as learnt.")] = None,
     as_json: Json = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
     from simulacra.progress import Stages
     from simulacra.verbs.collect import MIXTURE
     from simulacra.verbs.collect import collect as verb
+    from simulacra.world.parts import agent_at
 
     choose("world", world, ["racing"])
+    driven = agent_at(agent) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
     with Stages(out, quiet=as_json) as stages:
-        found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, told=stages.told)
+        found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, told=stages.told)
     if as_json:
         print(json.dumps(found))
         return

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from simulacra.errors import Mistake, choose
 from simulacra.seeds import fold
 from simulacra.world import store
-from simulacra.world.driver import POLICIES, Ghosts, Policy, Scripted, generator, policy
+from simulacra.world.acting import Hands
+from simulacra.world.driver import POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
 from simulacra.world.game import HALF_WIDTH, Truth, needed
+from simulacra.world.parts import Agent
 from simulacra.world.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.world.tracks import training
 
@@ -80,11 +83,12 @@ class Tape:
         return store.Episode(**{name: array[: self.length] for name, array in self.arrays.items()}, facts=facts)
 
 
-def record(spec: store.Spec, plans: list[Plan]) -> list[store.Episode]:
+def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> list[store.Episode]:
     """The episodes of these plans, driven at once. One that ends before its recording begins is recorded from its start."""
     tapes, ghosts = [Tape(one, spec) for one in plans], Ghosts([one.track for one in plans])
     drivers: list[Policy] = [policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans]
     steady, leads = Scripted(60, 65), np.array([one.lead for one in plans])
+    hands = Hands(agent.controller, agent.senses, len(plans)) if agent else None
     with Pool(spec.simulator, [one.track for one in plans], size=spec.size, hud=spec.hud, limit=LIMIT) as pool:
         seen = pool.reset()
         for t in range(LIMIT):
@@ -92,9 +96,14 @@ def record(spec: store.Spec, plans: list[Plan]) -> list[store.Episode]:
             if not pool.alive.any():
                 break
             rows, actions = np.flatnonzero(pool.alive), np.zeros((len(plans), 3), np.float32)
+            for driver, wanted in zip(drivers, hands.wanted(seen, torch.from_numpy(pool.alive)) if hands else [], strict=False):
+                if isinstance(driver, Learnt):
+                    driver.wanted = wanted
             truths = {i: ghosts.games[i].truth() for i in rows if t >= leads[i]}
             for i in rows:
                 actions[i] = (drivers[i] if t >= leads[i] else steady).act(ghosts.games[i])
+            if hands:
+                hands.took(actions)
             ghosts.step(actions, pool.alive)
             step = pool.step(actions)
             for i, truth in truths.items():
@@ -103,11 +112,20 @@ def record(spec: store.Spec, plans: list[Plan]) -> list[store.Episode]:
                 tapes[i].terminated, tapes[i].lap_finished = bool(ended), bool(step.lap_finished[i])
             seen = step.frames
     short = [tape.plan._replace(lead=0) for tape in tapes if not tape.length]
-    again = iter(record(spec, short) if short else [])
+    again = iter(record(spec, short, agent) if short else [])
     return [tape.episode() if tape.length else next(again) for tape in tapes]
 
 
-def checked(seed: int, mixture: Mapping[str, float], simulator: str, steps: int, lead: int, size: int, hud: bool) -> store.Spec:
+def checked(
+    seed: int,
+    mixture: Mapping[str, float],
+    simulator: str,
+    steps: int,
+    lead: int,
+    size: int,
+    hud: bool,
+    agent: Agent | None = None,
+) -> store.Spec:
     """The spec of a store; a Mistake names what is out of range."""
     choose("simulator", simulator, SIMULATORS)
     for name in mixture:
@@ -115,6 +133,8 @@ def checked(seed: int, mixture: Mapping[str, float], simulator: str, steps: int,
     shares = list(mixture.values())
     if not all(math.isfinite(one) and one >= 0 for one in shares) or sum(shares) <= 0:
         raise Mistake(f"mixture = {dict(mixture)}; allowed: shares of 0 or more, one of them above 0")
+    if (mixture.get("learnt", 0) > 0) != (agent is not None):
+        raise Mistake(f"policy learnt {'without' if agent is None else 'is missing with'} an agent; allowed: both or none")
     bounds = ("seed", seed, 0, LARGEST), ("steps", steps, 1, LIMIT), ("lead", lead, 0, LIMIT - 1), ("size", size, 8, 96)
     for name, value, least, most in bounds:
         if not least <= value <= most:
@@ -131,6 +151,7 @@ def checked(seed: int, mixture: Mapping[str, float], simulator: str, steps: int,
         steps=steps,
         lead=lead,
         mixture={name: float(share) for name, share in sorted(mixture.items())},
+        agent=agent.hash if agent else "",
         versions=versions,
     )
 
@@ -147,18 +168,19 @@ def collect(
     size: int = 64,
     hud: bool = False,
     at_once: int = 8,
+    agent: Agent | None = None,  # who drives as policy "learnt"; to rounding, its episodes follow from the store's seed too
     told: Told = unheard,
 ) -> dict[str, object]:
     """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it; see `report`. With `lead`,
     a steady driver first drives up to so many steps, so that recordings begin all over the tracks."""
     if episodes < 1 or at_once < 1:
         raise Mistake(f"episodes = {episodes}, at once {at_once}; allowed: 1 or more")
-    spec = checked(seed, mixture, simulator, steps, lead, size, hud)
+    spec = checked(seed, mixture, simulator, steps, lead, size, hud, agent)
     with store.filling(out, spec):
         missing = [number for number in range(episodes) if not store.place(out, number).exists()]
         for first in range(0, len(missing), at_once):
             told("episodes", 1 - (len(missing) - first) / episodes)
-            for episode in record(spec, [plan(spec, number) for number in missing[first : first + at_once]]):
+            for episode in record(spec, [plan(spec, number) for number in missing[first : first + at_once]], agent):
                 store.write(out, episode)
         told("episodes", 1.0)
         return report(store.Store(out))

@@ -43,11 +43,12 @@ class Recordings(Protocol):
 
 
 class Stored:
-    """Recordings of a store that `simulacra collect` filled; an episode is named as its file is."""
+    """Recordings of a store that `simulacra collect` filled; an episode is named as its file is, after a prefix that keeps
+    stores apart."""
 
-    def __init__(self, store: Any):
+    def __init__(self, store: Any, prefix: str = ""):
         self.store = store
-        self.names: Sequence[str] = [entry.path.stem for entry in store.entries]
+        self.names: Sequence[str] = [prefix + entry.path.stem for entry in store.entries]
 
     def episode(self, name: str) -> Recorded:
         """Read one, its frames mapped from disk."""

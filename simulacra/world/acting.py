@@ -95,6 +95,27 @@ def drive(controllers: Tensor, senses: Senses, world: World, seed: int, steps: i
     return Driven(*(value.view(P, E) for value in (returns, lengths, *told)))
 
 
+class Hands:
+    """A controller (N,) at the wheel of many cars, which act on mean codes and whose actions others may overrule."""
+
+    def __init__(self, controller: Tensor, senses: Senses, rows: int):
+        self.senses = senses
+        state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
+        self.agents = Agents(controller[None].float(), senses.memory, state, senses.squash)
+
+    @torch.inference_mode()
+    def wanted(self, frames: Any, alive: Tensor) -> np.ndarray:
+        """What the controller would do on seeing these frames, (N, 3)."""
+        self.z, self.before = encoded(self.senses.eye, frames, alive, None), self.agents.state
+        return self.agents.act(self.z).numpy()
+
+    @torch.inference_mode()
+    def took(self, actions: np.ndarray) -> None:
+        """Hear what was really done, (N, 3)."""
+        if self.senses.memory and self.before:
+            self.agents.state = self.senses.memory.advance(self.z, torch.from_numpy(actions), self.before)
+
+
 def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tensor:
     """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means; 0 for the others."""
     z = torch.zeros(len(alive), eye.z_size)

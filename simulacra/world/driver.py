@@ -102,29 +102,49 @@ def varied(seed: int) -> Scripted:
     return Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream))
 
 
-class Distracted:
-    """A steady driver who now and then does something arbitrary for a while, and then has to recover. A memory that has only
-    seen fitting actions learns that a car keeps to its road whatever one does."""
+class Lapses:
+    """Now and then something arbitrary is done for a while: for 3 to 14 steps, after 40 steps on average. Steer is uniform, gas
+    0 half of the time, brake two thirds."""
 
-    def __init__(self, seed: int) -> None:
-        self.stream = generator(seed)
-        self.steady = Scripted(self.stream.uniform(40, 100), self.stream.uniform(60, 130), Tremor(self.stream))
+    def __init__(self, stream: np.random.Generator) -> None:
+        self.stream = stream
         self.held, self.left = np.zeros(3, np.float32), 0  # an arbitrary action, and the steps for which it goes on
 
-    def act(self, game: Game) -> np.ndarray:
-        """The steady driver's action, or an arbitrary one: for 3 to 14 steps, after 40 steps on average. Steer is uniform, gas
-        0 half of the time, brake two thirds."""
+    def over(self, action: np.ndarray) -> np.ndarray:
+        """The action (3,), or what is done instead."""
         if self.left == 0 and self.stream.random() < 0.025:
             steer, gas, brake = self.stream.uniform(LOW, HIGH)
             pressed = self.stream.random(2) < (1 / 2, 1 / 3)
-            self.held, self.left = (
-                np.array([steer, gas * pressed[0], brake * pressed[1]], np.float32),
-                self.stream.integers(3, 15),
-            )
+            self.held = np.array([steer, gas * pressed[0], brake * pressed[1]], np.float32)
+            self.left = int(self.stream.integers(3, 15))
         if self.left:
             self.left -= 1
             return self.held
-        return self.steady.act(game)
+        return action
+
+
+class Distracted:
+    """A steady driver with lapses, from which it has to recover. A memory that has only seen fitting actions learns that a car
+    keeps to its road whatever one does."""
+
+    def __init__(self, seed: int) -> None:
+        stream = generator(seed)
+        self.steady, self.lapses = Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream)), Lapses(stream)
+
+    def act(self, game: Game) -> np.ndarray:
+        """The steady driver's action or a lapse, (3,)."""
+        return self.lapses.over(self.steady.act(game))
+
+
+class Learnt:
+    """An agent with lapses. It is told what the agent would do, since all cars' frames are looked at in one batch."""
+
+    def __init__(self, seed: int) -> None:
+        self.lapses, self.wanted = Lapses(generator(seed)), np.zeros(3, np.float32)
+
+    def act(self, game: Game) -> np.ndarray:
+        """What the agent wants or a lapse, (3,)."""
+        return self.lapses.over(self.wanted)
 
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
@@ -132,6 +152,7 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "brownian": Brownian,
     "scripted": varied,
     "distracted": Distracted,
+    "learnt": Learnt,
 }
 
 

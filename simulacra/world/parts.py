@@ -12,7 +12,7 @@ from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
 from simulacra.models._memory_nets import Memory, known
 from simulacra.reopen import Opened, reopen
-from simulacra.world.acting import Eye, Factory
+from simulacra.world.acting import Eye, Factory, Senses
 
 
 class Coder:
@@ -81,3 +81,22 @@ def factory(name: str) -> Factory:
     choose("world", name, ["envpool", "gymnasium"])
     made: Factory = partial(import_module("simulacra.world.racing").Pool, name, threads=torch.get_num_threads())
     return made
+
+
+class Agent(NamedTuple):
+    """A controller and what it sees with."""
+
+    controller: Tensor  # (N,)
+    senses: Senses
+    hash: str  # of its run's weights
+
+
+def agent_at(folder: Path) -> Agent:
+    """The agent of a run of world_controller; a Mistake if its memory was trained on another eye."""
+    opened = reopen(folder, None)
+    if opened.config.room != "world_controller":
+        raise Mistake(f"{folder} is a run of room {opened.config.room}; allowed: room world_controller")
+    model: Any = opened.model
+    seen, h = eye_at(model.hyper.eye), model.hyper
+    same_eye(model.memory.module, seen)
+    return Agent(model.centre, Senses(seen.eye, model.senses(), h.squash, h.act_on == "sample"), hash_of(opened))

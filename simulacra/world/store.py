@@ -40,6 +40,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     steps: int  # most frames of an episode
     lead: int  # most steps that are driven before recording begins
     mixture: dict[str, float]  # share of each policy
+    agent: str = ""  # hash of the run that drives as policy "learnt"
     versions: dict[str, str]  # of the simulators
     format: int = FORMAT
 
