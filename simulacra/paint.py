@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -178,11 +179,11 @@ def save_csvs(series: Tensor, folder: Path) -> list[Path]:
     return write_all(folder, ".csv", (text.encode() for text in texts))
 
 
-def gif(images: list[Image.Image], fps: float) -> bytes:
+def gif(images: Iterable[Image.Image], fps: float) -> bytes:
     """An endless animation, 256 colours a frame; a GIF keeps time in hundredths of a second and not under two."""
     if not 0 < fps <= 50:
         raise Mistake(f"a GIF of {fps} frames per second; allowed: above 0, up to 50")
-    first, *others = [image if image.mode == "L" else image.quantize(dither=Image.Dither.NONE) for image in images]
+    first, *others = (image if image.mode == "L" else image.quantize(dither=Image.Dither.NONE) for image in images)
     buffer = BytesIO()
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
     return buffer.getvalue()
@@ -200,17 +201,20 @@ def even(pixels: np.ndarray) -> np.ndarray:
     return wide.repeat(3, axis=3) if channels == 1 else wide
 
 
-def mp4(pixels: np.ndarray, fps: float) -> bytes:
-    """Frames (T, H, W, 3) uint8 as H.264, which every browser plays; one thread, so that the bytes depend on nothing
-    else."""
+def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
+    """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays; one thread, so that the bytes depend
+    on nothing else."""
     import av  # a tenth of a second that most runs need not pay
 
-    buffer = BytesIO()
+    if not 0 < fps <= 1000:
+        raise Mistake(f"an MP4 of {fps} frames per second; allowed: above 0, up to 1000")
+    pixels, buffer = iter(pixels), BytesIO()
+    first = next(pixels)
     with av.open(buffer, "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
-        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
-        for frame in pixels:
+        for frame in chain([first], pixels):
             # reformatted here, since the encoder's own conversion gives other bytes from call to call
             video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")))
         video.mux(stream.encode())
@@ -219,14 +223,15 @@ def mp4(pixels: np.ndarray, fps: float) -> bytes:
 
 def save_mp4(frames: Tensor, path: Path, fps: float) -> Path:
     """The path of an MP4 that shows the frames (T, C, H, W); odd heights and widths grow by one pixel."""
-    if not 0 < fps <= 1000:
-        raise Mistake(f"an MP4 of {fps} frames per second; allowed: above 0, up to 1000")
     return write(path, mp4(even(to_bytes(visible(frames))), fps))
 
 
-def save_film(clips: Tensor, path: Path, fps: float) -> Path:
-    """The path of a GIF in which all clips (N, T, C, H, W) play side by side."""
-    return write(path, gif([sheet(frames) for frames in clips.unbind(1)], fps))
+def save_film(clips: Tensor, path: Path, fps: float, columns: int | None = None, scale: int = 1) -> Path:
+    """The path of a GIF or, if it ends so, an MP4 in which all clips (N, T, C, H, W) play side by side."""
+    boards = (sheet(frames, columns, scale=scale) for frames in clips.unbind(1))
+    if path.suffix == ".mp4":
+        return write(path, mp4((even(np.asarray(board.convert("RGB"))[None])[0] for board in boards), fps))
+    return write(path, gif(boards, fps))
 
 
 def save_table(table: Tensor, path: Path, fps: float = 2, scale: int = 1) -> Path:

@@ -1,7 +1,7 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's futures in `futures`, of clips
-in `video`, of simulated worlds in `worlds`, and the verb measure in `measuring`.
+in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, and the verb measure in `measuring`.
 """
 
 import sys
@@ -11,11 +11,11 @@ import typer
 from rich.markup import escape
 
 from simulacra import __version__, memory
-from simulacra.cli import basics, eyes, futures, measuring, video, worlds  # each of which names its verbs to the program
+from simulacra.cli import basics, driving, eyes, futures, measuring, video, worlds  # each names its verbs to the program
 from simulacra.cli.words import app, err
 from simulacra.errors import Mistake
 
-__all__ = ["app", "basics", "eyes", "futures", "main", "measuring", "video", "worlds"]
+__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "video", "worlds"]
 
 
 def main() -> None:

@@ -31,12 +31,13 @@ def collect(
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
     from simulacra.progress import Stages
+    from simulacra.reopen import reopen
     from simulacra.verbs.collect import MIXTURE
     from simulacra.verbs.collect import collect as verb
-    from simulacra.world.parts import agent_at
+    from simulacra.world.agent import agent_of
 
     choose("world", world, ["racing"])
-    driven = agent_at(agent) if agent else None
+    driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
     with Stages(out, quiet=as_json) as stages:
         found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, told=stages.told)

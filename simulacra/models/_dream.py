@@ -109,8 +109,9 @@ class Dreamt:
 @torch.inference_mode()
 def dream_returns(controllers: Tensor, dream: Dream, start: Start, seed: int, *, keep: bool = False) -> Dreamt:
     """What controllers (P, N) earn in E rollouts, with noise by seed that is the same for every controller, so that equal ones
-    earn the same; `keep` also returns what was dreamt, whose ends are not waited for."""
-    if dream.memory.form.reward == "none":
+    earn the same; `keep` also returns what was dreamt, whose ends are not waited for. Only then the memory may be one without a
+    reward head, in whose dreams nothing is earned."""
+    if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
             "this memory has no reward head, so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
         )
@@ -149,6 +150,8 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
 
 
 def earning(memory: Memory, follows: Prediction) -> Tensor:
-    """The reward dreamt: its value, or 1 where it is positive as the published code for signs counts it."""
-    assert follows.reward is not None
+    """The reward dreamt: its value, or 1 where it is positive as the published code for signs counts it; 0 without that
+    head."""
+    if follows.reward is None:
+        return torch.zeros(())
     return follows.reward if memory.form.reward == "value" else (follows.reward > 0).float()

@@ -151,14 +151,16 @@ class WorldController:
             self.opened = seen.eye, parts.factory(self.hyper.world)
         return self.opened
 
-    def dream(self, members: Tensor, batch: Batch, seed: int, steps: int = 0, keep: bool = False) -> Dreamt:
-        """What controllers earn in dreams that begin with the batch's codes."""
+    def dream(
+        self, members: Tensor, batch: Batch, seed: int, steps: int = 0, keep: bool = False, tau: float | None = None
+    ) -> Dreamt:
+        """What controllers earn in dreams that begin with the batch's codes; None: the run's own temperature."""
         h, z = self.hyper, batch["mean"]
         known(self.memory.module, batch["eye"])
         if h.act_on == "sample":
             noise = torch.randn(z.shape, generator=generator(seed, "codes")).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
-        dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau, h.squash)
+        dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash)
         return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep)
 
     @property

@@ -18,9 +18,9 @@ from simulacra.errors import Mistake, choose
 from simulacra.seeds import fold
 from simulacra.world import store
 from simulacra.world.acting import Hands
+from simulacra.world.agent import Agent
 from simulacra.world.driver import POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
 from simulacra.world.game import HALF_WIDTH, Truth, needed
-from simulacra.world.parts import Agent
 from simulacra.world.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.world.tracks import training
 
@@ -88,7 +88,7 @@ def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> l
     tapes, ghosts = [Tape(one, spec) for one in plans], Ghosts([one.track for one in plans])
     drivers: list[Policy] = [policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans]
     steady, leads = Scripted(60, 65), np.array([one.lead for one in plans])
-    hands = Hands(agent.controller, agent.senses, len(plans)) if agent else None
+    hands = Hands(agent.centre, agent.senses, len(plans)) if agent else None
     with Pool(spec.simulator, [one.track for one in plans], size=spec.size, hud=spec.hud, limit=LIMIT) as pool:
         seen = pool.reset()
         for t in range(LIMIT):

@@ -28,7 +28,7 @@ from simulacra.verbs.collect import collect
 from simulacra.verbs.encode import Stored, encode
 from simulacra.verbs.train import train
 from simulacra.world import parts
-from simulacra.world.acting import Senses
+from simulacra.world.agent import agent_of
 from simulacra.world.score import Score, read_csv, save_csv, score
 from simulacra.world.store import Store
 from simulacra.world.tracks import OFFICIAL
@@ -175,14 +175,10 @@ def scored(site: Site, stage: str = "controller") -> Score:
     place = site.path("score").with_suffix(".csv")
     if place.exists():
         return read_csv(place)
-    opened = reopen(site.path(stage), None)
-    model: Any = opened.model
-    seen, hyper = parts.eye_at(str(site.path("eye"))), model.hyper
-    parts.same_eye(model.memory.module, seen)
-    senses = Senses(seen.eye, model.senses(), hyper.squash, hyper.act_on == "sample")
+    agent = agent_of(reopen(site.path(stage), None), site.path("eye"))
     found = score(
-        model.centre,
-        senses,
+        agent.centre,
+        agent.senses,
         parts.factory("gymnasium"),
         OFFICIAL[: EXTENTS[site.preset].tracks],
         told=lambda done, of: site.told("score", done / of),

@@ -45,6 +45,9 @@ class World(Protocol):
 Factory = Callable[[Sequence[int]], World]
 """A world with one episode for each seed of a track; equal seeds are equal tracks."""
 
+Watch = Callable[[Any, Tensor, Agents], None]
+"""Told of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the agents, who have acted."""
+
 
 @dataclass(frozen=True)
 class Senses:
@@ -72,7 +75,9 @@ def pictures(frames: Any) -> Tensor:
 
 
 @torch.inference_mode()
-def drive(controllers: Tensor, senses: Senses, world: World, seed: int, steps: int = LIMIT) -> Driven:
+def drive(
+    controllers: Tensor, senses: Senses, world: World, seed: int, steps: int = LIMIT, watch: Watch | None = None
+) -> Driven:
     """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed, is
     the same for every controller, so that equal ones on equal tracks earn the same."""
     P, frames = len(controllers), world.reset()
@@ -84,7 +89,11 @@ def drive(controllers: Tensor, senses: Senses, world: World, seed: int, steps: i
     alive, last = torch.ones(rows, dtype=torch.bool), None
     for _ in range(steps):
         noise = torch.randn(E, senses.eye.z_size, generator=dice).repeat(P, 1) if senses.sampled else None
-        last = world.step(agents.act(encoded(senses.eye, frames, alive, noise)).numpy())
+        z = encoded(senses.eye, frames, alive, noise)
+        actions = agents.act(z).numpy()
+        if watch:
+            watch(frames, z, agents)
+        last = world.step(actions)
         frames, rewards, goes_on = last[:3]
         returns += torch.as_tensor(np.asarray(rewards)).double() * alive
         lengths += alive

@@ -179,13 +179,25 @@ class Ghosts:
             self.games[i].step(actions[i])
 
 
+class Lap(NamedTuple):
+    """How an episode went."""
+
+    value: float  # the return
+    steps: int  # until the end
+    lap_finished: bool
+    progress: float  # share of the tiles that were reached
+
+
+def lap(driver: Policy, seed: int, steps: int = 1000, tracks: str = "shared") -> Lap:
+    """One undrawn episode of at most so many steps."""
+    game, total, k, ended, finished = Game(seed, drawn=False, tracks=tracks), 0.0, 0, False, False
+    game.reset()
+    while k < steps and not ended:
+        _, reward, ended, info = game.step(driver.act(game))
+        total, k, finished = total + reward, k + 1, ended and info["lap_finished"]
+    return Lap(total, k, finished, game.truth().share)
+
+
 def solo(driver: Policy, seed: int, steps: int = 1000, tracks: str = "shared") -> tuple[float, int, bool]:
     """Return, steps and whether the lap was finished of one undrawn episode."""
-    game, total = Game(seed, drawn=False, tracks=tracks), 0.0
-    game.reset()
-    for k in range(1, steps + 1):
-        _, reward, ended, info = game.step(driver.act(game))
-        total += reward
-        if ended:
-            return total, k, info["lap_finished"]
-    return total, steps, False
+    return lap(driver, seed, steps, tracks)[:3]

@@ -12,7 +12,9 @@ from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
 from simulacra.models._memory_nets import Memory, known
 from simulacra.reopen import Opened, reopen
-from simulacra.world.acting import Eye, Factory, Senses
+from simulacra.world.acting import Eye, Factory
+
+PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
 
 
 class Coder:
@@ -76,27 +78,11 @@ def same_eye(memory: Memory, seen: Seen) -> None:
     known(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
 
 
-def factory(name: str) -> Factory:
-    """The world of this name: CarRacing as envpool or as gymnasium plays it, with as many threads or processes as torch has."""
-    choose("world", name, ["envpool", "gymnasium"])
-    made: Factory = partial(import_module("simulacra.world.racing").Pool, name, threads=torch.get_num_threads())
+def factory(name: str, threads: int = 0) -> Factory:
+    """The world of this name: CarRacing as envpool or as gymnasium plays it, in so many threads or processes (0: as many as
+    torch has threads); a Mistake if its package is not there."""
+    module = PACKAGES[choose("world", name, list(PACKAGES))]
+    racing = import_module("simulacra.world.racing")
+    racing.needed(module)
+    made: Factory = partial(racing.Pool, name, threads=threads or torch.get_num_threads())
     return made
-
-
-class Agent(NamedTuple):
-    """A controller and what it sees with."""
-
-    controller: Tensor  # (N,)
-    senses: Senses
-    hash: str  # of its run's weights
-
-
-def agent_at(folder: Path) -> Agent:
-    """The agent of a run of world_controller; a Mistake if its memory was trained on another eye."""
-    opened = reopen(folder, None)
-    if opened.config.room != "world_controller":
-        raise Mistake(f"{folder} is a run of room {opened.config.room}; allowed: room world_controller")
-    model: Any = opened.model
-    seen, h = eye_at(model.hyper.eye), model.hyper
-    same_eye(model.memory.module, seen)
-    return Agent(model.centre, Senses(seen.eye, model.senses(), h.squash, h.act_on == "sample"), hash_of(opened))

@@ -122,8 +122,11 @@ def save_csv(found: Score, path: Path) -> Path:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     table.writerows((row.track, repr(row.value), row.steps, row.lap_finished, row.progress) for row in found.rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run.write_text(path, text.getvalue())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run.write_text(path, text.getvalue())
+    except OSError as error:
+        raise Mistake(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 

@@ -1,0 +1,142 @@
+"""Verbs of agents that were trained for a simulated world: score, drive, dream."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, app, out, told
+from simulacra.errors import Mistake
+
+Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
+EyeFolder = Annotated[Path | None, typer.Option("--eye", metavar="RUN", help="Run folder of the eye; otherwise the config's.")]
+Simulator = Annotated[str, typer.Option(help="gymnasium, which is official, or envpool, ten times faster.")]
+Rate = Annotated[float, typer.Option(help="Frames per second; the world runs at 50.")]
+Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small files.")]
+
+
+@app.command()
+def score(
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder (world_controller).")] = None,
+    count: Annotated[int | None, typer.Option("--tracks", help="How many of the tracks; otherwise all.")] = None,
+    simulator: Simulator = "gymnasium",
+    eye: EyeFolder = None,
+    selection: Annotated[bool, typer.Option("--selection", help="The 32 tracks for choosing between checkpoints.")] = False,
+    target: Annotated[Path | None, typer.Option("-o", help="A .csv, a row a track; otherwise in RUN/scores.")] = None,
+    driver: Annotated[str | None, typer.Option(help="In place of RUN: idle, brownian or scripted.")] = None,
+    against: Annotated[Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")] = None,
+    step: Step = None,
+    threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and a line in metrics.jsonl."""
+    from simulacra.progress import Stages
+    from simulacra.reopen import reopen
+    from simulacra.verbs.score import Course, anchor
+    from simulacra.verbs.score import score as verb
+
+    if (run is None) == (driver is None):
+        raise Mistake("score needs a run folder or --driver, and not both")
+    if driver and (eye or step is not None):
+        raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
+    course = Course(simulator, count, selection, threads)
+    with Stages(out, quiet=as_json) as stages:
+        if run:
+            found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, told=stages.told)
+        else:
+            found = anchor(driver or "", course, target, against=against, told=stages.told)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, text in _score_lines(found, against):
+        out.print(f"[bold]{name:14}[/] {escape(text)}", soft_wrap=True)
+
+
+def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str, str]]:
+    where = f"{found['n']} {found['tracks']} tracks, {found['simulator']} {found['version']}"
+    who = f"driver {found['driver']}" if "driver" in found else f"step {found['step']:,}"
+    lines = [
+        ("return", f"{_interval(found)} ({who}, {where})"),
+        ("between tracks", f"standard deviation {_number(found['std'])}; of the mean {_number(found['standard_error'])}"),
+        ("laps finished", f"{found['lap_finished']:.0%}" if found["lap_finished"] is not None else "not told"),
+        ("tiles reached", f"{found['progress']:.1%}" if found["progress"] is not None else "not told"),
+        ("processor", f"{found['processor_seconds']:,.1f} s"),
+    ]
+    if "difference" in found:
+        lines.append(("difference", f"{_interval(found['difference'])} to {against}, track by track"))
+    return lines + ([("table", found["table"])] if "table" in found else [])
+
+
+def _interval(found: dict[str, Any]) -> str:
+    interval = f"95 % interval {_number(found['low'])} to {_number(found['high'])}"
+    return f"mean {_number(found['mean'])}, {interval if found['n'] > 1 else 'one track, no interval'}"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.1f}"
+
+
+@app.command()
+def drive(
+    run: RunFolder,
+    target: Film,
+    track: Annotated[int | None, typer.Option(metavar="SEED", help="Which track; none of those that scores are for.")] = None,
+    steps: Annotated[int, typer.Option(help="Longest drive, at most 1,000 steps.")] = 300,
+    simulator: Simulator = "gymnasium",
+    eye: EyeFolder = None,
+    seed: Annotated[int, typer.Option(help="Other seeds, other noise of codes.")] = 0,
+    scale: Scale = 3,
+    fps: Rate = 25,
+    every: Every = 1,
+    step: Step = None,
+) -> None:
+    """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected (world_controller)."""
+    from simulacra.reopen import reopen
+    from simulacra.verbs._film import Screen
+    from simulacra.verbs.drive import drive as verb
+    from simulacra.world.tracks import SELECTION
+
+    track = SELECTION[0] if track is None else track
+    screen, opened = Screen(fps, every, scale), reopen(run, None, step=step)
+    trip = verb(opened, target, track=track, steps=steps, simulator=simulator, eye=eye, seed=seed, screen=screen)
+    finished = ", the lap finished" if trip.lap_finished == 1 else ""
+    tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
+    out.print(f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}", soft_wrap=True)
+    told([trip.path], [])
+
+
+@app.command()
+def dream(
+    run: RunFolder,
+    target: Film,
+    steps: Annotated[int, typer.Option(help="Longest dream; along recorded actions no longer than the recordings.")] = 300,
+    tau: Annotated[float | None, typer.Option(help="Temperature; otherwise the run's own.")] = None,
+    count: Annotated[int, typer.Option(help="How many dreams, side by side.")] = 4,
+    eye: EyeFolder = None,
+    seed: Annotated[int, typer.Option(help="Other seeds, other dreams.")] = 0,
+    scale: Scale = 2,
+    fps: Rate = 25,
+    every: Every = 1,
+    step: Step = None,
+    root: DataFolder = None,
+) -> None:
+    """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was recorded (world_memory)."""
+    from simulacra.reopen import data_root, reopen
+    from simulacra.verbs._film import Screen
+    from simulacra.verbs.dream import Asked
+    from simulacra.verbs.dream import dream as verb
+
+    opened = reopen(run, data_root(root), step=step)
+    found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))
+    what = f"{len(found.clips)} dreams of up to {found.clips.shape[1]} steps at temperature {found.tau:g}"
+    out.print(what if found.lengths else f"{what}, each beside its recording", soft_wrap=True)
+    if found.returns:
+        mean = sum(found.returns) / len(found.returns)
+        each = ", ".join(f"{value:.1f}" for value in found.returns)
+        out.print(f"dreamt returns {each}; mean {mean:.1f}", soft_wrap=True)
+    if found.lengths:
+        returns = "" if found.returns else "; this memory has no reward head, so that nothing is earned"
+        out.print(f"lengths {', '.join(map(str, found.lengths))}{returns}", soft_wrap=True)
+    told([target], [])

@@ -1,0 +1,94 @@
+"""Drive: a film of an agent at the wheel: what it saw, what its eye kept of it, and what its memory had expected."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from simulacra.errors import Mistake
+from simulacra.models._dream import Agents
+from simulacra.models._memory_nets import expected
+from simulacra.reopen import Opened
+from simulacra.seeds import fold
+from simulacra.verbs._film import Screen
+from simulacra.verbs._picture import within
+from simulacra.world import acting, parts
+from simulacra.world.acting import LIMIT, Eye, World
+from simulacra.world.acting import drive as driven
+from simulacra.world.agent import Agent, agent_of
+from simulacra.world.tracks import OFFICIAL, SELECTION
+
+CHUNK = 256  # codes decoded at once
+
+
+class Trip(NamedTuple):
+    """What came of a drive."""
+
+    path: Path  # of the film
+    value: float  # the return
+    steps: int  # until the end
+    lap_finished: float  # 1 or 0; NaN where the world does not tell
+    progress: float  # share of the tiles that were reached; NaN where the world does not tell
+
+
+class Notes:
+    """Watches a drive of one agent and keeps what its film needs."""
+
+    def __init__(self) -> None:
+        self.frames: list[Tensor] = []  # (3, H, W) each
+        self.codes: list[Tensor] = []  # (Z,), acted on
+        self.expected: list[Tensor] = []  # (Z,), of the frame that follows
+
+    def __call__(self, frames: Any, z: Tensor, agents: Agents) -> None:
+        self.frames.append(acting.pictures(frames)[0])
+        self.codes.append(z[0])
+        if agents.senses and agents.state:
+            self.expected.append(expected(agents.senses.predict(agents.state.h).code)[0])
+
+    def panels(self, eye: Eye) -> Tensor:
+        """Clips (K, T, C, H, W), K = 3, or 2 without a memory: the frames, their codes decoded, and what was expected of them,
+        which for the first is nothing, grey."""
+        clips = [torch.stack(self.frames), decoded(eye, torch.stack(self.codes))]
+        if self.expected:
+            clips.append(torch.cat([torch.zeros_like(clips[1][:1]), decoded(eye, torch.stack(self.expected))[:-1]]))
+        return torch.stack(clips).clamp(-1, 1)
+
+
+def drive(
+    opened: Opened,
+    out: Path,  # a .mp4 or a .gif
+    *,
+    track: int = SELECTION[0],  # its seed
+    steps: int = 300,
+    simulator: str = "gymnasium",
+    eye: Path | None = None,  # run folder; None: the config's
+    seed: int = 0,  # of the noise of codes
+    screen: Screen,
+) -> Trip:
+    """Drive on one track with the mean of the search distribution, and write the film. Official tracks are for scores alone."""
+    within(steps=(steps, LIMIT))
+    screen.check(out)
+    if track in OFFICIAL:
+        raise Mistake(f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: any other")
+    agent = agent_of(opened, eye)
+    notes, trip = recorded(agent, parts.factory(simulator)([track]), seed, steps)
+    return trip._replace(path=screen.show(notes.panels(agent.senses.eye), out, 3))
+
+
+def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:
+    """A drive of an agent in a world of one episode, and what was seen and thought."""
+    notes = Notes()
+    try:
+        found = driven(agent.centre[None], agent.senses, world, fold(seed, "film"), steps, notes)
+    finally:
+        if hasattr(world, "close"):
+            world.close()
+    value, length, finished, progress = (float(one[0, 0]) for one in vars(found).values())
+    return notes, Trip(Path(), value, int(length), finished, progress)
+
+
+def decoded(eye: Eye, codes: Tensor) -> Tensor:
+    """Pictures (N, C, H, W) of codes (N, Z)."""
+    with torch.no_grad():
+        return torch.cat([eye.decode(some) for some in codes.split(CHUNK)])

@@ -1,0 +1,63 @@
+"""An agent as its run has left it: the controller, the memory, and the eye through which both see."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from simulacra.contract import Batch
+from simulacra.errors import Mistake
+from simulacra.models._memory_nets import Memory
+from simulacra.reopen import Opened, reopen
+from simulacra.world.acting import Senses
+from simulacra.world.parts import Seen, eye_of, hash_of, same_eye
+
+FRAME = 3, 64, 64  # channels, height, width of what a world shows
+
+
+class Agent(NamedTuple):
+    """Everything that drives."""
+
+    centre: Tensor  # (N,), the mean of the search distribution, never its best member
+    senses: Senses  # what it sees with
+    memory: Memory  # M that the run carries: the world of its dreams
+    hash: str  # of the run's weights
+    eye: str  # hash of the eye
+
+
+def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
+    """The agent of a run of world_controller, with the eye of its config, or of the run folder `eye`; a Mistake if its memory
+    was trained on another eye."""
+    if opened.config.room != "world_controller":
+        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}; allowed: room world_controller")
+    model: Any = opened.model
+    seen = eye_for(opened, eye)
+    for memory in (model.memory.module, model.senses()):
+        if memory is not None:
+            same_eye(memory, seen)
+    if seen.eye.z_size != (size := model.memory.module.form.z_size):
+        raise Mistake(f"this eye's codes have {seen.eye.z_size} numbers; allowed: {size}, as {opened.folder} was trained with")
+    senses = Senses(seen.eye, model.senses(), model.hyper.squash, model.hyper.act_on == "sample")
+    return Agent(model.centre, senses, model.memory.module, hash_of(opened), seen.hash)
+
+
+def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
+    """The eye of the run folder `eye`, or else of the config; a Mistake if neither names one, or if it sees other frames."""
+    hyper: Any = opened.config.hyper
+    named = str(eye) if eye else getattr(hyper, "eye", "")
+    if not named:
+        raise Mistake(
+            f"{opened.folder} names no eye, since it was trained on codes alone; name its eye's run folder with --eye"
+        )
+    found = reopen(Path(named).expanduser(), None)
+    seen, shape = eye_of(found), tuple(found.like(1)["image"].shape[1:])
+    if shape != FRAME:
+        raise Mistake(f"{found.folder} sees pictures of shape {shape}; allowed: {FRAME}, as the world shows them")
+    return seen
+
+
+def same_codes(batch: Batch, eye: str) -> None:
+    """A Mistake with both hashes if the codes of a batch are of another eye than that of this hash."""
+    there = bytes(batch["eye"][0].tolist()).hex()
+    if there != eye:
+        raise Mistake(f"the run's codes are of eye {there}, this eye is {eye}; name the eye that made them with --eye")
