@@ -133,6 +133,17 @@ class Codes:
         """The first n sequences of the split's fixed shuffled order."""
         return self._at(split, self.order.take(split, n))
 
+    def whole(self, split: str, n: int) -> dict[str, Batch]:
+        """The first n episodes of the split, or all of fewer, by their names: as `take` has sequences, with B = 1 and T = all
+        frames."""
+        numbers = sorted({place.episode for place in self.places[split]})[:n]
+        found = {}
+        for number in numbers:
+            one = self.episodes[number]
+            row = self._sequence(Place(number, 0), one.frames)
+            found[one.path.stem] = {name: value[None].float() for name, value in row.items()} | {"eye": self.eye[None].clone()}
+        return found
+
     def describe(self) -> dict[str, str]:
         """What was found in the folder."""
         options, frames = self.options, [one.frames for one in self.episodes]
@@ -151,8 +162,9 @@ class Codes:
         batch = {name: torch.stack([row[name] for row in rows]).float() for name in KINDS}
         return batch | {"eye": self.eye.expand(len(rows), -1).clone()}
 
-    def _sequence(self, place: Place) -> Batch:
-        path, here = self.episodes[place.episode].path, slice(place.frame, place.frame + self.options.length)
+    def _sequence(self, place: Place, length: int | None = None) -> Batch:
+        path = self.episodes[place.episode].path
+        here = slice(place.frame, place.frame + (length or self.options.length))
         try:
             with safe_open(path, "pt") as file:
                 row = {name: file.get_slice(name)[here] for name in KINDS}

@@ -128,6 +128,13 @@ class Racing:
         found = torch.from_numpy(self._rows("truths", spots))
         return found if self.options.length else found[:, 0]
 
+    def whence(self, split: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the examples of `take`: the place (n,) of each one's drive in the store, and the step (n,) of the game at which it
+        begins."""
+        spots = self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
+        steps = [self.store.entries[i].facts.start + row for i, row in spots]
+        return torch.tensor([i for i, _ in spots]), torch.tensor(steps)
+
     def describe(self) -> dict[str, str]:
         """Counts, shapes, who drove, and what is left out."""
         entries, size = self.store.entries, self.store.spec.size

@@ -221,10 +221,15 @@ def off_palette(images: Tensor, truth: Truth, threshold: float = FAR) -> float:
     return float((nearest > threshold).double().mean())
 
 
-def edge_energy(images: Tensor) -> float:
-    """The mean squared difference of neighbouring pixels in x plus that in y, of frames (N, C, H, W)."""
+def edges(images: Tensor) -> Tensor:
+    """The mean squared difference of neighbouring pixels in x plus that in y, (N,) of frames (N, C, H, W)."""
     x = images.clamp(-1, 1).double()
-    return float(x.diff(dim=-1).square().mean() + x.diff(dim=-2).square().mean())
+    return x.diff(dim=-1).square().mean((1, 2, 3)) + x.diff(dim=-2).square().mean((1, 2, 3))
+
+
+def edge_energy(images: Tensor) -> float:
+    """The mean of `edges`."""
+    return float(edges(images).mean())
 
 
 def edge_energy_ratio(fake: Tensor, real: Tensor) -> float:

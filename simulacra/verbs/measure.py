@@ -13,7 +13,7 @@ from torch import Tensor
 from simulacra import config, run, seeds
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
-from simulacra.measure import clips_report, extractors, pairs_report, series_report
+from simulacra.measure import clips_report, extractors, pairs_report, series_report, world_report
 from simulacra.measure.downstream import Labelled, downstream
 from simulacra.measure.extractors import Extractor
 from simulacra.measure.interval import interval
@@ -57,13 +57,12 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     in place of samples."""
     if protocol.count < LEAST or protocol.repeats < 1:
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
-    start = time.monotonic()
-    source = opened.data()
+    start, source = time.monotonic(), opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
         raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and room {opened.config.room} imagines none")
     if source.extractor == "codes":
         _no_extractor(protocol, "codes")
-        raise Mistake("codes have no report yet; their held-out numbers are in log.jsonl")
+        return _of_codes(opened, source, protocol)
     kinds = {
         series_report.NAME: _judge_of_series,
         pairs_report.NAME: _judge_of_futures,
@@ -85,8 +84,31 @@ def measure(opened: Opened, protocol: Protocol) -> tuple[list[dict[str, Any]], l
     rows += [{"metric": name, "value": _finite(value)} | alone | provenance for name, value in judge.baseline.items()]
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, judge.extractor, provenance)
+    if world_report.sees(opened, source):
+        seen, told = world_report.of_eye(opened, source, protocol.count, protocol.seed)
+        rows += [_plain(provenance | row) for row in seen]
+        judge.notes.extend(told)
     run.append_rows(opened.folder / "metrics.jsonl", rows)
     return rows, judge.notes
+
+
+def _of_codes(opened: Opened, source: Data, protocol: Protocol) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of a memory; `count` stretches of drives at most are imagined."""
+    start = time.monotonic()
+    if protocol.downstream:
+        _check_downstream(opened, source, None)
+    found, notes = world_report.of_memory(opened, source, protocol.count, protocol.seed)  # type: ignore[arg-type]
+    told = {"extractor": world_report.NAME, "extractor_hash": world_report.HASH, "resize": None, "repeats": 1}
+    provenance = _provenance(opened, protocol, {"n_real": found[0]["n_groups"]}, time.monotonic() - start) | told
+    rows = [_plain(provenance | row) for row in found]
+    run.append_rows(opened.folder / "metrics.jsonl", rows)
+    return rows, notes
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that begins with its metric, without floor; numbers that are none are null."""
+    first = {"metric": row["metric"], "value": row["value"], "low": row["low"], "high": row["high"], "floor": None}
+    return {key: _finite(value) if isinstance(value, float) else value for key, value in (first | row).items()}
 
 
 def _judge_of_pictures(opened: Opened, source: Data, protocol: Protocol) -> _Judge:

@@ -1,0 +1,62 @@
+"""Reports of a world's eyes and memories: rows with bootstrap intervals over tracks or drives."""
+
+from math import nan
+from typing import Any
+
+from simulacra.data.codes import Codes
+from simulacra.errors import Mistake
+from simulacra.measure import bootstrap, eyes, foresight
+from simulacra.measure.bootstrap import Grouped
+from simulacra.measure.extractors import digest
+from simulacra.reopen import Opened
+from simulacra.world.parts import eye_of
+
+NAME = "codes"
+"""What a data set of codes names as its extractor: there is none."""
+HASH = digest(repr((bootstrap.RESAMPLES, foresight.AHEAD, foresight.DRIVES, eyes.TRAINED, eyes.PALETTE)).encode())
+"""Of the constants that the numbers depend on, in the place of an extractor's hash."""
+
+
+def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another room of codes."""
+    room = opened.config.room
+    if room == "world_controller":
+        raise Mistake("a run of room world_controller is measured by its score on fixed tracks: simulacra score RUN")
+    if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
+        raise Mistake(f"room {room} predicts no codes, and these data are codes; allowed: room world_memory")
+    found = foresight.alone(opened, source, windows=windows, seed=seed)
+    notes = [
+        "likelihoods and open-loop errors of codes of two eyes are not comparable",
+        f"open_k: error k steps ahead over that of the last code; {opened.model.hyper.context} steps are shown",  # type: ignore[attr-defined]
+    ]
+    return rows(found, "episodes"), notes
+
+
+def sees(opened: Opened, source: Any) -> bool:
+    """Whether the run is of an eye, and its data are frames of which truths are known."""
+    eye = hasattr(opened.model, "encode") and hasattr(opened.model, "decode")
+    return eye and hasattr(source, "whence") and "image" in source.take("train", 1)
+
+
+def of_eye(opened: Opened, source: Any, count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of an eye's reconstructions, codes and probes on at most `count` held-out frames, `linear_` before those of as many
+    principal components, and notes. Features are left to the report of samples."""
+    held = eyes.Held(source, count, featured=0, seed=seed)
+    look = eyes.look(opened, held)
+    linear = eyes.linearly(held, eye_of(opened).eye.z_size)
+    measures = look.measures | {f"linear_{name}": one for name, one in linear.measures.items()}
+    plain = {"low": nan, "high": nan, "over": None, "n_groups": None}
+    found = [*rows(measures, "tracks"), *({"metric": name, "value": value} | plain for name, value in look.values.items())]
+    tracks = found[0]["n_groups"]
+    notes = [f"psnr to aggregate_variance: {held.n:,} frames of {tracks} held-out tracks, intervals by bootstrap over tracks"]
+    told = {"n_real": held.n, "n_fake": held.n, "repeats": 1, "extractor": "frames", "extractor_hash": HASH, "resize": None}
+    return [row | told for row in found], notes
+
+
+def rows(measures: dict[str, Grouped], over: str) -> list[dict[str, Any]]:
+    """A row a measure."""
+    found = []
+    for name, one in measures.items():
+        value, low, high, groups = bootstrap.estimate(one)
+        found.append({"metric": name, "value": value, "low": low, "high": high, "over": over, "n_groups": groups})
+    return found
