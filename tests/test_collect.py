@@ -159,7 +159,7 @@ def test_shares_of_the_mixture():
     ("changes", "told"),
     [
         ({"episodes": 0}, "episodes = 0"),
-        ({"mixture": {"drunk": 1}}, "unknown policy 'drunk'; there is: idle, brownian, scripted"),
+        ({"mixture": {"drunk": 1}}, "unknown policy 'drunk'; there is: idle, brownian, random, scripted"),
         ({"mixture": {"idle": 0}}, "mixture = {'idle': 0}; allowed: shares of 0 or more, one of them above 0"),
         ({"mixture": {"idle": float("nan")}}, "allowed: shares"),
         ({"mixture": {"idle": -1, "brownian": 3}}, "allowed: shares"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulacra.errors import Mistake
-from simulacra.world.driver import POLICIES, Brownian, Ghosts, Idle, Scripted, Tremor, generator, policy, solo, varied
+from simulacra.world.driver import POLICIES, Brownian, Ghosts, Idle, Random, Scripted, Tremor, generator, policy, solo, varied
 from simulacra.world.game import HALF_WIDTH, SPAN, TILE, Game, Road, wrapped
 
 for package in "gymnasium", "Box2D":
@@ -97,7 +97,7 @@ def test_a_policy_follows_from_its_seed_and_stays_in_bounds(name):
 
 
 def test_unknown_policy():
-    with pytest.raises(Mistake, match="unknown policy 'drunk'; there is: idle, brownian, scripted"):
+    with pytest.raises(Mistake, match="unknown policy 'drunk'; there is: idle, brownian, random, scripted"):
         policy("drunk", 0)
 
 
@@ -111,6 +111,20 @@ def test_brownian_steps_have_the_variance_of_their_time(game):
 
 def _hand(driver: Brownian, game: Game) -> list[np.ndarray]:
     return [driver.act(game) for _ in range(50)]
+
+
+def test_random_presses_what_the_public_codes_press():
+    """400 drives of 10 actions: 10 % nothing, 40 % gas, 20 % left, 20 % right, 10 % brake, U(0, 1) hard, 20 steps each."""
+    actions = np.stack([[driver.act(None) for _ in range(220)] for driver in map(Random, range(400))]).reshape(400, 11, 20, 3)
+    assert np.allclose(actions[:, 0], [-0.1, 1, 0]) and (actions == actions[:, :, :1]).all()
+    kept = actions[:, 1:, 0].reshape(-1, 3)
+    assert ((kept != 0).sum(1) <= 1).all()
+    pressed = {"gas": kept[:, 1], "left": -kept[:, 0], "right": kept[:, 0], "brake": kept[:, 2]}
+    for (name, value), share in zip(pressed.items(), (0.4, 0.2, 0.2, 0.1), strict=True):
+        hard = value[value > 0]
+        assert len(hard) / 4000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000)), name
+        assert hard.mean() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / len(hard))) and hard.std() > 0.27, name
+    assert (kept == 0).all(1).mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_tremor_is_stationary_noise():

@@ -1,4 +1,4 @@
-"""Who drives: nobody, a Brownian hand, or a scripted driver that knows the track.
+"""Who drives: nobody, a Brownian hand, one that presses things at random, or a scripted driver that knows the track.
 
 A policy is asked for one action at a time and may look into the game. For frames of envpool it looks into an undrawn `Game` on
 the same track that is given the same actions (`Ghosts`).
@@ -54,6 +54,31 @@ class Brownian:
             self.action = self.stream.uniform(LOW, HIGH)
         else:
             self.action = np.clip(self.action + self.scale * self.stream.standard_normal(3), LOW, HIGH)
+        return self.action.astype(np.float32)
+
+
+class Random:
+    """Presses one thing or nothing for 20 steps, U(0, 1) hard, after a push: full gas and a little to the left for 20 steps.
+
+    Reference: the policy by which AppliedDataSciencePartners/WorldModels (config.py) records, and those who built on it; its
+    versions differ in how long an action is kept (1, 5 or 20 steps) and in the shares of left and right. The paper's own data
+    are driven by a whole agent with random weights, which this is not.
+    """
+
+    PRESSED = (0, 0, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0), (0, 0, 1)  # nothing, gas, left, right, brake
+    SHARES = 0.1, 0.4, 0.2, 0.2, 0.1
+    KEPT = 20  # steps, of the push and of every action
+
+    def __init__(self, seed: int) -> None:
+        self.stream, self.t = generator(seed), 0
+        self.action = np.array([-0.1, 1, 0])
+
+    def act(self, game: Game) -> np.ndarray:
+        """What is pressed now, (3,)."""
+        if self.t and self.t % self.KEPT == 0:
+            kind = int(self.stream.choice(len(self.PRESSED), p=self.SHARES))
+            self.action = self.stream.random() * np.array(self.PRESSED[kind], float)
+        self.t += 1
         return self.action.astype(np.float32)
 
 
@@ -150,6 +175,7 @@ class Learnt:
 POLICIES: dict[str, Callable[[int], Policy]] = {
     "idle": lambda seed: Idle(),
     "brownian": Brownian,
+    "random": Random,
     "scripted": varied,
     "distracted": Distracted,
     "learnt": Learnt,
