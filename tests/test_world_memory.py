@@ -344,3 +344,14 @@ def test_players_and_weights(tmp_path):
     for k in range(3):
         model.step(source.draw(k, 4, 0), k)
     assert not any(torch.equal(a, b) for a, b in zip(before, model.M.parameters(), strict=True))
+
+
+def test_training_begins_where_another_run_ended(tmp_path):
+    codes = coded.folder(tmp_path / "codes")
+    Tiny("memory_racing", (f"data.path={codes}",)).train(tmp_path / "first")
+    begun = Tiny("memory_racing", (f"data.path={codes}", f"hyper.begin={tmp_path / 'first'}"))
+    model, _ = begun.model()
+    wanted = reopen(tmp_path / "first", None).model.average.module.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
+    with pytest.raises(Mistake, match="a memory of .*; allowed: one of"):
+        begun.model("hyper.units=9")

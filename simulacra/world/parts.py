@@ -48,11 +48,11 @@ def eye_of(opened: Opened) -> Seen:
     return Seen(eye, hash_of(opened))
 
 
-def memory_of(folder: str) -> Memory:
-    """M of a run of world_memory, as one looks at it: averaged where the run averages."""
+def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
+    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
     if opened.config.room != "world_memory":
-        raise Mistake(f"hyper.memory: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
+        raise Mistake(f"{key}: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
     memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
     return memory
 
