@@ -6,7 +6,7 @@ import signal
 import coded
 import pytest
 import torch
-from tiny import assert_same, scribble
+from tiny import Tiny, assert_same, scribble
 from torch import distributions as D
 
 from simulacra import config, data, paint, play, run, seeds
@@ -14,6 +14,7 @@ from simulacra.errors import Mistake
 from simulacra.models._dream import Agents, squashed
 from simulacra.models._memory_nets import LOG_ROOT, Form, Memory, Mixture, bounded, drawn, expected, known, log_density
 from simulacra.models.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
+from simulacra.reopen import reopen
 from simulacra.verbs.train import train
 
 SMALL = "hyper.units=8", "hyper.mixtures=2"
