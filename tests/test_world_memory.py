@@ -354,5 +354,5 @@ def test_training_begins_where_another_run_ended(tmp_path):
     model, _ = begun.model()
     wanted = reopen(tmp_path / "first", None).model.average.module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
-    with pytest.raises(Mistake, match="a memory of .*; allowed: one of"):
+    with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
         begun.model("hyper.units=9")

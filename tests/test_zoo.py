@@ -19,7 +19,7 @@ from simulacra.world.parts import hash_of
 def trained(tmp_path_factory) -> Path:
     """A run of an auto-encoder, whose averaged weights are not its last ones."""
     folder = tmp_path_factory.mktemp("zoo") / "run"
-    Tiny("vae_mnist", ('data.name=digits',)).train(folder)
+    Tiny("vae_mnist", ("data.name=digits",)).train(folder)
     return folder
 
 
@@ -66,7 +66,7 @@ def test_damaged_weights_are_one_line(trained, tmp_path, harm):
         settings = json.loads((tmp_path / "packed" / "config.json").read_text())
         settings["hyper"]["width"] = 5
         (tmp_path / "packed" / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(Mistake, match="cannot read .*weights.safetensors"):
+    with pytest.raises(Mistake, match=r"cannot read .*weights.safetensors"):
         reopen(tmp_path / "packed", None)
 
 

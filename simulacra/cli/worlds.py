@@ -1,7 +1,9 @@
-"""Verbs of simulated worlds: collect, encode, world."""
+"""Verbs of simulated worlds: collect, encode, world, compare-eyes."""
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,8 @@ from rich.markup import escape
 
 from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, app, err, out
 from simulacra.errors import Mistake, choose
+from simulacra.paint import write
+from simulacra.progress import Progress, Stages
 
 
 @app.command()
@@ -30,7 +34,6 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
-    from simulacra.progress import Stages
     from simulacra.reopen import reopen
     from simulacra.verbs.collect import MIXTURE
     from simulacra.verbs.collect import collect as verb
@@ -77,34 +80,66 @@ def encode(
     out.print(escape(told), soft_wrap=True)
 
 
+Site = Annotated[Path, typer.Option("-o", help="A folder for all stages; one that holds some goes on.")]
+StageChanges = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change a stage, e.g. controller.steps=60.")
+]
+
+
 @app.command()
 def world(
-    target: Annotated[Path, typer.Option("-o", help="A folder for all stages; one that holds some goes on.")] = Path(
-        "runs/world"
-    ),
+    target: Site = Path("runs/world"),
     preset: Preset = None,
     eye: Annotated[str, typer.Option(help="V: vae or vaegan.")] = "vae",
     seed: Annotated[int, typer.Option(help="Of the controllers, which are then other ones in folders of their own.")] = 0,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change a stage, e.g. controller.steps=60.")
-    ] = None,
+    change: StageChanges = None,
 ) -> None:
     """World Models from nothing: record, train eye, memory and controller, in the dream and then in the world, and score."""
-    from simulacra.progress import Progress, Stages
-    from simulacra.verbs.world import Site, Stopped, changes
+    from simulacra.verbs.world import Site, changes
     from simulacra.verbs.world import world as verb
+
+    with _staged() as (told, shown):
+        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or []))
+        found = verb(site).summary()
+    ends = f"95 % of the mean {found.low:.0f} to {found.high:.0f}"
+    out.print(f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True)
+    out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
+
+
+@app.command("compare-eyes")
+def compare_eyes(
+    target: Site = Path("runs/world"),
+    preset: Preset = None,
+    seeds: Annotated[int, typer.Option(help="Controllers of each eye, at least 2.")] = 3,
+    change: StageChanges = None,
+) -> None:
+    """Train both eyes on the same frames, a memory and controllers on each, and write one table with intervals."""
+    from simulacra.verbs.compare_eyes import sheet, table
+    from simulacra.verbs.world import EYES, Site, arm, changes
+
+    if seeds < 2:
+        raise Mistake(f"seeds = {seeds}; allowed: 2 and more, or nothing is known of another search")
+    with _staged() as (told, shown):
+        sites = [Site(target, eye, preset or "laptop", 0, told, shown, changes(change or [])) for eye in EYES]
+        arms = {site.eye: arm(site, seeds) for site in sites}
+        rows, text = table(arms, told=lambda what: told(f"measuring {what}", 0.0))
+    write(target / "eyes.json", (json.dumps(rows, indent=1) + "\n").encode())
+    write(target / "eyes.md", text.encode())
+    for path in target / "eyes.md", target / "eyes.json", sheet(arms, target / "eyes.png"):
+        out.print(escape(str(path)), soft_wrap=True)
+
+
+@contextmanager
+def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], Progress]]]:
+    """Whoever is told of stages, and of trainings; a stop is exit status 130."""
+    from simulacra.verbs.world import Stopped
 
     def shown(checked: Any, stage: str) -> Progress:
         return Progress(out, checked.steps, checked.batch, stage)
 
     try:
         with Stages(out) as stages:
-            site = Site(target, eye, preset or "laptop", seed, stages.told, shown, changes(change or []))
-            found = verb(site).summary()
+            yield stages.told, shown
     except Stopped as stopped:
         err.print(escape(str(stopped)), soft_wrap=True)
         sys.exit(130)
-    out.print(
-        f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, 95 % of the mean {found.low:.0f} to {found.high:.0f}"
-    )
-    out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)

@@ -1,21 +1,24 @@
 """World: all of World Models in one go. Record drives, train an eye, encode, train a memory, a controller in its dream and then
 in the world, and score it. Every stage is a folder that goes on where it stands, and is left alone once it is done.
 
-    OUT/racing                recorded drives, for eyes
-    OUT/distracted            recorded drives with arbitrary actions in between, for memories
-    OUT/EYE/eye               run of vae_racing or vaegan_racing
-    OUT/EYE/codes             what the eye makes of the distracted drives
-    OUT/EYE/memory            run of memory_racing
-    OUT/EYE/dream[_SEED]      run of controller_racing, in the dream
-    OUT/EYE/controller[_SEED] run of controller_racing, in the world, from where the dream ended
-    OUT/EYE/score[_SEED].csv  a row a track
+    OUT/racing                  recorded drives, for eyes
+    OUT/distracted              recorded drives with arbitrary actions in between, for memories
+    OUT/EYE/eye                 run of vae_racing or vaegan_racing
+    OUT/EYE/codes               what the eye makes of the distracted drives
+    OUT/EYE/memory              run of memory_racing
+    OUT/EYE/dream               run of controller_racing, in the dream
+    OUT/EYE/controller          run of controller_racing, in the world, from where the last dream ended
+    OUT/EYE/score.csv           a row a track
 
-Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, section 3.
+In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far; memory_1 and
+dream_1 go on from memory and dream; and so on. Controllers of another seed have it in their names.
+
+Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +26,10 @@ from typing import Any, NamedTuple
 from simulacra import config
 from simulacra.config import Config
 from simulacra.errors import choose
+from simulacra.paint import write
 from simulacra.reopen import reopen
 from simulacra.verbs.collect import collect
+from simulacra.verbs.compare_eyes import Arm
 from simulacra.verbs.encode import Stored, encode
 from simulacra.verbs.train import train
 from simulacra.world import parts
@@ -41,6 +46,8 @@ MIXTURES = {  # who drives, by recording; a memory that saw only actions that fi
     "distracted": {"distracted": 7.0, "scripted": 2.0, "brownian": 1.0},
 }
 SEEDS = {"racing": 0, "distracted": 2}
+FIRST = 10  # seed of the drives before the first round's
+AT_ONCE = 20  # cars that an agent drives at once when it is recorded
 
 
 class Extent(NamedTuple):
@@ -49,12 +56,14 @@ class Extent(NamedTuple):
     episodes: dict[str, int]  # by recording
     steps: int  # of each, at most
     tracks: int  # scored on
+    rounds: int  # of recording with the agent
+    learnt: int  # episodes recorded in each
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2),
-    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2),
+    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 1, 60),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000),
 }
 
 
@@ -92,23 +101,18 @@ class Site:
         """Of this eye."""
         return self.out / self.eye
 
-    def path(self, stage: str) -> Path:
-        """Of a stage; those that depend on the controllers' seed carry it, unless it is 0."""
+    def path(self, stage: str, turn: int = 0) -> Path:
+        """Of a stage in a round; controllers carry their seed, unless it is 0."""
         seeded = self.seed and stage in ("dream", "controller", "score")
-        return self.folder / (f"{stage}_{self.seed}" if seeded else stage)
+        return self.folder / f"{stage}{f'_{turn}' * (turn > 0)}{f'_seed{self.seed}' * bool(seeded)}"
 
-    def train(self, stage: str, source: str, root: Path, *changes: str) -> Path:
-        """The finished run folder of a stage."""
-        checked = self.checked(stage, source, *changes)
+    def train(self, stage: str, source: str, root: Path, *changes: str, turn: int = 0) -> None:
+        """Finish the run of a stage."""
+        checked = config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
         with self.shown(checked, f"{stage} of {self.eye}") as shown:
-            outcome = train(checked, self.path(stage), root, tick=shown.tick, saved=shown.saved)
+            outcome = train(checked, self.path(stage, turn), root, tick=shown.tick, saved=shown.saved)
         if not outcome.done:
             raise Stopped(f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from there")
-        return self.path(stage)
-
-    def checked(self, stage: str, source: str, *changes: str) -> Config:
-        """The config of a stage."""
-        return config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
 
 
 def changes(texts: list[str]) -> dict[str, list[str]]:
@@ -135,54 +139,73 @@ def _under(told: Callable[[str, float], None], name: str, _: str, share: float) 
     told(name, share)
 
 
-def eye(site: Site) -> Path:
+def eye(site: Site) -> None:
     """V."""
-    return site.train("eye", f"{site.eye}_racing", site.out)
+    site.train("eye", f"{site.eye}_racing", site.out)
 
 
-def codes(site: Site) -> Path:
-    """The drives as V sees them."""
+def codes(site: Site, turn: int = 0) -> None:
+    """The distracted drives as V sees them; in a round, all codes so far and those of the round."""
+    place, target = site.path("learnt", turn) if turn else site.out / "distracted", site.path("codes", turn)
 
     def told(done: int, of: int) -> None:
-        site.told(f"codes of {site.eye}", done / of)
+        site.told(f"codes of {place.name} by {site.eye}", done / of)
 
-    encode(reopen(site.path("eye"), None), Stored(Store(site.out / "distracted")), site.path("codes"), told=told)
-    return site.path("codes")
-
-
-def memory(site: Site) -> Path:
-    """M, which learns V's codes."""
-    return site.train("memory", "memory_racing", site.folder)
-
-
-def dream(site: Site) -> Path:
-    """C, in M's dream."""
-    return _controller(site, "dream", *([] if site.preset == "tiny" else ["experiment=dream"]))  # tiny dreams as it is
+    if turn:
+        target.mkdir(exist_ok=True)
+        for path in sorted(site.path("codes", turn - 1).glob("*.safetensors")):
+            if not (target / path.name).exists():
+                write(target / path.name, path.read_bytes())
+    drives = Stored(Store(place), f"{place.name}_" if turn else "")
+    encode(reopen(site.path("eye"), None), drives, target, told=told)
 
 
-def controller(site: Site) -> Path:
-    """C, in the world, from where the dream ended."""
-    return _controller(site, "controller", "hyper.world=envpool", f"hyper.begin={site.path('dream')}")
+def learnt(site: Site, turn: int) -> None:
+    """Drives of the agent that dreamt last."""
+    place, extent = site.path("learnt", turn), EXTENTS[site.preset]
+    agent = agent_of(reopen(site.path("dream", turn - 1), None), site.path("eye"))
+    told = partial(_under, site.told, f"drives: {place.name} of {site.eye}")
+    collect(place, extent.learnt, FIRST + turn, {"learnt": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
 
 
-def _controller(site: Site, stage: str, *changes: str) -> Path:
-    seen = f"hyper.memory={site.path('memory')}", f"hyper.eye={site.path('eye')}"
-    return site.train(stage, "controller_racing", site.folder, *changes, *seen, f"seed={site.seed}")
+def memory(site: Site, turn: int = 0) -> None:
+    """M, which learns V's codes; in a round, from where it was."""
+    more = ["experiment=more", f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
+    site.train("memory", "memory_racing", site.folder, f"data.path={site.path('codes', turn).name}", *more, turn=turn)
 
 
-def scored(site: Site, stage: str = "controller") -> Score:
-    """The mean of the search distribution on official tracks, gymnasium's drawing; read from its table if that is there."""
-    place = site.path("score").with_suffix(".csv")
+def dream(site: Site, turn: int = 0) -> None:
+    """C, in M's dream; in a round, from where it was."""
+    more = [f"hyper.begin={site.path('dream', turn - 1)}", "hyper.sigma=0.05"] if turn else []
+    kind = [] if site.preset == "tiny" else ["experiment=dream"]  # tiny dreams as it is
+    _controller(site, "dream", turn, *kind, *more)
+
+
+def controller(site: Site) -> None:
+    """C, in the world, from where the last dream ended."""
+    rounds = EXTENTS[site.preset].rounds
+    _controller(site, "controller", 0, "hyper.world=envpool", f"hyper.begin={site.path('dream', rounds)}")
+
+
+def _controller(site: Site, stage: str, turn: int, *changes: str) -> None:
+    last = EXTENTS[site.preset].rounds if stage == "controller" else turn
+    seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
+    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
+    site.train(stage, "controller_racing", site.folder, *changes, *seen, *own, turn=turn)
+
+
+def scored(site: Site, stage: str = "controller", simulator: str = "gymnasium") -> Score:
+    """The mean of the search distribution on official tracks; read from its table if that is there."""
+    name = "score" if stage == "controller" else f"score_{site.path(stage).name}"
+    place = (site.path("score") if stage == "controller" else site.folder / name).with_suffix(".csv")
     if place.exists():
         return read_csv(place)
-    agent = agent_of(reopen(site.path(stage), None), site.path("eye"))
-    found = score(
-        agent.centre,
-        agent.senses,
-        parts.factory("gymnasium"),
-        OFFICIAL[: EXTENTS[site.preset].tracks],
-        told=lambda done, of: site.told("score", done / of),
-    )
+    agent, tracks = agent_of(reopen(site.path(stage), None), site.path("eye")), OFFICIAL[: EXTENTS[site.preset].tracks]
+
+    def told(done: int, of: int) -> None:
+        site.told(f"score of {site.path(stage).name} of {site.eye}", done / of)
+
+    found = score(agent.centre, agent.senses, parts.factory(simulator), tracks, told=told)
     save_csv(found, place)
     return found
 
@@ -191,6 +214,24 @@ def world(site: Site) -> Score:
     """All stages."""
     choose("eye", site.eye, list(EYES))
     choose("preset", site.preset, list(EXTENTS))
-    for stage in recorded, eye, codes, memory, dream, controller:
+    for stage in recorded, eye, codes, memory, dream:
         stage(site)
+    for turn in range(1, EXTENTS[site.preset].rounds + 1):
+        for again in learnt, codes, memory, dream:
+            again(site, turn)
+    controller(site)
     return scored(site)
+
+
+def arm(site: Site, seeds: int) -> Arm:
+    """An eye for a comparison, with its memory and the scores of controllers of so many seeds, trained in dreams alone. They
+    drive in envpool, which is faster, on the official tracks."""
+    for stage in recorded, eye, codes, memory:
+        stage(site)
+    scores = []
+    for seed in range(seeds):
+        mine = replace(site, seed=seed)
+        dream(mine)
+        scores.append(scored(mine, "dream", "envpool"))
+    seen, remembered = reopen(site.path("eye"), None), reopen(site.path("memory"), None)
+    return Arm(site.eye, seen, remembered, store=site.out / "distracted", scores=scores)
