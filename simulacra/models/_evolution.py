@@ -77,6 +77,13 @@ class Search:
         self.strategy.C = self.strategy.sm.C
         self.strategy.B, self.strategy.D = self.strategy.sm.B, self.strategy.sm.D
 
+    def follow(self, other: "Search") -> None:
+        """Go on from another search's distribution, but for the step size: what it has learnt of the landscape, as in a dream,
+        is kept."""
+        sigma = self.strategy.sigma
+        self.load_state_dict(other.state_dict())
+        self.strategy.sigma = sigma
+
     def packed(self) -> dict[str, Tensor]:
         """The mean: all that one looks at."""
         return {"mean": self.mean}

@@ -47,7 +47,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    begin: str = ""  # run folder of world_controller whose mean the search starts from, as after a dream; empty: from 0
+    begin: str = ""  # run folder of world_controller whose search this one goes on from, with `sigma`; empty: from 0
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
@@ -111,10 +111,13 @@ class WorldController:
             self.untrained = Frozen(Memory(untrained))
         senses = self.senses()
         size = numbers(Z + (senses.form.units if senses else 0), A)
-        first = parts.centre_of(h.begin) if h.begin else torch.zeros(size)
+        begun = parts.search_of(h.begin) if h.begin else None
+        first = torch.zeros(size) if begun is None else begun.mean
         if len(first) != size:
             raise ValueError(f"begin = {h.begin}, a controller of {len(first)} numbers; allowed: one of {size}")
         self.search = Search(first, h.sigma, h.population)
+        if begun is not None:
+            self.search.follow(begun)
 
     def senses(self) -> Memory | None:
         """Whose state controllers see."""

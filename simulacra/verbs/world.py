@@ -62,7 +62,7 @@ class Extent(NamedTuple):
 
 EXTENTS = {
     "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2),
-    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 1, 60),
+    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 0, 60),
     "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000),
 }
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
@@ -57,13 +56,13 @@ def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
     return memory
 
 
-def centre_of(folder: str) -> Tensor:
-    """The controller (N,) that a run of world_controller has come to."""
+def search_of(folder: str) -> Any:
+    """The search that a run of world_controller has come to."""
     opened = reopen(Path(folder).expanduser(), None)
     if opened.config.room != "world_controller":
         raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: room world_controller")
-    centre: Tensor = opened.model.centre  # type: ignore[attr-defined]
-    return centre
+    model: Any = opened.model
+    return model.search
 
 
 def eye_at(folder: str) -> Seen:
