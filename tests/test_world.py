@@ -1,0 +1,74 @@
+"""All stages in one go: each is there, made of the one before, and left alone when the same command is given again."""
+
+from pathlib import Path
+
+import pytest
+
+from simulacra import run
+from simulacra.errors import Mistake
+from simulacra.reopen import reopen
+from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, world
+from simulacra.world import parts
+
+for package in ("cma", "envpool", "gymnasium"):
+    pytest.importorskip(package, reason="the extra `worlds` is not installed")
+
+SHORT = {stage: ["steps=4", "save_every=4"] for stage in ("eye", "memory")} | {
+    stage: ["steps=2", "save_every=2", "hyper.population=4"] for stage in ("dream", "controller")
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Site, list[str]]:
+    """A site where all stages are done, and what it told of."""
+    heard: list[str] = []
+    out = tmp_path_factory.mktemp("world")
+    site = Site(out, "vae", "tiny", told=lambda stage, share: heard.append(stage), changes=SHORT)
+    world(site)
+    return site, list(dict.fromkeys(heard))
+
+
+def test_every_stage_is_made_of_the_one_before(built):
+    site, heard = built
+    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of controller of vae"
+    eye = parts.eye_of(reopen(site.path("eye"), None)).hash
+    for turn in 0, 1:
+        model = reopen(site.path("memory", turn), None).model
+        assert bytes(model.M.eye.tolist()).hex() == eye
+    last = reopen(site.path("controller"), None).config.hyper
+    assert (last.memory, last.begin, last.world) == (str(site.path("memory", 1)), str(site.path("dream", 1)), "envpool")
+    assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
+    assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
+    assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
+
+
+def test_what_is_done_is_left_alone(built):
+    site, _ = built
+    files = [path for path in site.out.rglob("*") if path.suffix in (".pt", ".safetensors", ".csv")]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    again = world(site)
+    assert before == {path: path.stat().st_mtime_ns for path in files} and len(again.rows) == EXTENTS["tiny"].tracks
+
+
+def test_an_arm_has_controllers_of_several_seeds(built):
+    site, _ = built
+    found = arm(site, 2)
+    assert len(found.scores) == 2 and found.memory is not None and found.memory.folder == site.path("memory")
+    assert run.config_of(site.folder / "dream_seed1")["seed"] == 1
+    assert {path.name for path in site.folder.glob("score_*.csv")} == {"score_dream.csv", "score_dream_seed1.csv"}
+
+
+def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
+    site, _ = built
+    monkeypatch.setattr("simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3}))
+    with pytest.raises(Stopped, match="stage eye at step 3; the same command goes on"):
+        world(site)
+
+
+def test_there_are_only_these_stages_and_eyes(tmp_path):
+    with pytest.raises(Mistake, match="memories"):
+        changes(["memories.steps=3"])
+    assert changes(["eye.steps=3", "eye.batch=2", "dream.steps=1"]) == {"eye": ["steps=3", "batch=2"], "dream": ["steps=1"]}
+    with pytest.raises(Mistake, match="eye"):
+        world(Site(tmp_path, "glass"))
+    assert not list(Path(tmp_path).iterdir())
