@@ -172,19 +172,35 @@ def begin(folder: Path, config: dict[str, Any], machine: dict[str, Any], like: B
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is for something else."""
-    try:
-        if others := [] if (folder / "config.json").exists() else _others(folder):
-            raise Mistake(f"{folder} holds {others[0]} and no run (no config.json); choose another folder with --run")
+    with reached(folder):
+        others = [] if (folder / "config.json").exists() else _others(folder)
+    if others:
+        raise Mistake(f"{folder} holds {others[0]} and no run (no config.json); choose another folder with --run")
+    with alone(folder, "training in"):
+        yield
+
+
+@contextlib.contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Make the folder and hold its file `lock` until the end; a Mistake if another process holds it, `doing` the same there."""
+    with reached(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
-    except OSError as error:
-        raise Mistake(f"cannot write into {folder}: {error.strerror}") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Mistake(f"another process is training in {folder}") from None
+            raise Mistake(f"another process is {doing} {folder}") from None
         yield
+
+
+@contextlib.contextmanager
+def reached(folder: Path) -> Iterator[None]:
+    """Turn a folder that cannot be made, read or written into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise Mistake(f"cannot write into {folder}: {error.strerror}") from None
 
 
 def _others(folder: Path) -> list[str]:

@@ -9,7 +9,6 @@ is seen after the end is not kept. Only the frames that are asked for are read, 
 """
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.numpy import save
 
 from simulacra import paint as easel
 from simulacra.errors import Mistake
-from simulacra.run import differences
+from simulacra.run import alone, differences, reached
 from simulacra.world.game import Truth
 
 FORMAT = 1
@@ -199,16 +198,9 @@ def filling(folder: Path, spec: Spec) -> Iterator[None]:
         raise Mistake(f"{folder} is a file; episodes go into a folder")
     if folder.exists() and not (folder / "store.json").exists() and (others := unlike(folder)):
         raise Mistake(f"{folder} holds {others[0]} and no store of episodes; choose another folder")
-    try:
-        (folder / "episodes").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise Mistake(f"cannot write into {folder}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Mistake(f"another process is collecting into {folder}") from None
+    with alone(folder, "collecting into"):
+        with reached(folder):
+            (folder / "episodes").mkdir(exist_ok=True)
         asked: dict[str, Any] = msgspec.to_builtins(spec)
         if (folder / "store.json").exists():
             if changed := differences(msgspec.to_builtins(spec_of(folder)), asked):
