@@ -184,7 +184,7 @@ class WorldMemory:
         for k in AHEAD:
             if C - 1 + k < mean.shape[1]:
                 true, last = mean[:, C - 1 + k], mean[:, C - 1]
-                off, still = (ahead[:, C - 1 + k] - true).square().mean(), (last - true).square().mean()
+                off, still = (play.gathered((code - true).square()).mean() for code in (ahead[:, C - 1 + k], last))
                 told[f"open_{k}"] = (off / still.clamp_min(1e-12)).sqrt()
         return told
 
@@ -199,6 +199,7 @@ class WorldMemory:
         z, unseen = self.drawn(batch), self.drawn(held_out)
         with play.quiet(self.average.module), torch.no_grad():
             told = {f"{name}_held_out": value for name, value in self.losses(self.average.module, unseen, held_out).items()}
+        z = play.gathered(z)
         middle = z.flatten(0, 1).mean(0)
         told["nats_normal"] = normal_nll(unseen[:, 1:] - middle, z - middle)
         told["nats_copy"] = normal_nll(unseen.diff(dim=1), z.diff(dim=1))
