@@ -26,7 +26,7 @@ def collect(
         list[str] | None,
         typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, random, scripted, distracted, learnt."),
     ] = None,
-    simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, three times slower.")] = "envpool",
+    simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, a few times slower.")] = "envpool",
     lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
