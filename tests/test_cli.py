@@ -313,8 +313,8 @@ def test_mistakes_about_a_run(words, says, own, simulacra, tmp_path, monkeypatch
 
 def test_an_existing_run_of_another_config(tiny, own, simulacra):
     before = tree(own)
-    text = simulacra(*tiny.arguments(own, "steps=20", "save_every=10", "log_every=5", "batch=17", "keep=1")).refusal()
-    assert "batch is " in text and " there, 17 asked; keep is 3 there, 1 asked. Choose another folder with --run" in text
+    text = simulacra(*tiny.arguments(own, "steps=20", "save_every=10", "log_every=5", "batch=3", "keep=1")).refusal()
+    assert "batch is " in text and " there, 3 asked; keep is 3 there, 1 asked. Choose another folder with --run" in text
     assert tree(own) == before
 
 

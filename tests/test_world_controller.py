@@ -395,3 +395,16 @@ weight_reward = 1.0
     with pytest.raises(Mistake, match="allowed: room world_memory"):
         wrong = [f"hyper.memory={tmp_path / 'controller'}"]
         train(config.resolve(source, "tiny", wrong), tmp_path / "wrong", None)
+
+
+def test_a_search_goes_on_from_all_that_another_learnt():
+    seeds.reseed(3)
+    first, begun = Search(torch.zeros(5), 0.3, 8), Search(torch.zeros(5), 0.05, 6)
+    for _ in range(4):
+        members = first.ask()
+        first.tell(members, (members * torch.arange(1, 6)).square().sum(1))
+    begun.follow(first)
+    there, now = first.state_dict(), begun.state_dict()
+    assert begun.sigma == 0.05 and first.sigma != 0.05
+    assert all(torch.equal(there[name], now[name]) for name in ("mean", "sm.C", "sm.B", "sm.D", "pc", "adapt_sigma.ps"))
+    assert begun.ask().shape == (6, 5)
