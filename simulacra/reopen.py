@@ -41,7 +41,7 @@ class Opened:
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
-    checked = config.check(run.config_of(folder), str(folder / "config.json"))
+    checked, root = config.check(run.config_of(folder), str(folder / "config.json")), root_of(folder, root)
     where = chosen_device(device)
     if zoo.is_packed(folder):
         return _packed(folder, zoo.beside(checked, folder), root, where, step)
@@ -56,7 +56,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
         for part in vars(model).values():
             if isinstance(part, play.Average):
                 part.follow()
-    return Opened(folder, checked, model, loaded, root or remembered_root(folder), where)
+    return Opened(folder, checked, model, loaded, root, where)
 
 
 def _packed(folder: Path, checked: Config, root: Path | None, where: torch.device, step: int | None) -> Opened:
@@ -117,11 +117,13 @@ def data_root(option: Path | None) -> Path | None:
     return named.resolve() if named else None
 
 
-def remembered_root(folder: Path) -> Path | None:
-    """The data folder that the run was last trained with, if it still exists."""
+def root_of(folder: Path, option: Path | None) -> Path | None:
+    """The data folder of a run: --data, or the one that it was last trained with if that still exists, or SIMULACRA_DATA."""
+    if option:
+        return data_root(option)
     starts = run.starts(folder)
-    named = starts[-1].get("data") if starts else None
-    return Path(named) if named and Path(named).is_dir() else None
+    named = starts[-1].get("data") if starts else None, os.environ.get("SIMULACRA_DATA")
+    return next((Path(place).resolve() for place in named if place and Path(place).is_dir()), None)
 
 
 def machine(root: Path | None, device: torch.device) -> dict[str, Any]:

@@ -126,10 +126,10 @@ def paint(
     run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu"
 ) -> None:
     """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
-    from simulacra.reopen import data_root, reopen
+    from simulacra.reopen import reopen
     from simulacra.verbs.paint import paint as verb
 
-    opened = reopen(run, data_root(root), device, step, weights)
+    opened = reopen(run, root, device, step, weights)
     for path in verb(opened, opened.data()):
         out.print(escape(str(path)), soft_wrap=True)
 

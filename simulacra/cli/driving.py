@@ -123,12 +123,12 @@ def dream(
     root: DataFolder = None,
 ) -> None:
     """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was recorded (world_memory)."""
-    from simulacra.reopen import data_root, reopen
+    from simulacra.reopen import reopen
     from simulacra.verbs._film import Screen
     from simulacra.verbs.dream import Asked
     from simulacra.verbs.dream import dream as verb
 
-    opened = reopen(run, data_root(root), step=step)
+    opened = reopen(run, root, step=step)
     found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))
     what = f"{len(found.clips)} dreams of up to {found.clips.shape[1]} steps at temperature {found.tau:g}"
     out.print(what if found.lengths else f"{what}, each beside its recording", soft_wrap=True)

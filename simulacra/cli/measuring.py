@@ -32,11 +32,11 @@ def measure(
     if truth is not None:
         _overlap(run, truth, csv, as_json)
         return
-    from simulacra.reopen import data_root, reopen
+    from simulacra.reopen import reopen
     from simulacra.verbs.measure import Protocol
     from simulacra.verbs.measure import measure as verb
 
-    opened = reopen(run, data_root(root), device, step, weights)
+    opened = reopen(run, root, device, step, weights)
     rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream, prior))
     if as_json:
         print(json.dumps(rows))
