@@ -199,3 +199,9 @@ def test_the_command_line_collects(tmp_path, simulacra):
         said = simulacra("collect", "racing", "-o", home, "--steps", 5, "--driver", "scripted=3", "--driver", "idle", *wrong)
         assert said.code == 2 and told in said.err, told
     assert simulacra("collect", "doom", "-o", home, "--episodes", 1).code == 2
+
+
+def test_learnt_drives_need_an_agent_and_no_others_have_one(tmp_path):
+    with pytest.raises(Mistake, match="policy learnt without an agent"):
+        collect(tmp_path / "store", 1, mixture={"learnt": 1.0})
+    assert not (tmp_path / "store").exists()

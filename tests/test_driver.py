@@ -6,8 +6,23 @@ import numpy as np
 import pytest
 
 from simulacra.errors import Mistake
-from simulacra.world.driver import POLICIES, Brownian, Ghosts, Idle, Random, Scripted, Tremor, generator, policy, solo, varied
+from simulacra.world.driver import (
+    POLICIES,
+    Brownian,
+    Ghosts,
+    Idle,
+    Lapses,
+    Learnt,
+    Random,
+    Scripted,
+    Tremor,
+    generator,
+    policy,
+    solo,
+    varied,
+)
 from simulacra.world.game import HALF_WIDTH, SPAN, TILE, Game, Road, wrapped
+from simulacra.world.racing import HIGH, LOW
 
 for package in "gymnasium", "Box2D":
     pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
@@ -191,3 +206,23 @@ def test_ghosts_drive_only_who_is_alive():
         ghosts.step(np.tile([0, 1, 0], (2, 1)), np.array([True, False]))
     moving, waiting = ghosts.truths()
     assert moving.speed > 5 > 1 > waiting.speed
+
+
+def test_lapses_are_short_rare_and_arbitrary():
+    lapses, wanted = Lapses(generator(5)), np.array([0.1, 0.2, 0.3], np.float32)
+    done = np.stack([lapses.over(wanted) for _ in range(40_000)])
+    off = (done != wanted).any(1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], off, [False]]).astype(int)))
+    lengths = np.diff(edges.reshape(-1, 2), axis=1)[:, 0]
+    assert lengths.min() == 3 and lengths.max() < 40 and abs(off.mean() - 8.5 / 47.5) < 0.02
+    assert (done[off] >= LOW).all() and (done[off] <= HIGH).all()
+    assert abs((done[off, 1] == 0).mean() - 1 / 2) < 0.05 and abs((done[off, 2] == 0).mean() - 2 / 3) < 0.05
+    again = Lapses(generator(5))
+    assert (np.stack([again.over(wanted) for _ in range(1000)]) == done[:1000]).all()
+
+
+def test_a_learnt_driver_does_what_it_is_told_but_for_lapses():
+    driver, told = Learnt(2), np.array([0.5, 0.4, 0.0], np.float32)
+    driver.wanted = told
+    done = np.stack([driver.act(None) for _ in range(500)])
+    assert 0.6 < (done == told).all(1).mean() < 0.95

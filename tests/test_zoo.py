@@ -97,3 +97,25 @@ def test_a_controller_brings_its_memory(tmp_path):
     assert torch.equal(now.model.memory.module.eye, was["memory"]["eye"]) and now.model.memory.module.eye.any()
     assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.hyper.begin == ""
     assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
+
+
+ZOO = Path(__file__).parent.parent / "zoo"
+PACKED = sorted(path.parent for path in ZOO.rglob(zoo.WEIGHTS))
+
+
+def test_the_zoo_is_small():
+    assert PACKED and all((place / zoo.WEIGHTS).stat().st_size <= 6_000_000 for place in PACKED)
+    for place in PACKED:
+        assert "Made by `simulacra " in (place / "README.md").read_text()
+
+
+@pytest.mark.parametrize("place", PACKED, ids=lambda place: str(place.relative_to(ZOO)))
+def test_the_zoo_opens(place):
+    settings = json.loads((place / "config.json").read_text())
+    if settings["room"] == "world_controller":
+        pytest.importorskip("cma", reason="the extra `worlds` is not installed")
+    opened = reopen(place, None)
+    assert all(value.isfinite().all() for value in zoo.kept(opened.model).values())
+    if hasattr(opened.model, "encode"):
+        code, _ = opened.model.encode(torch.zeros(1, *opened.like(1)["image"].shape[1:]))
+        assert opened.model.decode(code).abs().max() <= 1
