@@ -41,16 +41,16 @@ class Opened:
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
-    checked, root = config.check(run.config_of(folder), str(folder / "config.json")), root_of(folder, root)
-    where = chosen_device(device)
+    checked = zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder)
+    where, root = chosen_device(device), root_of(folder, root)
     if zoo.is_packed(folder):
-        return _packed(folder, zoo.beside(checked, folder), root, where, step)
+        return _packed(folder, checked, root, where, step)
     files = {int(path.stem): path for path in run.checkpoints(folder)}
     if not files:
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
-    model = build(checked, run.like_of(folder, 2), where)
+    model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in vars(model).values():

@@ -42,9 +42,19 @@ def named(checked: Config) -> dict[str, str]:
 
 
 def beside(checked: Config, folder: Path) -> Config:
-    """The config, in which runs that are packed with it are named by where they are."""
-    inside = {name: str(folder / value) for name, value in named(checked).items() if (folder / value).is_dir()}
-    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **inside))
+    """The config, in which the runs that it names are where they can be found: packed with this one, where it says, or next to
+    this one, as after a move."""
+    found = {}
+    for name, value in named(checked).items():
+        places = folder / value, Path(value).expanduser(), folder.parent / Path(value).name
+        found[name] = str(next((place for place in places if place.is_dir()), value))
+    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
+
+
+def unbegun(checked: Config) -> Config:
+    """The config without the runs that were only begun from, which nobody needs once there is a checkpoint."""
+    none = dict.fromkeys(getattr(config.room(checked.room), "BEGUN", ()), "")
+    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **none))
 
 
 def facts(folder: Path) -> tuple[int, str]:

@@ -99,6 +99,19 @@ def test_a_controller_brings_its_memory(tmp_path):
     assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
 
 
+def test_runs_that_were_moved_together_find_each_other(tmp_path):
+    pytest.importorskip("cma", reason="the extra `worlds` is not installed")
+    codes, place = coded.folder(tmp_path / "codes"), tmp_path / "here"
+    Tiny("memory_racing", (f"data.path={codes}",)).train(place / "memory")
+    sets = f"data.path={codes}", f"hyper.memory={place / 'memory'}", "steps=1", "save_every=1"
+    Tiny("controller_racing", sets).train(place / "first")
+    Tiny("controller_racing", (*sets, f"hyper.begin={place / 'first'}")).train(place / "second")
+    (place / "first").rename(tmp_path / "gone")
+    place.rename(tmp_path / "there")
+    opened = reopen(tmp_path / "there" / "second", None)
+    assert opened.config.hyper.memory == str(tmp_path / "there" / "memory") and opened.model.memory.module.eye.any()
+
+
 ZOO = Path(__file__).parent.parent / "zoo"
 PACKED = sorted(path.parent for path in ZOO.rglob(zoo.WEIGHTS))
 
