@@ -61,8 +61,13 @@ def card(opened: Opened, title: str, note: str) -> str:
     for start in starts[-1:]:
         told = shlex.join(["simulacra", *start.get("arguments", [])])
         lines += ["", f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch {start.get('torch')}."]
-    rows = run.read_rows(opened.folder / "metrics.jsonl")
+    rows = [row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step]
     if rows:
-        lines += ["", "| measure | value | step | commit |", "|---|---|---|---|"]
-        lines += [f"| {row['metric']} | {row['value']:.4g} | {row['step']:,} | {row.get('commit')} |" for row in rows]
+        lines += ["", "| measure | on | value | commit |", "|---|---|---|---|"]
+        lines += [f"| {row['metric']} | {_on(row)} | {row['value']:.4g} | {row.get('commit')} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _on(row: dict[str, Any]) -> str:
+    """What a number was measured on, as far as its row says."""
+    return ", ".join(str(row[key]) for key in ("simulator", "tracks", "split", "n", "n_real") if row.get(key) is not None)
