@@ -40,6 +40,8 @@ def test_every_stage_is_made_of_the_one_before(built):
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
+    rows = run.read_rows(site.path("controller") / "metrics.jsonl")
+    assert [row["metric"] for row in rows] == ["return", "lap_finished", "progress"] and {row["eye"] for row in rows} == {eye}
 
 
 def test_what_is_done_is_left_alone(built):

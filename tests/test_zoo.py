@@ -36,7 +36,7 @@ def test_a_packed_run_codes_and_samples_as_the_run_does(trained, tmp_path):
 def test_only_the_average_is_kept(trained, tmp_path):
     (place, size), *more = export(reopen(trained, None), tmp_path / "packed", note="Digits.")
     weights = sum(p.numel() for p in reopen(trained, None).model.average.module.parameters())
-    assert not more and 4 * weights <= size < 4 * weights + 10_000 == pytest.approx(size, abs=10_000)
+    assert not more and 0 <= size - 4 * weights < 10_000
     assert sorted(path.name for path in place.iterdir()) == ["README.md", "config.json", "shapes.json", zoo.WEIGHTS]
     card = (place / "README.md").read_text()
     assert "Digits." in card and "Room `vae`" in card and "step 60" in card

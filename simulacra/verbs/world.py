@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from simulacra import config
 from simulacra.config import Config
 from simulacra.errors import choose
@@ -31,12 +33,11 @@ from simulacra.reopen import reopen
 from simulacra.verbs.collect import collect
 from simulacra.verbs.compare_eyes import Arm
 from simulacra.verbs.encode import Stored, encode
+from simulacra.verbs.score import Course, score
 from simulacra.verbs.train import train
-from simulacra.world import parts
 from simulacra.world.agent import agent_of
-from simulacra.world.score import Score, read_csv, save_csv, score
+from simulacra.world.score import Score, read_csv
 from simulacra.world.store import Store
-from simulacra.world.tracks import OFFICIAL
 
 EYES = "vae", "vaegan"
 
@@ -195,19 +196,18 @@ def _controller(site: Site, stage: str, turn: int, *changes: str) -> None:
 
 
 def scored(site: Site, stage: str = "controller", simulator: str = "gymnasium") -> Score:
-    """The mean of the search distribution on official tracks; read from its table if that is there."""
-    name = "score" if stage == "controller" else f"score_{site.path(stage).name}"
-    place = (site.path("score") if stage == "controller" else site.folder / name).with_suffix(".csv")
-    if place.exists():
-        return read_csv(place)
-    agent, tracks = agent_of(reopen(site.path(stage), None), site.path("eye")), OFFICIAL[: EXTENTS[site.preset].tracks]
+    """The mean of the search distribution on official tracks, as `simulacra score` has it; read from its table if that is
+    there."""
+    run = site.path(stage)
+    place = (site.path("score") if stage == "controller" else site.folder / f"score_{run.name}").with_suffix(".csv")
+    if not place.exists():
 
-    def told(done: int, of: int) -> None:
-        site.told(f"score of {site.path(stage).name} of {site.eye}", done / of)
+        def told(_: str, share: float) -> None:
+            site.told(f"score of {run.name} of {site.eye}", share)
 
-    found = score(agent.centre, agent.senses, parts.factory(simulator), tracks, told=told)
-    save_csv(found, place)
-    return found
+        course = Course(simulator, EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
+        score(reopen(run, None), course, place, eye=site.path("eye"), told=told)
+    return read_csv(place)
 
 
 def world(site: Site) -> Score:
