@@ -56,6 +56,14 @@ def test_it_is_refused_what_it_has_not(trained, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter"]
 
 
+def test_nobody_trains_in_it(trained, tmp_path):
+    export(reopen(trained, None), tmp_path / "packed")
+    before = sorted(path.name for path in (tmp_path / "packed").iterdir())
+    with pytest.raises(Mistake, match="packed run, which is only looked at"):
+        Tiny("vae_mnist", ("data.name=digits",)).train(tmp_path / "packed")
+    assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == before
+
+
 @pytest.mark.parametrize("harm", ["cut", "other"])
 def test_damaged_weights_are_one_line(trained, tmp_path, harm):
     export(reopen(trained, None), tmp_path / "packed")

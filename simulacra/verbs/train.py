@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from simulacra import config, data, fit, play, run
+from simulacra import config, data, fit, play, run, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
@@ -44,6 +44,8 @@ def train(
     saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
+    if zoo.is_packed(folder):
+        raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
     with _processes(checked), _signals() as stop:
         first = play.rank() == 0
         where = chosen_device(device)
