@@ -24,7 +24,7 @@ def collect(
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
     driver: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, random, scripted, distracted, learnt."),
+        typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt."),
     ] = None,
     simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, a few times slower.")] = "envpool",
     lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,

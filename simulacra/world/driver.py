@@ -161,6 +161,43 @@ class Distracted:
         return self.lapses.over(self.steady.act(game))
 
 
+class Moods:
+    """Spells of 20 to 79 steps in which a driver steers too little, too much or the wrong way, pulls to one side, and presses
+    the gas too little or too much; every second spell, on average, it drives as it should, every sixth it moves nothing."""
+
+    def __init__(self, stream: np.random.Generator) -> None:
+        self.stream, self.left = stream, 0
+        self.gain, self.pull, self.gas, self.frozen = 1.0, 0.0, 1.0, False
+        self.held = np.zeros(3, np.float32)
+
+    def over(self, action: np.ndarray) -> np.ndarray:
+        """The action (3,) as the mood has it."""
+        if self.left == 0:
+            self.left, kind = int(self.stream.integers(20, 80)), self.stream.random()
+            gain, pull, gas = self.stream.uniform(-0.5, 2), self.stream.normal(0, 0.1), self.stream.uniform(0, 2)
+            self.gain, self.pull, self.gas = (1, 0, 1) if kind < 1 / 2 else (gain, pull, gas)
+            self.held, self.frozen = action, kind > 5 / 6
+        self.left -= 1
+        if self.frozen:
+            return self.held
+        steer, gas, brake = action
+        return np.clip((self.gain * steer + self.pull, self.gas * gas, brake), LOW, HIGH).astype(np.float32)
+
+
+class Careless:
+    """A steady driver with moods and lapses. Where actions always fit what is to come, a memory takes the road for a consequence
+    of them; moods last long enough to leave the road, lapses do not."""
+
+    def __init__(self, seed: int) -> None:
+        stream = generator(seed)
+        self.steady, self.lapses = Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream)), Lapses(stream)
+        self.moods = Moods(stream)
+
+    def act(self, game: Game) -> np.ndarray:
+        """The steady driver's action in a mood, or a lapse, (3,)."""
+        return self.lapses.over(self.moods.over(self.steady.act(game)))
+
+
 class Learnt:
     """An agent with lapses. It is told what the agent would do, since all cars' frames are looked at in one batch."""
 
@@ -178,6 +215,7 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "random": Random,
     "scripted": varied,
     "distracted": Distracted,
+    "careless": Careless,
     "learnt": Learnt,
 }
 
