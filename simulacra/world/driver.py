@@ -185,8 +185,8 @@ class Moods:
 
 
 class Careless:
-    """A steady driver with moods and lapses. Where actions always fit what is to come, a memory takes the road for a consequence
-    of them; moods last long enough to leave the road, lapses do not."""
+    """A steady driver with moods and lapses. Lapses are too short to leave the road, so that a memory of distracted drives
+    still takes the road for a consequence of actions that fit; moods are long enough."""
 
     def __init__(self, seed: int) -> None:
         stream = generator(seed)
