@@ -7,7 +7,8 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream
-    OUT/EYE/controller          run of controller_racing, in the world, from where the last dream ended
+    OUT/EYE/controller          run of controller_racing, in the world on short drives, from where the last dream ended
+    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
     OUT/EYE/score.csv           a row a track
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far; memory_1 and
@@ -40,7 +41,8 @@ from simulacra.world.score import Score, read_csv
 from simulacra.world.store import Store
 
 EYES = "vae", "vaegan"
-
+STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
+OF_CONTROLLERS = "dream", "controller", "refined", "score"  # that each seed has its own of
 
 MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit dreams that any will do
     "racing": {"brownian": 0.25, "scripted": 0.75},
@@ -59,12 +61,13 @@ class Extent(NamedTuple):
     tracks: int  # scored on
     rounds: int  # of recording with the agent
     learnt: int  # episodes recorded in each
+    last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2),
-    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 0, 60),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, "refined"),
+    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 0, 60, "refined"),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, "controller"),
 }
 
 
@@ -104,7 +107,7 @@ class Site:
 
     def path(self, stage: str, turn: int = 0) -> Path:
         """Of a stage in a round; controllers carry their seed, unless it is 0."""
-        seeded = self.seed and stage in ("dream", "controller", "score")
+        seeded = self.seed and stage in OF_CONTROLLERS
         return self.folder / f"{stage}{f'_{turn}' * (turn > 0)}{f'_seed{self.seed}' * bool(seeded)}"
 
     def train(self, stage: str, source: str, root: Path, *changes: str, turn: int = 0) -> None:
@@ -121,7 +124,7 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for text in texts:
         stage, _, change = text.partition(".")
-        found.setdefault(choose("stage", stage, ["eye", "memory", "dream", "controller"]), []).append(change)
+        found.setdefault(choose("stage", stage, STAGES), []).append(change)
     return found
 
 
@@ -183,23 +186,33 @@ def dream(site: Site, turn: int = 0) -> None:
 
 
 def controller(site: Site) -> None:
-    """C, in the world, from where the last dream ended."""
+    """C, in the world on short drives, from where the last dream ended."""
     rounds = EXTENTS[site.preset].rounds
-    _controller(site, "controller", 0, "hyper.world=envpool", f"hyper.begin={site.path('dream', rounds)}")
+    _controller(site, "controller", rounds, "hyper.world=envpool", f"hyper.begin={site.path('dream', rounds)}")
 
 
-def _controller(site: Site, stage: str, turn: int, *changes: str) -> None:
-    last = EXTENTS[site.preset].rounds if stage == "controller" else turn
+def refined(site: Site) -> None:
+    """C, in the world on whole drives and more tracks, from where that ended."""
+    kind = [] if site.preset == "tiny" else ["experiment=refined"]
+    begun = "hyper.world=envpool", f"hyper.begin={site.path('controller')}"
+    _controller(site, "refined", EXTENTS[site.preset].rounds, *kind, *begun)
+
+
+def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
+    """With the codes and the memory of the round `last`."""
     seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
     own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
+    turn = last if stage == "dream" else 0
     site.train(stage, "controller_racing", site.folder, *changes, *seen, *own, turn=turn)
 
 
-def scored(site: Site, stage: str = "controller", simulator: str = "gymnasium") -> Score:
+def scored(site: Site, stage: str, simulator: str = "gymnasium") -> Score:
     """The mean of the search distribution on official tracks, as `simulacra score` has it; read from its table if that is
     there."""
     run = site.path(stage)
-    place = (site.path("score") if stage == "controller" else site.folder / f"score_{run.name}").with_suffix(".csv")
+    place = (site.path("score") if stage == EXTENTS[site.preset].last else site.folder / f"score_{run.name}").with_suffix(
+        ".csv"
+    )
     if not place.exists():
 
         def told(_: str, share: float) -> None:
@@ -220,7 +233,9 @@ def world(site: Site) -> Score:
         for again in learnt, codes, memory, dream:
             again(site, turn)
     controller(site)
-    return scored(site)
+    if (last := EXTENTS[site.preset].last) == "refined":
+        refined(site)
+    return scored(site, last)
 
 
 def arm(site: Site, seeds: int) -> Arm:
