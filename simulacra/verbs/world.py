@@ -124,7 +124,7 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for text in texts:
         stage, _, change = text.partition(".")
-        found.setdefault(choose("stage", stage, STAGES), []).append(change)
+        found.setdefault(choose("stage", stage, list(STAGES)), []).append(change)
     return found
 
 
