@@ -161,41 +161,17 @@ class Distracted:
         return self.lapses.over(self.steady.act(game))
 
 
-class Moods:
-    """Spells of 20 to 79 steps in which a driver steers too little, too much or the wrong way, pulls to one side, and presses
-    the gas too little or too much; every second spell, on average, it drives as it should, every sixth it moves nothing."""
-
-    def __init__(self, stream: np.random.Generator) -> None:
-        self.stream, self.left = stream, 0
-        self.gain, self.pull, self.gas, self.frozen = 1.0, 0.0, 1.0, False
-        self.held = np.zeros(3, np.float32)
-
-    def over(self, action: np.ndarray) -> np.ndarray:
-        """The action (3,) as the mood has it."""
-        if self.left == 0:
-            self.left, kind = int(self.stream.integers(20, 80)), self.stream.random()
-            gain, pull, gas = self.stream.uniform(-0.5, 2), self.stream.normal(0, 0.1), self.stream.uniform(0, 2)
-            self.gain, self.pull, self.gas = (1, 0, 1) if kind < 1 / 2 else (gain, pull, gas)
-            self.held, self.frozen = action, kind > 5 / 6
-        self.left -= 1
-        if self.frozen:
-            return self.held
-        steer, gas, brake = action
-        return np.clip((self.gain * steer + self.pull, self.gas * gas, brake), LOW, HIGH).astype(np.float32)
-
-
 class Careless:
-    """A steady driver with moods and lapses. Lapses are too short to leave the road, so that a memory of distracted drives
-    still takes the road for a consequence of actions that fit; moods are long enough."""
+    """A distracted driver that may take bends too fast: v_max in [40, 140), k_c in [60, 300). Where whoever is fast also brakes
+    in time, a memory learns that speed costs nothing."""
 
     def __init__(self, seed: int) -> None:
         stream = generator(seed)
-        self.steady, self.lapses = Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream)), Lapses(stream)
-        self.moods = Moods(stream)
+        self.steady, self.lapses = Scripted(stream.uniform(40, 140), stream.uniform(60, 300), Tremor(stream)), Lapses(stream)
 
     def act(self, game: Game) -> np.ndarray:
-        """The steady driver's action in a mood, or a lapse, (3,)."""
-        return self.lapses.over(self.moods.over(self.steady.act(game)))
+        """The fast driver's action or a lapse, (3,)."""
+        return self.lapses.over(self.steady.act(game))
 
 
 class Learnt:
