@@ -24,7 +24,7 @@ from simulacra.models.world_controller import Hyper, WorldController, cost  # no
 def memory(seed: int = 0, **form) -> Memory:
     """A memory of random weights, lively enough that everything matters."""
     torch.manual_seed(seed)
-    made = Memory(Form(4, 3, units=8, mixtures=3, **({"reward": "value", "end": True} | form)))
+    made = Memory(Form(4, 3, units=8, **({"mixtures": 3, "reward": "value", "end": True} | form)))
     for weight in made.parameters():
         weight.data.mul_(2)
     return made.requires_grad_(False)
@@ -175,6 +175,21 @@ def test_what_a_dream_pays():
         assert torch.allclose(found.returns, torch.tensor(float(wanted))) and (found.lengths == (1 if end > 0 else 10)).all()
     with pytest.raises(ValueError, match="no reward head"):
         dream_returns(members(2), Dream(memory(reward="none"), None, 10, 1.0), start(), 0)
+
+
+def test_a_dream_without_noise_goes_to_the_means_of_the_drawn_components():
+    """One component and noise 0: every seed dreams the same, and each code is the mean that M told of; twice the noise is twice
+    as far from it."""
+    M, P, begin = memory(mixtures=1), members(2), start()
+    still = [dream_returns(P, Dream(M, M, 6, 1.0, noise=0.0), begin, seed, keep=True) for seed in (3, 4)]
+    assert torch.equal(still[0].codes, still[1].codes)
+    state = M.advance(begin.first[:1], still[0].actions[0, :1, 0], M.start(begin.first[:1]))
+    mean = M.predict(state.h).code.mean[0, 0]
+    assert torch.allclose(still[0].codes[0, 0, 1], mean, atol=1e-5)
+    off = [
+        dream_returns(P, Dream(M, M, 2, 1.0, noise=noise), begin, 3, keep=True).codes[0, 0, 1] - mean for noise in (1.0, 2.0)
+    ]
+    assert torch.allclose(2 * off[0], off[1], atol=1e-4) and float(off[0].abs().max()) > 0.01
 
 
 def test_half_precision_dreams_nearly_the_same():

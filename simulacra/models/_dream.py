@@ -63,6 +63,7 @@ class Dream:
     steps: int  # longest rollout
     tau: float  # temperature
     squash: str = "paper"  # of actions
+    noise: float = 1.0  # of the standard deviations; 0: the mean of the drawn component
     dtype: torch.dtype = torch.float32  # of the memories; bfloat16 is faster where the processor knows it
 
     def typed(self) -> "Dream":
@@ -136,7 +137,7 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
         u = torch.rand(E, columns + 1, generator=dice).to(z.device)
-        noise = torch.randn(E, Z, generator=dice).to(z.device)
+        noise = dream.noise * torch.randn(E, Z, generator=dice).to(z.device)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive

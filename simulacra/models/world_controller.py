@@ -56,6 +56,9 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     weight_decay: Weight = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
     context: Annotated[int, Meta(ge=0)] = 0  # dreams: recorded steps that memories are shown first
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
+    noise: Weight = (
+        1.0  # dreams: factor of standard deviations; 0: a component's mean (Tallec et al., Reproducing World Models)
+    )
     units: Size = 256  # of an untrained M
 
 
@@ -163,7 +166,7 @@ class WorldController:
         if h.act_on == "sample":
             noise = torch.randn(z.shape, generator=generator(seed, "codes")).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
-        dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash)
+        dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash, h.noise)
         return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep)
 
     @property
