@@ -56,9 +56,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     weight_decay: Weight = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
     context: Annotated[int, Meta(ge=0)] = 0  # dreams: recorded steps that memories are shown first
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
-    noise: Weight = (
-        1.0  # dreams: factor of standard deviations; 0: a component's mean (Tallec et al., Reproducing World Models)
-    )
+    noise: Weight = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
     units: Size = 256  # of an untrained M
 
 
