@@ -377,7 +377,8 @@ def full_disk(folder: Path) -> Iterator[None]:
             if cause is None:
                 raise
             cause = cause.__context__  # torch.save makes a RuntimeError of it
-        raise Mistake(f"cannot write into {folder} ({cause.strerror}); {last_good(folder)}") from None
+        survives = f"; {last_good(folder)}" if (folder / "checkpoints").exists() else ""
+        raise Mistake(f"cannot write into {folder} ({cause.strerror}){survives}") from None
 
 
 def _json(path: Path, default: Any = None) -> Any:
