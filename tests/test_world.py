@@ -75,4 +75,8 @@ def test_there_are_only_these_stages_and_eyes(tmp_path):
     assert changes(["eye.steps=3", "eye.batch=2", "dream.steps=1"]) == {"eye": ["steps=3", "batch=2"], "dream": ["steps=1"]}
     with pytest.raises(Mistake, match="eye"):
         world(Site(tmp_path, "glass"))
+    for stage, wrong in ("refined", "hyper.noise=-1"), ("eye", "hyper.colour=1"), ("memory", "experiment=brief"):
+        for build in world, lambda site: arm(site, 1):
+            with pytest.raises(Mistake, match=wrong.split("=")[0].rpartition(".")[2]):
+                build(Site(tmp_path, "vae", changes={stage: [wrong]}))
     assert not list(Path(tmp_path).iterdir())

@@ -128,6 +128,13 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def resolved(site: Site) -> None:
+    """A Mistake if a change is none that its stage allows: told before the hours of the stages before it."""
+    for stage, texts in site.changes.items():
+        source = {"eye": f"{site.eye}_racing", "memory": "memory_racing"}.get(stage, "controller_racing")
+        config.resolve(source, site.preset, texts)
+
+
 # --- stages, in order -------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +234,7 @@ def world(site: Site) -> Score:
     """All stages."""
     choose("eye", site.eye, list(EYES))
     choose("preset", site.preset, list(EXTENTS))
+    resolved(site)
     for stage in recorded, eye, codes, memory, dream:
         stage(site)
     for turn in range(1, EXTENTS[site.preset].rounds + 1):
@@ -241,6 +249,7 @@ def world(site: Site) -> Score:
 def arm(site: Site, seeds: int) -> Arm:
     """An eye for a comparison, with its memory and the scores of controllers of so many seeds, trained in dreams alone. They
     drive in envpool, which is faster, on the official tracks."""
+    resolved(site)
     for stage in recorded, eye, codes, memory:
         stage(site)
     scores = []
