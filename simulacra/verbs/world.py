@@ -110,9 +110,14 @@ class Site:
         seeded = self.seed and stage in OF_CONTROLLERS
         return self.folder / f"{stage}{f'_{turn}' * (turn > 0)}{f'_seed{self.seed}' * bool(seeded)}"
 
-    def train(self, stage: str, source: str, root: Path, *changes: str, turn: int = 0) -> None:
+    def resolved(self, stage: str, *changes: str) -> Config:
+        """The config of a stage, with the changes that are its own."""
+        source = {"eye": f"{self.eye}_racing", "memory": "memory_racing"}.get(stage, "controller_racing")
+        return config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
+
+    def train(self, stage: str, root: Path, *changes: str, turn: int = 0) -> None:
         """Finish the run of a stage."""
-        checked = config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
+        checked = self.resolved(stage, *changes)
         with self.shown(checked, f"{stage} of {self.eye}") as shown:
             outcome = train(checked, self.path(stage, turn), root, tick=shown.tick, saved=shown.saved)
         if not outcome.done:
@@ -128,11 +133,10 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def resolved(site: Site) -> None:
-    """A Mistake if a change is none that its stage allows: told before the hours of the stages before it."""
-    for stage, texts in site.changes.items():
-        source = {"eye": f"{site.eye}_racing", "memory": "memory_racing"}.get(stage, "controller_racing")
-        config.resolve(source, site.preset, texts)
+def validate(site: Site) -> None:
+    """A Mistake if a stage does not allow a change: told before the hours of the stages before it."""
+    for stage in STAGES:
+        site.resolved(stage)
 
 
 # --- stages, in order -------------------------------------------------------------------------------------------------
@@ -152,7 +156,7 @@ def _under(told: Callable[[str, float], None], name: str, _: str, share: float) 
 
 def eye(site: Site) -> None:
     """V."""
-    site.train("eye", f"{site.eye}_racing", site.out)
+    site.train("eye", site.out)
 
 
 def codes(site: Site, turn: int = 0) -> None:
@@ -182,7 +186,7 @@ def learnt(site: Site, turn: int) -> None:
 def memory(site: Site, turn: int = 0) -> None:
     """M, which learns V's codes; in a round, from where it was."""
     more = ["experiment=more", f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
-    site.train("memory", "memory_racing", site.folder, f"data.path={site.path('codes', turn).name}", *more, turn=turn)
+    site.train("memory", site.folder, f"data.path={site.path('codes', turn).name}", *more, turn=turn)
 
 
 def dream(site: Site, turn: int = 0) -> None:
@@ -210,16 +214,15 @@ def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
     own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
     turn = last if stage == "dream" else 0
-    site.train(stage, "controller_racing", site.folder, *changes, *seen, *own, turn=turn)
+    site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
 
 
 def scored(site: Site, stage: str, simulator: str = "gymnasium") -> Score:
     """The mean of the search distribution on official tracks, as `simulacra score` has it; read from its table if that is
     there."""
     run = site.path(stage)
-    place = (site.path("score") if stage == EXTENTS[site.preset].last else site.folder / f"score_{run.name}").with_suffix(
-        ".csv"
-    )
+    place = site.path("score") if stage == EXTENTS[site.preset].last else site.folder / f"score_{run.name}"
+    place = place.with_suffix(".csv")
     if not place.exists():
 
         def told(_: str, share: float) -> None:
@@ -234,7 +237,7 @@ def world(site: Site) -> Score:
     """All stages."""
     choose("eye", site.eye, list(EYES))
     choose("preset", site.preset, list(EXTENTS))
-    resolved(site)
+    validate(site)
     for stage in recorded, eye, codes, memory, dream:
         stage(site)
     for turn in range(1, EXTENTS[site.preset].rounds + 1):
@@ -249,7 +252,7 @@ def world(site: Site) -> Score:
 def arm(site: Site, seeds: int) -> Arm:
     """An eye for a comparison, with its memory and the scores of controllers of so many seeds, trained in dreams alone. They
     drive in envpool, which is faster, on the official tracks."""
-    resolved(site)
+    validate(site)
     for stage in recorded, eye, codes, memory:
         stage(site)
     scores = []
