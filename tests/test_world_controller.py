@@ -17,7 +17,7 @@ from simulacra.world import acting, tracks
 from simulacra.world.acting import Senses, drive
 
 cma = pytest.importorskip("cma", reason="the extra `worlds` is not installed")
-from simulacra.models._evolution import STATE, Search  # noqa: E402
+from simulacra.models._evolution import DIRECTIONS, MIRRORED, STATE, Search  # noqa: E402
 from simulacra.models.world_controller import Hyper, WorldController, cost  # noqa: E402
 
 
@@ -247,10 +247,12 @@ def searched(search: Search, begin: int, end: int) -> None:
         search.tell(population, ((population - 1).square() * scale).sum(1))
 
 
+@pytest.mark.parametrize("N", [120, 867])
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
-def test_a_resumed_search_is_the_unbroken_one(cut, tmp_path):
-    """W13: bit for bit, through a file, between two lazy updates of the eigenvectors too."""
-    whole, broken, again = (Search(torch.zeros(120), 0.1, 8) for _ in range(3))
+def test_a_resumed_search_is_the_unbroken_one(cut, N, tmp_path):
+    """W13: bit for bit, through a file, between two lazy updates of the eigenvectors too; and at the published size, where the
+    library finds the step size in another way."""
+    whole, broken, again = (Search(torch.zeros(N), 0.1, 8) for _ in range(3))
     searched(whole, 0, 40)
     searched(broken, 0, cut)
     torch.save(broken.state_dict(), tmp_path / "state.pt")
@@ -258,7 +260,8 @@ def test_a_resumed_search_is_the_unbroken_one(cut, tmp_path):
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     searched(again, cut, 40)
     one, two = whole.state_dict(), again.state_dict()
-    assert set(one) == set(STATE) and all(torch.equal(one[name], two[name]) for name in STATE)
+    assert set(one) == set(two) >= {*STATE, DIRECTIONS} and (MIRRORED in one) == (N >= 300) == (len(one[DIRECTIONS]) == 2)
+    assert all(torch.equal(one[name], two[name]) for name in one)
     assert again.sigma == whole.sigma != 0.1
     with pytest.raises(ValueError, match="over"):
         Search(torch.zeros(5), 0.1, 8).load_state_dict(one)

@@ -17,6 +17,11 @@ STATE = [  # all that a generation changes and a later one reads
     *("sm.C", "sm.B", "sm.D", "sm.last_update", "sm.count_tell", "sm.count_eigen"),
     *("adapt_sigma.ps", "adapt_sigma._ps_updated_iteration"),
 ]
+MIRRORED = (
+    "adapt_sigma.s"  # and this from 300 numbers on, where the library finds the step size by two samples along the last shift
+)
+DIRECTIONS = "directions"  # of those samples, (2, N), or none: (0, N)
+LATE = {MIRRORED, DIRECTIONS}  # that checkpoints of old lack; a search that goes on from one of them is not the unbroken one
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -36,6 +41,7 @@ class Search:
         settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}  # nan: the library seeds nothing
         self.strategy = cma.CMAEvolutionStrategy(first.double().numpy(), sigma, settings)
         self.strategy.adapt_sigma.initialize(self.strategy)  # or its path is only there after a first generation
+        self.strategy.adapt_sigma.initialize_base(self.strategy)
 
     def ask(self) -> Tensor:
         """A population (P, N) float64."""
@@ -55,13 +61,21 @@ class Search:
         """The step size."""
         return float(self.strategy.sigma)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the arrays and numbers of its state that the library keeps by these names."""
+        return [*STATE, *([MIRRORED] if hasattr(self.strategy.adapt_sigma, "s") else [])]
+
     def state_dict(self) -> dict[str, Any]:
         """Every array and number of the search."""
-        return {name: torch.from_numpy(np.array(self._at(name)[0][1])) for name in STATE}
+        found = {name: torch.from_numpy(np.array(self._at(name)[0][1])) for name in self.names}
+        directions = np.array(self.strategy.pop_injection_directions).reshape(-1, len(self.mean))
+        return found | {DIRECTIONS: torch.from_numpy(directions)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put a state back; ValueError if it is of another search."""
-        if set(state) != set(STATE) or state["mean"].shape != self.mean.shape:
+        wanted = {*self.names, DIRECTIONS}
+        if not wanted - LATE <= set(state) <= wanted or state["mean"].shape != self.mean.shape:
             raise ValueError(
                 f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state.get('mean', torch.empty(0)).shape)}"
             )
@@ -71,9 +85,15 @@ class Search:
             population = self.ask()
             self.tell(population, torch.arange(len(population)))
         for name, value in state.items():
+            if name == DIRECTIONS:
+                continue
             (part, old), last = self._at(name)
             array = np.array(value.numpy())  # a copy laid out alike, which rounding depends on
             setattr(part, last, array if isinstance(old, np.ndarray) and old.ndim else type(old)(array.item()))
+        if len(directions := state.get(DIRECTIONS, torch.empty(0)).numpy().copy()):
+            self.strategy.pop_injection_directions = list(directions)
+            self.strategy.mean_after_tell = self.strategy.mean.copy()  # by these the library checks the samples
+            self.strategy.mean_old = self.strategy.mean - directions[0]
         self.strategy.C = self.strategy.sm.C
         self.strategy.B, self.strategy.D = self.strategy.sm.B, self.strategy.sm.D
 
