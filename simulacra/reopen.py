@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,18 @@ class Opened:
     step: int  # of the checkpoint
     root: Path | None  # the data folder, if one is known
     device: torch.device
+    named: bool = False  # a person named the data folder just now
 
     def data(self) -> Data:
         """The run's data set; a Mistake if its files are not there."""
         return data.load(self.config.data, self.root)
+
+    def examples(self, n: int) -> Batch:
+        """The first n held-out examples: of those that a packed run brings, unless a data folder was named, or of the run's
+        data."""
+        if not self.named and zoo.has_examples(self.folder):
+            return zoo.examples(self.folder, n)
+        return self.data().take("held_out", n)
 
     def like(self, rows: int) -> Batch:
         """A batch of zeros with this many rows, for sampling without any data."""
@@ -42,9 +50,9 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
     checked = zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder)
-    where, root = chosen_device(device), root_of(folder, root)
+    where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
-        return _packed(folder, checked, root, where, step)
+        return replace(_packed(folder, checked, root, where, step), named=named)
     files = {int(path.stem): path for path in run.checkpoints(folder)}
     if not files:
         raise Mistake(f"{folder} has no checkpoint yet; train it first")

@@ -4,6 +4,7 @@ as a run is. `simulacra export` writes them.
 config.json, shapes.json   as in a run folder
 weights.safetensors        named PART/TENSOR, with the step and the hash of the whole run's weights
 README.md                  where it comes from and what was measured
+examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no data
 eye/, memory/, ...         the runs that the config names, packed too
 
 What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages of weights, frozen nets,
@@ -14,19 +15,26 @@ from pathlib import Path
 
 import msgspec
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from simulacra import config
 from simulacra.config import Config
-from simulacra.contract import Model
+from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
 
 WEIGHTS = "weights.safetensors"
+EXAMPLES = "examples.safetensors"
 
 
 def is_packed(folder: Path) -> bool:
     """Whether this is a packed run."""
     return (folder / WEIGHTS).exists()
+
+
+def has_examples(folder: Path) -> bool:
+    """Whether this is a packed run that brings examples."""
+    return (folder / EXAMPLES).exists()
 
 
 def kept(model: Model) -> dict[str, Tensor]:
@@ -82,5 +90,16 @@ def unpack(folder: Path, model: Model) -> int:
     return step
 
 
-def _unreadable(folder: Path, error: Exception) -> Mistake:
-    return Mistake(f"cannot read {folder / WEIGHTS} ({' '.join(str(error).split())[:100]}); fetch or export it again")
+def examples(folder: Path, n: int) -> Batch:
+    """The first n of the examples that were packed with a run; a Mistake if there are fewer."""
+    try:
+        found = load_file(folder / EXAMPLES)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder, error, EXAMPLES) from None
+    if n > (here := min(map(len, found.values()), default=0)):
+        raise Mistake(f"{n} examples of {folder}, which brings {here}; allowed: as many, or more from its data (--data)")
+    return {name: value[:n] for name, value in found.items()}
+
+
+def _unreadable(folder: Path, error: Exception, name: str = WEIGHTS) -> Mistake:
+    return Mistake(f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); fetch or export it again")

@@ -107,6 +107,25 @@ def test_a_controller_brings_its_memory(tmp_path):
     assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
 
 
+def test_a_packed_run_brings_what_dreams_begin_with(tmp_path, monkeypatch):
+    pytest.importorskip("cma", reason="the extra `worlds` is not installed")
+    monkeypatch.delenv("SIMULACRA_DATA", raising=False)
+    sets = f"data.path={coded.folder(tmp_path / 'codes')}", "data.start=any"
+    Tiny("controller_racing", sets).train(tmp_path / "run", "steps=1", "save_every=1")
+    was = reopen(tmp_path / "run", None).data().take("held_out", 2)
+    export(reopen(tmp_path / "run", None), tmp_path / "packed", examples=2)
+    (tmp_path / "codes").rename(tmp_path / "gone")
+    now = reopen(tmp_path / "packed", None)
+    assert all(torch.equal(value, was[name]) for name, value in now.examples(2).items()) and len(now.examples(1)["mean"]) == 1
+    with pytest.raises(Mistake, match=r"3 examples of .*packed, which brings 2; allowed: as many"):
+        now.examples(3)
+    with pytest.raises(Mistake, match="codes"):
+        reopen(tmp_path / "packed", tmp_path).examples(1)  # a data folder that someone names comes first
+    (tmp_path / "packed" / zoo.EXAMPLES).write_bytes(b"not what it was")
+    with pytest.raises(Mistake, match=r"cannot read .*examples.safetensors"):
+        now.examples(1)
+
+
 def test_runs_that_were_moved_together_find_each_other(tmp_path):
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     codes, place = coded.folder(tmp_path / "codes"), tmp_path / "here"

@@ -157,11 +157,13 @@ def export(
     target: Annotated[Path, typer.Option("-o", help="A folder for the packed run.")],
     note: Annotated[str, typer.Option(help="A sentence for its card.")] = "",
     most: Annotated[int, typer.Option(help="Refuse weights of more bytes.")] = 6_000_000,
+    examples: Annotated[int, typer.Option(min=0, help="Pack so many held-out examples too: what dreams begin with.")] = 0,
+    root: DataFolder = None,
     step: Step = None,
 ) -> None:
     """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
     from simulacra.reopen import reopen
     from simulacra.verbs.export import export as verb
 
-    for place, size in verb(reopen(run, None, step=step), target, note=note, most=most):
+    for place, size in verb(reopen(run, root, step=step), target, note=note, most=most, examples=examples):
         out.print(f"{size / 1e6:5.1f} MB in {escape(str(place))}", soft_wrap=True)

@@ -62,7 +62,7 @@ def acted(opened: Opened, asked: Asked) -> Dreams:
     """What the mean of a search distribution does in the dreams of the memory that its run carries."""
     model: Any = opened.model
     agent = agent_of(opened, asked.eye)
-    batch = opened.data().take("held_out", asked.count)
+    batch = opened.examples(asked.count)
     same_codes(batch, agent.eye)
     seed, tau = seeds.fold(asked.seed, "dream"), model.hyper.tau if asked.tau is None else asked.tau
     dreamt = model.dream(agent.centre[None], batch, seed, asked.steps, keep=True, tau=tau)

@@ -17,13 +17,15 @@ MOST = 6_000_000  # bytes of weights
 CARD = "README.md"
 
 
-def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST) -> list[tuple[Path, int]]:
+def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examples: int = 0) -> list[tuple[Path, int]]:
     """Folders written and the bytes of their weights: the run's own and those of the runs that its config names. A Mistake, and
-    nothing written, if weights take more than `most` bytes or there is something else at `out`."""
+    nothing written, if weights take more than `most` bytes or there is something else at `out`. The run's own folder also gets
+    its first `examples` held-out examples, if any are asked for."""
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not zoo.is_packed(out):
         raise Mistake(f"{out} holds something else than a packed run; choose another folder with -o")
     runs = {out: opened} | {out / name: reopen(Path(place), None) for name, place in zoo.named(opened.config).items()}
     contents = {place: content(one, most) for place, one in runs.items()}
+    begun = save(opened.examples(examples)) if examples else None
     with run.full_disk(out):
         for place, one in runs.items():
             place.mkdir(parents=True, exist_ok=True)
@@ -31,6 +33,8 @@ def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST) -> li
             shutil.copyfile(one.folder / "shapes.json", place / "shapes.json")
             run.write_text(place / CARD, card(one, place.name, note if one is opened else ""))
             run.write(place / zoo.WEIGHTS, lambda file, data=contents[place]: file.write(data))
+        if begun:
+            run.write(out / zoo.EXAMPLES, lambda file: file.write(begun))
     return [(place, len(data)) for place, data in contents.items()]
 
 
