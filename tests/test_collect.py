@@ -202,6 +202,7 @@ def test_the_command_line_collects(tmp_path, simulacra):
 
 
 def test_learnt_drives_need_an_agent_and_no_others_have_one(tmp_path):
-    with pytest.raises(Mistake, match="policy learnt without an agent"):
-        collect(tmp_path / "store", 1, mixture={"learnt": 1.0})
+    for name in "learnt", "agent":
+        with pytest.raises(Mistake, match="policies learnt and agent without an agent"):
+            collect(tmp_path / "store", 1, mixture={name: 1.0})
     assert not (tmp_path / "store").exists()

@@ -226,6 +226,9 @@ def test_a_learnt_driver_does_what_it_is_told_but_for_lapses():
     driver.wanted = told
     done = np.stack([driver.act(None) for _ in range(500)])
     assert 0.6 < (done == told).all(1).mean() < 0.95
+    itself = policy("agent", 2)
+    itself.wanted = told
+    assert all((itself.act(None) == told).all() for _ in range(500))
 
 
 def test_careless_drivers_take_bends_too_fast_and_leave_the_road():

@@ -24,13 +24,17 @@ def collect(
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
     driver: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt."),
+        typer.Option(
+            metavar="NAME=SHARE", help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent."
+        ),
     ] = None,
     simulator: Annotated[str, typer.Option(help="envpool, or gymnasium, a few times slower.")] = "envpool",
     lead: Annotated[int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")] = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
-    agent: Annotated[Path | None, typer.Option(help="A run of world_controller, who drives as learnt.")] = None,
+    agent: Annotated[
+        Path | None, typer.Option(help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""

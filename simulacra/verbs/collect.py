@@ -19,7 +19,7 @@ from simulacra.seeds import fold
 from simulacra.world import store
 from simulacra.world.acting import Hands
 from simulacra.world.agent import Agent
-from simulacra.world.driver import POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
+from simulacra.world.driver import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
 from simulacra.world.game import HALF_WIDTH, Truth, needed
 from simulacra.world.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.world.tracks import training
@@ -133,8 +133,9 @@ def checked(
     shares = list(mixture.values())
     if not all(math.isfinite(one) and one >= 0 for one in shares) or sum(shares) <= 0:
         raise Mistake(f"mixture = {dict(mixture)}; allowed: shares of 0 or more, one of them above 0")
-    if (mixture.get("learnt", 0) > 0) != (agent is not None):
-        raise Mistake(f"policy learnt {'without' if agent is None else 'is missing with'} an agent; allowed: both or none")
+    if any(mixture.get(name, 0) > 0 for name in AGENTS) != (agent is not None):
+        found = "without" if agent is None else "are missing with"
+        raise Mistake(f"policies {' and '.join(AGENTS)} {found} an agent; allowed: both or none")
     bounds = ("seed", seed, 0, LARGEST), ("steps", steps, 1, LIMIT), ("lead", lead, 0, LIMIT - 1), ("size", size, 8, 96)
     for name, value, least, most in bounds:
         if not least <= value <= most:
@@ -168,7 +169,7 @@ def collect(
     size: int = 64,
     hud: bool = False,
     at_once: int = 8,
-    agent: Agent | None = None,  # who drives as policy "learnt"; to rounding, its episodes follow from the store's seed too
+    agent: Agent | None = None,  # who drives as policies `AGENTS`; to rounding, its episodes follow from the store's seed too
     told: Told = unheard,
 ) -> dict[str, object]:
     """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it; see `report`. With `lead`,

@@ -6,6 +6,7 @@ the same track that is given the same actions (`Ghosts`).
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -175,14 +176,15 @@ class Careless:
 
 
 class Learnt:
-    """An agent with lapses. It is told what the agent would do, since all cars' frames are looked at in one batch."""
+    """An agent, with lapses or as it is. It is told what the agent would do, since all cars' frames are looked at in one
+    batch."""
 
-    def __init__(self, seed: int) -> None:
-        self.lapses, self.wanted = Lapses(generator(seed)), np.zeros(3, np.float32)
+    def __init__(self, seed: int, lapses: bool = True) -> None:
+        self.lapses, self.wanted = Lapses(generator(seed)) if lapses else None, np.zeros(3, np.float32)
 
     def act(self, game: Game) -> np.ndarray:
         """What the agent wants or a lapse, (3,)."""
-        return self.lapses.over(self.wanted)
+        return self.lapses.over(self.wanted) if self.lapses else self.wanted
 
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
@@ -193,7 +195,9 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "distracted": Distracted,
     "careless": Careless,
     "learnt": Learnt,
+    "agent": partial(Learnt, lapses=False),
 }
+AGENTS = "learnt", "agent"  # that drive as a run of world_controller does
 
 
 def policy(name: str, seed: int) -> Policy:

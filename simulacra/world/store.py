@@ -39,7 +39,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     steps: int  # most frames of an episode
     lead: int  # most steps that are driven before recording begins
     mixture: dict[str, float]  # share of each policy
-    agent: str = ""  # hash of the run that drives as policy "learnt"
+    agent: str = ""  # hash of the run that drives as policies "learnt" and "agent"
     versions: dict[str, str]  # of the simulators
     format: int = FORMAT
 
