@@ -1,0 +1,79 @@
+"""Does a memory know what its agent earns, and when does the agent stop earning? Prints one table.
+
+    python experiments/beliefs.py RUN [--memory RUN] [--tracks 16] [--step K]
+
+RUN is of world_controller; it drives the selection tracks in envpool, and its memory (or another one of the same eye) is told
+every code and action of the real drive. Earned and believed are sums of rewards over 100 steps, means over tracks; off: the
+share of steps at which the reward was that of no new tile for the 20 steps around, as on grass. Where what is believed is what
+was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulacra.models._dream import earning
+from simulacra.models._memory_nets import Memory
+from simulacra.reopen import reopen
+from simulacra.world import parts
+from simulacra.world.acting import LIMIT, drive
+from simulacra.world.agent import agent_of
+from simulacra.world.tracks import SELECTION
+
+WINDOW = 100  # steps of a row
+STILL = 21  # steps without a tile that count as off the road
+
+
+class Witness:
+    """A world that remembers what was done in it and what that earned."""
+
+    def __init__(self, world: Any):
+        self.world, self.actions, self.rewards = world, [], []
+
+    def reset(self) -> Any:
+        return self.world.reset()
+
+    def step(self, actions: np.ndarray) -> Any:
+        found = self.world.step(actions)
+        self.actions.append(torch.as_tensor(actions).float())
+        self.rewards.append(torch.as_tensor(np.asarray(found[1])).float())
+        return found
+
+
+def told(run: Path, step: int | None, memory: Memory | None, tracks: int) -> tuple[Tensor, Tensor]:
+    """Rewards earned and believed, (tracks, T) each."""
+    agent = agent_of(reopen(run, None, step=step))
+    codes: list[Tensor] = []
+    world = Witness(parts.factory("envpool", 1)(SELECTION[:tracks]))
+    drive(agent.centre[None], agent.senses, world, 0, LIMIT, lambda frames, z, agents: codes.append(z))
+    asked = memory or agent.memory
+    with torch.no_grad():
+        follows, _ = asked(torch.stack(codes, 1), torch.stack(world.actions, 1))
+    return torch.stack(world.rewards, 1), earning(asked, follows)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("run", type=Path)
+    words.add_argument("--memory", default="", help="another run of world_memory, of the same eye")
+    words.add_argument("--tracks", type=int, default=16, help=f"how many of the {len(SELECTION)}")
+    words.add_argument("--step", type=int)
+    asked = words.parse_args()
+    torch.set_num_threads(1)
+    memory = parts.memory_of(asked.memory) if asked.memory else None
+    earned, believed = told(asked.run, asked.step, memory, asked.tracks)
+    found = F.max_pool1d((earned > 0).float()[:, None], STILL, 1, STILL // 2)[:, 0]  # 1 where a tile was near in time
+    print("| steps | earned | believed | off |", "|---|---|---|---|", sep="\n")
+    for first in range(0, earned.shape[1], WINDOW):
+        some = slice(first, first + WINDOW)
+        sums = [float(one[:, some].clamp(-10, 10).sum(1).mean()) for one in (earned, believed)]
+        print(f"| {first} to {first + WINDOW} | {sums[0]:.1f} | {sums[1]:.1f} | {1 - float(found[:, some].mean()):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
