@@ -33,7 +33,9 @@ class Witness:
     """A world that remembers what was done in it and what that earned."""
 
     def __init__(self, world: Any):
-        self.world, self.actions, self.rewards = world, [], []
+        self.world = world
+        self.actions: list[Tensor] = []
+        self.rewards: list[Tensor] = []
 
     def reset(self) -> Any:
         return self.world.reset()
