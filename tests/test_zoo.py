@@ -112,8 +112,10 @@ def test_a_packed_run_brings_what_dreams_begin_with(tmp_path, monkeypatch):
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     sets = f"data.path={coded.folder(tmp_path / 'codes')}", "data.start=any"
     Tiny("controller_racing", sets).train(tmp_path / "run", "steps=1", "save_every=1")
+    monkeypatch.chdir(tmp_path)
     was = reopen(tmp_path / "run", None).data().take("held_out", 2)
     export(reopen(tmp_path / "run", None), tmp_path / "packed", examples=2)
+    assert json.loads((tmp_path / "packed" / "config.json").read_text())["data"]["path"] == "codes"
     (tmp_path / "codes").rename(tmp_path / "gone")
     now = reopen(tmp_path / "packed", None)
     assert all(torch.equal(value, was[name]) for name, value in now.examples(2).items()) and len(now.examples(1)["mean"]) == 1

@@ -1,6 +1,7 @@
 """Export: a run packed into a small folder that every looking verb opens, with a card that says where it comes from."""
 
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -54,6 +55,8 @@ def settings(opened: Opened) -> dict[str, Any]:
     plain = config.plain(opened.config)
     for name in getattr(config.room(opened.config.room), "BEGUN", ()):
         plain["hyper"][name] = ""
+    if "path" in plain["data"]:
+        plain["data"]["path"] = nearer(plain["data"]["path"])
     return plain | {"hyper": plain["hyper"] | {name: name for name in zoo.named(opened.config)}}
 
 
@@ -63,13 +66,18 @@ def card(opened: Opened, title: str, note: str) -> str:
     lines = [f"# {title}", "", *([note, ""] if note else [])]
     lines += [f"Room `{checked.room}`, config `{checked.name}`, preset `{checked.preset}`, step {opened.step:,}."]
     for start in starts[-1:]:
-        told = shlex.join(["simulacra", *start.get("arguments", [])])
+        told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
         lines += ["", f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch {start.get('torch')}."]
     rows = [row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step]
     if rows:
         lines += ["", "| measure | on | value | commit |", "|---|---|---|---|"]
         lines += [f"| {row['metric']} | {_on(row)} | {row['value']:.4g} | {row.get('commit')} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def nearer(text: str) -> str:
+    """The text, in which paths inside the folder that one is in are named from there: nobody else has it where it is."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def _on(row: dict[str, Any]) -> str:
