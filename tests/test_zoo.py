@@ -126,6 +126,8 @@ def test_a_packed_run_brings_what_dreams_begin_with(tmp_path, monkeypatch):
     (tmp_path / "packed" / zoo.EXAMPLES).write_bytes(b"not what it was")
     with pytest.raises(Mistake, match=r"cannot read .*examples.safetensors"):
         now.examples(1)
+    export(reopen(tmp_path / "run", None), tmp_path / "packed")
+    assert not zoo.has_examples(tmp_path / "packed")
 
 
 def test_runs_that_were_moved_together_find_each_other(tmp_path):

@@ -34,6 +34,7 @@ def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examp
             shutil.copyfile(one.folder / "shapes.json", place / "shapes.json")
             run.write_text(place / CARD, card(one, place.name, note if one is opened else ""))
             run.write(place / zoo.WEIGHTS, lambda file, data=contents[place]: file.write(data))
+        (out / zoo.EXAMPLES).unlink(missing_ok=True)  # those of a run packed there before
         if begun:
             run.write(out / zoo.EXAMPLES, lambda file: file.write(begun))
     return [(place, len(data)) for place, data in contents.items()]
