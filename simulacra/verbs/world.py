@@ -180,7 +180,7 @@ def learnt(site: Site, turn: int) -> None:
     place, extent = site.path("learnt", turn), EXTENTS[site.preset]
     agent = agent_of(reopen(site.path("dream", turn - 1), None), site.path("eye"))
     told = partial(_under, site.told, f"drives: {place.name} of {site.eye}")
-    collect(place, extent.learnt, FIRST + turn, {"learnt": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
+    collect(place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
 
 
 def memory(site: Site, turn: int = 0) -> None:
