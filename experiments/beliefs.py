@@ -9,6 +9,7 @@ was earned and drives fail all the same, dreams do not lie: they are too short, 
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.errors import Mistake
 from simulacra.models._dream import earning
 from simulacra.models._memory_nets import Memory
 from simulacra.reopen import reopen
@@ -78,4 +80,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Mistake as mistake:
+        sys.stderr.write(f"error: {mistake}\n")
+        sys.exit(2)

@@ -203,6 +203,6 @@ def test_the_command_line_collects(tmp_path, simulacra):
 
 def test_learnt_drives_need_an_agent_and_no_others_have_one(tmp_path):
     for name in "learnt", "agent":
-        with pytest.raises(Mistake, match="policies learnt and agent without an agent"):
+        with pytest.raises(Mistake, match=rf"drivers {name}; allowed: learnt or agent with an agent"):
             collect(tmp_path / "store", 1, mixture={name: 1.0})
     assert not (tmp_path / "store").exists()

@@ -134,8 +134,9 @@ def checked(
     if not all(math.isfinite(one) and one >= 0 for one in shares) or sum(shares) <= 0:
         raise Mistake(f"mixture = {dict(mixture)}; allowed: shares of 0 or more, one of them above 0")
     if any(mixture.get(name, 0) > 0 for name in AGENTS) != (agent is not None):
-        found = "without" if agent is None else "are missing with"
-        raise Mistake(f"policies {' and '.join(AGENTS)} {found} an agent; allowed: both or none")
+        raise Mistake(
+            f"drivers {', '.join(mixture)}; allowed: {' or '.join(AGENTS)} with an agent (--agent RUN), others without"
+        )
     bounds = ("seed", seed, 0, LARGEST), ("steps", steps, 1, LIMIT), ("lead", lead, 0, LIMIT - 1), ("size", size, 8, 96)
     for name, value, least, most in bounds:
         if not least <= value <= most:
