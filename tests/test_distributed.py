@@ -62,6 +62,8 @@ def apart(one: torch.Tensor, two: torch.Tensor) -> float:
 
 def test_two_halves_are_a_whole(tiny, room, tmp_path):
     changes = [*SETTINGS, *without_batch_statistics(room)]
+    if room == "world_controller":
+        changes.append("data.start=any")  # one held-out sequence cannot be shared by two
     tiny.train(tmp_path / "one", *changes)
     first, second = together(tiny.arguments(tmp_path / "two", *changes))
     assert f"{tmp_path / 'two'} is done" in first.success() and second.success() == ""

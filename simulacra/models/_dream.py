@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from simulacra import play
 from simulacra.models._memory_nets import Memory, Prediction, State, drawn
 from simulacra.seeds import generator
 
@@ -136,8 +137,8 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = torch.rand(E, columns + 1, generator=dice).to(z.device)
-        noise = dream.noise * torch.randn(E, Z, generator=dice).to(z.device)
+        u = play.own_rows(torch.rand(E * play.processes(), columns + 1, generator=dice)).to(z.device)
+        noise = dream.noise * play.own_rows(torch.randn(E * play.processes(), Z, generator=dice)).to(z.device)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive

@@ -131,18 +131,18 @@ class WorldController:
         returns, lengths = self.rollouts(members, batch, tracks.drawn(len(batch["mean"])))
         costs = play.averaged(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
-        each = returns.mean(1)
+        each = play.averaged(returns.mean(1))
         told = {"loss": costs.mean(), "return": each.mean(), "return_best": each.max(), "return_worst": each.min()}
         return told | {"spread": each.std(), "steps": lengths.mean(), "sigma": torch.tensor(self.search.sigma)}
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on the tracks of these
         seeds."""
-        seed = fold(seeds[0], "rank", play.rank())
         if self.hyper.world == "dream":
-            dreamt = self.dream(members, batch, seed)
+            dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0))
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
+        seed = fold(seeds[0], "rank", play.rank())
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
         driven = acting.drive(members, senses, factory(seeds * len(members)), seed, self.hyper.steps)
         return driven.returns.clone(), driven.lengths.clone()
@@ -162,7 +162,8 @@ class WorldController:
         h, z = self.hyper, batch["mean"]
         known(self.memory.module, batch["eye"])
         if h.act_on == "sample":
-            noise = torch.randn(z.shape, generator=generator(seed, "codes")).to(z.device)
+            noise = torch.randn(len(z) * play.processes(), *z.shape[1:], generator=generator(seed, "codes"))
+            noise = play.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
         dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash, h.noise)
         return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep)
@@ -176,7 +177,7 @@ class WorldController:
         """What the mean of the search distribution earns, always in the same dreams or on the same tracks, which are for
         that."""
         returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[: len(held_out["mean"])]))
-        return {"return_centre": returns.mean()}
+        return {"return_centre": play.averaged(returns.mean())}
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
