@@ -3,7 +3,7 @@
     python experiments/beliefs.py RUN [--memory RUN] [--tracks 16] [--step K]
 
 RUN is of world_controller; it drives the selection tracks in envpool, and its memory (or another one of the same eye) is told
-every code and action of the real drive. Earned and believed are sums of rewards over 100 steps, means over tracks; off: the
+every code and action of the real drive, until that ends. Earned and believed are sums of rewards over 100 steps, means over tracks; off: the
 share of steps at which the reward was that of no new tile for the 20 steps around, as on grass. Where what is believed is what
 was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
 """
@@ -54,11 +54,13 @@ def told(run: Path, step: int | None, memory: Memory | None, tracks: int) -> tup
     agent = agent_of(reopen(run, None, step=step))
     codes: list[Tensor] = []
     world = Witness(parts.factory("envpool", 1)(SELECTION[:tracks]))
-    drive(agent.centre[None], agent.senses, world, 0, LIMIT, lambda frames, z, agents: codes.append(z))
+    driven = drive(agent.centre[None], agent.senses, world, 0, LIMIT, lambda frames, z, agents: codes.append(z))
     asked = memory or agent.memory
     with torch.no_grad():
         follows, _ = asked(torch.stack(codes, 1), torch.stack(world.actions, 1))
-    return torch.stack(world.rewards, 1), earning(asked, follows)
+    earned = torch.stack(world.rewards, 1)
+    alive = torch.arange(earned.shape[1]) < driven.lengths[0][:, None]  # nothing is to be believed of what is over
+    return earned, earning(asked, follows) * alive
 
 
 def main() -> None:
