@@ -3,9 +3,9 @@
     python experiments/beliefs.py RUN [--memory RUN] [--tracks 16] [--step K]
 
 RUN is of world_controller; it drives the selection tracks in envpool, and its memory (or another one of the same eye) is told
-every code and action of the real drive, until that ends. Earned and believed are sums of rewards over 100 steps, means over tracks; off: the
-share of steps at which the reward was that of no new tile for the 20 steps around, as on grass. Where what is believed is what
-was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
+every code and action of the real drive, until that ends. Earned and believed are sums of rewards over 100 steps, means over
+tracks; off: the share of steps at which the reward was that of no new tile for the 20 steps around, as on grass. Where what is
+believed is what was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
 """
 
 import argparse
