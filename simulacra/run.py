@@ -79,6 +79,8 @@ class Run:
         with full_disk(self.folder):
             for partial in (self.folder / "checkpoints").glob("*.partial"):
                 partial.unlink()
+            if files:
+                self._prune(files[-1])  # a kill may have come between saving and removing
             rewind(self.folder / "log.jsonl", lambda step: step <= k and self.logs(step))
             row = rewind(self.folder / "clock.jsonl", lambda step: step <= k and self.logs(step))
             self._start = time.monotonic() - row.get("seconds", 0.0)

@@ -50,6 +50,15 @@ def test_newest_checkpoint_lost(tiny, unbroken, tmp_path):
     assert_same(unbroken, tmp_path / "run")
 
 
+def test_killed_between_saving_and_removing(tiny, unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "run")
+    (tmp_path / "run" / "done").unlink()
+    oldest = run.checkpoints(tmp_path / "run")[0]
+    shutil.copy(oldest, oldest.with_name("00000001.pt"))
+    tiny.train(tmp_path / "run", *USUAL)
+    assert_same(unbroken, tmp_path / "run")
+
+
 def test_how_often_one_looks_changes_nothing(tiny, unbroken, tmp_path):
     tiny.train(tmp_path / "run", "steps=60", "save_every=60", "log_every=7", tensorboard=True)
     assert (tmp_path / "run" / "done").read_text() == (unbroken / "done").read_text()
