@@ -201,6 +201,9 @@ def even(pixels: np.ndarray) -> np.ndarray:
     return wide.repeat(3, axis=3) if channels == 1 else wide
 
 
+X264 = {"crf": "18", "x264-params": "mbtree=0"}  # with its macroblock tree some widths give other bytes from call to call
+
+
 def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
     """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays; one thread, so that the bytes depend
     on nothing else."""
@@ -211,7 +214,7 @@ def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
     pixels, buffer = iter(pixels), BytesIO()
     first = next(pixels)
     with av.open(buffer, "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
+        stream = video.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
         stream.height, stream.width, stream.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
         for frame in chain([first], pixels):

@@ -172,6 +172,19 @@ def test_gif_speed(tmp_path, fps):
     assert left(tmp_path) == []
 
 
+def test_mp4_is_the_same_from_call_to_call():
+    """Of a width at which the encoder's macroblock tree gave three files and more in thirty calls."""
+    dice = np.random.default_rng(0)
+    frames = dice.integers(0, 255, (5, 66, 130, 3)).astype(np.uint8)
+    made = set()
+    for _ in range(30):
+        _between = [
+            dice.integers(0, 255, dice.integers(1000, 400000)).astype(np.uint8) for _ in range(20)
+        ]  # memory in use moves
+        made.add(paint.mp4(iter(frames), 5))
+    assert len(made) == 1
+
+
 def test_mp4_speed(tmp_path):
     with pytest.raises(Mistake, match="MP4 of 0 frames per second"):
         paint.save_mp4(clip(), tmp_path / "a.mp4", 0)
