@@ -14,7 +14,7 @@ for package in ("cma", "envpool", "gymnasium"):
     pytest.importorskip(package, reason="the extra `worlds` is not installed")
 
 SHORT = {stage: ["steps=4", "save_every=4"] for stage in ("eye", "memory")} | {
-    stage: ["steps=2", "save_every=2", "hyper.population=4"] for stage in ("dream", "controller", "refined")
+    stage: ["steps=2", "save_every=2", "hyper.population=4"] for stage in ("dream", "controller")
 }
 
 
@@ -30,19 +30,17 @@ def built(tmp_path_factory) -> tuple[Site, list[str]]:
 
 def test_every_stage_is_made_of_the_one_before(built):
     site, heard = built
-    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of refined of vae"
+    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of controller of vae"
     eye = parts.eye_of(reopen(site.path("eye"), None)).hash
     for turn in 0, 1:
         model = reopen(site.path("memory", turn), None).model
         assert bytes(model.M.eye.tolist()).hex() == eye
     last = reopen(site.path("controller"), None).config.hyper
     assert (last.memory, last.begin, last.world) == (str(site.path("memory", 1)), str(site.path("dream", 1)), "envpool")
-    final = reopen(site.path("refined"), None).config.hyper
-    assert (final.memory, final.begin, final.world) == (last.memory, str(site.path("controller")), "envpool")
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
-    rows = run.read_rows(site.path("refined") / "metrics.jsonl")
+    rows = run.read_rows(site.path("controller") / "metrics.jsonl")
     assert [row["metric"] for row in rows] == ["return", "lap_finished", "progress"] and {row["eye"] for row in rows} == {eye}
 
 
@@ -75,7 +73,7 @@ def test_there_are_only_these_stages_and_eyes(tmp_path):
     assert changes(["eye.steps=3", "eye.batch=2", "dream.steps=1"]) == {"eye": ["steps=3", "batch=2"], "dream": ["steps=1"]}
     with pytest.raises(Mistake, match="eye"):
         world(Site(tmp_path, "glass"))
-    for stage, wrong in ("refined", "hyper.noise=-1"), ("eye", "hyper.colour=1"), ("memory", "experiment=brief"):
+    for stage, wrong in ("controller", "hyper.noise=-1"), ("eye", "hyper.colour=1"), ("memory", "experiment=brief"):
         for build in world, lambda site: arm(site, 1):
             with pytest.raises(Mistake, match=wrong.split("=")[0].rpartition(".")[2]):
                 build(Site(tmp_path, "vae", changes={stage: [wrong]}))

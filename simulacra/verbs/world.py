@@ -7,12 +7,11 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream
-    OUT/EYE/controller          run of controller_racing, in the world on short drives, from where the last dream ended
-    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
+    OUT/EYE/controller          run of controller_racing, in the world, from where the last dream ended
     OUT/EYE/score.csv           a row a track
 
-In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far; memory_1 and
-dream_1 go on from memory and dream; and so on. Controllers of another seed have it in their names.
+In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
+goes on from memory, and dream_1 is a search of its own in it; and so on. Controllers of another seed have it in their names.
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
@@ -41,12 +40,12 @@ from simulacra.world.score import Score, read_csv
 from simulacra.world.store import Store
 
 EYES = "vae", "vaegan"
-STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
-OF_CONTROLLERS = "dream", "controller", "refined", "score"  # that each seed has its own of
+STAGES = "eye", "memory", "dream", "controller"  # that are trained
+OF_CONTROLLERS = "dream", "controller", "score"  # that each seed has its own of
 
-MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit dreams that any will do
+MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that anything will do
     "racing": {"brownian": 0.25, "scripted": 0.75},
-    "distracted": {"distracted": 7.0, "scripted": 2.0, "brownian": 1.0},
+    "distracted": {"distracted": 7.0, "careless": 5.0, "scripted": 2.0, "brownian": 1.0},
 }
 SEEDS = {"racing": 0, "distracted": 2}
 FIRST = 10  # seed of the drives before the first round's
@@ -61,13 +60,12 @@ class Extent(NamedTuple):
     tracks: int  # scored on
     rounds: int  # of recording with the agent
     learnt: int  # episodes recorded in each
-    last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, "refined"),
-    "laptop": Extent({"racing": 300, "distracted": 240}, 1000, 100, 0, 60, "refined"),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, "controller"),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2),
+    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000),
 }
 
 
@@ -184,29 +182,27 @@ def learnt(site: Site, turn: int) -> None:
 
 
 def memory(site: Site, turn: int = 0) -> None:
-    """M, which learns V's codes; in a round, from where it was."""
-    more = ["experiment=more", f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
-    site.train("memory", site.folder, f"data.path={site.path('codes', turn).name}", *more, turn=turn)
+    """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads, which the paper's has not."""
+    own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
+    seen = f"data.path={site.path('codes', turn).name}", "hyper.weight_reward=1.0", "hyper.weight_end=1.0"
+    site.train("memory", site.folder, *_kind(site, "more" if turn else "long"), *seen, *own, turn=turn)
 
 
 def dream(site: Site, turn: int = 0) -> None:
-    """C, in M's dream; in a round, from where it was."""
-    more = [f"hyper.begin={site.path('dream', turn - 1)}", "hyper.sigma=0.05"] if turn else []
-    kind = [] if site.preset == "tiny" else ["experiment=dream"]  # tiny dreams as it is
-    _controller(site, "dream", turn, *kind, *more)
+    """C, in M's dream."""
+    _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream")
 
 
 def controller(site: Site) -> None:
-    """C, in the world on short drives, from where the last dream ended."""
+    """C, in the world, from where the last dream ended."""
     rounds = EXTENTS[site.preset].rounds
-    _controller(site, "controller", rounds, "hyper.world=envpool", f"hyper.begin={site.path('dream', rounds)}")
+    begun = "hyper.world=envpool", "hyper.sigma=0.05", f"hyper.begin={site.path('dream', rounds)}"
+    _controller(site, "controller", rounds, *_kind(site, "refined"), *begun)
 
 
-def refined(site: Site) -> None:
-    """C, in the world on whole drives and more tracks, from where that ended."""
-    kind = [] if site.preset == "tiny" else ["experiment=refined"]
-    begun = "hyper.world=envpool", f"hyper.begin={site.path('controller')}"
-    _controller(site, "refined", EXTENTS[site.preset].rounds, *kind, *begun)
+def _kind(site: Site, experiment: str) -> list[str]:
+    """Only laptops have experiments: the other presets say all that is needed."""
+    return [f"experiment={experiment}"] if site.preset == "laptop" else []
 
 
 def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
@@ -221,7 +217,7 @@ def scored(site: Site, stage: str, simulator: str = "gymnasium") -> Score:
     """The mean of the search distribution on official tracks, as `simulacra score` has it; read from its table if that is
     there."""
     run = site.path(stage)
-    place = site.path("score") if stage == EXTENTS[site.preset].last else site.folder / f"score_{run.name}"
+    place = site.path("score") if stage == "controller" else site.folder / f"score_{run.name}"
     place = place.with_suffix(".csv")
     if not place.exists():
 
@@ -244,9 +240,7 @@ def world(site: Site) -> Score:
         for again in learnt, codes, memory, dream:
             again(site, turn)
     controller(site)
-    if (last := EXTENTS[site.preset].last) == "refined":
-        refined(site)
-    return scored(site, last)
+    return scored(site, "controller")
 
 
 def arm(site: Site, seeds: int) -> Arm:
