@@ -29,6 +29,9 @@ class Model(Protocol):
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
 
+    # Optional, asked before a run folder is made:
+    # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.
+
     # Optional, read by the clock and by the health monitor:
     # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> Mapping[str, Tensor]: further
     #     scalars for logged steps; held_out is always the same. It changes no weight and no buffer, so that logging more

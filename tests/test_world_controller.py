@@ -410,6 +410,11 @@ weight_reward = 1.0
     coded.folder(folder, eye=coded.OTHER)
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
         train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "other", None)
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(Mistake, match="is empty; allowed: the run folder"):
+        train(config.resolve(source, "tiny", ["hyper.world=envpool"]), tmp_path / "blind", None)
+    assert not (tmp_path / "blind").exists()
+    assert train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None).already
     with pytest.raises(Mistake, match="allowed: room world_memory"):
         wrong = [f"hyper.memory={tmp_path / 'controller'}"]
         train(config.resolve(source, "tiny", wrong), tmp_path / "wrong", None)

@@ -333,6 +333,10 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     longer = config.resolve(str(tmp_path / "memory.toml"), "tiny", ["steps=30"])
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
         train(longer, tmp_path / "whole", None, extend=True)
+    begun = config.resolve(str(tmp_path / "memory.toml"), "tiny", [f"hyper.begin={tmp_path / 'whole'}"])
+    with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
+        train(begun, tmp_path / "begun", None)
+    assert not (tmp_path / "begun").exists()
 
 
 def test_players_and_weights(tmp_path):

@@ -135,6 +135,13 @@ class WorldController:
         told = {"loss": costs.mean(), "return": each.mean(), "return_best": each.max(), "return_worst": each.min()}
         return told | {"spread": each.std(), "steps": lengths.mean(), "sigma": torch.tensor(self.search.sigma)}
 
+    def check(self, batch: Batch) -> None:
+        """A Mistake if M was trained on another eye than that of the codes, or than that through which members see."""
+        if self.hyper.world == "dream":
+            known(self.memory.module, batch["eye"])
+        else:
+            self.open()
+
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on the tracks of these
         seeds."""

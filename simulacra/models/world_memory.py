@@ -152,6 +152,10 @@ class WorldMemory:
         mean = batch["mean"]
         return mean + (batch["log_variance"] / 2).exp() * noise(mean, *mean.shape[1:])
 
+    def check(self, batch: Batch) -> None:
+        """A Mistake if the memory that this one goes on from was trained on another eye."""
+        known(self.M, batch["eye"])
+
     def meet(self, eye: Tensor) -> None:
         """Remember the hash of the eye that made the codes (B, 16), or refuse those of another one."""
         if not self.M.eye.any():

@@ -53,6 +53,8 @@ def train(
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
+        if hasattr(model, "check") and not run.checkpoints(folder):
+            model.check(like)
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
