@@ -24,7 +24,7 @@ from simulacra.models._memory_nets import Memory
 from simulacra.reopen import reopen
 from simulacra.world import parts
 from simulacra.world.acting import LIMIT, drive
-from simulacra.world.agent import agent_of
+from simulacra.world.agent import Agent, agent_of
 from simulacra.world.tracks import SELECTION
 
 WINDOW = 100  # steps of a row
@@ -49,18 +49,28 @@ class Witness:
         return found
 
 
-def told(run: Path, step: int | None, memory: Memory | None, tracks: int) -> tuple[Tensor, Tensor]:
-    """Rewards earned and believed, (tracks, T) each."""
-    agent = agent_of(reopen(run, None, step=step))
+def told(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
+    """Rewards earned in a world's games and believed, (games, T) each."""
     codes: list[Tensor] = []
-    world = Witness(parts.factory("envpool", 1)(SELECTION[:tracks]))
-    driven = drive(agent.centre[None], agent.senses, world, 0, LIMIT, lambda frames, z, agents: codes.append(z))
-    asked = memory or agent.memory
+    witness = Witness(world)
+    driven = drive(agent.centre[None], agent.senses, witness, 0, LIMIT, lambda frames, z, agents: codes.append(z))
     with torch.no_grad():
-        follows, _ = asked(torch.stack(codes, 1), torch.stack(world.actions, 1))
-    earned = torch.stack(world.rewards, 1)
+        follows, _ = memory(torch.stack(codes, 1), torch.stack(witness.actions, 1))
+    earned = torch.stack(witness.rewards, 1)
     alive = torch.arange(earned.shape[1]) < driven.lengths[0][:, None]  # nothing is to be believed of what is over
-    return earned, earning(asked, follows) * alive
+    return earned, earning(memory, follows) * alive
+
+
+def table(earned: Tensor, believed: Tensor) -> list[str]:
+    """A row every WINDOW steps."""
+    found = F.max_pool1d((earned > 0).float()[:, None], STILL, 1, STILL // 2)[:, 0]  # 1 where a tile was near in time
+    rows = ["| steps | earned | believed | off |", "|---|---|---|---|"]
+    for first in range(0, earned.shape[1], WINDOW):
+        some = slice(first, first + WINDOW)
+        sums = [float(one[:, some].clamp(-10, 10).sum(1).mean()) for one in (earned, believed)]
+        off = 1 - float(found[:, some].mean())
+        rows.append(f"| {first} to {first + WINDOW} | {sums[0]:.1f} | {sums[1]:.1f} | {off:.2f} |")
+    return rows
 
 
 def main() -> None:
@@ -71,14 +81,10 @@ def main() -> None:
     words.add_argument("--step", type=int)
     asked = words.parse_args()
     torch.set_num_threads(1)
-    memory = parts.memory_of(asked.memory) if asked.memory else None
-    earned, believed = told(asked.run, asked.step, memory, asked.tracks)
-    found = F.max_pool1d((earned > 0).float()[:, None], STILL, 1, STILL // 2)[:, 0]  # 1 where a tile was near in time
-    print("| steps | earned | believed | off |", "|---|---|---|---|", sep="\n")
-    for first in range(0, earned.shape[1], WINDOW):
-        some = slice(first, first + WINDOW)
-        sums = [float(one[:, some].clamp(-10, 10).sum(1).mean()) for one in (earned, believed)]
-        print(f"| {first} to {first + WINDOW} | {sums[0]:.1f} | {sums[1]:.1f} | {1 - float(found[:, some].mean()):.2f} |")
+    agent = agent_of(reopen(asked.run, None, step=asked.step))
+    memory = parts.memory_of(asked.memory) if asked.memory else agent.memory
+    world = parts.factory("envpool", 1)(SELECTION[: asked.tracks])
+    print(*table(*told(agent, world, memory)), sep="\n")
 
 
 if __name__ == "__main__":
