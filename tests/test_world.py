@@ -7,7 +7,7 @@ import pytest
 from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, world
+from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, controller, dream, memory, world
 from simulacra.world import parts
 
 for package in ("cma", "envpool", "gymnasium"):
@@ -65,6 +65,28 @@ def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
     monkeypatch.setattr("simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3}))
     with pytest.raises(Stopped, match="stage eye at step 3; the same command goes on"):
         world(site)
+
+
+@pytest.mark.parametrize("preset", EXTENTS)
+def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch, tmp_path):
+    """The paper's preset of memories has no heads, as published, yet this command dreams in them."""
+    asked = {}
+
+    def note(checked, folder, *_, **__):
+        asked[folder.name] = checked.hyper
+        return type("Outcome", (), {"done": True})
+
+    monkeypatch.setattr("simulacra.verbs.world.train", note)
+    site = Site(tmp_path, "vae", preset)
+    for turn in 0, 1:
+        memory(site, turn)
+        dream(site, turn)
+    controller(site)
+    assert all(asked[name].weight_reward and asked[name].weight_end for name in ("memory", "memory_1"))
+    assert asked["memory_1"].begin == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
+    assert all(asked[name].world == "dream" and not asked[name].begin for name in ("dream", "dream_1"))
+    assert asked["controller"].world == "envpool" and asked["controller"].sigma < asked["dream"].sigma
+    assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds))
 
 
 def test_there_are_only_these_stages_and_eyes(tmp_path):
