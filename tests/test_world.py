@@ -7,8 +7,10 @@ import pytest
 from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, controller, dream, memory, world
+from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, memory, world
 from simulacra.world import parts
+from simulacra.world.score import Row, Score, read_csv
+from simulacra.world.tracks import SELECTION
 
 for package in ("cma", "envpool", "gymnasium"):
     pytest.importorskip(package, reason="the extra `worlds` is not installed")
@@ -36,7 +38,10 @@ def test_every_stage_is_made_of_the_one_before(built):
         model = reopen(site.path("memory", turn), None).model
         assert bytes(model.M.eye.tolist()).hex() == eye
     last = reopen(site.path("controller"), None).config.hyper
-    assert (last.memory, last.begin, last.world) == (str(site.path("memory", 1)), str(site.path("dream", 1)), "envpool")
+    assert (last.memory, last.world) == (str(site.path("memory", 1)), "envpool")
+    tables = {site.folder / f"dream_1{seed}": read_csv(site.folder / f"selection_dream_1{seed}.csv") for seed in ("", "_seed1")}
+    assert last.begin == str(max(tables, key=lambda path: tables[path].summary().mean))
+    assert all([row.track for row in table.rows] == list(SELECTION[:2]) for table in tables.values())
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
@@ -76,17 +81,21 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
         asked[folder.name] = checked.hyper
         return type("Outcome", (), {"done": True})
 
+    def by_name(site, run, course):
+        return Score((Row(0, 100.0 if run.name.endswith("_seed1") else 50.0, 1000, 0.0, 0.5),))
+
     monkeypatch.setattr("simulacra.verbs.world.train", note)
+    monkeypatch.setattr("simulacra.verbs.world.scored", by_name)
     site = Site(tmp_path, "vae", preset)
     for turn in 0, 1:
         memory(site, turn)
         dream(site, turn)
-    controller(site)
+    controller(site, chosen(site))
     assert all(asked[name].weight_reward and asked[name].weight_end for name in ("memory", "memory_1"))
     assert asked["memory_1"].begin == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
     assert all(asked[name].world == "dream" and not asked[name].begin for name in ("dream", "dream_1"))
     assert asked["controller"].world == "envpool" and asked["controller"].sigma < asked["dream"].sigma
-    assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds))
+    assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
 
 
 def test_there_are_only_these_stages_and_eyes(tmp_path):

@@ -7,11 +7,12 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream
-    OUT/EYE/controller          run of controller_racing, in the world, from where the last dream ended
+    OUT/EYE/controller          run of controller_racing, in the world, from where the best of the last dreams ended
     OUT/EYE/score.csv           a row a track
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
-goes on from memory, and dream_1 is a search of its own in it; and so on. Controllers of another seed have it in their names.
+goes on from memory, and dream_1 is a search of its own in it; and so on. In the last memory there are searches of
+several seeds, which their names tell, and whoever of them drives best on the selection tracks (selection_dream_2.csv) goes on.
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
@@ -38,6 +39,7 @@ from simulacra.verbs.train import train
 from simulacra.world.agent import agent_of
 from simulacra.world.score import Score, read_csv
 from simulacra.world.store import Store
+from simulacra.world.tracks import SELECTION
 
 EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller"  # that are trained
@@ -60,12 +62,13 @@ class Extent(NamedTuple):
     tracks: int  # scored on
     rounds: int  # of recording with the agent
     learnt: int  # episodes recorded in each
+    searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth thrice another
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2),
-    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2),
+    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1),
 }
 
 
@@ -193,11 +196,21 @@ def dream(site: Site, turn: int = 0) -> None:
     _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream")
 
 
-def controller(site: Site) -> None:
-    """C, in the world, from where the last dream ended."""
-    rounds = EXTENTS[site.preset].rounds
-    begun = "hyper.world=envpool", "hyper.sigma=0.05", f"hyper.begin={site.path('dream', rounds)}"
-    _controller(site, "controller", rounds, *_kind(site, "refined"), *begun)
+def chosen(site: Site) -> Path:
+    """The search that drives best on the selection tracks, of several in the last memory."""
+    extent = EXTENTS[site.preset]
+    sites = [replace(site, seed=site.seed * extent.searches + i) for i in range(extent.searches)]
+    for mine in sites:
+        dream(mine, extent.rounds)
+    runs = [mine.path("dream", extent.rounds) for mine in sites]
+    course = Course("envpool", min(extent.tracks, len(SELECTION)), selection=True, threads=torch.get_num_threads())
+    return max(runs, key=lambda run: scored(site, run, course).summary().mean) if len(runs) > 1 else runs[0]
+
+
+def controller(site: Site, begin: Path) -> None:
+    """C, in the world, from where a dream ended."""
+    begun = "hyper.world=envpool", "hyper.sigma=0.05", f"hyper.begin={begin}"
+    _controller(site, "controller", EXTENTS[site.preset].rounds, *_kind(site, "refined"), *begun)
 
 
 def _kind(site: Site, experiment: str) -> list[str]:
@@ -213,18 +226,16 @@ def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
 
 
-def scored(site: Site, stage: str, simulator: str = "gymnasium") -> Score:
-    """The mean of the search distribution on official tracks, as `simulacra score` has it; read from its table if that is
+def scored(site: Site, run: Path, course: Course) -> Score:
+    """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read from its table if that is
     there."""
-    run = site.path(stage)
-    place = site.path("score") if stage == "controller" else site.folder / f"score_{run.name}"
-    place = place.with_suffix(".csv")
+    name = f"{'selection' if course.selection else 'score'}_{run.name}"
+    place = (site.path("score") if run == site.path("controller") else site.folder / name).with_suffix(".csv")
     if not place.exists():
 
         def told(_: str, share: float) -> None:
             site.told(f"score of {run.name} of {site.eye}", share)
 
-        course = Course(simulator, EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
         score(reopen(run, None), course, place, eye=site.path("eye"), told=told)
     return read_csv(place)
 
@@ -234,13 +245,15 @@ def world(site: Site) -> Score:
     choose("eye", site.eye, list(EYES))
     choose("preset", site.preset, list(EXTENTS))
     validate(site)
-    for stage in recorded, eye, codes, memory, dream:
+    for stage in recorded, eye, codes, memory:
         stage(site)
     for turn in range(1, EXTENTS[site.preset].rounds + 1):
-        for again in learnt, codes, memory, dream:
+        dream(site, turn - 1)
+        for again in learnt, codes, memory:
             again(site, turn)
-    controller(site)
-    return scored(site, "controller")
+    controller(site, chosen(site))
+    course = Course("gymnasium", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
+    return scored(site, site.path("controller"), course)
 
 
 def arm(site: Site, seeds: int) -> Arm:
@@ -249,10 +262,10 @@ def arm(site: Site, seeds: int) -> Arm:
     validate(site)
     for stage in recorded, eye, codes, memory:
         stage(site)
-    scores = []
+    scores, course = [], Course("envpool", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
     for seed in range(seeds):
         mine = replace(site, seed=seed)
         dream(mine)
-        scores.append(scored(mine, "dream", "envpool"))
+        scores.append(scored(mine, mine.path("dream"), course))
     seen, remembered = reopen(site.path("eye"), None), reopen(site.path("memory"), None)
     return Arm(site.eye, seen, remembered, store=site.out / "distracted", scores=scores)
