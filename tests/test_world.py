@@ -7,7 +7,7 @@ import pytest
 from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, memory, world
+from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, memory, refined, world
 from simulacra.world import parts
 from simulacra.world.score import Row, Score, read_csv
 from simulacra.world.tracks import SELECTION
@@ -16,7 +16,7 @@ for package in ("cma", "envpool", "gymnasium"):
     pytest.importorskip(package, reason="the extra `worlds` is not installed")
 
 SHORT = {stage: ["steps=4", "save_every=4"] for stage in ("eye", "memory")} | {
-    stage: ["steps=2", "save_every=2", "hyper.population=4"] for stage in ("dream", "controller")
+    stage: ["steps=2", "save_every=2", "hyper.population=4"] for stage in ("dream", "controller", "refined")
 }
 
 
@@ -32,7 +32,7 @@ def built(tmp_path_factory) -> tuple[Site, list[str]]:
 
 def test_every_stage_is_made_of_the_one_before(built):
     site, heard = built
-    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of controller of vae"
+    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of refined of vae"
     eye = parts.eye_of(reopen(site.path("eye"), None)).hash
     for turn in 0, 1:
         model = reopen(site.path("memory", turn), None).model
@@ -42,10 +42,12 @@ def test_every_stage_is_made_of_the_one_before(built):
     tables = {site.folder / f"dream_1{seed}": read_csv(site.folder / f"selection_dream_1{seed}.csv") for seed in ("", "_seed1")}
     assert last.begin == str(max(tables, key=lambda path: tables[path].summary().mean))
     assert all([row.track for row in table.rows] == list(SELECTION[:2]) for table in tables.values())
+    final = reopen(site.path("refined"), None).config.hyper
+    assert (final.memory, final.begin, final.world) == (last.memory, str(site.path("controller")), "envpool")
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
-    rows = run.read_rows(site.path("controller") / "metrics.jsonl")
+    rows = run.read_rows(site.path("refined") / "metrics.jsonl")
     assert [row["metric"] for row in rows] == ["return", "lap_finished", "progress"] and {row["eye"] for row in rows} == {eye}
 
 
@@ -94,7 +96,9 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
     assert all(asked[name].weight_reward and asked[name].weight_end for name in ("memory", "memory_1"))
     assert asked["memory_1"].begin == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
     assert all(asked[name].world == "dream" and not asked[name].begin for name in ("dream", "dream_1"))
-    assert asked["controller"].world == "envpool" and asked["controller"].sigma < asked["dream"].sigma
+    refined(site)
+    assert asked["controller"].world == asked["refined"].world == "envpool"
+    assert asked["refined"].begin == str(site.path("controller"))
     assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
 
 
@@ -104,7 +108,7 @@ def test_there_are_only_these_stages_and_eyes(tmp_path):
     assert changes(["eye.steps=3", "eye.batch=2", "dream.steps=1"]) == {"eye": ["steps=3", "batch=2"], "dream": ["steps=1"]}
     with pytest.raises(Mistake, match="eye"):
         world(Site(tmp_path, "glass"))
-    for stage, wrong in ("controller", "hyper.noise=-1"), ("eye", "hyper.colour=1"), ("memory", "experiment=brief"):
+    for stage, wrong in ("refined", "hyper.noise=-1"), ("eye", "hyper.colour=1"), ("memory", "experiment=brief"):
         for build in world, lambda site: arm(site, 1):
             with pytest.raises(Mistake, match=wrong.split("=")[0].rpartition(".")[2]):
                 build(Site(tmp_path, "vae", changes={stage: [wrong]}))

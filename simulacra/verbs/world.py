@@ -7,7 +7,8 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream
-    OUT/EYE/controller          run of controller_racing, in the world, from where the best of the last dreams ended
+    OUT/EYE/controller          run of controller_racing, in the world on short drives, from where the best dream ended
+    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
     OUT/EYE/score.csv           a row a track
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
@@ -42,8 +43,8 @@ from simulacra.world.store import Store
 from simulacra.world.tracks import SELECTION
 
 EYES = "vae", "vaegan"
-STAGES = "eye", "memory", "dream", "controller"  # that are trained
-OF_CONTROLLERS = "dream", "controller", "score"  # that each seed has its own of
+STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
+OF_CONTROLLERS = "dream", "controller", "refined", "score"  # that each seed has its own of
 
 MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that anything will do
     "racing": {"brownian": 0.25, "scripted": 0.75},
@@ -62,13 +63,14 @@ class Extent(NamedTuple):
     tracks: int  # scored on
     rounds: int  # of recording with the agent
     learnt: int  # episodes recorded in each
-    searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth thrice another
+    searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth twice another
+    last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2),
-    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2, "refined"),
+    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4, "refined"),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1, "controller"),
 }
 
 
@@ -208,9 +210,15 @@ def chosen(site: Site) -> Path:
 
 
 def controller(site: Site, begin: Path) -> None:
-    """C, in the world, from where a dream ended."""
-    begun = "hyper.world=envpool", "hyper.sigma=0.05", f"hyper.begin={begin}"
-    _controller(site, "controller", EXTENTS[site.preset].rounds, *_kind(site, "refined"), *begun)
+    """C, in the world on short drives, from where a dream ended."""
+    begun = "hyper.world=envpool", f"hyper.begin={begin}"
+    _controller(site, "controller", EXTENTS[site.preset].rounds, *begun)
+
+
+def refined(site: Site) -> None:
+    """C, in the world on whole drives and more tracks, from where that ended."""
+    begun = "hyper.world=envpool", f"hyper.begin={site.path('controller')}"
+    _controller(site, "refined", EXTENTS[site.preset].rounds, *_kind(site, "refined"), *begun)
 
 
 def _kind(site: Site, experiment: str) -> list[str]:
@@ -230,7 +238,8 @@ def scored(site: Site, run: Path, course: Course) -> Score:
     """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read from its table if that is
     there."""
     name = f"{'selection' if course.selection else 'score'}_{run.name}"
-    place = (site.path("score") if run == site.path("controller") else site.folder / name).with_suffix(".csv")
+    last = site.path(EXTENTS[site.preset].last)
+    place = (site.path("score") if run == last else site.folder / name).with_suffix(".csv")
     if not place.exists():
 
         def told(_: str, share: float) -> None:
@@ -252,8 +261,10 @@ def world(site: Site) -> Score:
         for again in learnt, codes, memory:
             again(site, turn)
     controller(site, chosen(site))
+    if (last := EXTENTS[site.preset].last) == "refined":
+        refined(site)
     course = Course("gymnasium", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
-    return scored(site, site.path("controller"), course)
+    return scored(site, site.path(last), course)
 
 
 def arm(site: Site, seeds: int) -> Arm:
