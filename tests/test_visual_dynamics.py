@@ -791,7 +791,8 @@ def test_transfer(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
         assert (sheet[0, place] == twice(pixels(path))).all()
     model, (one, two, to) = reopen(trained, None).model, (torch.from_numpy(sheet[0, i, ::2, ::2] / 127.5 - 1) for i in range(3))
     moved = model.transfer(*(picture.permute(2, 0, 1)[None].float() for picture in (one, two, to)))  # type: ignore[attr-defined]
-    assert (paint.to_bytes(moved)[0] == pixels(out / "moved.png")).all()
+    again = paint.to_bytes(moved)[0].astype(int)  # of another memory layout: what lies between two bytes may go either way
+    assert np.abs(again - pixels(out / "moved.png")).max() <= 1 and np.ptp(again) > 50
     assert frames(out / "transfer.gif") == 2 and Image.open(out / "transfer.gif").size == (2 * 66 + 2, 68)
 
 
