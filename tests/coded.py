@@ -55,3 +55,13 @@ class Colours:
     def decode(self, z: Tensor) -> Tensor:
         """Pictures (B, 3, 8, 8) of one colour."""
         return z[:, :3, None, None].expand(-1, -1, 8, 8)
+
+
+class Step(tuple):
+    """What the official wrapper's steps look like."""
+
+    def __new__(cls, *parts):
+        return super().__new__(cls, parts)
+
+    lap_finished = property(lambda self: self[3])
+    progress = property(lambda self: self[4])
