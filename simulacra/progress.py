@@ -62,7 +62,8 @@ class Progress:
         return (step - self.begun[1]) / max(1e-9, now - self.begun[0])
 
     def _rate(self, now: float, step: int) -> str:
-        return f"{self._speed(now, step) * self.batch:,.0f} images/s"
+        speed = self._speed(now, step)
+        return f"{speed * self.batch:,.0f} images/s" if speed * self.batch >= 1 or not speed else f"{1 / speed:,.0f} s a step"
 
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)

@@ -437,6 +437,20 @@ def test_progress(terminal):
         assert text.endswith("loss_D 1.5\n") and text.count("\n") == 1
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(0.5, " 16 images/s,"), (40, " 40 s a step,")])
+def test_progress_of_slow_steps(monkeypatch, seconds, told):
+    """A generation of a search takes a minute: never "0 images/s"."""
+    now = [0.0]
+    monkeypatch.setattr("simulacra.progress.time.monotonic", lambda: now[0])
+    console = Console(file=io.StringIO())
+    with Progress(console, 100, 8, "title") as progress:
+        progress.tick(10, {})
+        now[0] += 11 * seconds
+        progress.tick(21, {})
+        progress.saved(Path("00000021.pt"))
+    assert told in console.file.getvalue()
+
+
 def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
     def press(*words, **how):
         raise KeyboardInterrupt
