@@ -10,8 +10,9 @@ from tiny import assert_same, scribble
 from simulacra import config, paint, run, seeds
 from simulacra.errors import Mistake
 from simulacra.models import _dream
-from simulacra.models._dream import Dream, Start, beginning, dream_returns, numbers, squashed
-from simulacra.models._memory_nets import Form, Memory, drawn
+from simulacra.models._dream import Agents, Dream, Start, beginning, dream_returns, numbers, squashed
+from simulacra.models._memory_nets import Form, Memory, State, drawn
+from simulacra.reopen import reopen
 from simulacra.verbs.train import train
 from simulacra.world import acting, tracks
 from simulacra.world.acting import Senses, drive
@@ -431,3 +432,33 @@ def test_a_search_goes_on_from_all_that_another_learnt():
     assert begun.sigma == 0.05 and first.sigma != 0.05
     assert all(torch.equal(there[name], now[name]) for name in ("mean", "sm.C", "sm.B", "sm.D", "pc", "adapt_sigma.ps"))
     assert begun.ask().shape == (6, 5)
+
+
+def test_a_wider_search_begins_where_a_narrow_one_ended():
+    narrow, wide, places = Search(torch.zeros(3), 0.3, 8), Search(torch.zeros(6), 0.05, 4000), torch.tensor([0, 2, 5])
+    searched(narrow, 0, 12)
+    wide.widen(narrow, places)
+    there = narrow.state_dict()["sm.C"]
+    wanted = torch.eye(6, dtype=torch.float64) * there.diagonal().mean()
+    wanted[places[:, None], places] = there
+    assert torch.equal(wide.mean[places], narrow.mean) and wide.mean.count_nonzero() == 3 and wide.sigma == 0.05
+    drawn = wide.ask()
+    assert torch.allclose(torch.cov((drawn - wide.mean).T), 0.05**2 * wanted, atol=0.1 * 0.05**2 * float(wanted.max()))
+    wide = Search(torch.zeros(6), 0.05, 8)
+    wide.widen(narrow, places)
+    searched(wide, 0, 300)
+    assert (wide.mean - 1).abs().max() < 1e-2
+
+
+def test_a_driver_of_codes_alone_is_gone_on_from_by_one_who_sees_a_memory_too(tmp_path, monkeypatch):
+    """Its first centre drives as the other's last, since its weights on the state are 0; and no other number is taken."""
+    monkeypatch.setattr(paint, "curves", scribble)
+    source, one = written(coded.folder(tmp_path / "codes")), f"hyper.begin={tmp_path / 'alone'}"
+    train(config.resolve(source, "tiny", ["hyper.arm=z_only", "steps=5"]), tmp_path / "alone", None)
+    train(config.resolve(source, "tiny", [one, "hyper.sigma=1e-12", "steps=1"]), tmp_path / "both", None)
+    alone, both = (reopen(tmp_path / name, None).model for name in ("alone", "both"))
+    z, state = torch.randn(4, 4), State(*(torch.randn(4, 8) for _ in "hc"))
+    acted = Agents(alone.centre[None], None, None, "paper").act(z)
+    assert acted.allclose(Agents(both.centre[None], both.memory.module, state, "paper").act(z), atol=1e-6) and acted.std() > 0
+    with pytest.raises(Mistake, match=r"a controller of 39 numbers; allowed: one of 15$"):
+        train(config.resolve(source, "tiny", [f"hyper.begin={tmp_path / 'both'}", "hyper.arm=z_only"]), tmp_path / "no", None)

@@ -104,6 +104,18 @@ class Search:
         self.load_state_dict(other.state_dict())
         self.strategy.sigma = sigma
 
+    def widen(self, other: "Search", places: Tensor) -> None:
+        """Go on from a search over fewer numbers, which are those at `places` here; the mean of all others is 0, their variance
+        the mean of its variances, but for the step size, and nothing correlates with them."""
+        at, own = places.numpy(), self.strategy
+        own.mean = np.zeros(len(self.mean))
+        own.mean[at] = other.mean.numpy()
+        C = np.eye(len(self.mean)) * np.diag(other.strategy.sm.C).mean()
+        C[np.ix_(at, at)] = other.strategy.sm.C
+        variances, own.sm.B = np.linalg.eigh(C)
+        own.sm.C, own.sm.D = C, np.sqrt(variances)
+        own.C, own.B, own.D = own.sm.C, own.sm.B, own.sm.D
+
     def packed(self) -> dict[str, Tensor]:
         """The mean: all that one looks at."""
         return {"mean": self.mean}

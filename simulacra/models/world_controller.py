@@ -47,7 +47,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    begin: str = ""  # run folder of world_controller whose search this one goes on from, with `sigma`; empty: from 0
+    begin: str = ""  # run folder whose search this one goes on from, with `sigma`, also from one of codes alone; empty: from 0
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
@@ -113,12 +113,21 @@ class WorldController:
         senses = self.senses()
         size = numbers(Z + (senses.form.units if senses else 0), A)
         begun = parts.search_of(h.begin) if h.begin else None
-        first = torch.zeros(size) if begun is None else begun.mean
-        if len(first) != size:
-            raise ValueError(f"begin = {h.begin}, a controller of {len(first)} numbers; allowed: one of {size}")
-        self.search = Search(first, h.sigma, h.population)
+        self.search = Search(torch.zeros(size), h.sigma, h.population)
         if begun is not None:
+            self.follow(begun, numbers(Z, A), A)
+
+    def follow(self, begun: Search, alone: int, actions: int) -> None:
+        """Go on from another search; from one of codes alone, of `alone` numbers, with weights of 0 on the memory's state."""
+        size, found = len(self.search.mean), len(begun.mean)
+        if found == size:
             self.search.follow(begun)
+        elif found == alone:
+            weights = torch.arange(size - actions).view(actions, -1)[:, : alone // actions - 1]
+            self.search.widen(begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)]))
+        else:
+            allowed = " or ".join(str(one) for one in sorted({alone, size}))
+            raise ValueError(f"begin = {self.hyper.begin}, a controller of {found} numbers; allowed: one of {allowed}")
 
     def senses(self) -> Memory | None:
         """Whose state controllers see."""
