@@ -65,12 +65,13 @@ class Extent(NamedTuple):
     learnt: int  # episodes recorded in each
     searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth twice another
     last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
+    arm: str  # what controllers see: of codes alone few numbers are to be found, and no state of the dream can be led astray
 
 
 EXTENTS = {
-    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2, "refined"),
-    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4, "refined"),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1, "controller"),
+    "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2, "refined", "z_only"),
+    "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4, "refined", "z_only"),
+    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1, "controller", "full"),
 }
 
 
@@ -229,7 +230,7 @@ def _kind(site: Site, experiment: str) -> list[str]:
 def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     """With the codes and the memory of the round `last`."""
     seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
-    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
+    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}", f"hyper.arm={EXTENTS[site.preset].arm}"
     turn = last if stage == "dream" else 0
     site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
 
