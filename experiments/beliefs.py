@@ -53,7 +53,7 @@ def told(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
     """Rewards earned in a world's games and believed, (games, T) each."""
     codes: list[Tensor] = []
     witness = Witness(world)
-    driven = drive(agent.centre[None], agent.senses, witness, 0, LIMIT, lambda frames, z, agents: codes.append(z))
+    driven = drive(agent.centre[None], agent.senses, witness, 0, LIMIT, lambda frames, z, actions: codes.append(z))
     with torch.no_grad():
         follows, _ = memory(torch.stack(codes, 1), torch.stack(witness.actions, 1))
     earned = torch.stack(witness.rewards, 1)

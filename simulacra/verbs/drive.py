@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from simulacra.errors import Mistake
-from simulacra.models._dream import Agents
-from simulacra.models._memory_nets import expected
+from simulacra.models._memory_nets import Memory, expected
 from simulacra.reopen import Opened
 from simulacra.seeds import fold
 from simulacra.verbs._film import Screen
@@ -33,26 +32,27 @@ class Trip(NamedTuple):
 
 
 class Notes:
-    """Watches a drive of one agent and keeps what its film needs."""
+    """Watches a drive of one agent and keeps what its film needs. A memory is told of it, whether the agent sees it or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory):
+        self.memory, self.state = memory, memory.start(torch.empty(1, 0))
         self.frames: list[Tensor] = []  # (3, H, W) each
         self.codes: list[Tensor] = []  # (Z,), acted on
         self.expected: list[Tensor] = []  # (Z,), of the frame that follows
 
-    def __call__(self, frames: Any, z: Tensor, agents: Agents) -> None:
+    def __call__(self, frames: Any, z: Tensor, actions: Tensor) -> None:
         self.frames.append(acting.pictures(frames)[0])
         self.codes.append(z[0])
-        if agents.senses and agents.state:
-            self.expected.append(expected(agents.senses.predict(agents.state.h).code)[0])
+        self.state = self.memory.advance(z[:1], actions[:1], self.state)
+        self.expected.append(expected(self.memory.predict(self.state.h).code)[0])
 
     def panels(self, eye: Eye) -> Tensor:
-        """Clips (K, T, C, H, W), K = 3, or 2 without a memory: the frames, their codes decoded, and what was expected of them,
-        which for the first is nothing, grey."""
-        clips = [torch.stack(self.frames), decoded(eye, torch.stack(self.codes))]
-        if self.expected:
-            clips.append(torch.cat([torch.zeros_like(clips[1][:1]), decoded(eye, torch.stack(self.expected))[:-1]]))
-        return torch.stack(clips).clamp(-1, 1)
+        """Clips (3, T, C, H, W): the frames, their codes decoded, and what was expected of them, which for the first is
+        nothing, grey."""
+        kept, foreseen = decoded(eye, torch.stack(self.codes)), decoded(eye, torch.stack(self.expected))
+        return torch.stack([torch.stack(self.frames), kept, torch.cat([torch.zeros_like(kept[:1]), foreseen[:-1]])]).clamp(
+            -1, 1
+        )
 
 
 def drive(
@@ -78,7 +78,7 @@ def drive(
 
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:
     """A drive of an agent in a world of one episode, and what was seen and thought."""
-    notes = Notes()
+    notes = Notes(agent.memory)
     try:
         found = driven(agent.centre[None], agent.senses, world, fold(seed, "film"), steps, notes)
     finally:

@@ -45,8 +45,8 @@ class World(Protocol):
 Factory = Callable[[Sequence[int]], World]
 """A world with one episode for each seed of a track; equal seeds are equal tracks."""
 
-Watch = Callable[[Any, Tensor, Agents], None]
-"""Told of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the agents, who have acted."""
+Watch = Callable[[Any, Tensor, Tensor], None]
+"""Told of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the actions (N, A)."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def drive(
     for _ in range(steps):
         noise = torch.randn(E, senses.eye.z_size, generator=dice).repeat(P, 1) if senses.sampled else None
         z = encoded(senses.eye, frames, alive, noise)
-        actions = agents.act(z).numpy()
+        actions = agents.act(z)
         if watch:
-            watch(frames, z, agents)
-        last = world.step(actions)
+            watch(frames, z, actions)
+        last = world.step(actions.numpy())
         frames, rewards, goes_on = last[:3]
         returns += torch.as_tensor(np.asarray(rewards)).double() * alive
         lengths += alive
