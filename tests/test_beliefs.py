@@ -1,26 +1,13 @@
 """What experiments/beliefs.py sets side by side: every reward of the world, and a memory's belief until the drive ends."""
 
-import importlib.util
-from pathlib import Path
-
+import beliefs
 import coded
 import numpy as np
-import pytest
 import torch
 
 from simulacra.models._memory_nets import Form, Memory
 from simulacra.world.acting import Senses
 from simulacra.world.agent import Agent
-
-SOURCE = Path(__file__).parent.parent / "experiments" / "beliefs.py"
-
-
-@pytest.fixture(scope="module")
-def beliefs():
-    spec = importlib.util.spec_from_file_location("beliefs", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Road:
@@ -42,7 +29,7 @@ class Road:
         pass
 
 
-def test_beliefs_stand_beside_what_was_earned_and_end_with_the_drive(beliefs):
+def test_beliefs_stand_beside_what_was_earned_and_end_with_the_drive():
     memory = Memory(Form(3, 3, units=4, reward="value", end=True))
     with torch.no_grad():
         for weight in memory.parameters():
@@ -54,7 +41,7 @@ def test_beliefs_stand_beside_what_was_earned_and_end_with_the_drive(beliefs):
     assert believed.allclose(torch.tensor([[0.5, 0.5, 0.5, 0, 0], [0.5] * 5]))
 
 
-def test_a_window_is_a_row_and_off_is_far_from_any_tile(beliefs):
+def test_a_window_is_a_row_and_off_is_far_from_any_tile():
     earned = torch.full((1, 200), -0.1)
     earned[0, :90:10] = 5.0
     rows = beliefs.table(earned, torch.full((1, 200), 0.25))

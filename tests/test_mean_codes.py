@@ -1,10 +1,9 @@
 """What experiments/mean_codes.py compares: one agent on the same tracks, with and without the noise of its codes."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import coded
+import mean_codes
 import numpy as np
 import pytest
 import torch
@@ -12,16 +11,6 @@ import torch
 from simulacra.models._memory_nets import Form, Memory
 from simulacra.world.acting import Senses
 from simulacra.world.agent import Agent
-
-SOURCE = Path(__file__).parent.parent / "experiments" / "mean_codes.py"
-
-
-@pytest.fixture(scope="module")
-def mean_codes():
-    spec = importlib.util.spec_from_file_location("mean_codes", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Steady:
@@ -46,7 +35,7 @@ class Unsure(coded.Colours):
         return mean, torch.full_like(log_variance, 2)
 
 
-def test_noise_of_codes_is_all_that_differs(mean_codes):
+def test_noise_of_codes_is_all_that_differs():
     controller = torch.zeros(12)
     controller[0] = 1  # the wheel turns as the first number of the code
     memory = Memory(Form(3, 3, units=4, reward="value", end=True))
@@ -58,7 +47,7 @@ def test_noise_of_codes_is_all_that_differs(mean_codes):
         assert (difference.mean > 0.1) == differ
 
 
-def test_the_interval_over_runs_is_students(mean_codes):
+def test_the_interval_over_runs_is_students():
     """Of 1, 2, 3: t of 2 degrees of freedom 4.3027, standard deviation 1."""
     assert mean_codes.over_runs([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))
     assert math.isnan(mean_codes.over_runs([1.0])[1])
