@@ -99,8 +99,8 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
     refined(site)
     assert asked["controller"].world == asked["refined"].world == "envpool"
     assert asked["refined"].begin == str(site.path("controller"))
-    arms = {asked[name].arm for name in ("dream", "dream_1", "controller", "refined")}
-    assert arms == {"full" if preset == "paper" else "z_only"}
+    assert {asked[name].arm for name in ("dream", "dream_1")} == {"full" if preset == "paper" else "z_only"}
+    assert asked["controller"].arm == asked["refined"].arm == "full"
     assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
 
 

@@ -65,7 +65,7 @@ class Extent(NamedTuple):
     learnt: int  # episodes recorded in each
     searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth twice another
     last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
-    arm: str  # what controllers see: of codes alone few numbers are to be found, and no state of the dream can be led astray
+    dreamer: str  # arm of those who dream: codes alone are few numbers, and no state of the dream can be led astray by them
 
 
 EXTENTS = {
@@ -196,7 +196,7 @@ def memory(site: Site, turn: int = 0) -> None:
 
 def dream(site: Site, turn: int = 0) -> None:
     """C, in M's dream."""
-    _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream")
+    _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream", f"hyper.arm={EXTENTS[site.preset].dreamer}")
 
 
 def chosen(site: Site) -> Path:
@@ -211,9 +211,9 @@ def chosen(site: Site) -> Path:
 
 
 def controller(site: Site, begin: Path) -> None:
-    """C, in the world on short drives, from where a dream ended."""
+    """C, in the world on short drives, from where a dream ended; it sees M's state from here on."""
     begun = "hyper.world=envpool", f"hyper.begin={begin}"
-    _controller(site, "controller", EXTENTS[site.preset].rounds, *begun)
+    _controller(site, "controller", EXTENTS[site.preset].rounds, *_kind(site, "short"), *begun)
 
 
 def refined(site: Site) -> None:
@@ -230,7 +230,7 @@ def _kind(site: Site, experiment: str) -> list[str]:
 def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     """With the codes and the memory of the round `last`."""
     seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
-    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}", f"hyper.arm={EXTENTS[site.preset].arm}"
+    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
     turn = last if stage == "dream" else 0
     site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
 
