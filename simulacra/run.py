@@ -145,7 +145,7 @@ class Run:
 
     def finished(self) -> bool:
         """Whether the run is marked as done and its last checkpoint is there."""
-        return (self.folder / "done").exists() and self.path(self.config["steps"]).exists()
+        return _finished(self.folder, self.config["steps"])
 
     def close(self) -> None:
         """Close the log, the clock and the event file."""
@@ -155,14 +155,20 @@ class Run:
                     file.close()
 
 
+def _finished(folder: Path, steps: int) -> bool:
+    return (folder / "done").exists() and (folder / "checkpoints" / f"{steps:08d}.pt").exists()
+
+
 def begin(folder: Path, config: dict[str, Any], machine: dict[str, Any], like: Batch, *, extend: bool = False) -> None:
-    """Make the folder, or check that it holds a run of this very config, and record this start."""
+    """Make the folder, or check that it holds a run of this very config, and record this start, unless that run is done."""
     found = config_of(folder) if (folder / "config.json").exists() else config
     if changed := differences(found, config):
         if not (extend and list(changed) == ["steps"] and config["steps"] > found["steps"]):
             lines = "; ".join(f"{key} is {a} there, {b} asked" for key, (a, b) in changed.items())
             raise Mistake(f"{folder} holds a run of another config: {lines}. Choose another folder with --run.")
         (folder / "done").unlink(missing_ok=True)
+    if _finished(folder, config["steps"]):
+        return  # nothing starts
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")

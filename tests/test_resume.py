@@ -59,6 +59,17 @@ def test_killed_between_saving_and_removing(tiny, unbroken, tmp_path):
     assert_same(unbroken, tmp_path / "run")
 
 
+def test_what_is_done_is_not_started_again(tiny, unbroken, tmp_path):
+    """No start is recorded, so that cards name the commit that trained; no file changes."""
+    shutil.copytree(unbroken, tmp_path / "run")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert tiny.train(tmp_path / "run", *USUAL).already and len(run.starts(tmp_path / "run")) == 1
+    changed = {
+        path.name for path, (when, what) in before.items() if (path.stat().st_mtime_ns, path.read_bytes()) != (when, what)
+    }
+    assert changed <= {"lock"}
+
+
 def test_how_often_one_looks_changes_nothing(tiny, unbroken, tmp_path):
     tiny.train(tmp_path / "run", "steps=60", "save_every=60", "log_every=7", tensorboard=True)
     assert (tmp_path / "run" / "done").read_text() == (unbroken / "done").read_text()
