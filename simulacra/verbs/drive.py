@@ -50,9 +50,8 @@ class Notes:
         """Clips (3, T, C, H, W): the frames, their codes decoded, and what was expected of them, which for the first is
         nothing, grey."""
         kept, foreseen = decoded(eye, torch.stack(self.codes)), decoded(eye, torch.stack(self.expected))
-        return torch.stack([torch.stack(self.frames), kept, torch.cat([torch.zeros_like(kept[:1]), foreseen[:-1]])]).clamp(
-            -1, 1
-        )
+        before = torch.cat([torch.zeros_like(kept[:1]), foreseen[:-1]])
+        return torch.stack([torch.stack(self.frames), kept, before]).clamp(-1, 1)
 
 
 def drive(

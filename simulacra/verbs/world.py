@@ -6,8 +6,8 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/eye                 run of vae_racing or vaegan_racing
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
-    OUT/EYE/dream               run of controller_racing, in the dream
-    OUT/EYE/controller          run of controller_racing, in the world on short drives, from where the best dream ended
+    OUT/EYE/dream               run of controller_racing, in the dream, on codes alone
+    OUT/EYE/controller          run of controller_racing, on short drives in the world, from the best dream; it sees M's state
     OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
     OUT/EYE/score.csv           a row a track
 
