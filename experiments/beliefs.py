@@ -9,7 +9,6 @@ believed is what was earned and drives fail all the same, dreams do not lie: the
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.errors import Mistake
+from simulacra.errors import one_line
 from simulacra.models._dream import earning
 from simulacra.models._memory_nets import Memory
 from simulacra.reopen import reopen
@@ -88,8 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main()
-    except Mistake as mistake:
-        sys.stderr.write(f"error: {mistake}\n")
-        sys.exit(2)

@@ -9,7 +9,6 @@ its t interval, which speaks of other searches too where runs differ in them.
 
 import argparse
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from simulacra.errors import Mistake
+from simulacra.errors import one_line
 from simulacra.reopen import reopen
 from simulacra.world import parts
 from simulacra.world.acting import Factory
@@ -64,8 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main()
-    except Mistake as mistake:
-        sys.stderr.write(f"error: {mistake}\n")
-        sys.exit(2)

@@ -10,7 +10,6 @@ half of the pairs would be right by chance. Brackets: the 95 % Wilson interval o
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn import functional as F
 
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, one_line
 from simulacra.reopen import reopen
 from simulacra.verbs._picture import within
 from simulacra.world import parts
@@ -101,8 +100,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main()
-    except Mistake as mistake:
-        sys.stderr.write(f"error: {mistake}\n")
-        sys.exit(2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from simulacra.errors import one_line
 from simulacra.models._memory_nets import Form, Memory
 from simulacra.world.acting import Senses
 from simulacra.world.agent import Agent
@@ -51,3 +52,10 @@ def test_the_interval_over_runs_is_students():
     """Of 1, 2, 3: t of 2 degrees of freedom 4.3027, standard deviation 1."""
     assert mean_codes.over_runs([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))
     assert math.isnan(mean_codes.over_runs([1.0])[1])
+
+
+def test_a_mistake_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["mean_codes.py", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit) as ended, one_line():
+        mean_codes.main()
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: no run folder {tmp_path / 'nowhere'}\n"
