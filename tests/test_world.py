@@ -7,6 +7,7 @@ import pytest
 from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
+from simulacra.verbs import _ledger
 from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, memory, refined, world
 from simulacra.world import parts
 from simulacra.world.score import Row, Score, read_csv
@@ -32,7 +33,8 @@ def built(tmp_path_factory) -> tuple[Site, list[str]]:
 
 def test_every_stage_is_made_of_the_one_before(built):
     site, heard = built
-    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-1] == "score of refined of vae"
+    told = ["score of refined of vae", "selection of controller of vae", "selection of refined of vae"]
+    assert heard[:2] == ["drives: racing", "drives: distracted"] and heard[-3:] == told
     eye = parts.eye_of(reopen(site.path("eye"), None)).hash
     for turn in 0, 1:
         model = reopen(site.path("memory", turn), None).model
@@ -48,7 +50,52 @@ def test_every_stage_is_made_of_the_one_before(built):
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
     rows = run.read_rows(site.path("refined") / "metrics.jsonl")
-    assert [row["metric"] for row in rows] == ["return", "lap_finished", "progress"] and {row["eye"] for row in rows} == {eye}
+    assert {row["eye"] for row in rows} == {eye}
+    for tracks in "official", "selection":
+        assert [row["metric"] for row in rows if row["tracks"] == tracks] == ["return", "lap_finished", "progress"]
+
+
+def test_what_each_stage_took_and_was_worth_is_written_down(built):
+    site, _ = built
+    heads, _, *lines = (site.folder / "stages.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    names = [row[0] for row in rows]
+    assert "2 selection tracks, envpool" in heads and names[-1] == "all of these"
+    assert names[:5] == ["racing", "distracted", "vae/eye", "vae/codes", "vae/memory"]
+    begun = str(Path(reopen(site.path("controller"), None).config.hyper.begin).relative_to(site.out))
+    assert names[-5:-1] == [begun, "vae/controller", "vae/refined", "scores"] and names.count(begun) == 1
+    at = dict(zip(names, rows, strict=True))
+    drove = {name: read_csv(site.folder / f"selection_{Path(name).name}.csv") for name in names[-5:-2]}
+    means = {name: score.summary().mean for name, score in drove.items()}
+    assert all(at[name][2].startswith(f"{mean:.0f} [") for name, mean in means.items())
+    gained = means["vae/refined"] - means["vae/controller"]
+    assert not at[begun][3] and at["vae/refined"][3].startswith(f"{gained:.0f} [")
+    assert float(at["scores"][1]) > 0 and not any(row[2] for row in rows[:-5])
+    spent = [row["seconds"] for row in run.read_rows(site.out / "stages.jsonl") if row["stage"] == "racing"]
+    assert at["racing"][1] == (f"{spent[0] / 60:.1f}" if spent else "")
+
+
+def test_a_ledger_adds_what_sittings_took(tmp_path, monkeypatch):
+    ledger, ticks = tmp_path / "stages.jsonl", iter([0.0, 30.0, 100.0, 190.0, 200.0, 200.01])
+    monkeypatch.setattr(_ledger.time, "monotonic", lambda: next(ticks))
+    with pytest.raises(KeyboardInterrupt), _ledger.timed(ledger, "codes"):
+        raise KeyboardInterrupt
+    for _ in range(2):  # the second finds all done
+        with _ledger.timed(ledger, "codes"):
+            pass
+    assert [row["seconds"] for row in run.read_rows(ledger)] == [30.0, 90.0]
+    assert _ledger.minutes(ledger, "codes", tmp_path / "codes") == 2.0
+    assert _ledger.minutes(ledger, "eye", tmp_path / "eye") is None
+    (tmp_path / "clock.jsonl").write_text('{"step": 1, "seconds": 60}\n{"step": 2, "seconds": 90}\n')
+    assert _ledger.minutes(ledger, "codes", tmp_path) == 1.5  # a run has a clock of its own
+
+
+def test_a_gain_is_paired_by_track():
+    one, other = (Score(tuple(Row(i, value, 1000, 0.0, 0.5) for i, value in enumerate(values))) for values in ([1, 5], [4, 8]))
+    told = _ledger.table([_ledger.Stage("a", None, one), _ledger.Stage("b", 2.0, other, one)], "2 tracks").splitlines()
+    assert told[0] == "| stage | minutes | score on 2 tracks | gain, track by track |"
+    assert told[2].startswith("| a |  | 3 [1, 5] |  |")
+    assert told[3] == "| b | 2.0 | 6 [4, 8] | 3 [3, 3] |" and told[4] == "| all of these | 2.0 | | |"
 
 
 def test_what_is_done_is_left_alone(built):

@@ -108,6 +108,7 @@ def world(
     ends = f"95 % of the mean {found.low:.0f} to {found.high:.0f}"
     out.print(f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True)
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
+    out.print(f"what each stage took and was worth: {escape(str(site.path('stages').with_suffix('.md')))}", soft_wrap=True)
 
 
 @app.command("compare-eyes")

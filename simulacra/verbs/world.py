@@ -10,6 +10,7 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/controller          run of controller_racing, on short drives in the world, from the best dream; it sees M's state
     OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
     OUT/EYE/score.csv           a row a track
+    OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection tracks
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
 goes on from memory, and dream_1 is a search of its own in it; and so on. In the last memory there are searches of
@@ -32,6 +33,7 @@ from simulacra.config import Config
 from simulacra.errors import choose
 from simulacra.paint import write
 from simulacra.reopen import reopen
+from simulacra.verbs import _ledger
 from simulacra.verbs.collect import collect
 from simulacra.verbs.compare_eyes import Arm
 from simulacra.verbs.encode import Stored, encode
@@ -44,7 +46,7 @@ from simulacra.world.tracks import SELECTION
 
 EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
-OF_CONTROLLERS = "dream", "controller", "refined", "score"  # that each seed has its own of
+OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"  # that each seed has its own of
 
 MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that anything will do
     "racing": {"brownian": 0.25, "scripted": 0.75},
@@ -114,6 +116,16 @@ class Site:
         seeded = self.seed and stage in OF_CONTROLLERS
         return self.folder / f"{stage}{f'_{turn}' * (turn > 0)}{f'_seed{self.seed}' * bool(seeded)}"
 
+    def timed(self, place: Path) -> AbstractContextManager[None]:
+        """Note what is spent on a folder that is no run, whose clock would tell."""
+        return _ledger.timed(self.out / "stages.jsonl", str(place.relative_to(self.out)))
+
+    def minutes(self, *places: Path) -> float | None:
+        """Spent on folders and tables; None if nobody measured them."""
+        ledger = self.out / "stages.jsonl"
+        known = [_ledger.minutes(ledger, str(place.relative_to(self.out)), place) for place in places]
+        return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
+
     def resolved(self, stage: str, *changes: str) -> Config:
         """The config of a stage, with the changes that are its own."""
         source = {"eye": f"{self.eye}_racing", "memory": "memory_racing"}.get(stage, "controller_racing")
@@ -151,7 +163,8 @@ def recorded(site: Site) -> None:
     extent = EXTENTS[site.preset]
     for name, mixture in MIXTURES.items():
         told = partial(_under, site.told, f"drives: {name}")
-        collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, told=told)
+        with site.timed(site.out / name):
+            collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, told=told)
 
 
 def _under(told: Callable[[str, float], None], name: str, _: str, share: float) -> None:
@@ -176,7 +189,8 @@ def codes(site: Site, turn: int = 0) -> None:
             if not (target / path.name).exists():
                 write(target / path.name, path.read_bytes())
     drives = Stored(Store(place), f"{place.name}_" if turn else "")
-    encode(reopen(site.path("eye"), None), drives, target, told=told)
+    with site.timed(target):
+        encode(reopen(site.path("eye"), None), drives, target, told=told)
 
 
 def learnt(site: Site, turn: int) -> None:
@@ -184,7 +198,8 @@ def learnt(site: Site, turn: int) -> None:
     place, extent = site.path("learnt", turn), EXTENTS[site.preset]
     agent = agent_of(reopen(site.path("dream", turn - 1), None), site.path("eye"))
     told = partial(_under, site.told, f"drives: {place.name} of {site.eye}")
-    collect(place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
+    with site.timed(place):
+        collect(place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
 
 
 def memory(site: Site, turn: int = 0) -> None:
@@ -199,15 +214,26 @@ def dream(site: Site, turn: int = 0) -> None:
     _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream", f"hyper.arm={EXTENTS[site.preset].dreamer}")
 
 
+def searches(site: Site) -> list[Site]:
+    """Of several seeds, in the last memory."""
+    count = EXTENTS[site.preset].searches
+    return [replace(site, seed=site.seed * count + i) for i in range(count)]
+
+
 def chosen(site: Site) -> Path:
     """The search that drives best on the selection tracks, of several in the last memory."""
-    extent = EXTENTS[site.preset]
-    sites = [replace(site, seed=site.seed * extent.searches + i) for i in range(extent.searches)]
-    for mine in sites:
-        dream(mine, extent.rounds)
-    runs = [mine.path("dream", extent.rounds) for mine in sites]
-    course = Course("envpool", min(extent.tracks, len(SELECTION)), selection=True, threads=torch.get_num_threads())
+    rounds = EXTENTS[site.preset].rounds
+    for mine in searches(site):
+        dream(mine, rounds)
+    runs = [mine.path("dream", rounds) for mine in searches(site)]
+    course = selection(site)
     return max(runs, key=lambda run: scored(site, run, course).summary().mean) if len(runs) > 1 else runs[0]
+
+
+def selection(site: Site) -> Course:
+    """Where searches are chosen, and the worth of stages is measured."""
+    count = min(EXTENTS[site.preset].tracks, len(SELECTION))
+    return Course("envpool", count, selection=True, threads=torch.get_num_threads())
 
 
 def controller(site: Site, begin: Path) -> None:
@@ -235,18 +261,24 @@ def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
 
 
+def table(site: Site, run: Path, course: Course) -> Path:
+    """Where a run's score is: a row a track."""
+    if run == site.path(EXTENTS[site.preset].last) and not course.selection:
+        return site.path("score").with_suffix(".csv")
+    return site.folder / f"{'selection' if course.selection else 'score'}_{run.name}.csv"
+
+
 def scored(site: Site, run: Path, course: Course) -> Score:
     """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read from its table if that is
     there."""
-    name = f"{'selection' if course.selection else 'score'}_{run.name}"
-    last = site.path(EXTENTS[site.preset].last)
-    place = (site.path("score") if run == last else site.folder / name).with_suffix(".csv")
+    place = table(site, run, course)
     if not place.exists():
 
         def told(_: str, share: float) -> None:
-            site.told(f"score of {run.name} of {site.eye}", share)
+            site.told(f"{place.stem.partition('_')[0]} of {run.name} of {site.eye}", share)
 
-        score(reopen(run, None), course, place, eye=site.path("eye"), told=told)
+        with site.timed(place):
+            score(reopen(run, None), course, place, eye=site.path("eye"), told=told)
     return read_csv(place)
 
 
@@ -261,11 +293,31 @@ def world(site: Site) -> Score:
         dream(site, turn - 1)
         for again in learnt, codes, memory:
             again(site, turn)
-    controller(site, chosen(site))
+    controller(site, best := chosen(site))
     if (last := EXTENTS[site.preset].last) == "refined":
         refined(site)
     course = Course("gymnasium", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
-    return scored(site, site.path(last), course)
+    found = scored(site, site.path(last), course)
+    write(site.path("stages").with_suffix(".md"), stages(site, best, course).encode())
+    return found
+
+
+def stages(site: Site, best: Path, course: Course) -> str:
+    """What each took; and what the chosen dream and the stages in the world are worth, on the selection tracks."""
+    extent, seen = EXTENTS[site.preset], selection(site)
+    places = [site.out / name for name in MIXTURES] + [site.path(name) for name in ("eye", "codes", "memory")]
+    for turn in range(1, extent.rounds + 1):
+        places += [site.path("dream", turn - 1), *(site.path(name, turn) for name in ("learnt", "codes", "memory"))]
+    places += [mine.path("dream", extent.rounds) for mine in searches(site)]
+    rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places if place != best]
+    drive, before = [best, site.path("controller"), site.path(extent.last)], None
+    for run in dict.fromkeys(drive):
+        found = scored(site, run, seen)
+        rows.append(_ledger.Stage(str(run.relative_to(site.out)), site.minutes(run), found, before))
+        before = found
+    tables = [table(site, run, seen) for run in (*places, *drive)] + [table(site, drive[-1], course)]
+    rows.append(_ledger.Stage("scores", site.minutes(*dict.fromkeys(tables))))
+    return _ledger.table(rows, f"{seen.count} selection tracks, {seen.simulator}")
 
 
 def arm(site: Site, seeds: int) -> Arm:

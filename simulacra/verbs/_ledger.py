@@ -1,0 +1,65 @@
+"""What the stages of a chain took, and what each was worth on the same tracks.
+
+with timed(ledger, "codes"): ...                             a row in ledger, whatever ends the stage but a kill
+table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")    Markdown, gains by track over the stage before
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from simulacra import run
+from simulacra.world.score import Score, Summary, paired
+
+WORTH_A_ROW = 0.1  # seconds; a stage that was done before takes less
+
+
+class Stage(NamedTuple):
+    """A folder of a chain."""
+
+    name: str
+    minutes: float | None  # None: nobody measured them
+    score: Score | None = None  # None: it does not drive, or nobody asked
+    before: Score | None = None  # of the stage that it went on from
+
+
+@contextmanager
+def timed(ledger: Path, stage: str) -> Iterator[None]:
+    """Note in a .jsonl what a stage takes."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - begun
+        if seconds >= WORTH_A_ROW and ledger.parent.is_dir():
+            run.append_rows(ledger, [{"stage": stage, "seconds": round(seconds, 1)}])
+
+
+def minutes(ledger: Path, stage: str, folder: Path) -> float | None:
+    """Of a run, by its clock; of anything else, by the ledger, over all sittings that were not killed."""
+    if clock := run.read_rows(folder / "clock.jsonl"):
+        return clock[-1]["seconds"] / 60
+    spent = [row["seconds"] for row in run.read_rows(ledger) if row["stage"] == stage]
+    return sum(spent) / 60 if spent else None
+
+
+def table(stages: Sequence[Stage], tracks: str) -> str:
+    """A line a stage. Intervals: 95 % bootstrap over tracks; gains are paired."""
+    heads = "stage", "minutes", f"score on {tracks}", "gain, track by track"
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for stage in stages:
+        score = _ends(stage.score.summary()) if stage.score else ""
+        gain = _ends(paired(stage.score, stage.before)) if stage.score and stage.before else ""
+        lines.append(f"| {stage.name} | {_spent(stage.minutes)} | {score} | {gain} |")
+    known = [stage.minutes for stage in stages if stage.minutes is not None]
+    return "\n".join([*lines, f"| all of these | {_spent(sum(known))} | | |"]) + "\n"
+
+
+def _spent(found: float | None) -> str:
+    return "" if found is None else f"{found:.1f}"
+
+
+def _ends(found: Summary) -> str:
+    return f"{found.mean:.0f}" if found.n == 1 else f"{found.mean:.0f} [{found.low:.0f}, {found.high:.0f}]"
