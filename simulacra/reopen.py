@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from simulacra import __version__, config, data, play, run, seeds, zoo
+from simulacra import __version__, config, data, play, run, seeds, subnormal, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
@@ -78,6 +78,7 @@ def _packed(folder: Path, checked: Config, root: Path | None, where: torch.devic
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
     """The room's model, its first weights a function of the seed."""
+    subnormal.flush()
     seeds.reseed(seeds.fold(checked.seed, "init"))
     with device:
         try:

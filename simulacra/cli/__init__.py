@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulacra import __version__, memory
+from simulacra import __version__, memory, subnormal
 from simulacra.cli import basics, driving, eyes, futures, measuring, video, worlds  # each names its verbs to the program
 from simulacra.cli.words import app, err
 from simulacra.errors import Mistake
@@ -21,6 +21,7 @@ __all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
     memory.keep()
+    subnormal.flush()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # which is what newer versions of typer make of Ctrl-C
