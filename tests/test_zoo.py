@@ -11,6 +11,8 @@ from tiny import Tiny
 from simulacra import play, run, zoo
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
+from simulacra.verbs._film import Screen
+from simulacra.verbs.dream import Asked, dream
 from simulacra.verbs.export import export
 from simulacra.world.parts import hash_of
 
@@ -154,7 +156,7 @@ def test_the_zoo_is_small():
 
 
 @pytest.mark.parametrize("place", PACKED, ids=lambda place: str(place.relative_to(ZOO)))
-def test_the_zoo_opens(place):
+def test_the_zoo_opens(place, tmp_path):
     settings = json.loads((place / "config.json").read_text())
     if settings["room"] == "world_controller":
         pytest.importorskip("cma", reason="the extra `worlds` is not installed")
@@ -163,3 +165,7 @@ def test_the_zoo_opens(place):
     if hasattr(opened.model, "encode"):
         code, _ = opened.model.encode(torch.zeros(1, *opened.like(1)["image"].shape[1:]))
         assert opened.model.decode(code).abs().max() <= 1
+    if settings["room"] == "world_controller":  # whose dreams begin with frames that it brings, not with the first of a drive
+        assert settings["hyper"]["context"] == 48 < opened.examples(4)["mean"].shape[1]
+        found = dream(opened, tmp_path / "dream.gif", Asked(steps=3, count=2), Screen())
+        assert found.clips.shape[:2] == (2, 3) and len(found.returns) == 2
