@@ -67,9 +67,9 @@ def test_what_each_stage_took_and_was_worth_is_written_down(built):
     at = dict(zip(names, rows, strict=True))
     drove = {name: read_csv(site.folder / f"selection_{Path(name).name}.csv") for name in names[-5:-2]}
     means = {name: score.summary().mean for name, score in drove.items()}
-    assert all(at[name][2].startswith(f"{mean:.0f} [") for name, mean in means.items())
+    assert all(at[name][2].startswith(f"{round(mean)} [") for name, mean in means.items())
     gained = means["vae/refined"] - means["vae/controller"]
-    assert not at[begun][3] and at["vae/refined"][3].startswith(f"{gained:.0f} [")
+    assert not at[begun][3] and at["vae/refined"][3].startswith(f"{round(gained)} [")
     assert float(at["scores"][1]) > 0 and not any(row[2] for row in rows[:-5])
     spent = [row["seconds"] for row in run.read_rows(site.out / "stages.jsonl") if row["stage"] == "racing"]
     assert at["racing"][1] == (f"{spent[0] / 60:.1f}" if spent else "")

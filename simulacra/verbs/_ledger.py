@@ -62,4 +62,4 @@ def _spent(found: float | None) -> str:
 
 
 def _ends(found: Summary) -> str:
-    return f"{found.mean:.0f}" if found.n == 1 else f"{found.mean:.0f} [{found.low:.0f}, {found.high:.0f}]"
+    return f"{round(found.mean)}" if found.n == 1 else f"{round(found.mean)} [{round(found.low)}, {round(found.high)}]"
