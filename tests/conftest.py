@@ -25,6 +25,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(wish, found, scope="session")
 
 
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> None:
+    """Each test begins with them, whoever was told to do without before: hypothesis needs them."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def tiny(room: str) -> Tiny:
     """The room's tiny config."""
