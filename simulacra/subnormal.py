@@ -4,7 +4,8 @@ import torch
 
 
 def flush() -> bool:
-    """Whether the processor could be told. Probabilities of mixtures and optimizers' averages fade into such numbers, and every
-    operation on one takes it a hundred cycles: without them the memory of World Models trains four times as fast, from its
-    4,000th step on. It holds for the thread that calls and for threads that it starts from then on, so call it first."""
+    """Whether the processor could be told. Probabilities of mixtures and optimizers' averages fade into such numbers, on which
+    processors are slow: around its 4,000th step the memory of World Models trains four times as fast without them
+    (docs/world_models.md). It holds for whatever the calling thread computes, numpy's numbers too, and for threads that it
+    starts from then on, so call it first."""
     return bool(torch.set_flush_denormal(True))

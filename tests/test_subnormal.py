@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from simulacra import subnormal
+from simulacra import cli, config, data, subnormal
+from simulacra.reopen import build
 
 TINY = """
 import sys, torch
@@ -34,12 +36,10 @@ def test_no_thread_knows_them():
 
 
 def test_whoever_builds_a_model_and_whoever_calls_a_verb_computes_without(monkeypatch):
-    from simulacra import cli, config, reopen
-
     asked = []
     monkeypatch.setattr(subnormal, "flush", lambda: asked.append(1))
     checked = config.resolve("ebgan_digits", "tiny", [])
-    reopen.build(checked, reopen.data.load(checked.data, None).draw(0, 2, 0), reopen.torch.device("cpu"))
+    build(checked, data.load(checked.data, None).draw(0, 2, 0), torch.device("cpu"))
     assert asked == [1]
     monkeypatch.setattr(sys, "argv", ["simulacra", "--version"])
     with pytest.raises(SystemExit):

@@ -71,20 +71,22 @@ def test_what_each_stage_took_and_was_worth_is_written_down(built):
     gained = means["vae/refined"] - means["vae/controller"]
     assert not at[begun][3] and at["vae/refined"][3].startswith(f"{round(gained)} [")
     assert float(at["scores"][1]) > 0 and not any(row[2] for row in rows[:-5])
-    spent = [row["seconds"] for row in run.read_rows(site.out / "stages.jsonl") if row["stage"] == "racing"]
-    assert at["racing"][1] == (f"{spent[0] / 60:.1f}" if spent else "")
+    (spent,) = [row["seconds"] for row in run.read_rows(site.out / "stages.jsonl") if row["stage"] == "racing"]
+    assert at["racing"][1] == f"{spent / 60:.1f}"
 
 
 def test_a_ledger_adds_what_sittings_took(tmp_path, monkeypatch):
-    ledger, ticks = tmp_path / "stages.jsonl", iter([0.0, 30.0, 100.0, 190.0, 200.0, 200.01])
+    ledger, place, ticks = tmp_path / "stages.jsonl", tmp_path / "codes", iter([0.0, 30.0, 100.0, 190.0, 200.0])
     monkeypatch.setattr(_ledger.time, "monotonic", lambda: next(ticks))
-    with pytest.raises(KeyboardInterrupt), _ledger.timed(ledger, "codes"):
+    with pytest.raises(KeyboardInterrupt), _ledger.timed(ledger, "codes", place):
+        place.mkdir()
         raise KeyboardInterrupt
-    for _ in range(2):  # the second finds all done
-        with _ledger.timed(ledger, "codes"):
-            pass
+    with _ledger.timed(ledger, "codes", place):
+        (place / "0").touch()
+    with _ledger.timed(ledger, "codes", place):
+        pass  # all was done
     assert [row["seconds"] for row in run.read_rows(ledger)] == [30.0, 90.0]
-    assert _ledger.minutes(ledger, "codes", tmp_path / "codes") == 2.0
+    assert _ledger.minutes(ledger, "codes", place) == 2.0
     assert _ledger.minutes(ledger, "eye", tmp_path / "eye") is None
     (tmp_path / "clock.jsonl").write_text('{"step": 1, "seconds": 60}\n{"step": 2, "seconds": 90}\n')
     assert _ledger.minutes(ledger, "codes", tmp_path) == 1.5  # a run has a clock of its own
@@ -102,7 +104,9 @@ def test_what_is_done_is_left_alone(built):
     site, _ = built
     files = [path for path in site.out.rglob("*") if path.suffix in (".pt", ".safetensors", ".csv")]
     before = {path: path.stat().st_mtime_ns for path in files}
+    ledger = (site.out / "stages.jsonl").read_bytes()
     again = world(site)
+    assert (site.out / "stages.jsonl").read_bytes() == ledger
     assert before == {path: path.stat().st_mtime_ns for path in files} and len(again.rows) == EXTENTS["tiny"].tracks
 
 

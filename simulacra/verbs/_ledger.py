@@ -1,6 +1,6 @@
 """What the stages of a chain took, and what each was worth on the same tracks.
 
-with timed(ledger, "codes"): ...                             a row in ledger, whatever ends the stage but a kill
+with timed(ledger, "codes", folder): ...                             a row in ledger, whatever ends the stage but a kill
 table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")    Markdown, gains by track over the stage before
 """
 
@@ -13,8 +13,6 @@ from typing import NamedTuple
 from simulacra import run
 from simulacra.world.score import Score, Summary, paired
 
-WORTH_A_ROW = 0.1  # seconds; a stage that was done before takes less
-
 
 class Stage(NamedTuple):
     """A folder of a chain."""
@@ -26,15 +24,18 @@ class Stage(NamedTuple):
 
 
 @contextmanager
-def timed(ledger: Path, stage: str) -> Iterator[None]:
-    """Note in a .jsonl what a stage takes."""
-    begun = time.monotonic()
+def timed(ledger: Path, stage: str, place: Path) -> Iterator[None]:
+    """Note in a .jsonl what a stage takes that makes files at a place; one that finds all done only looks at them."""
+    begun, there = time.monotonic(), _files(place)
     try:
         yield
     finally:
-        seconds = time.monotonic() - begun
-        if seconds >= WORTH_A_ROW and ledger.parent.is_dir():
-            run.append_rows(ledger, [{"stage": stage, "seconds": round(seconds, 1)}])
+        if _files(place) != there:
+            run.append_rows(ledger, [{"stage": stage, "seconds": round(time.monotonic() - begun, 1)}])
+
+
+def _files(place: Path) -> int:
+    return sum(1 for _ in place.rglob("*")) + place.exists()
 
 
 def minutes(ledger: Path, stage: str, folder: Path) -> float | None:

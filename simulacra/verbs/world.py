@@ -118,7 +118,7 @@ class Site:
 
     def timed(self, place: Path) -> AbstractContextManager[None]:
         """Note what is spent on a folder that is no run, whose clock would tell."""
-        return _ledger.timed(self.out / "stages.jsonl", str(place.relative_to(self.out)))
+        return _ledger.timed(self.out / "stages.jsonl", str(place.relative_to(self.out)), place)
 
     def minutes(self, *places: Path) -> float | None:
         """Spent on folders and tables; None if nobody measured them."""
@@ -214,20 +214,19 @@ def dream(site: Site, turn: int = 0) -> None:
     _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream", f"hyper.arm={EXTENTS[site.preset].dreamer}")
 
 
-def searches(site: Site) -> list[Site]:
-    """Of several seeds, in the last memory."""
-    count = EXTENTS[site.preset].searches
-    return [replace(site, seed=site.seed * count + i) for i in range(count)]
+def searches(site: Site) -> dict[Path, Site]:
+    """Of several seeds, in the last memory, by their runs."""
+    extent = EXTENTS[site.preset]
+    sites = [replace(site, seed=site.seed * extent.searches + i) for i in range(extent.searches)]
+    return {mine.path("dream", extent.rounds): mine for mine in sites}
 
 
 def chosen(site: Site) -> Path:
     """The search that drives best on the selection tracks, of several in the last memory."""
-    rounds = EXTENTS[site.preset].rounds
-    for mine in searches(site):
-        dream(mine, rounds)
-    runs = [mine.path("dream", rounds) for mine in searches(site)]
-    course = selection(site)
-    return max(runs, key=lambda run: scored(site, run, course).summary().mean) if len(runs) > 1 else runs[0]
+    runs, course = searches(site), selection(site)
+    for mine in runs.values():
+        dream(mine, EXTENTS[site.preset].rounds)
+    return max(runs, key=lambda run: scored(site, run, course).summary().mean) if len(runs) > 1 else next(iter(runs))
 
 
 def selection(site: Site) -> Course:
@@ -308,15 +307,16 @@ def stages(site: Site, best: Path, course: Course) -> str:
     places = [site.out / name for name in MIXTURES] + [site.path(name) for name in ("eye", "codes", "memory")]
     for turn in range(1, extent.rounds + 1):
         places += [site.path("dream", turn - 1), *(site.path(name, turn) for name in ("learnt", "codes", "memory"))]
-    places += [mine.path("dream", extent.rounds) for mine in searches(site)]
-    rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places if place != best]
+    dreams = searches(site)
+    places += [run for run in dreams if run != best]
+    rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places]
     drive, before = [best, site.path("controller"), site.path(extent.last)], None
     for run in dict.fromkeys(drive):
         found = scored(site, run, seen)
         rows.append(_ledger.Stage(str(run.relative_to(site.out)), site.minutes(run), found, before))
         before = found
-    tables = [table(site, run, seen) for run in (*places, *drive)] + [table(site, drive[-1], course)]
-    rows.append(_ledger.Stage("scores", site.minutes(*dict.fromkeys(tables))))
+    tables = {table(site, run, seen) for run in (*dreams, *drive)} | {table(site, drive[-1], course)}
+    rows.append(_ledger.Stage("scores", site.minutes(*tables)))
     return _ledger.table(rows, f"{seen.count} selection tracks, {seen.simulator}")
 
 
