@@ -394,13 +394,24 @@ def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
     assert (said.returncode, said.stdout) == (0, "begun\nequal\n"), said.stderr
 
 
-def test_a_killed_process_is_an_error_within_seconds():
-    """W15: workers of other programs died in silence."""
+@pytest.mark.parametrize("before", ["asked", "heard"])
+def test_a_killed_process_is_an_error_within_seconds(before, monkeypatch):
+    """W15: workers of other programs died in silence. Here they die before they are asked, or before they are heard."""
     pool = Pool("gymnasium", [1, 2], threads=2)
     pool.reset()
     team = pool._simulator
     victim, other = team.workers[1].process, team.workers[0].process
-    os.kill(victim.pid, signal.SIGKILL)
+
+    def die():
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.join(30)
+
+    if before == "asked":
+        die()
+    else:
+        hear = team.workers[0].receive
+        monkeypatch.setattr(team.workers[0], "receive", lambda: (die(), hear())[1])
+        os.kill(victim.pid, signal.SIGSTOP)  # so that it cannot have answered
     start = time.monotonic()
     with pytest.raises(Mistake, match="racing worker 1, tracks 2 to 2, ended with status -9"):
         pool.step(np.zeros((2, 3)))

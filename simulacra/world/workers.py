@@ -5,7 +5,7 @@ import faulthandler
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -92,23 +92,26 @@ class Team:
 
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
-        return np.concatenate(self._heard(self.workers))
+        with self._all_or_none():
+            return np.concatenate([worker.receive() for worker in self.workers])
 
     def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, rewards, ends."""
         asked = []
-        for worker, part in zip(self.workers, self.parts, strict=True):
-            mine = (rows >= part[0]) & (rows <= part[-1])
-            if mine.any():
-                worker.send((actions[mine], (rows[mine] - part[0]).tolist()))
-                asked.append(worker)
-        frames, rewards, ended = zip(*self._heard(asked), strict=True)
+        with self._all_or_none():
+            for worker, part in zip(self.workers, self.parts, strict=True):
+                mine = (rows >= part[0]) & (rows <= part[-1])
+                if mine.any():
+                    worker.send((actions[mine], (rows[mine] - part[0]).tolist()))
+                    asked.append(worker)
+            frames, rewards, ended = zip(*[worker.receive() for worker in asked], strict=True)
         return np.concatenate(frames), np.concatenate(rewards), np.concatenate(ended)
 
-    def _heard(self, asked: list[Worker]) -> list[Any]:
-        """Everyone's answer; if one cannot answer, all are ended."""
+    @contextlib.contextmanager
+    def _all_or_none(self) -> Iterator[None]:
+        """If one cannot be asked or cannot answer, all are ended."""
         try:
-            return [worker.receive() for worker in asked]
+            yield
         except Mistake:
             self.close()
             raise
