@@ -160,6 +160,18 @@ def test_equal_members_dream_the_same_and_noise_follows_from_the_seed(monkeypatc
     assert torch.allclose(whole.returns, parts.returns, atol=1e-3) and torch.equal(whole.lengths, parts.lengths)
 
 
+def test_members_whose_luck_is_their_own_dream_apart(monkeypatch):
+    """WM-10: equal members, equal beginnings; and as many as one likes are dreamt at once."""
+    M, P = memory(), members(1).repeat(4, 1)
+    dream, begin = Dream(M, M, 20, 1.0), start()
+    found = dream_returns(P, dream, begin, 3, own=True, keep=True)
+    assert found.codes[:, :, 1].unique().numel() == found.codes[:, :, 1].numel()
+    assert torch.equal(dream_returns(P, dream, begin, 3, own=True).returns, found.returns)
+    monkeypatch.setattr(_dream, "ROWS", 1)
+    apart = dream_returns(P, dream, begin, 3, own=True, keep=True)
+    assert apart.codes[:, :, 1].unique().numel() == found.codes[:, :, 1].numel(), "each part has noise of its own too"
+
+
 def test_what_a_dream_pays():
     """A memory that says the same whatever it sees: the reward at each step, ends at once or never; signs pay 1."""
     for reward, end, kind, wanted in (
@@ -214,6 +226,8 @@ def test_equal_members_drive_the_same():
     assert not torch.allclose(drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 1).returns, found.returns)
     mean = [drive(P, Senses(eye, M, sampled=False), Linear([1, 2, 3] * 4), seed).returns for seed in (0, 1)]
     assert torch.equal(*mean)
+    own = drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 0, own=True).returns
+    assert own.flatten().unique().numel() == 12, "noise of its own"
 
 
 def test_returns_are_sums_until_the_end():
@@ -305,19 +319,23 @@ def test_it_finds_the_known_optimum_of_a_linear_world():
     )
 
 
-def test_every_member_of_a_generation_gets_the_same_new_tracks():
+@pytest.mark.parametrize("luck", ["shared", "own"])
+def test_every_member_of_a_generation_gets_the_same_new_tracks_or_its_own(luck):
     batch, asked = coded.batch(3, 12, 3), []
 
     def factory(some):
         asked.append(list(some))
         return Linear(some)
 
-    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6), batch)
+    hyper = Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6, luck=luck)
+    model = WorldController(hyper, batch)
     model.opened = coded.Colours(), factory
     for k in range(2):
         seeds.reseed(seeds.fold(0, "step", k))
         model.step(batch, k)
-    assert all(some == some[:3] * 5 and len(set(some)) == 3 for some in asked) and not set(asked[0]) & set(asked[1])
+    assert all(len(some) == 15 and len(set(some)) == {"shared": 3, "own": 15}[luck] for some in asked)
+    assert luck == "own" or all(some == some[:3] * 5 for some in asked)
+    assert not set(asked[0]) & set(asked[1])
     assert max(map(max, asked)) < tracks.KNOWN
     model.health(batch, {}, batch)
     assert asked[2] == list(tracks.SELECTION[:3])

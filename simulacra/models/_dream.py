@@ -7,6 +7,7 @@ Reference: Ha, Schmidhuber, arXiv 1803.10122, section 2.4 and its published code
 """
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -109,22 +110,29 @@ class Dreamt:
 
 
 @torch.inference_mode()
-def dream_returns(controllers: Tensor, dream: Dream, start: Start, seed: int, *, keep: bool = False) -> Dreamt:
+def dream_returns(
+    controllers: Tensor, dream: Dream, start: Start, seed: int, *, keep: bool = False, own: bool = False
+) -> Dreamt:
     """What controllers (P, N) earn in E rollouts, with noise by seed that is the same for every controller, so that equal ones
-    earn the same; `keep` also returns what was dreamt, whose ends are not waited for. Only then the memory may be one without a
-    reward head, in whose dreams nothing is earned."""
+    earn the same, unless each is to have its `own`; `keep` also returns what was dreamt, whose ends are not waited for. Only
+    then the memory may be one without a reward head, in whose dreams nothing is earned."""
     if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
             "this memory has no reward head, so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
         )
     typed, few = dream.typed(), max(1, ROWS // len(start.first))
-    parts = [_dreamt(some, typed, start, generator(seed, "dream"), keep) for some in controllers.float().split(few)]
+    parts = []
+    for i, some in enumerate(controllers.float().split(few)):
+        dice = generator(seed, "dream", *([i] if own else []))
+        parts.append(_dreamt(some, typed, start, dice, keep, own))
     names = ["returns", "lengths", *(["codes", "actions"] if keep else [])]
     return Dreamt(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generator, keep: bool) -> Dreamt:
+def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generator, keep: bool, own_luck: bool) -> Dreamt:
     memory, P, (E, Z) = dream.memory, len(controllers), start.first.shape
+    shape = (P, E) if own_luck else (E,)
+    count = math.prod(shape) * play.processes()
     columns = 1 if memory.form.joint else Z
     agents = Agents(controllers, dream.senses, start.state(dream.senses, P), dream.squash, memory.form.a_size)
     shared = dream.senses is memory
@@ -137,14 +145,14 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = play.own_rows(torch.rand(E * play.processes(), columns + 1, generator=dice)).to(z.device)
-        noise = dream.noise * play.own_rows(torch.randn(E * play.processes(), Z, generator=dice)).to(z.device)
+        u = play.own_rows(torch.rand(count, columns + 1, generator=dice)).to(z.device).unflatten(0, shape)
+        noise = dream.noise * play.own_rows(torch.randn(count, Z, generator=dice)).to(z.device).unflatten(0, shape)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive
-        z = drawn(follows.code, dream.tau, u[:, 1:], noise).flatten(0, 1)
+        z = drawn(follows.code, dream.tau, u[..., 1:], noise).flatten(0, 1)
         if follows.end is not None:
-            alive = alive * (u[:, 0] >= follows.end.sigmoid())
+            alive = alive * (u[..., 0] >= follows.end.sigmoid())
             if not (keep or alive.any()):
                 break
     kept = [torch.stack(one, 1).unflatten(0, (P, E)) for one in zip(*told, strict=True)]

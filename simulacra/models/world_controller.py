@@ -11,7 +11,7 @@ Reference: Ha, Schmidhuber, arXiv 1803.10122, sections 2.3, 2.4 and 4, and its p
 How to run: simulacra train controller_racing, with hyper.memory the run folder of M and hyper.eye that of V.
 
 Deviations
-- All members of a generation get the same tracks, noise and first codes; published, each had tracks of its own.
+- All members of a generation get the same tracks, noise and first codes; published, each had tracks of its own (luck = "own").
 - Weight decay lowers fitness; in the published code its sign is reversed.
 - A dream ends where M says so and pays what M's reward head says; published dreams of another world pay 1 a step.
 - A dream may begin in the middle of a recorded sequence, of which M has been shown the beginning (`context`).
@@ -51,6 +51,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
+    luck: Literal["shared", "own"] = "shared"  # tracks and noise of all members of a generation | each its own, as published
     squash: Literal["paper", "notes", "tanh"] = "paper"  # zero gives gas 1/2, brake 0 | gas and brake 1/2 | all 0
     act_on: Literal["sample", "mean"] = "sample"  # a code drawn from the eye's posterior | its mean
     weight_decay: Weight = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
@@ -137,7 +138,8 @@ class WorldController:
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         members = self.search.ask()
-        returns, lengths = self.rollouts(members, batch, tracks.drawn(len(batch["mean"])))
+        each_has = 1 if self.hyper.luck == "shared" else len(members)
+        returns, lengths = self.rollouts(members, batch, tracks.drawn(len(batch["mean"]) * each_has))
         costs = play.averaged(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
         each = play.averaged(returns.mean(1))
@@ -153,14 +155,16 @@ class WorldController:
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on the tracks of these
-        seeds."""
+        seeds, E that all members drive or P E of which each has its own."""
+        own = len(seeds) > len(batch["mean"])
         if self.hyper.world == "dream":
-            dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0))
+            dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
         seed = fold(seeds[0], "rank", play.rank())
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        driven = acting.drive(members, senses, factory(seeds * len(members)), seed, self.hyper.steps)
+        world = factory(seeds if own else seeds * len(members))
+        driven = acting.drive(members, senses, world, seed, self.hyper.steps, own=own)
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
@@ -172,9 +176,17 @@ class WorldController:
         return self.opened
 
     def dream(
-        self, members: Tensor, batch: Batch, seed: int, steps: int = 0, keep: bool = False, tau: float | None = None
+        self,
+        members: Tensor,
+        batch: Batch,
+        seed: int,
+        steps: int = 0,
+        keep: bool = False,
+        tau: float | None = None,
+        own: bool = False,
     ) -> Dreamt:
-        """What controllers earn in dreams that begin with the batch's codes; None: the run's own temperature."""
+        """What controllers earn in dreams that begin with the batch's codes; None: the run's own temperature. `own`: each
+        controller has noise of its own."""
         h, z = self.hyper, batch["mean"]
         known(self.memory.module, batch["eye"])
         if h.act_on == "sample":
@@ -182,7 +194,7 @@ class WorldController:
             noise = play.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
         dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash, h.noise)
-        return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep)
+        return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep, own=own)
 
     @property
     def centre(self) -> Tensor:

@@ -76,10 +76,16 @@ def pictures(frames: Any) -> Tensor:
 
 @torch.inference_mode()
 def drive(
-    controllers: Tensor, senses: Senses, world: World, seed: int, steps: int = LIMIT, watch: Watch | None = None
+    controllers: Tensor,
+    senses: Senses,
+    world: World,
+    seed: int,
+    steps: int = LIMIT,
+    watch: Watch | None = None,
+    own: bool = False,
 ) -> Driven:
     """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed, is
-    the same for every controller, so that equal ones on equal tracks earn the same."""
+    the same for every controller, so that equal ones on equal tracks earn the same, unless each is to have its `own`."""
     P, frames = len(controllers), world.reset()
     rows = len(frames)
     E, dice = rows // P, generator(seed, "drive")
@@ -88,7 +94,8 @@ def drive(
     returns, lengths = torch.zeros(rows, dtype=torch.float64), torch.zeros(rows)
     alive, last = torch.ones(rows, dtype=torch.bool), None
     for _ in range(steps):
-        noise = torch.randn(E, senses.eye.z_size, generator=dice).repeat(P, 1) if senses.sampled else None
+        noise = torch.randn(rows if own else E, senses.eye.z_size, generator=dice) if senses.sampled else None
+        noise = noise if noise is None or own else noise.repeat(P, 1)
         z = encoded(senses.eye, frames, alive, noise)
         actions = agents.act(z)
         if watch:
