@@ -1,15 +1,21 @@
-"""Can two drivers be told apart by how they drive? (VG-13.) Prints how often a classifier is right, with its interval.
+"""Can drivers be told apart by how they drive, and by their eyes? (VG-13.) Prints how often a classifier is right.
 
-    python experiments/tell_apart.py RUN OTHER [--eye RUN] [--other-eye RUN] [--tracks 32] [--steps 1000] [--seeds 1]
+    python experiments/tell_apart.py RUN [RUN ...] --against OTHER [OTHER ...] [--tracks 32] [--steps 1000] [--seeds 1]
 
-RUN and OTHER are of world_controller. Both drive the same selection tracks in envpool, with --seeds draws of the noise of their
+All are runs of world_controller. All drive the same selection tracks in envpool, with --seeds draws of the noise of their
 codes each. A drive is a few numbers: mean and spread of each action, how abruptly it changes, what was earned, and the share of
 steps far from any new tile. A linear discriminant learns from the other tracks which of a pair of drives on one track is RUN's;
 half of the pairs would be right by chance. Brackets: the 95 % Wilson interval over tracks.
+
+Of three and more RUNs and OTHERs it is asked besides whether two searches differ by their kind: from all but one of each, on
+the other tracks, is learnt which of the two left out is a RUN. Every other way to split the drivers into such kinds is asked
+too: the share of splits that are told at least as well is an exact p.
 """
 
 import argparse
+import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +37,7 @@ FEATURES = [
     *(f"{what} of {name}" for what in ("mean", "spread", "change") for name in ("steer", "gas", "brake")),
     *("return", "off the road"),
 ]
+Drives = NDArray[np.float64]  # (tracks, draws, FEATURES), of several drivers (drivers, tracks, draws, FEATURES)
 SURE = 1.959964  # standard deviations of a normal interval of 95 %
 
 
@@ -50,7 +57,7 @@ def described(actions: torch.Tensor, rewards: torch.Tensor) -> NDArray[np.float6
     return torch.cat(found).double().numpy()
 
 
-def right(one: NDArray[np.float64], other: NDArray[np.float64]) -> list[bool]:
+def right(one: Drives, other: Drives) -> list[bool]:
     """For each track, whether both drives on it are told apart by what was learnt from the other tracks. (tracks, draws, F)."""
     verdicts = []
     for k in range(len(one)):
@@ -71,11 +78,54 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def told(one: Drives, other: Drives) -> tuple[float, tuple[float, float]]:
+    """The share of tracks on which two drivers are told apart, and its interval."""
+    verdicts = right(one, other)
+    return sum(verdicts) / len(verdicts), wilson(sum(verdicts), len(verdicts))
+
+
+def by_kind(drivers: Drives, mine: Sequence[int]) -> float:
+    """How often the kind of two drivers is told by drives of the others on other tracks. Drivers (R, tracks, draws, F), `mine`
+    of one kind."""
+    theirs, scale = [i for i in range(len(drivers)) if i not in mine], drivers.std((0, 1, 2)) + 1e-9
+    hits = []
+    for (i, j), k in itertools.product(itertools.product(mine, theirs), range(drivers.shape[1])):
+        rest = [np.delete(drivers[[r for r in kind if r not in (i, j)]], k, 1) / scale for kind in (mine, theirs)]
+        seen = [some.reshape(-1, drivers.shape[-1]) for some in rest]
+        judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        judge.fit(np.concatenate(seen), np.repeat([1, 0], [len(some) for some in seen]))
+        one, other = (judge.decision_function(drivers[r, k] / scale).mean() for r in (i, j))
+        hits.append(bool(one > other))
+    return float(np.mean(hits))
+
+
+def splits(drivers: int, mine: int) -> list[tuple[int, ...]]:
+    """All ways to call so many of the drivers one kind, the first of which is as asked; of halves, one of each two mirrored."""
+    found = list(itertools.combinations(range(drivers), mine))
+    return [split for split in found if 0 in split] if 2 * mine == drivers else found
+
+
+def compared(names: list[str], found: Drives, mine: int) -> None:
+    """Print how well each two are told apart, and the kinds."""
+    pairs: dict[str, list[float]] = {"of one kind": [], "of two kinds": []}
+    print("\n| | | told apart |", "|---|---|---|", sep="\n")
+    for i, j in itertools.combinations(range(len(names)), 2):
+        share, (low, high) = told(found[i], found[j])
+        pairs["of two kinds" if i < mine <= j else "of one kind"].append(share)
+        print(f"| {names[i]} | {names[j]} | {share:.2f} [{low:.2f}, {high:.2f}] |")
+    if min(mine, len(names) - mine) < 3:
+        return
+    print(*(f"\npairs {kind}: {np.mean(shares):.2f} on average of {len(shares)}" for kind, shares in pairs.items()), sep="")
+    shares = [by_kind(found, split) for split in splits(len(names), mine)]
+    p = np.mean(np.array(shares) >= shares[0])
+    print(f"\nkinds told by drivers not learnt from: {shares[0]:.2f}, p = {p:.3f} among {len(shares)} splits")
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("run", type=Path)
-    words.add_argument("other", type=Path)
-    words.add_argument("--eye", type=Path, help="of RUN; otherwise the config's")
+    words.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    words.add_argument("--against", type=Path, nargs="+", required=True, metavar="OTHER")
+    words.add_argument("--eye", type=Path, help="of the RUNs; otherwise the configs'")
     words.add_argument("--other-eye", type=Path)
     words.add_argument("--tracks", type=int, default=len(SELECTION), help=f"how many of the {len(SELECTION)}, 3 and more")
     words.add_argument("--steps", type=int, default=LIMIT)
@@ -86,17 +136,15 @@ def main() -> None:
         raise Mistake(f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, since the others are learnt from")
     torch.set_num_threads(1)
     factory, tracks = parts.factory("envpool", 1), list(SELECTION[: asked.tracks])
-    agents = agent_of(reopen(asked.run, None), asked.eye), agent_of(reopen(asked.other, None), asked.other_eye)
-    one, other = (
-        np.stack([drives(agent, factory, tracks, seed, asked.steps) for seed in range(asked.seeds)], 1) for agent in agents
-    )
+    both = [(run, asked.eye) for run in asked.runs] + [(run, asked.other_eye) for run in asked.against]
+    agents = [agent_of(reopen(run, None), eye) for run, eye in both]
+    names = [f"{run.parent.name}/{run.name}" for run, _ in both]
     print("| | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|", sep="\n")
-    for run, some in ((asked.run, one), (asked.other, other)):
-        print(f"| {run.name} | " + " | ".join(f"{value:.3g}" for value in some.mean((0, 1))) + " |")
-    verdicts = right(one, other)
-    hits, n = sum(verdicts), len(verdicts)
-    low, high = wilson(hits, n)
-    print(f"\ntold apart on {hits} of {n} tracks, {hits / n:.2f} [{low:.2f}, {high:.2f}]")
+    found = []
+    for name, agent in zip(names, agents, strict=True):
+        found.append(np.stack([drives(agent, factory, tracks, seed, asked.steps) for seed in range(asked.seeds)], 1))
+        print(f"| {name} | " + " | ".join(f"{value:.3g}" for value in found[-1].mean((0, 1))) + " |", flush=True)
+    compared(names, np.stack(found), len(asked.runs))
 
 
 if __name__ == "__main__":

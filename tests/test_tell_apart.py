@@ -60,3 +60,19 @@ def test_nothing_is_described_of_what_is_over():
     memory = Memory(Form(3, 3, units=4, reward="value", end=True))
     found = tell_apart.drives(Agent(torch.zeros(12), Senses(coded.Colours(), None), memory, "", ""), Road, [3, 4, 5], 0, 9)
     assert found.shape == (3, 11) and found[:, 9].tolist() == [2, 4, 4]
+
+
+def test_kinds_are_told_only_if_drivers_of_a_kind_have_something_in_common():
+    """Six drivers who all differ; where three share a shift their kind is told of drivers that were not learnt from, and no
+    other split is told as well. Drivers alone, however different, are no kinds."""
+    dice = np.random.default_rng(0)
+    drivers = dice.normal(0, 1, (6, 12, 1, len(tell_apart.FEATURES))) + dice.normal(0, 0.3, (6, 1, 1, 1))
+    alone = tell_apart.by_kind(drivers, [0, 1, 2])
+    drivers[:3, ..., 0] += 6
+    shares = [tell_apart.by_kind(drivers, split) for split in tell_apart.splits(6, 3)]
+    assert shares[0] > 0.95 > max(shares[1:]) and 0.2 < alone < 0.8
+
+
+def test_splits_count_each_way_to_call_some_a_kind_once():
+    assert tell_apart.splits(4, 2) == [(0, 1), (0, 2), (0, 3)]
+    assert len(tell_apart.splits(8, 4)) == 35 and len(tell_apart.splits(5, 2)) == 10
