@@ -108,9 +108,9 @@ def check(raw: dict[str, Any], source: str) -> Config:
             raise Mistake(f"{source}: {key} is missing")
     checked = {
         "data": check_data(raw["data"], source),
-        "hyper": _convert(raw.get("hyper", {}), room(str(raw["room"])).Hyper, source, "hyper."),
+        "hyper": convert(raw.get("hyper", {}), room(str(raw["room"])).Hyper, source, "hyper."),
     }
-    flat = _convert(raw | {"data": None, "hyper": None}, Config, source, "")
+    flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     return msgspec.structs.replace(flat, **checked)
 
 
@@ -118,7 +118,7 @@ def check_data(raw: Any, source: str) -> Any:
     """The Options of the data set that a [data] table names."""
     if not isinstance(raw, dict) or "name" not in raw:
         raise Mistake(f"{source}: data.name is missing; there is: {', '.join(data.names())}")
-    return _convert(raw, data.module(str(raw["name"])).Options, source, "data.")
+    return convert(raw, data.module(str(raw["name"])).Options, source, "data.")
 
 
 def plain(config: Config) -> dict[str, Any]:
@@ -188,10 +188,11 @@ def change(raw: dict[str, Any], text: str) -> None:
     raw[last] = value
 
 
-def _convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
+def convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
+    """The raw table as a structure; a Mistake names key, with `prefix` before it, value found and values allowed."""
     for field in msgspec.structs.fields(kind) if isinstance(raw, dict) else ():
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct) and isinstance(raw.get(field.name), dict):
-            _convert(raw[field.name], field.type, source, f"{prefix}{field.name}.")  # so that its own keys are named
+            convert(raw[field.name], field.type, source, f"{prefix}{field.name}.")  # so that its own keys are named
     try:
         value: Any = msgspec.convert(raw, kind)
         _sane(value, prefix)

@@ -1,7 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's futures in `futures`, of clips
-in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, and the verb measure in `measuring`.
+in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, of experiments in `sheets`, and the verb measure in
+`measuring`.
 """
 
 import sys
@@ -11,11 +12,20 @@ import typer
 from rich.markup import escape
 
 from simulacra import __version__, memory, subnormal
-from simulacra.cli import basics, driving, eyes, futures, measuring, video, worlds  # each names its verbs to the program
+from simulacra.cli import (
+    basics,
+    driving,
+    eyes,
+    futures,
+    measuring,
+    sheets,
+    video,
+    worlds,
+)  # each names its verbs to the program
 from simulacra.cli.words import app, err
 from simulacra.errors import Mistake
 
-__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "video", "worlds"]
+__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "sheets", "video", "worlds"]
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from simulacra.progress import Progress
 
 @app.command("list")
 def list_() -> None:
-    """Rooms, configs and data sets."""
-    from simulacra import config, data
+    """Rooms, configs, data sets and experiments."""
+    from simulacra import config, data, sheet
 
     for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
@@ -26,6 +26,8 @@ def list_() -> None:
         raw = config.based(config.find(name))
         table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
     out.print(table)
+    for name in sheet.sheets():
+        out.print(f"[bold]experiment {name}[/]: {escape(sheet.read(sheet.find(name)).name)}", soft_wrap=True)
 
 
 @data_app.command("list")

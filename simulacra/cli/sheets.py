@@ -1,0 +1,104 @@
+"""Verbs of experiments: sweep, table, notebook."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from simulacra.cli.words import DataFolder, Json, Preset, app, out
+
+Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]
+Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; otherwise runs/SHEET.")]
+COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
+
+
+@app.command()
+def sweep(
+    source: Sheet,
+    target: Runs = None,
+    preset: Preset = None,
+    at_once: Annotated[int, typer.Option(min=1, max=256, help="Runs side by side.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of each.")] = 1,
+    root: DataFolder = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what would be done.")] = False,
+) -> None:
+    """Train and measure all runs of a sheet, and print its table. A stopped sweep goes on."""
+    from simulacra import sheet
+    from simulacra.reopen import data_root
+    from simulacra.verbs import sweep as verb
+    from simulacra.verbs.table import table as told
+
+    path = sheet.find(source)
+    asked, place = sheet.read(path), target or Path("runs") / path.stem
+    crew = verb.Crew(data_root(root), threads)
+    todo = verb.jobs(asked, place, preset)
+    left = [job for job in todo if not verb.done(job)]
+    out.print(f"{escape(asked.name)}: {len(todo)} runs, {len(left)} to do, in {escape(str(place))}", soft_wrap=True)
+    if dry:
+        for job in left:
+            out.print(f"  simulacra {escape(' '.join(job.train))}", soft_wrap=True)
+        return
+    verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
+    _print(told(asked, place, preset))
+
+
+def _counted(count: int) -> Callable[[Any, str], None]:
+    """Says which of so many runs has ended, and how."""
+    ended: list[str] = []
+
+    def told(job: Any, what: str) -> None:
+        ended.append(what)
+        out.print(f"{len(ended)} of {count}: {escape(f'{job}: {what}')}", soft_wrap=True)
+
+    return told
+
+
+@app.command()
+def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
+    """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
+    import json
+
+    from simulacra import sheet
+    from simulacra.verbs.table import table as verb
+
+    path = sheet.find(source)
+    found = verb(sheet.read(path), target or Path("runs") / path.stem, preset)
+    if as_json:
+        print(json.dumps(found))
+        return
+    _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from simulacra.verbs.table import MARKS, spoken
+
+    cells = Table(title=escape(found["name"]), caption=escape(f"{found['protocol']}; 95 % intervals over seeds"))
+    for name in "cell", "seeds", *found["metrics"]:
+        cells.add_column(name, justify="left" if name == "cell" else "right")
+    for row in found["rows"]:
+        numbers = (spoken(row["numbers"][metric]) for metric in found["metrics"])
+        cells.add_row(escape(row["cell"]), str(len(row["seeds"])), *map(escape, numbers))
+    out.print(cells)
+    for claim in found["claims"]:
+        ends = spoken({"mean": claim["difference"], "low": claim["low"], "high": claim["high"]}) or "not measured"
+        mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
+        rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; difference {ends}, {claim['n']} seeds)"
+        out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
+    if found["missing"]:
+        out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
+
+
+@app.command()
+def notebook(
+    places: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders in which runs and experiments are.")],
+    target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
+    title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
+) -> None:
+    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with their verdicts."""
+    from simulacra.verbs.notebook import notebook as verb
+
+    runs, sheets = verb(places, target, title)
+    out.print(f"{runs} runs, {sheets} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
