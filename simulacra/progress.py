@@ -63,7 +63,7 @@ class Progress:
 
     def _rate(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
-        return f"{speed * self.batch:,.0f} images/s" if speed * self.batch >= 1 or not speed else f"{1 / speed:,.0f} s a step"
+        return f"{speed * self.batch:,.0f} examples/s" if speed * self.batch >= 1 or not speed else f"{1 / speed:,.0f} s a step"
 
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)

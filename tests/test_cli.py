@@ -437,9 +437,9 @@ def test_progress(terminal):
         assert text.endswith("loss_D 1.5\n") and text.count("\n") == 1
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.5, " 16 images/s,"), (40, " 40 s a step,")])
+@pytest.mark.parametrize(("seconds", "told"), [(0.5, " 16 examples/s,"), (40, " 40 s a step,")])
 def test_progress_of_slow_steps(monkeypatch, seconds, told):
-    """A generation of a search takes a minute: never "0 images/s"."""
+    """A generation of a search takes a minute: never "0 examples/s"."""
     now = [0.0]
     monkeypatch.setattr("simulacra.progress.time.monotonic", lambda: now[0])
     console = Console(file=io.StringIO())
