@@ -102,11 +102,12 @@ def test_it_is_made_again_in_place_and_takes_nothing_elses_place(simulacra, runs
     assert "no folder" in simulacra("notebook", tmp_path / "none", "-o", book).refusal()
     assert "no run folder" in simulacra("notebook", mine, "-o", book).refusal()
     assert len(pages(book)) == 2, "a mistake costs nothing"
+    assert not list(tmp_path.glob("*.partial"))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "table.json").write_text("{")
     assert "cannot read" in simulacra("notebook", broken, "-o", book).refusal()
-    assert len(pages(book)) == 2
+    assert len(pages(book)) == 2 and not list(tmp_path.glob("*.partial"))
 
 
 def test_a_run_that_has_just_begun_has_a_page(simulacra, runs, tmp_path):

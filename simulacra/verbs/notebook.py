@@ -45,13 +45,16 @@ def notebook(places: list[Path], out: Path, title: str = "Notebook") -> tuple[in
     if not folders and not tables:
         raise Mistake(f"no run folder and no table.json in {', '.join(map(str, places))}")
     fresh = out.with_name(f"{out.name}.partial")
-    with run.full_disk(out.parent):
+    try:
+        with run.full_disk(out.parent):
+            shutil.rmtree(fresh, ignore_errors=True)
+            (fresh / "files").mkdir(parents=True)
+            _write(folders, tables, fresh, title)
+            if out.exists():
+                shutil.rmtree(out)
+            fresh.replace(out)
+    finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        (fresh / "files").mkdir(parents=True)
-        _write(folders, tables, fresh, title)
-        if out.exists():
-            shutil.rmtree(out)
-        fresh.replace(out)
     return len(folders), len(tables)
 
 
