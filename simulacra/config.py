@@ -126,6 +126,15 @@ def plain(config: Config) -> dict[str, Any]:
     return msgspec.json.decode(msgspec.json.encode(config))
 
 
+def completed(raw: dict[str, Any]) -> dict[str, Any]:
+    """A run's config of an older version, with the defaults of keys that there were not yet, which change nothing; as it is, if
+    it holds what there is no more."""
+    try:
+        return plain(check(raw, "config.json"))
+    except Mistake:
+        return raw
+
+
 def based(path: Path) -> dict[str, Any]:
     """The raw contents of a TOML file, laid on its base if it names one."""
     raw = read(path)

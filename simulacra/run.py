@@ -159,9 +159,11 @@ def _finished(folder: Path, steps: int) -> bool:
     return (folder / "done").exists() and (folder / "checkpoints" / f"{steps:08d}.pt").exists()
 
 
-def begin(folder: Path, config: dict[str, Any], machine: dict[str, Any], like: Batch, *, extend: bool = False) -> None:
-    """Make the folder, or check that it holds a run of this very config, and record this start, unless that run is done."""
-    found = config_of(folder) if (folder / "config.json").exists() else config
+def begin(
+    folder: Path, config: dict[str, Any], machine: dict[str, Any], like: Batch, *, extend: bool = False, known: Any = dict
+) -> None:
+    """Make the folder, or check that its run, completed by `known`, is of this config; record the start if it is not done."""
+    found = known(config_of(folder)) if (folder / "config.json").exists() else config
     if changed := differences(found, config):
         if not (extend and list(changed) == ["steps"] and config["steps"] > found["steps"]):
             lines = "; ".join(f"{key} is {a} there, {b} asked" for key, (a, b) in changed.items())

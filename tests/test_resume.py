@@ -98,6 +98,24 @@ def test_every_step_of_every_seed_has_noise_of_its_own(tmp_path):
     assert len(found) == 1000
 
 
+def test_a_run_that_is_older_than_a_key_goes_on(tiny, unbroken, tmp_path):
+    """Its config has not the key, whose default changes nothing. Another value of it is another run, and a key that there is no
+    more is named."""
+    tiny.train(tmp_path / "run", *USUAL, tick=interrupt_at(37))
+    place = tmp_path / "run" / "config.json"
+    now = json.loads(place.read_text())
+    place.write_text(json.dumps({key: value for key, value in now.items() if key != "rollback"}))
+    with pytest.raises(Mistake, match="rollback is 0 there, 2 asked"):
+        tiny.train(tmp_path / "run", *USUAL, "rollback=2")
+    place.write_text(json.dumps(now | {"momentum": 1}))
+    with pytest.raises(Mistake, match="momentum is 1 there, absent asked"):
+        tiny.train(tmp_path / "run", *USUAL)
+    place.write_text(json.dumps({key: value for key, value in now.items() if key != "rollback"}))
+    tiny.train(tmp_path / "run", *USUAL)
+    assert json.loads(place.read_text()) == now
+    assert_same(unbroken, tmp_path / "run")
+
+
 def test_another_seed_is_another_run(tiny, unbroken, tmp_path):
     tiny.train(tmp_path / "run", "seed=1", *USUAL)
     first, other = (json.loads((folder / "log.jsonl").read_text().splitlines()[0]) for folder in (unbroken, tmp_path / "run"))

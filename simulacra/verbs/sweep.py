@@ -48,7 +48,7 @@ class Job(NamedTuple):
         """What was measured at its end; a Mistake if its folder holds another run."""
         if not (self.folder / "config.json").exists():
             return []
-        there = config.plain(config.check(run.config_of(self.folder), str(self.folder / "config.json")))
+        there = config.completed(run.config_of(self.folder))
         if changed := run.differences(there, config.plain(self.config)):
             lines = "; ".join(f"{key} is {a} there, {b} in the sheet" for key, (a, b) in changed.items())
             raise Mistake(f"{self.folder} holds a run of another config: {lines}. Choose another folder with -o")

@@ -60,7 +60,8 @@ def train(
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    run.begin(folder, config.plain(checked), machine(root, where), like, extend=extend)
+                    begun, known = machine(root, where), config.completed
+                    run.begin(folder, config.plain(checked), begun, like, extend=extend, known=known)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
