@@ -1,5 +1,7 @@
 """Verbs of experiments: sweep, table, notebook."""
 
+import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +41,7 @@ def sweep(
     out.print(f"{escape(asked.name)}: {len(todo)} runs, {len(left)} to do, in {escape(str(place))}", soft_wrap=True)
     if dry:
         for job in left:
-            out.print(f"  simulacra {escape(' '.join(job.train))}", soft_wrap=True)
+            out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
     verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
     _print(told(asked, place, preset))
@@ -59,8 +61,6 @@ def _counted(count: int) -> Callable[[Any, str], None]:
 @app.command()
 def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
     """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
-    import json
-
     from simulacra import sheet
     from simulacra.verbs.table import table as verb
 
