@@ -108,6 +108,18 @@ def test_a_killed_sweep_goes_on_and_nothing_is_done_twice(tmp_path):
     assert not again.said
 
 
+def test_a_run_that_fails_by_whatever_mistake_does_not_keep_others_from_theirs(tmp_path):
+    def refuse(words):
+        if "margin=0.5,seed=0" in str(words):
+            raise Mistake("the disk is full")
+        return 0
+
+    crew = Quick(fails=refuse)
+    with pytest.raises(Mistake, match=r"1 of 4 runs failed: margin = 0\.5, seed 0: the disk is full$"):
+        swept(tmp_path, crew)
+    assert len(crew.said) == 1 + 3 * 2
+
+
 def test_another_way_to_measure_measures_again_and_trains_nothing(tmp_path):
     swept(tmp_path, Quick())
     crew = Quick()

@@ -166,6 +166,13 @@ def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str]
 
 def _work(job: Job, crew: Crew) -> str:
     """Train and measure; in words why not, or nothing."""
+    try:
+        return _ended(job, crew)
+    except Mistake as mistake:
+        return str(mistake)
+
+
+def _ended(job: Job, crew: Crew) -> str:
     log = job.folder.with_name(job.folder.name + ".txt")
     for words in [job.train, *([] if measured(job) else [job.measure])]:
         begun = time.monotonic()
