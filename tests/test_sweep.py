@@ -45,7 +45,7 @@ class Quick(verb.Crew):
     def run(self, words, log):
         """As a run's two commands: a run of its config, and one metric."""
         self.said.append(words)
-        log.write_text("error: it broke\n")
+        log.write_text("error: it was tried before\nerror: it broke\n3 steps by another\n")
         if code := self.fails(words):
             return code
         if words[0] == "train":

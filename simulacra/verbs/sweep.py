@@ -177,11 +177,16 @@ def _ended(job: Job, crew: Crew) -> str:
     for words in [job.train, *([] if measured(job) else [job.measure])]:
         begun = time.monotonic()
         if code := crew.run(words, log):
-            lines = log.read_text(errors="replace").strip().splitlines()
-            return "stopped" if crew.stopped else f"{lines[-1] if lines else f'exit status {code}'} (see {log})"
+            return "stopped" if crew.stopped else f"{_why(log) or f'exit status {code}'} (see {log})"
         row: dict[str, Any] = {"run": job.folder.name, "command": " ".join(_own(words, job))}
         run.append_rows(job.folder.parent / LEDGER, [row | {"seconds": round(time.monotonic() - begun, 1)}])
     return ""
+
+
+def _why(log: Path) -> str:
+    """The last error in a file, or else its last line."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return next(reversed([line for line in lines if line.startswith("error: ")] or lines), "")
 
 
 @contextmanager
