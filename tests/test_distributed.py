@@ -14,6 +14,7 @@ from commands import Said
 from simulacra import config, run
 
 SETTINGS = "steps=4", "save_every=4", "log_every=1"
+LOOSE = 3e-3  # between logged numbers, which rounding moves by 0.0011 on one kind of processor; weights are held to 1e-3
 HOME = Path(config.__file__).parent.parent
 
 
@@ -75,7 +76,7 @@ def test_two_halves_are_a_whole(tiny, room, tmp_path):
     rows, others = (run.read_rows(tmp_path / name / "log.jsonl") for name in ("one", "two"))
     assert len(rows) == len(others) == 4
     for row, other in zip(rows, others, strict=True):
-        assert row == pytest.approx(other, rel=1e-3, abs=1e-3), "Adam's first steps turn rounding into steps"
+        assert row == pytest.approx(other, rel=1e-3, abs=LOOSE), "Adam's first steps turn rounding into steps"
 
 
 def test_a_mistake_of_the_first_process_ends_all(tiny, room, tmp_path):
