@@ -302,6 +302,21 @@ def test_the_mover(mover: str) -> None:
     assert all(group["weight_decay"] == 0.1 for p in players for group in p.param_groups)
 
 
+@pytest.mark.parametrize("adversarial", [0.0, 3.0])
+def test_the_pull_of_the_game_on_the_decoder(adversarial: float, monkeypatch) -> None:
+    """The size of its gradient over that of all else that moves the decoder."""
+    losses = []
+    for weight in 0.0, adversarial:
+        model = room(gamma=2.0, adversarial=weight)
+        model.net.eval(), model.D.eval()  # so that norms are those of the look
+        losses.append(torch.cat([g.flatten() for g in felt(moves(model, monkeypatch)["G"], model.net.Dec)]))
+    errors, both = losses
+    seeds.reseed(0)
+    pull = model.pull(batch()["image"], torch.tensor(adversarial))
+    assert float(pull) == pytest.approx(float((both - errors).norm() / errors.norm()), rel=1e-3)
+    assert (float(pull) > 0) == (adversarial > 0)
+
+
 # The gate
 
 
@@ -548,7 +563,7 @@ def test_looking_changes_nothing(kind: str) -> None:
     after = {name: value for net in (model.net, model.D, model.average.module) for name, value in net.state_dict().items()}
     assert equal(before, after)
     assert all(value.isfinite() for value in health.values())
-    assert {"D_held_out", "diversity", "loss_D_from_equilibrium", "psnr", "active", "code_beyond"} <= set(health)
+    assert {"D_held_out", "diversity", "loss_D_from_equilibrium", "psnr", "active", "code_beyond", "pull"} <= set(health)
 
 
 @pytest.mark.parametrize("name", ["vaegan_mnist", "vaegan_faces"])

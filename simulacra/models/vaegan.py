@@ -69,7 +69,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     feature: Weight = 0.05  # of the features' distance (eq. 7: 1)
     pixel: Weight = 1.0  # of the sum of squared errors, in [0, 1] (not in the paper)
     gamma: Weight = 1.0  # of both, once more, for the decoder (eq. 9; the authors' code: 1e-6)
-    adversarial: Schedule = 5.0  # of the game, for the decoder (eq. 9: 1)
+    adversarial: Schedule = 50.0  # of the game, for the decoder (eq. 9: 1); `pull` tells whether it is felt beside the errors
     normal: Weight = 0.0  # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
     shares: tuple[Weight, Weight, Weight] = (1.0, 0.5, 0.5)  # of x, x~ and x_p in the game (3.2: 1, 1, 1)
     gate: Weight = 0.5  # a player ahead by this much waits (the authors' code: 0.35); 0: none
@@ -92,6 +92,20 @@ class Costs(NamedTuple):
     real: Tensor
     rebuilt: Tensor
     prior: Tensor
+
+
+class Played(NamedTuple):
+    """What a batch of pictures comes to."""
+
+    mean: Tensor  # of q(z | x), (B, z_size)
+    s: Tensor  # its log-variance
+    d_x: Tensor  # logits of the pictures, (B,)
+    d_r: Tensor  # of their reconstructions
+    d_p: Tensor  # of samples
+    sse: Tensor  # sum of squared errors in [0, 1], the mean over pictures
+    feat: Tensor  # the features' distance
+    error: Tensor  # both, weighed
+    game: Tensor  # the decoder's
 
 
 # --- losses: pure functions -------------------------------------------------------------------------------------------
@@ -191,22 +205,14 @@ class VAEGAN:
         h, x, defects = self.hyper, batch["image"], self.hyper.defects
         for player, rate in (self.opt_E, h.rate_E), (self.opt_G, h.rate_G), (self.opt_D, h.rate_D):
             play.set_rate(player, at(rate, k))
-        mean, s = self.net.Enc(x)
-        rebuilt = self.net.Dec(nets.drawn(mean, s))
-        prior = self.net.Dec(self.prior(x))
-        (d_x, phi_x), (d_r, phi_r), (d_p, _) = self.D(x), self.D(rebuilt), self.D(prior)
-
-        KL, sse = maths.gaussian_kl(mean, s), (rebuilt - x).square().flatten(1).sum(1).mean() / 4
-        feat, costs = self.features(phi_r, phi_x), costs_D(d_x, d_r, d_p)
-        form = "saturating" if defects.saturating else "helping" if defects.sign else "non-saturating"
-        game, adversarial = game_G(d_r, d_p, h.shares, form), at(h.adversarial, k)
-        error = h.feature * feat + h.pixel * sse
-        loss_E = at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + error
+        p = self.played(x)
+        KL, costs, adversarial = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p), at(h.adversarial, k)
+        loss_E = at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + p.error
         if h.normal > 0:
-            loss_E = loss_E + h.normal * normal_loss(mean if defects.normal_of_mean else nets.drawn(mean, s))
-        loss_G, loss_D = h.gamma * error + adversarial * game, shared(costs, h.shares)
+            loss_E = loss_E + h.normal * normal_loss(p.mean if defects.normal_of_mean else nets.drawn(p.mean, p.s))
+        loss_G, loss_D = h.gamma * p.error + adversarial * p.game, shared(costs, h.shares)
         if defects.leak:
-            loss_E, loss_D = loss_E + adversarial * game, loss_D + h.feature * feat
+            loss_E, loss_D = loss_E + adversarial * p.game, loss_D + h.feature * p.feat
 
         G, D = turns(costs, h.shares, h.centre, h.gate) if h.gate > 0 else (True, True)
         moves = [(loss_E, self.opt_E), *[(loss_G, self.opt_G)] * G, *[(loss_D, self.opt_D)] * D]
@@ -214,10 +220,23 @@ class VAEGAN:
         images = len(x) * play.processes()
         self.average.update(images, (k + 1) * images, h.average)
 
-        losses = {"loss_D": shared(costs, h.shares), "loss_E": loss_E, "loss_G": loss_G, "game_G": game, "features": feat}
-        logits = {"D_real": d_x.mean(), "D_rebuilt": d_r.mean(), "D_fake": d_p.mean()}
-        waits = {"waits_G": sse.new_tensor(float(not G)), "waits_D": sse.new_tensor(float(not D))}
-        return losses | {"SSE": sse, "MSE": sse / x[0].numel()} | logits | waits | latent.summary(KL)
+        losses = {"loss_D": shared(costs, h.shares), "loss_E": loss_E, "loss_G": loss_G, "game_G": p.game, "features": p.feat}
+        logits = {"D_real": p.d_x.mean(), "D_rebuilt": p.d_r.mean(), "D_fake": p.d_p.mean()}
+        told = {"adversarial": adversarial, "waits_G": float(not G), "waits_D": float(not D)}
+        numbers = {name: p.sse.new_tensor(value) for name, value in told.items()}
+        return losses | {"SSE": p.sse, "MSE": p.sse / x[0].numel()} | logits | numbers | latent.summary(KL)
+
+    def played(self, x: Tensor) -> Played:
+        """A batch goes through all nets."""
+        h, defects = self.hyper, self.hyper.defects
+        mean, s = self.net.Enc(x)
+        rebuilt = self.net.Dec(nets.drawn(mean, s))
+        prior = self.net.Dec(self.prior(x))
+        (d_x, phi_x), (d_r, phi_r), (d_p, _) = self.D(x), self.D(rebuilt), self.D(prior)
+        sse, feat = (rebuilt - x).square().flatten(1).sum(1).mean() / 4, self.features(phi_r, phi_x)
+        form = "saturating" if defects.saturating else "helping" if defects.sign else "non-saturating"
+        game = game_G(d_r, d_p, h.shares, form)
+        return Played(mean, s, d_x, d_r, d_p, sse, feat, h.feature * feat + h.pixel * sse, game)
 
     def prior(self, x: Tensor) -> Tensor:
         """As many codes of N(0, I) as there are pictures, or as many as defect V10 says."""
@@ -247,12 +266,23 @@ class VAEGAN:
         real, rebuilt, prior = self.hyper.shares
         return {"loss_D": math.log(2) * (real + rebuilt + prior)}
 
+    def pull(self, x: Tensor, adversarial: Tensor) -> Tensor:
+        """How hard the game pulls the decoder's weights: the norm of its gradient over that of the errors'. Near 0 the
+        discriminator is a spectator, and this is a VAE. -> scalar."""
+        with play.quiet(self.net, self.D):
+            p, weights = self.played(x), list(self.net.Dec.parameters())
+            game, error = (
+                torch.stack([g.norm() for g in torch.autograd.grad(loss, weights, retain_graph=True)]).norm()
+                for loss in (adversarial * p.game, self.hyper.gamma * p.error)
+            )
+        return play.averaged(game / error.clamp_min(1e-12))
+
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """How the game stands (games.standing). Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the
-        mean picture; active dimensions. Of the batch: the share of mean codes beyond +-0.95, where tanh is flat."""
+        mean picture; active dimensions. Of the batch: the share of mean codes beyond +-0.95, where tanh is flat; `pull`."""
         x, unseen = batch["image"], held_out["image"]
         fake, (mean, _) = self.decode(noise(x, self.hyper.z_size)), self.encode(unseen)
-        beyond = {"code_beyond": (self.encode(x)[0].abs() > 0.95).float().mean()}
+        beyond = {"code_beyond": (self.encode(x)[0].abs() > 0.95).float().mean(), "pull": self.pull(x, scalars["adversarial"])}
         with play.quiet(self.D):
             with torch.no_grad():
                 told, _ = self.D(unseen)
