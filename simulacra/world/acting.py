@@ -71,7 +71,7 @@ class Driven:
 
 def pictures(frames: Any) -> Tensor:
     """Frames (N, 3, H, W) uint8 as floats in [-1, 1]."""
-    return torch.from_numpy(np.array(frames, np.uint8)).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.asarray(frames).astype(np.uint8)).float().div_(127.5).sub_(1)
 
 
 @torch.inference_mode()
