@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny import equal
+from tiny import Tiny, equal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra import config, maths, play, seeds
+from simulacra.errors import Mistake
 from simulacra.models import _eye_nets as nets
 from simulacra.models import vae, vaegan
 from simulacra.models.vaegan import (
@@ -26,6 +27,7 @@ from simulacra.models.vaegan import (
     shared,
     turns,
 )
+from simulacra.reopen import reopen
 
 SMALL = {"width": 4, "width_D": 4, "z_size": 6, "gate": 0.0}
 LN2 = math.log(2)
@@ -545,6 +547,23 @@ def test_what_the_room_refuses(hyper: dict, says: str) -> None:
     with pytest.raises(ValueError) as error:
         room(**hyper)
     assert says in str(error.value)
+
+
+# Going on from a VAE
+
+
+def test_it_goes_on_from_a_vae_with_the_same_nets(tmp_path) -> None:
+    Tiny("vae_mnist", ("data.name=digits",)).train(tmp_path / "vae", "steps=2", "save_every=2")
+    begun = Tiny("vaegan_mnist", ("data.name=digits", f"hyper.begin={tmp_path / 'vae'}"))
+    model, _ = begun.model()
+    wanted = reopen(tmp_path / "vae", None).model.average.module.state_dict()
+    for coder in model.net, model.average.module:
+        assert equal(dict(coder.state_dict()), dict(wanted))
+    with pytest.raises(Mistake, match=r"has other nets: Dec.*\(.*\) there, \(.*\) here"):
+        begun.model("hyper.width=5")
+    Tiny("gan_digits").train(tmp_path / "gan", "steps=2", "save_every=2")
+    with pytest.raises(Mistake, match="run of room gan; allowed: rooms vae, vaegan"):
+        begun.model(f"hyper.begin={tmp_path / 'gan'}")
 
 
 # Looking, and configs

@@ -8,7 +8,7 @@ from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
 from simulacra.verbs import _ledger
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, memory, refined, world
+from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, eye, memory, refined, world
 from simulacra.world import parts
 from simulacra.world.score import Row, Score, read_csv
 from simulacra.world.tracks import SELECTION
@@ -153,6 +153,26 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
     assert {asked[name].arm for name in ("dream", "dream_1")} == {"full" if preset == "paper" else "z_only"}
     assert asked["controller"].arm == asked["refined"].arm == "full"
     assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
+
+
+@pytest.mark.parametrize("preset", EXTENTS)
+def test_a_vaegan_goes_on_from_the_vae_of_the_same_frames(preset, monkeypatch, tmp_path):
+    """But for the paper's, whose nets are others. Changes of hyperparameters are the VAE-GAN's alone."""
+    asked = {}
+
+    def note(checked, folder, *_, **__):
+        asked[folder] = checked
+        return type("Outcome", (), {"done": True})
+
+    monkeypatch.setattr("simulacra.verbs.world.train", note)
+    site = Site(tmp_path, "vaegan", preset, changes={"eye": ["seed=3", "hyper.gate=0.25"]})
+    eye(site)
+    first, last = asked.get(tmp_path / "vae" / "eye"), asked[site.path("eye")]
+    assert (last.room, last.seed, last.hyper.gate) == ("vaegan", 3, 0.25) and (first is None) == (preset == "paper")
+    assert last.hyper.begin == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
+    if first:
+        assert (first.room, first.seed, first.hyper.z_size) == ("vae", 3, last.hyper.z_size)
+    assert (last.hyper.shares == (1.0, 1.0, 0.0)) == (preset == "laptop")
 
 
 def test_there_are_only_these_stages_and_eyes(tmp_path):

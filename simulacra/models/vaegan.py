@@ -17,6 +17,7 @@ Deviations
   size on real pictures, channel by channel; and there is a pixel term, in [0, 1], the VAE's.
 - The decoder's game is the non-saturating one; the paper's is a minimax whose gradient vanishes when the discriminator wins.
 - Samples and codes come from a moving average of the weights (`average = 0` has the last ones, as the paper).
+- It may go on from a VAE with the same encoder and decoder (`begin`): before, there is no detail to judge.
 - The equilibrium gate is that of the authors' code, not in the paper: a player far ahead waits.
 - The notes pass the batch through the encoder a second time for `normal`; here it is the first pass, with other noise.
 """
@@ -35,9 +36,11 @@ from simulacra import games, latent, layers, maths, play
 from simulacra.contract import Batch
 from simulacra.models import _eye_nets as nets
 from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise
+from simulacra.world import parts
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
+BEGUN = ("begin",)  # hyperparameters that name runs which nothing is read of later
 STRIPS = 8  # rows and columns of the sheet of interpolations
 
 
@@ -69,7 +72,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     feature: Weight = 0.05  # of the features' distance (eq. 7: 1)
     pixel: Weight = 1.0  # of the sum of squared errors, in [0, 1] (not in the paper)
     gamma: Weight = 1.0  # of both, once more, for the decoder (eq. 9; the authors' code: 1e-6)
-    adversarial: Schedule = 50.0  # of the game, for the decoder (eq. 9: 1); `pull` tells whether it is felt beside the errors
+    adversarial: Schedule = 5.0  # of the game, for the decoder (eq. 9: 1); `pull` tells how much of it is felt
     normal: Weight = 0.0  # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
     shares: tuple[Weight, Weight, Weight] = (1.0, 0.5, 0.5)  # of x, x~ and x_p in the game (3.2: 1, 1, 1)
     gate: Weight = 0.5  # a player ahead by this much waits (the authors' code: 0.35); 0: none
@@ -84,6 +87,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta2: Rate = 0.999  # Adam
     decay: Weight = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
     average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+    begin: str = ""  # run folder of a vae or vaegan of whose nets encoder and decoder go on; empty: from new weights
 
 
 class Costs(NamedTuple):
@@ -195,6 +199,8 @@ class VAEGAN:
         if h.defects.saturating and h.defects.sign:
             raise ValueError("hyper.defects: saturating and sign are two games; allowed: one of them")
         net, D = networks(h, (C, H, W))
+        if h.begin:
+            net.load_state_dict(parts.coder_of(h.begin, net))
         self.net, self.D = layers.channels_last(net), layers.channels_last(D)
         self.average = play.Average(self.net)
         self.opt_E = optimizer(h, self.net.Enc, h.rate_E, h.beta1)

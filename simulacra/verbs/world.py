@@ -3,7 +3,7 @@ in the world, and score it. Every stage is a folder that goes on where it stands
 
     OUT/racing                  recorded drives, for eyes
     OUT/distracted              recorded drives with arbitrary actions in between, for memories
-    OUT/EYE/eye                 run of vae_racing or vaegan_racing
+    OUT/EYE/eye                 run of vae_racing, or of vaegan_racing, which goes on from OUT/vae/eye
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream, on codes alone
@@ -171,9 +171,21 @@ def _under(told: Callable[[str, float], None], name: str, _: str, share: float) 
     told(name, share)
 
 
+def precursor(site: Site) -> Site | None:
+    """Where the VAE is that a VAE-GAN goes on from; None for a VAE, and where the nets are others, as published."""
+    if site.eye == "vae" or site.preset == "paper":
+        return None
+    kept = [change for change in site.changes.get("eye", []) if not change.startswith("hyper.")]
+    return replace(site, eye="vae", changes=site.changes | {"eye": kept})
+
+
 def eye(site: Site) -> None:
     """V."""
-    site.train("eye", site.out)
+    own: list[str] = []
+    if first := precursor(site):
+        eye(first)
+        own = [*_kind(site, "onward"), f"hyper.begin={first.path('eye')}"]
+    site.train("eye", site.out, *own)
 
 
 def codes(site: Site, turn: int = 0) -> None:
@@ -304,7 +316,10 @@ def world(site: Site) -> Score:
 def stages(site: Site, best: Path, course: Course) -> str:
     """What each took; and what the chosen dream and the stages in the world are worth, on the selection tracks."""
     extent, seen = EXTENTS[site.preset], selection(site)
-    places = [site.out / name for name in MIXTURES] + [site.path(name) for name in ("eye", "codes", "memory")]
+    places = [site.out / name for name in MIXTURES]
+    if first := precursor(site):
+        places.append(first.path("eye"))
+    places += [site.path(name) for name in ("eye", "codes", "memory")]
     for turn in range(1, extent.rounds + 1):
         places += [site.path("dream", turn - 1), *(site.path(name, turn) for name in ("learnt", "codes", "memory"))]
     dreams = searches(site)
