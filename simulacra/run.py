@@ -32,10 +32,12 @@ import torch
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
 from simulacra.events import Events
+from simulacra.files import write, write_text
+from simulacra.parts import parts
 from simulacra.seeds import fold
 
 FORMAT = 1
-BEGUN = {"lock", "checkpoints", "config.json.partial"}  # what a start leaves that was killed before it wrote the config
+BEGUN = {"lock", "checkpoints"}  # what a start leaves that was killed before it wrote the config
 
 
 class Run:
@@ -77,7 +79,7 @@ class Run:
             return k
         self.close()
         with full_disk(self.folder):
-            for partial in (self.folder / "checkpoints").glob("*.partial"):
+            for partial in (self.folder / "checkpoints").glob(".*.partial"):
                 partial.unlink()
             if files:
                 self._prune(files[-1])  # a kill may have come between saving and removing
@@ -216,7 +218,9 @@ def reached(folder: Path) -> Iterator[None]:
 def _others(folder: Path) -> list[str]:
     """What is in a folder, if it is there, and not from a start that was killed early."""
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    return [name for name in found if name not in BEGUN] or [path.name for path in checkpoints(folder)]
+    return [name for name in found if name not in BEGUN and not name.endswith(".partial")] or [
+        path.name for path in checkpoints(folder)
+    ]
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -269,8 +273,8 @@ def last_good(folder: Path) -> str:
 
 
 def states(model: Model) -> dict[str, Any]:
-    """The state of every part: any attribute with a state_dict."""
-    return {name: part.state_dict() for name, part in vars(model).items() if hasattr(part, "state_dict")}
+    """The state of every part."""
+    return {name: part.state_dict() for name, part in parts(model).items()}
 
 
 def contents(path: Path) -> dict[str, Any]:
@@ -294,10 +298,10 @@ def contents(path: Path) -> dict[str, Any]:
 def load(path: Path, model: Model) -> int:
     """Put a checkpoint's parts into the model and return its step."""
     saved = contents(path)
-    parts = {name: part for name, part in vars(model).items() if hasattr(part, "state_dict")}
-    if set(parts) != set(saved["parts"]):
-        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(parts)}")
-    for name, part in parts.items():
+    mine = parts(model)
+    if set(mine) != set(saved["parts"]):
+        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(mine)}")
+    for name, part in mine.items():
         try:
             part.load_state_dict(saved["parts"][name])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -350,30 +354,6 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
             file.seek(-1, os.SEEK_END)
             file.write(b"" if file.read(1) == b"\n" else b"\n")
         file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def write(path: Path, fill: Any) -> None:
-    """Write a file whole or not at all: temporary name, flush to disk, rename, flush the folder."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write(path, lambda file: file.write(text.encode()))
 
 
 @contextlib.contextmanager

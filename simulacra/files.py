@@ -1,0 +1,37 @@
+"""Files written whole or not at all, and durably. The only way in which the laboratory writes a file that it may read again."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+UMASK = os.umask(0)
+os.umask(UMASK)
+
+
+def write(path: Path, fill: Callable[..., object]) -> None:
+    """Write a file whole or not at all: what `fill` writes into the open binary file goes to a temporary name that is nobody
+    else's, to the disk, and only then to its place. An OSError leaves nothing behind; a kill may leave a hidden
+    `.NAME.*.partial`."""
+    handle, name = tempfile.mkstemp(".partial", f".{path.name[:200]}.", path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o666 & ~UMASK)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write(path, lambda file: file.write(text.encode()))
