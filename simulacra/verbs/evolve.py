@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from simulacra import paint as easel
 from simulacra import run
+from simulacra.data import _decode
 from simulacra.errors import Mistake
 
 PAD = 2  # grey pixels around each tile, as in a painted sheet
@@ -93,7 +94,7 @@ def joined(places: np.ndarray) -> np.ndarray:
 def read(path: Path) -> np.ndarray:
     """The bytes of a PNG, (H, W, C)."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with _decode.opened(path, ("PNG",)) as image:
             return pixels(image)
     except Exception as error:  # what decoders raise on damaged files is beyond listing
         raise Mistake(f"cannot read {path}: {' '.join(str(error).split())[:100] or type(error).__name__}") from None
