@@ -19,6 +19,7 @@ from simulacra.errors import Mistake
 from simulacra.measure import health, prognosis
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+from simulacra.world import seeing
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ def train(
             if first:
                 try:
                     held.enter_context(run.locked(folder))
+                    view = seeing.begun(folder, model, source, like)
                     begun, known = machine(root, where), config.completed
                     run.begin(folder, config.plain(checked), begun, like, extend=extend, known=known)
+                    seeing.keep(folder, view)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
