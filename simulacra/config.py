@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from simulacra import data
+from simulacra import data, outside
 from simulacra.errors import Mistake, choose
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -26,7 +26,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: str  # of the TOML file, for the default run folder
     preset: Literal["tiny", "laptop", "paper"]
-    room: str  # a file in models/
+    room: str  # a file in models/, or the path of a .py file
     data: Any  # that data set's Options
     hyper: Any  # that room's Hyper
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
@@ -44,8 +44,24 @@ def rooms() -> list[str]:
 
 
 def room(name: str) -> Any:
-    """The module of a room; its Hyper and Model are the contract."""
-    return import_module(f"simulacra.models.{choose('room', name, rooms())}")
+    """A room of this name, or one from a path that was admitted; its Hyper and Model are the contract."""
+    if outside.is_path(name):
+        return outside.room(name)
+    if name not in rooms():
+        raise Mistake(f"unknown room '{name}'; there is: {', '.join(rooms())}; or the path of a .py file")
+    return import_module(f"simulacra.models.{name}")
+
+
+def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
+    """Put the resolved name of a room in place of its path, and run its code, which a person's config names; the copy in a run
+    folder needs trust."""
+    name, asked = str(raw.get("room", "")), any(text.partition("=")[0].strip() == "room" for text in changes)
+    if outside.is_known(name):
+        outside.admit_copy(path.parent, name)
+    elif outside.is_path(name):
+        raw["room"] = outside.admit(name, [Path(), path.parent] if asked else [path.parent, Path()])
+    elif name and name not in rooms() and (beside := sorted(one.name for one in path.parent.glob("*.py"))):
+        raise Mistake(f"unknown room '{name}'; there is: {', '.join(rooms())}; or the path of a .py file, such as {beside[0]}")
 
 
 def configs() -> list[str]:
@@ -73,6 +89,7 @@ def resolve(source: str, preset: str | None = None, changes: list[str] | None = 
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
     for text in changes:
         change(raw, text)
+    _admitted(raw, path, changes)
     return check(raw, source)
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Weights, app, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Trust, Weights, app, out
 
 
 @app.command()
@@ -27,6 +27,7 @@ def measure(
     truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
     csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
