@@ -49,7 +49,7 @@ class Opened:
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
-    checked = zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder)
+    checked = config.settled(zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)
