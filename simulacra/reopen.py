@@ -52,7 +52,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     choose("weights", weights, ["average", "raw"])
     raw = run.config_of(folder)
     outside.admit_copy(folder, str(raw.get("room")))
-    checked = zoo.beside(config.check(raw, str(folder / "config.json")), folder)
+    checked = config.settled(zoo.beside(config.check(raw, str(folder / "config.json")), folder))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+
+LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ def train(
     """Train, or go on training, the run in `folder`."""
     if zoo.is_packed(folder):
         raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
+    if (folder / "config.json").exists():
+        checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
     with _processes(checked), _signals() as stop:
         first = play.rank() == 0
         where = chosen_device(device)
@@ -56,8 +61,8 @@ def train(
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
         run.storable(model, checked.room)
-        if hasattr(model, "check") and not run.checkpoints(folder):
-            model.check(like)
+        if not run.checkpoints(folder):
+            _met(model, like, partial(_examples, source, where))
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
@@ -74,6 +79,22 @@ def train(
                 return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved, told)
             finally:
                 opened.close()
+
+
+def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
+    """The model has seen its data before the first step, if it asks for that; `like` is the first batch."""
+    if hasattr(model, "check"):
+        model.check(like)
+    if hasattr(model, "look"):
+        model.look(examples, len(next(iter(like.values()))))
+
+
+def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
+    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or a fixed part of many."""
+    n = min(source.size("train"), LOOKED)
+    size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
+    for k in range(n // size):
+        yield to(device, source.draw(k, size, 0))
 
 
 def _check_classes(checked: Config, source: Data) -> None:
