@@ -1,8 +1,12 @@
 """Data sets: drawing is pure, splits are fixed, and every bad input is told about by name."""
 
+import contextlib
 import gzip
+import io
 import os
 import struct
+import subprocess
+import sys
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +17,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from simulacra import data
-from simulacra.data import _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -456,16 +460,27 @@ def bomb(path: Path) -> None:
     Image.new("1", (12000, 12000)).save(path)
 
 
+def larger(path: Path) -> None:
+    Image.new("1", (20000, 20000)).save(path)
+
+
+def script(path: Path) -> None:
+    path.write_bytes(SCRIPT)
+
+
 def dangling(path: Path) -> None:
     path.symlink_to(path.with_name("gone"))
 
 
+SCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n"
 BROKEN = [
     (empty, "not a picture"),
     (text_in_disguise, "not a picture"),
     (cut_short, "truncated"),
     (one_pixel, "1x1 is too small; allowed: sides of at least 8 pixels"),
-    (bomb, "exceeds limit"),
+    (bomb, "12000x12000 is too large; allowed: at most 89 million pixels"),
+    (larger, "exceeds limit"),
+    (script, "PostScript, which only other programs draw; save it as PNG"),
     (dangling, "No such file"),
 ]
 
@@ -481,6 +496,72 @@ def test_folder_with_a_broken_picture(tmp_path, spoil, says):
     assert found.size("train") + found.size("held_out") == 2
     left_out = found.describe()["left out"]
     assert left_out.startswith("1: b.png (") and says in left_out
+
+
+def wrapped(content: bytes) -> bytes:
+    """An IPTC record whose picture is the content."""
+    fields = (3, 60, b"\x01\x00"), (3, 20, (32).to_bytes(2)), (3, 30, (32).to_bytes(2)), (3, 120, b"\x05"), (8, 10, content)
+    return b"".join(bytes([0x1C, *kind]) + len(value).to_bytes(2) + value for *kind, value in fields)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.eps", "a.jpg", "a.tif", "a.iim"])
+@pytest.mark.parametrize(
+    "content", [SCRIPT, wrapped(SCRIPT), b"\xc5\xd0\xd3\xc6" + struct.pack("<2I20x", 32, len(SCRIPT)) + SCRIPT]
+)
+def test_no_picture_starts_another_program(tmp_path, monkeypatch, name, content):
+    """Ghostscript would leave a trace here, and so would whatever else is started."""
+    programs, trace = tmp_path / "programs", tmp_path / "trace"
+    programs.mkdir()
+    for program in ("gs", "gswin32c", "djpeg", "ppmquant"):
+        (programs / program).write_text(f"#!/bin/sh\necho $0 >>{trace}\n")
+        (programs / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    started = []
+    for call in ("Popen", "check_call", "check_output", "run", "call"):
+        monkeypatch.setattr(subprocess, call, lambda *command, **how: started.append(command))
+    monkeypatch.setattr(os, "system", started.append)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / name).write_bytes(content)
+    painted(pictures / "b.png", 7, mode="L")
+    painted(pictures / "c.png", 7, mode="L")
+    with pytest.raises((ValueError, OSError)), _decode.opened(pictures / name) as image:
+        image.load()
+    with contextlib.suppress(Mistake):  # an ending that is nobody's is only ignored
+        loaded(pictures)
+    assert not started and not trace.exists()
+
+
+def test_every_format_that_is_read_is_there_and_none_of_the_others():
+    assert not {"EPS", "IPTC", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"} & set(_decode.formats())
+    assert {"PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"} <= set(_decode.formats())
+    assert not {".eps", ".ps", ".iim", ".wmf"} & _decode.suffixes() and {".png", ".jpeg", ".tif"} <= _decode.suffixes()
+
+
+def test_heif_is_read_where_its_package_is_installed(tmp_path, monkeypatch):
+    """The package registers a decoder; here it is one for PNGs behind a word."""
+
+    def unwrapped(file, name):
+        return PngImagePlugin.PngImageFile(io.BytesIO(file.read()[4:]))
+
+    def register() -> None:
+        Image.register_open("HEIF", unwrapped, lambda start: start[:4] == b"heic")
+        Image.register_extension("HEIF", ".heic")
+
+    for name in ("a", "b"):
+        file = painted(tmp_path / f"{name}.png", 7, mode="L").rename(tmp_path / f"{name}.heic")
+        file.write_bytes(b"heic" + file.read_bytes())
+    before = dict(Image.OPEN), dict(Image.EXTENSION), list(Image.ID)
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
+    _decode.formats.cache_clear()
+    try:
+        assert ".heic" in _decode.suffixes() and (loaded(tmp_path).take("train", 1)["image"] == 7 / 127.5 - 1).all()
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        _decode.formats.cache_clear()
+        assert "HEIF" not in _decode.formats() and ".heic" not in _decode.suffixes()
+    finally:
+        Image.OPEN, Image.EXTENSION, Image.ID = before
+        _decode.formats.cache_clear()
 
 
 def test_folder_floating_point_pixels_are_refused(tmp_path):

@@ -3,14 +3,36 @@
 The first frame of several, turned as EXIF says, transparency laid on white, 16-bit grey brought to 8 bits.
 """
 
+import importlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 LEAST = 8  # pixels a side; less is an icon's corner or a tracking pixel
-KNOWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # formats Pillow recognises, but needs other programs to decode
+# what Pillow decodes in this process. Not among them: EPS starts Ghostscript, IPTC opens whatever it wraps (an EPS, too),
+# BUFR, GRIB, HDF5, MPEG and WMF are only recognised, and need handlers or programs of others
+# fmt: off
+FORMATS = [
+    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "ICNS", "ICO", "IM", "IMT",
+    "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER",
+    "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB",
+]
+# fmt: on
+FOREIGN = {  # how files begin that other programs draw
+    b"%!PS": "PostScript",
+    b"\xc5\xd0\xd3\xc6": "PostScript",
+    b"%PDF": "PDF",
+    b"\xd7\xcd\xc6\x9a": "a Windows metafile",
+    b"\x1c": "an IPTC record",
+}
+OPENING = threading.Lock()  # what is done about warnings is the whole process's
 
 
 class Header(NamedTuple):
@@ -20,15 +42,58 @@ class Header(NamedTuple):
     mode: str  # Pillow's name of the pixel format
 
 
+@cache
+def formats() -> list[str]:
+    """Pillow's names of the formats that are read, HEIF among them where pillow-heif is installed. No decoder of theirs starts
+    another program."""
+    Image.init()
+    found = [kind for kind in FORMATS if kind in Image.OPEN]
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return found
+    return [*found, "HEIF"] if "HEIF" in Image.OPEN else found
+
+
 def suffixes() -> set[str]:
     """Every file name ending that stands for a picture, ".png" and so on."""
-    Image.init()
-    return {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in KNOWN}
+    known = formats()
+    return {end for end, kind in Image.registered_extensions().items() if kind in known}
+
+
+def foreign(path: Path) -> str:
+    """Which format of another program a file begins like, "" if none."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((kind for first, kind in FOREIGN.items() if start.startswith(first)), "")
+
+
+@contextmanager
+def opened(path: Path, only: tuple[str, ...] = ()) -> Iterator[Image.Image]:
+    """A picture whose pixels are not decoded yet: the one way in which the laboratory opens picture files. Only the formats of
+    `formats()`, or only those asked for, whatever the name says. A ValueError, UnidentifiedImageError or OSError if it is none
+    of them, or of more pixels than Pillow takes for harmless."""
+    try:
+        with OPENING, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=only or formats())
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    except UnidentifiedImageError:
+        kind = foreign(path)
+        if kind:
+            raise ValueError(f"{kind}, which only other programs draw; save it as PNG") from None
+        raise
+    with image:
+        most = Image.MAX_IMAGE_PIXELS
+        if most and image.width * image.height > most:
+            raise ValueError(f"{image.width}x{image.height} is too large; allowed: at most {most / 1e6:.0f} million pixels")
+        yield image
 
 
 def header(path: Path) -> Header:
     """Size and mode of a picture that is large enough."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         if min(image.size) < LEAST:
             raise ValueError(f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} pixels")
         return Header(image.size, image.mode)
@@ -69,7 +134,7 @@ def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
 
 def decode(path: Path, mode: str, size: int, fit: str) -> np.ndarray:
     """The picture as (C, size, size) uint8, one channel for mode "L", three for "RGB"."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size, several times faster
         upright = ImageOps.exif_transpose(image)
         pixels = np.asarray(fitted(on_white(eight_bits(upright)).convert(mode), size, fit))
