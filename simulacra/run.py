@@ -19,24 +19,27 @@ import contextlib
 import fcntl
 import json
 import os
-import pickle
 import time
-import zipfile
 from collections.abc import Callable, Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
+from simulacra.checkpoint import FORMAT as FORMAT
+from simulacra.checkpoint import checkpoints as checkpoints
+from simulacra.checkpoint import contents as contents
+from simulacra.checkpoint import digest as digest
+from simulacra.checkpoint import last_good as last_good
+from simulacra.checkpoint import load as load
+from simulacra.checkpoint import states as states
+from simulacra.checkpoint import step_of as step_of
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
 from simulacra.events import Events
 from simulacra.files import write, write_text
-from simulacra.parts import parts
 from simulacra.seeds import fold
 
-FORMAT = 1
 BEGUN = {"lock", "checkpoints"}  # what a start leaves that was killed before it wrote the config
 
 
@@ -259,76 +262,6 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> d
         elif a != b:
             out[prefix + key] = (a, b)
     return out
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The run's checkpoints, oldest first."""
-    return sorted((folder / "checkpoints").glob("[0-9]*.pt"))
-
-
-def last_good(folder: Path) -> str:
-    """Which checkpoint survives, in words."""
-    files = checkpoints(folder)
-    return f"the last good checkpoint is {files[-1]}" if files else "no checkpoint was written yet"
-
-
-def states(model: Model) -> dict[str, Any]:
-    """The state of every part."""
-    return {name: part.state_dict() for name, part in parts(model).items()}
-
-
-def contents(path: Path) -> dict[str, Any]:
-    """What is in a checkpoint. Never executes code from the file."""
-    advice = f"remove it to go on from an older checkpoint; {path.parent} holds {len(checkpoints(path.parent.parent))}"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if name := archive.testzip():  # torch.load does not look at the checksums
-                raise ValueError(f"the checksum of {name} is wrong")
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise Mistake(f"checkpoint {path} holds more than tensors and numbers, which is never loaded: {advice}") from None
-    except Exception as error:  # what is raised on damaged files is beyond listing
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise Mistake(f"damaged checkpoint {path} ({reason}): {advice}") from None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT or not {"step", "parts"} <= saved.keys():
-        raise Mistake(f"{path} is no checkpoint of this program (format {FORMAT})")
-    return saved
-
-
-def load(path: Path, model: Model) -> int:
-    """Put a checkpoint's parts into the model and return its step."""
-    saved = contents(path)
-    mine = parts(model)
-    if set(mine) != set(saved["parts"]):
-        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(mine)}")
-    for name, part in mine.items():
-        try:
-            part.load_state_dict(saved["parts"][name])
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise Mistake(f"{path} does not fit this room's '{name}': {reason}") from None
-    return saved["step"]
-
-
-def digest(state: Any) -> str:
-    """A hash of nested state: equal for equal bits."""
-    h = blake2b(digest_size=16)
-
-    def visit(value: Any) -> None:
-        if isinstance(value, dict):
-            for key in sorted(value, key=str):
-                h.update(str(key).encode())
-                visit(value[key])
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                visit(item)
-        elif isinstance(value, torch.Tensor):
-            h.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            h.update(repr(value).encode())
-
-    visit(state)
-    return h.hexdigest()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def evolve(folder: Path, out: Path, *, rows: int = 8, columns: int = 12, fps: in
 
 def painted(folder: Path) -> dict[int, Path]:
     """Step -> sheet of samples, for every step that was painted."""
-    found = [path for path in sorted(folder.glob("pictures/*/*.*")) if path.parent.name.isdecimal()]
+    found = [path for path in sorted(folder.glob("pictures/*/*.*")) if run.step_of(path.parent.name) is not None]
     stills = {int(path.parent.name): path for path in found if path.name == "samples.png"}
     if not found:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
