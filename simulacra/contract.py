@@ -31,6 +31,9 @@ class Model(Protocol):
 
     # Optional, asked before a run folder is made:
     # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.
+    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the room wants to know of the
+    #     training data before its first step, of which each call shows the same examples, each once, on all processes; a step
+    #     has `batch` examples.
 
     # Optional, read by the clock and by the health monitor:
     # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> Mapping[str, Tensor]: further

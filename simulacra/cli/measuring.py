@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Weights, app, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Trust, Weights, app, out
 
 
 @app.command()
@@ -27,6 +27,7 @@ def measure(
     truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
     csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
@@ -63,7 +64,7 @@ def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     floor = floors.get(first["extractor"], f"real training {kind}")
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
-        caption=f"{first['n_real']:,} held-out episodes, over which intervals are bootstrapped; seed {first['seed']}"
+        caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}"
         if first["extractor"] == "codes"
         else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
         f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples",

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra import config, run
+from simulacra import config, outside, run
 from simulacra.config import Config
 from simulacra.errors import Mistake
 from simulacra.paint import write
@@ -101,7 +101,9 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
             folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
             sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
             train = ["train", sheet.source_of(cell), "--preset", preset or sheet.preset, "--run", str(folder), *sets]
-            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], [verb, str(folder), *options], checked))
+            trust = ["--trust"] if outside.is_path(checked.room) else []  # the sheet's own config names it
+            measure = [verb, str(folder), *options, *trust]
+            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
     return found
 
 
