@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from simulacra import config
+from simulacra import config, run
 from simulacra.config import Config
 from simulacra.errors import choose
 from simulacra.paint import write
@@ -218,8 +218,16 @@ def learnt(site: Site, turn: int) -> None:
 def memory(site: Site, turn: int = 0) -> None:
     """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads, which the paper's has not."""
     own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
-    seen = f"data.path={site.path('codes', turn).name}", "hyper.weight_reward=1.0", "hyper.weight_end=1.0"
+    heads = "hyper.weight_reward=1.0", "hyper.weight_end=1.0", f"hyper.reward={head(site)}"
+    seen = f"data.path={site.path('codes', turn).name}", *heads
     site.train("memory", site.folder, *_kind(site, "more" if turn else "long"), *seen, *own, turn=turn)
+
+
+def head(site: Site) -> str:
+    """Which reward head memories have: that of the first one where it is there, since the others go on from it."""
+    first = site.path("memory")
+    there = run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
+    return str(there.get("reward", "value"))
 
 
 def dream(site: Site, turn: int = 0) -> None:
@@ -327,9 +335,9 @@ def stages(site: Site, best: Path, course: Course) -> str:
     places += [run for run in dreams if run != best]
     rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places]
     drive, before = [best, site.path("controller"), site.path(extent.last)], None
-    for run in dict.fromkeys(drive):
-        found = scored(site, run, seen)
-        rows.append(_ledger.Stage(str(run.relative_to(site.out)), site.minutes(run), found, before))
+    for one in dict.fromkeys(drive):
+        found = scored(site, one, seen)
+        rows.append(_ledger.Stage(str(one.relative_to(site.out)), site.minutes(one), found, before))
         before = found
     tables = {table(site, run, seen) for run in (*dreams, *drive)} | {table(site, drive[-1], course)}
     rows.append(_ledger.Stage("scores", site.minutes(*tables)))
