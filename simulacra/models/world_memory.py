@@ -53,7 +53,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mixture: Literal["each", "joint"] = "each"  # one for each number of a code | one over whole codes, diagonal
     low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
     reward: Literal["value", "sign", "twohot"] = (
-        "value"  # what the reward head predicts: its value, clipped | whether it is positive | its distribution over bins
+        "value"  # predicted: its value, clipped | its sign | its distribution over bins
     )
     most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
     weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
