@@ -5,6 +5,7 @@ import math
 import re
 import tomllib
 import typing
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from simulacra import data, outside
+from simulacra import data, idle, outside
 from simulacra.errors import Mistake, choose
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -36,6 +37,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     save_every: Positive = 1000  # steps between checkpoints, each painted
     rollback: Annotated[int, Meta(ge=0)] = 0  # times that a collapsed run may go back to its last healthy checkpoint
     keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
+    init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
 
 
 def rooms() -> list[str]:
@@ -74,9 +76,16 @@ def headline(name: str) -> str:
     return find(name).read_text().partition("\n")[0].lstrip("# ")
 
 
-def resolve(source: str, preset: str | None = None, changes: list[str] | None = None) -> Config:
-    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top."""
+def resolve(
+    source: str,
+    preset: str | None = None,
+    changes: list[str] | None = None,
+    told: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
+) -> Config:
+    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top. A
+    hyperparameter that changes nothing (see idle.py) goes back to its default; the room refuses one that a person gave."""
     path, changes = find(source), changes or []
+    given = [text.partition("=")[0].strip() for text in changes]
     if path.suffix == ".json":
         raw = read(path)
         if preset and preset != raw.get("preset"):
@@ -87,10 +96,13 @@ def resolve(source: str, preset: str | None = None, changes: list[str] | None = 
         raw = {"name": path.stem} | based(path)
         experiments = raw.pop("experiment", {})
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
+        if path.parent.resolve() != FOLDER.resolve():
+            given += _own(path, preset or "laptop", "".join(wanted[-1:]))
+    _renamed(raw, source, strict=True)
     for text in changes:
         change(raw, text)
     _admitted(raw, path, changes)
-    return check(raw, source)
+    return settled(check(raw, source), given, told)
 
 
 def find(source: str) -> Path:
@@ -123,12 +135,31 @@ def check(raw: dict[str, Any], source: str) -> Config:
     for key in "room", "data":
         if key not in raw:
             raise Mistake(f"{source}: {key} is missing")
+    _renamed(raw, source)
     checked = {
         "data": check_data(raw["data"], source),
         "hyper": convert(raw.get("hyper", {}), room(str(raw["room"])).Hyper, source, "hyper."),
     }
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     return msgspec.structs.replace(flat, **checked)
+
+
+def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
+    """Hyperparameters of older configs that are keys of the config now, as the room's RENAMED says, put there; `strict` refuses
+    another value at both places."""
+    name, hyper = str(raw.get("room", "")), raw.get("hyper")
+    if name not in rooms() or not isinstance(hyper, dict):
+        return
+    for old, key in getattr(room(name), "RENAMED", {}).items():
+        if old not in hyper:
+            continue
+        value, there = hyper[old], raw.get(key) or ""
+        if strict and there and value and there != value:
+            raise Mistake(
+                f"{source}: hyper.{old} = {value}, the older name of {key}, and {key} = {there}; allowed: one of them"
+            )
+        raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
+        raw[key] = value or there if strict else value
 
 
 def check_data(raw: Any, source: str) -> Any:
@@ -144,12 +175,23 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def completed(raw: dict[str, Any]) -> dict[str, Any]:
-    """A run's config of an older version, with the defaults of keys that there were not yet, which change nothing; as it is, if
-    it holds what there is no more."""
+    """A run's config of an older version, with the defaults of keys that there were not yet and of those that are idle, which
+    change nothing; as it is, if it holds what there is no more."""
     try:
-        return plain(check(raw, "config.json"))
+        return plain(settled(check(raw, "config.json")))
     except Mistake:
         return raw
+
+
+def settled(checked: Config, given: Sequence[str] = (), told: Callable[[str], None] = lambda line: None) -> Config:
+    """The config with its idle hyperparameters (see idle.py) at their defaults, each in a line to `told`; as they are, if they
+    are `given` as "hyper.NAME"."""
+    names: dict[str, str] = getattr(room(checked.room), "idle", lambda hyper: {})(checked.hyper)
+    left = {name: needs for name, needs in names.items() if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)}
+    for name, needs in idle.found(checked.hyper, left).items():
+        old, new = (idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)()))
+        told(f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, its default, stands")
+    return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
 
 def based(path: Path) -> dict[str, Any]:
@@ -163,6 +205,20 @@ def based(path: Path) -> dict[str, Any]:
     if "base" in base:
         raise Mistake(f"{path}: base {name} has a base itself; one is the limit")
     return merge(base, raw)
+
+
+def _own(path: Path, preset: str, wanted: str) -> list[str]:
+    """The dotted names of all values that a TOML file, itself and not its base, gives in this preset and these experiments."""
+    raw = read(path)
+    presets, experiments = raw.pop("preset", {}), raw.pop("experiment", {})
+    chosen = [presets.get(preset, {}), *(experiments.get(name.strip(), {}) for name in wanted.split(","))]
+    return [name for table in (raw, *chosen) for name in _names(table)]
+
+
+def _names(raw: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all values in nested tables."""
+    each = (_names(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"] for key, value in raw.items())
+    return [name for names in each for name in names]
 
 
 def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]:

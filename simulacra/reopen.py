@@ -52,7 +52,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     choose("weights", weights, ["average", "raw"])
     raw = run.config_of(folder)
     outside.admit_copy(folder, str(raw.get("room")))
-    checked = zoo.beside(config.check(raw, str(folder / "config.json")), folder)
+    checked = config.settled(zoo.beside(config.check(raw, str(folder / "config.json")), folder))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)
@@ -61,7 +61,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
-    model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
+    model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in parts(model).values():

@@ -88,7 +88,7 @@ def train(
     from simulacra.reopen import data_root
     from simulacra.verbs.train import train as verb
 
-    checked = config.resolve(source, preset, change)
+    checked = config.resolve(source, preset, change, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
         outcome = verb(

@@ -64,7 +64,7 @@ def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     floor = floors.get(first["extractor"], f"real training {kind}")
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
-        caption=f"{first['n_real']:,} held-out episodes, over which intervals are bootstrapped; seed {first['seed']}"
+        caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}"
         if first["extractor"] == "codes"
         else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
         f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples",

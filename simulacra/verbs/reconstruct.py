@@ -1,6 +1,6 @@
 """Reconstruct: what a person's pictures become when they are only the few numbers that a run keeps of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from simulacra.data._files import listing
 from simulacra.errors import Mistake
 from simulacra.measure.motion import ssim
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import no_file, picture, within
+from simulacra.verbs._picture import brightest, no_file, picture, within
 
 CHUNK = 64  # pictures coded at once
 PAIRS = 4  # pictures in a row of the sheet, each with its reconstruction
@@ -43,9 +43,10 @@ def _inside(folder: Path) -> list[Path]:
     return [folder / name for name in listing(folder)[0]]
 
 
-def pictures(files: Iterable[Path], opened: Opened) -> tuple[Tensor, list[str]]:
+def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
     """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are, and a note where something was done to one."""
-    read = {file: picture(file, opened) for file in files}
+    white = brightest(files, opened)
+    read = {file: picture(file, opened, white) for file in files}
     return torch.cat([x for x, _ in read.values()]), [f"{file}: {done}" for file, (_, done) in read.items() if done]
 
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra import config, data, fit, outside, play, run, zoo
+from simulacra.begin import begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
@@ -20,6 +22,8 @@ from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+
+LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def train(
     """Train, or go on training, the run in `folder`."""
     if zoo.is_packed(folder):
         raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
+    if (folder / "config.json").exists():
+        checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
     with _processes(checked), _signals() as stop:
         first = play.rank() == 0
         where = chosen_device(device)
@@ -56,8 +62,9 @@ def train(
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
         run.storable(model, checked.room)
-        if hasattr(model, "check") and not run.checkpoints(folder):
-            model.check(like)
+        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
+        if not run.checkpoints(folder):
+            _met(model, like, partial(_examples, source, where))
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
@@ -65,7 +72,9 @@ def train(
                     held.enter_context(run.locked(folder))
                     how: dict[str, Any] = {"extend": extend, "known": config.completed}
                     how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
-                    for line in run.begin(folder, config.plain(checked), machine(root, where), like, **how):
+                    start = machine(root, where) | ({"init_from": begun.record} if begun else {})
+                    lines = run.begin(folder, config.plain(checked), start, like, **how)
+                    for line in [*([begun.said] if begun else []), *lines]:
                         told(line)
                 except Mistake as error:
                     mistake = str(error)
@@ -76,6 +85,22 @@ def train(
                 return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved, told)
             finally:
                 opened.close()
+
+
+def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
+    """The model has seen its data before the first step, if it asks for that; `like` is the first batch."""
+    if hasattr(model, "check"):
+        model.check(like)
+    if hasattr(model, "look"):
+        model.look(examples, len(next(iter(like.values()))))
+
+
+def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
+    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or a fixed part of many."""
+    n = min(source.size("train"), LOOKED)
+    size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
+    for k in range(n // size):
+        yield to(device, source.draw(k, size, 0))
 
 
 def _check_classes(checked: Config, source: Data) -> None:
