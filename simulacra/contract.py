@@ -48,7 +48,11 @@ class Model(Protocol):
 
 
 class Data(Protocol):
-    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`."""
+    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`.
+
+    If it reads files that may change, it also has `files(options, root) -> dict[str, Path]`: which ones, by names that stay the
+    same where they are moved, told without reading them; and perhaps `WHOLE = True`, if their fingerprint reads every byte.
+    """
 
     classes: int
     """How many classes the labels name; 0 without labels."""

@@ -57,6 +57,12 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
     return folder
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
 def share(name: str) -> float:
     """A number in [0, 1) that follows from a file's name alone."""
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest(), "big") / 2**64

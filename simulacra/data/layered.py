@@ -185,6 +185,14 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
     return found
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The photographs, by their names in the folder; those that come with a package are always the same."""
+    if not options.path:
+        return {}
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
 def opened(path: Path, side: int) -> Image.Image:
     """The photograph in colour, reduced if its shorter side stays no less than `side` pixels."""
     with blaming(path), Image.open(path) as image:

@@ -35,6 +35,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of the tracks, but at least one in each split
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The recorded episodes, and what all of them follow from."""
+    place = folder.locate(options.path, root, MAKER)
+    return {path.relative_to(place).as_posix(): path for path in [place / "store.json", *place.glob("episodes/*.safetensors")]}
+
+
 class Split(NamedTuple):
     """The drives of a split; each has as many examples as fit into it one after the other."""
 

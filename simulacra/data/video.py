@@ -28,6 +28,7 @@ from simulacra.errors import Mistake
 
 FILMS = ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"
 FINE = 4  # stabilised frames are reduced to no less than this many times the size
+WHOLE = True  # a film's frames are all decoded anyway, and a fingerprint is cheap beside that
 REACH = 4  # a shift is at most a REACH-th of the frame's side
 
 Frames = Iterator[tuple[str, Image.Image]]  # what to call a frame, and the frame
@@ -137,13 +138,18 @@ def film(file: Path) -> Clip:
     return Clip(frames(), grey, count)
 
 
-def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
-    """The place meant, and its frames."""
+def located(path: str, root: Path | None) -> Path:
+    """The folder or file meant."""
     meant = Path(path).expanduser()
     known = root is not None or meant.is_absolute()
     place = (root or Path()) / meant
-    if not (known and place.is_file()):
-        place = locate(path, root)
+    return place if known and place.is_file() else locate(path, root)
+
+
+def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
+    """The place meant, and its frames."""
+    place = located(path, root)
+    if place.is_dir():
         return place, stills(place, size)
     end = place.suffix.lower()
     if end in FILMS:
@@ -151,6 +157,14 @@ def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
     if end in suffixes():
         return place, animation(place)
     raise Mistake(f"data.path: {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}")
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The frames that are read, by their names in the folder; a film has no name of its own."""
+    place = located(options.path, root)
+    if place.is_file():
+        return {"film": place}
+    return {name: place / name for name in listing(place)[0]}
 
 
 def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:

@@ -68,8 +68,10 @@ def train(
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    code, begun = outside.source_of(checked.room), machine(root, where)
-                    run.begin(folder, config.plain(checked), begun, like, extend=extend, known=config.completed, room=code)
+                    how: dict[str, Any] = {"extend": extend, "known": config.completed}
+                    how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
+                    for line in run.begin(folder, config.plain(checked), machine(root, where), like, **how):
+                        told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
