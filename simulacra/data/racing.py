@@ -127,6 +127,11 @@ class Racing:
         """The first n examples of the split's fixed shuffled order; sequences are cut so that a drive's last ends with it."""
         return self._batch(self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n)))
 
+    def part(self, split: str, start: int, stop: int) -> Batch:
+        """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
+        splits = self.splits[choose("split", split, list(self.splits))]
+        return self._batch(splits.fixed(self.order.take(split, stop)[start:]))
+
     def truth(self, split: str, n: int) -> torch.Tensor:
         """Of the examples of `take`, for probes alone: (n, 6), with sequences (n, T, 6), the columns of game.Truth: units from
         the road's middle, heading error in radians, curvature per unit, units per second, tile, share of tiles visited."""
