@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Trust, Weights, app, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Trust, Weights, app, err, out
 
 
 @app.command()
@@ -51,7 +51,11 @@ def _told(rows: list[dict[str, Any]], notes: list[str]) -> None:
 def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
     from simulacra.measure import overlap
 
-    results = overlap.compare_folders(masks, truth)
+    def said(note: str, doubt: bool) -> None:
+        if doubt or not as_json:
+            (err if as_json else out).print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+    results = overlap.compare_folders(masks, truth, said)
     if csv is not None:
         overlap.write_csv(results, csv)
     print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
