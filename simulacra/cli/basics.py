@@ -85,6 +85,7 @@ def train(
             tensorboard=tensorboard,
             tick=progress.tick,
             saved=progress.saved,
+            said=lambda line: err.print(f"note: {escape(line)}", soft_wrap=True),
         )
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)

@@ -42,6 +42,7 @@ def train(
     tensorboard: bool = False,
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
+    said: Callable[[str], None] = lambda line: None,  # told what was assumed of the data and what was left out of them
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
     if zoo.is_packed(folder):
@@ -50,6 +51,8 @@ def train(
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        for note in getattr(source, "notes", []) if first else []:
+            said(note)
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
