@@ -75,3 +75,5 @@ class Data(Protocol):
 
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""
+
+    # Optional, said before a training: notes, a list of lines on what was assumed, converted or left out.

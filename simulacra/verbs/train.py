@@ -57,6 +57,8 @@ def train(
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        for note in getattr(source, "notes", []) if first else []:
+            told(note)
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
