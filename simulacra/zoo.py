@@ -69,10 +69,16 @@ def beside(checked: Config, folder: Path) -> Config:
     return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
 
 
-def unbegun(checked: Config) -> Config:
-    """The config without the runs that were only begun from, which nobody needs once there is a checkpoint."""
-    none = dict.fromkeys(getattr(config.room(checked.room), "BEGUN", ()), "")
-    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **none))
+def states(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """What a packed run holds of each part; a Mistake if it cannot be read."""
+    found: dict[str, dict[str, Tensor]] = {}
+    try:
+        for name, value in load_file(folder / WEIGHTS).items():
+            part, _, key = name.partition("/")
+            found.setdefault(part, {})[key] = value
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder, error) from None
+    return found
 
 
 def facts(folder: Path) -> tuple[int, str]:

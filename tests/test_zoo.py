@@ -105,7 +105,7 @@ def test_a_controller_brings_its_memory(tmp_path):
     was, now = run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"], reopen(tmp_path / "packed", None)
     assert torch.equal(now.model.centre, was["search"]["mean"].float())
     assert torch.equal(now.model.memory.module.eye, was["memory"]["eye"]) and now.model.memory.module.eye.any()
-    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.hyper.begin == ""
+    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.init_from == ""
     assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
 
 

@@ -36,7 +36,7 @@ from simulacra.world import acting, parts, tracks
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
-BEGUN = ("begin",)  # that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 REACH = 4.0  # codes beyond this leave a plot
 
 
@@ -47,7 +47,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    begin: str = ""  # run folder whose search this one goes on from, with `sigma`, also from one of codes alone; empty: from 0
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
@@ -113,13 +112,12 @@ class WorldController:
             self.untrained = Frozen(Memory(untrained))
         senses = self.senses()
         size = numbers(Z + (senses.form.units if senses else 0), A)
-        begun = parts.search_of(h.begin) if h.begin else None
+        self.alone, self.actions = numbers(Z, A), A
         self.search = Search(torch.zeros(size), h.sigma, h.population)
-        if begun is not None:
-            self.follow(begun, numbers(Z, A), A)
 
-    def follow(self, begun: Search, alone: int, actions: int) -> None:
-        """Go on from another search; from one of codes alone, of `alone` numbers, with weights of 0 on the memory's state."""
+    def begin(self, other: "WorldController") -> tuple[str, ...]:
+        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0 on the memory's state."""
+        begun, alone, actions = other.search, self.alone, self.actions
         size, found = len(self.search.mean), len(begun.mean)
         if found == size:
             self.search.follow(begun)
@@ -128,7 +126,8 @@ class WorldController:
             self.search.widen(begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)]))
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
-            raise ValueError(f"begin = {self.hyper.begin}, a controller of {found} numbers; allowed: one of {allowed}")
+            raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
+        return ("search",)
 
     def senses(self) -> Memory | None:
         """Whose state controllers see."""

@@ -55,9 +55,7 @@ def content(opened: Opened, most: int) -> bytes:
 
 def settings(opened: Opened) -> dict[str, Any]:
     """The config, in which other runs are named by their folders in the packed one, and those only begun from not at all."""
-    plain = config.plain(opened.config)
-    for name in getattr(config.room(opened.config.room), "BEGUN", ()):
-        plain["hyper"][name] = ""
+    plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
         plain["data"]["path"] = nearer(plain["data"]["path"])
     return plain | {"hyper": plain["hyper"] | {name: name for name in zoo.named(opened.config)}}

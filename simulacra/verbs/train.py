@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra import config, data, fit, outside, play, run, zoo
+from simulacra.begin import begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
@@ -63,6 +64,7 @@ def train(
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
         run.storable(model, checked.room)
+        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
         if not run.checkpoints(folder):
             _met(model, like, partial(_examples, source, where))
         with contextlib.ExitStack() as held:
@@ -72,7 +74,9 @@ def train(
                     held.enter_context(run.locked(folder))
                     how: dict[str, Any] = {"extend": extend, "known": config.completed}
                     how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
-                    for line in run.begin(folder, config.plain(checked), machine(root, where), like, **how):
+                    start = machine(root, where) | ({"init_from": begun.record} if begun else {})
+                    lines = run.begin(folder, config.plain(checked), start, like, **how)
+                    for line in [*([begun.said] if begun else []), *lines]:
                         told(line)
                 except Mistake as error:
                     mistake = str(error)
