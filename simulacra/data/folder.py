@@ -57,6 +57,12 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
     return folder
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
 def share(name: str) -> float:
     """A number in [0, 1) that follows from a file's name alone."""
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest(), "big") / 2**64
@@ -156,6 +162,7 @@ class Folder:
             self.pictures = self._decoded(names)
         self.notes = remarks(self.folder, self.ignored, self.broken, self._used(), self.white)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def _decoded(self, names: list[str]) -> Pictures:
         """The pictures of these names; those that turn out to be broken are noted and left out."""
