@@ -159,6 +159,7 @@ def cover(cache: Path, tests: list[Path], tree: Path, most: float) -> None:
             os.environ["COVERAGE_FILE"] = str(cache / f"{test.stem}.coverage")
             child(tree, words, cache / f"{test.stem}.out")
         code, seconds = watched(pid, most, signal.SIGINT)
+        (cache / f"{test.stem}.seconds").write_text(f"{seconds:.1f}\n")
         print(f"{test.stem}: {'interrupted' if code is None else f'exit status {code}'}, {seconds:.0f} s", flush=True)
 
 
@@ -209,11 +210,17 @@ def contexts(connection: sqlite3.Connection, file: str, line: int) -> set[str]:
 
 
 def passed(report: Path) -> Iterator[tuple[str, float]]:
-    """(test, seconds) of a report's tests that passed."""
-    for case in xml.parse(report).iter("testcase"):
+    """(test, processor seconds) of a report's tests that passed: the report's own seconds are those of a clock, which a busy
+    machine makes longer, so that the file's processor seconds are divided in their proportion."""
+    cases = list(xml.parse(report).iter("testcase"))
+    total = sum(float(case.get("time", 0)) for case in cases)
+    used = report.with_suffix(".seconds")
+    share = min(1.0, float(used.read_text()) / max(total, 1e-9)) if used.exists() else 1.0
+    for case in cases:
         if not any(child.tag in ("failure", "error", "skipped") for child in case):
             classes = case.get("classname", "").split(".")[2:]
-            yield "::".join([case.get("file", ""), *classes, case.get("name", "")]), float(case.get("time", 0))
+            name = "::".join([case.get("file", ""), *classes, case.get("name", "")])
+            yield name, share * float(case.get("time", 0))
 
 
 # Trying
@@ -304,7 +311,7 @@ def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str) -> 
 def run(arguments: argparse.Namespace) -> None:
     """Try what the file of results lacks, of this part of the list."""
     tests = Tests(arguments.cache, arguments.seconds)
-    tree = copied(arguments.tree, arguments.cache.resolve() / f"tree{arguments.part}")
+    tree = copied(arguments.tree, arguments.output.resolve().with_suffix(".tree"))
     done = {row["mutant"] for row in results([arguments.output])}
     part, parts = map(int, arguments.part.split("of"))
     listed = read(arguments.list)
