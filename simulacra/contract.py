@@ -76,5 +76,11 @@ class Data(Protocol):
     def size(self, split: str) -> int:
         """How many examples the split holds."""
 
+    # Optional, asked by measure, which looks at whole splits:
+    # def part(self, split: str, start: int, stop: int) -> Batch: those from `start` to before `stop` of the order of take.
+    # Training pictures that are mirrored at random say so with an option `flip`.
+
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""
+
+    # Optional, said before a training: notes, a list of lines on what was assumed, converted or left out.

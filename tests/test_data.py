@@ -19,9 +19,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from rich.console import Console
 
 from simulacra import data
-from simulacra.data import _decode, _files, _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _fetch, _files, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -142,6 +143,12 @@ def test_take_is_fixed_and_nested():
     assert torch.equal(one[:5], two) and one.tolist() != sorted(one.tolist())
 
 
+def test_take_shows_what_it_always_showed():
+    """The pictures that measures and sheets of earlier versions were made of."""
+    assert numbered(7).take("train", 7)["label"].tolist() == [1, 3, 5, 2, 4, 6, 0]
+    assert numbered(7).take("held_out", 3)["label"].tolist() == [8, 9, 7]
+
+
 def test_moments_against_numpy():
     pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
     split, x = Split(pixels, None, np.arange(7, 29)), pixels[7:29].reshape(22, -1) / 127.5 - 1
@@ -254,6 +261,15 @@ def test_idx_download(small, tmp_path):
     assert _idx.pictures(source, tmp_path / "new", mirror.as_uri() + "/", 0).size("train") == 6
     kept = sorted(path.name for path in (tmp_path / "new" / "small").iterdir())
     assert kept == sorted(f"{name}.gz" for name in source.digests)
+
+
+def test_idx_download_is_watched_on_standard_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    (tmp_path / "there").write_bytes(b"abc")
+    _fetch.fetch((tmp_path / "there").as_uri(), tmp_path / "new" / "here", Path.read_bytes)
+    assert (tmp_path / "new" / "here").read_bytes() == b"abc"
+    said = capsys.readouterr()
+    assert said.out == "" and "here" in said.err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/mnist", "file:///nowhere", "mnist"])
@@ -534,6 +550,24 @@ def test_folder_without_pictures(tmp_path):
         (tmp_path / name).write_text("")
     text = refusal(folder.Options(), tmp_path)
     assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
+
+
+def test_folder_names_the_five_commonest_kinds_of_what_it_holds_instead(tmp_path):
+    for count, end in enumerate(("txt", "csv", "md", "doc", "pdf", "wav"), 1):
+        for i in range(count):
+            (tmp_path / f"{i}.{end}").write_text("")
+    text = refusal(folder.Options(), tmp_path)
+    assert "it holds 6 .wav, 5 .pdf, 4 .doc, 3 .md, 2 .csv; allowed" in text
+
+
+def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
+    shown = []
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(_files, "Console", lambda stderr: console if stderr else None)
+    monkeypatch.setattr(_files, "track", lambda chunks, *_, disable, **__: shown.append(not disable) or chunks)
+    for chunks in 1, 31, 32, 100:  # of 32 pictures: 32, 992, 1,024, 3,200
+        _files.watched([], chunks)
+    assert shown == [False, False, True, True]
 
 
 def test_folder_with_one_picture(tmp_path):

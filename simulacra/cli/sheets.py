@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Json, Preset, app, out
+from simulacra.cli.words import DataFolder, Json, Preset, app, err, out
 
 Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]
 Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; otherwise runs/SHEET.")]
@@ -100,5 +100,7 @@ def notebook(
     """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with their verdicts."""
     from simulacra.verbs.notebook import notebook as verb
 
-    runs, sheets = verb(places, target, title)
-    out.print(f"{runs} runs, {sheets} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
+    made = verb(places, target, title)
+    out.print(f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
+    for note in made.notes:
+        err.print(f"note: {escape(note)}", soft_wrap=True)

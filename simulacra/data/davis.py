@@ -15,18 +15,19 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.contract import Batch
-from simulacra.data._decode import eight_bits, on_white, suffixes
+from simulacra.data._clip import blaming, named, natural, sequence
+from simulacra.data._decode import eight_bits, on_white, opened, suffixes
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
 from simulacra.data.folder import locate
-from simulacra.data.video import blaming, natural
 from simulacra.errors import Mistake, choose
 from simulacra.video import flow
+from simulacra.video.mask import read_file
 
 Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
 
@@ -63,10 +64,15 @@ def chosen(folder: Path, resolution: str) -> str:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder, 2 before 10."""
+    """The frames in a folder, 2 before 10, without pictures that do not follow their numbering."""
+    return [folder / name for name in sequence(folder, every(folder))[0]]
+
+
+def every(folder: Path) -> list[str]:
+    """The names of the pictures in a folder, 2 before 10."""
     known = suffixes()
     names = [path.name for path in folder.iterdir() if path.suffix.lower() in known and not path.name.startswith(".")]
-    return [folder / name for name in sorted(names, key=natural)]
+    return sorted(names, key=natural)
 
 
 def inside(folder: Path) -> Path:
@@ -79,16 +85,14 @@ def inside(folder: Path) -> Path:
 
 
 def read_frame(path: Path) -> np.ndarray:
-    """One frame, (3, H, W) uint8."""
-    with blaming(path), Image.open(path) as image:
-        return np.asarray(on_white(eight_bits(image)).convert("RGB")).transpose(2, 0, 1)
+    """One frame, turned as EXIF says, (3, H, W) uint8."""
+    with blaming(path), opened(path) as image:
+        return np.asarray(on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """One mask, (H, W) bool: the object is whatever is not 0 (palette 0, or black)."""
-    with blaming(path), Image.open(path) as image:
-        plain = image if image.mode in ("1", "L", "P") else image.convert("L")
-        return np.asarray(plain) > 0
+    """One mask, (H, W) bool; `simulacra.video.mask` says what counts as object."""
+    return read_file(path).mask
 
 
 def shrunk(frames: Tensor, size: tuple[int, int]) -> Tensor:
@@ -235,12 +239,15 @@ class Davis:
         area = np.mean([self.clips[name].mask.mean() for name in train])
         motion = torch.cat([self.clips[name].forward for name in train]).norm(dim=1).mean()
         rest = ", ".join(unseen) if unseen else "the same videos, rolled on"
+        strays = [f"{name}/{one}" for name in self.names for one in sequence(self.frames, every(self.frames / name))[1]]
+        lost = {"left out": f"not numbered as the other frames are: {named(strays)}"} if strays else {}
         return {
             "clips": f"{len(train)} to train on: {', '.join(train)}",
             "held out": f"{rest}, {self.length} frames from the first",
             "shape": f"{self.options.frames} frames of 3 x {height} x {width}, antialiased, bytes become floats in [-1, 1]",
             "masks": f"of each first frame alone, {area:.1%} of it on average",
             "flow": f"dense inverse search at the frames' own size, {motion:.2f} pixels of {width} on average",
+            **lost,
         }
 
 

@@ -162,6 +162,7 @@ class Folder:
             self.pictures = self._decoded(names)
         self.notes = remarks(self.folder, self.ignored, self.broken, self._used(), self.white)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def _decoded(self, names: list[str]) -> Pictures:
         """The pictures of these names; those that turn out to be broken are noted and left out."""

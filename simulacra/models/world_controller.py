@@ -32,7 +32,8 @@ from simulacra.models._evolution import Search
 from simulacra.models._memory_nets import Form, Memory, known
 from simulacra.play import Weight
 from simulacra.seeds import fold, generator
-from simulacra.world import acting, parts, tracks
+from simulacra.world import acting, parts, seeing, tracks
+from simulacra.world.view import View
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
@@ -89,6 +90,8 @@ class Frozen:
 class WorldController:
     opened: tuple[acting.Eye, acting.Factory] | None = None
     """The eye and the world, opened when members first drive; whoever has others puts them here before."""
+    sees: View | None = None
+    """What that eye sees, so that the world shows it."""
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
@@ -148,9 +151,8 @@ class WorldController:
 
     def check(self, batch: Batch) -> None:
         """A Mistake if M was trained on another eye than that of the codes, or than that through which members see."""
-        if self.hyper.world == "dream":
-            known(self.memory.module, batch["eye"])
-        else:
+        known(self.memory.module, batch["eye"])
+        if self.drives:
             self.open()
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
@@ -172,8 +174,18 @@ class WorldController:
         if self.opened is None:
             seen = parts.eye_at(self.hyper.eye)
             parts.same_eye(self.memory.module, seen)
-            self.opened = seen.eye, parts.factory(self.hyper.world)
+            self.opened, self.sees = (seen.eye, seeing.shown(parts.factory(self.hyper.world), seen.view)), seen.view
         return self.opened
+
+    @property
+    def drives(self) -> bool:
+        """Whether members drive in the world, not in dreams."""
+        return self.hyper.world != "dream"
+
+    def view(self) -> View | None:
+        """What members see who drive in the world, if that is known."""
+        self.open()
+        return self.sees
 
     def dream(
         self,

@@ -22,6 +22,7 @@ from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+from simulacra.world import seeing
 
 LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
@@ -58,6 +59,8 @@ def train(
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        for note in getattr(source, "notes", []) if first else []:
+            told(note)
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
@@ -70,10 +73,12 @@ def train(
             if first:
                 try:
                     held.enter_context(run.locked(folder))
+                    view = seeing.begun(folder, model, source, like)
                     how: dict[str, Any] = {"extend": extend, "known": config.completed}
                     how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
                     start = machine(root, where) | ({"init_from": begun.record} if begun else {})
                     lines = run.begin(folder, config.plain(checked), start, like, **how)
+                    seeing.keep(folder, view)
                     for line in [*([begun.said] if begun else []), *lines]:
                         told(line)
                 except Mistake as error:
