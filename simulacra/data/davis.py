@@ -128,6 +128,53 @@ def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[in
     return Clip(pixels, mask, *(flow.resized(one, size) for one in both))
 
 
+class Layout(NamedTuple):
+    """Where the clips are."""
+
+    resolution: str
+    frames: Path
+    masks: Path
+    files: dict[str, list[Path]]  # the frames of each sequence
+    length: int  # frames of each that are read
+
+
+def layout(options: Options, root: Path | None) -> Layout:
+    """Where the clips are; a Mistake if one is too short."""
+    place = locate(options.path, root)
+    resolution = chosen(inside(place / "JPEGImages"), options.resolution)
+    frames, masks = (inside(place / kind / resolution) for kind in ("JPEGImages", "Annotations"))
+    found = {name: pictures(frames / name) for name in sequences(options, frames, masks)}
+    short = min(found, key=lambda name: len(found[name]))
+    if len(found[short]) < options.frames:
+        raise Mistake(f"{frames / short} has {len(found[short])} frames; needed: data.frames = {options.frames}")
+    return Layout(resolution, frames, masks, found, min(options.frames * options.roll, len(found[short])))
+
+
+def sequences(options: Options, frames: Path, masks: Path) -> list[str]:
+    """The sequences meant, all of which are there."""
+    there = sorted(path.name for path in frames.iterdir() if path.is_dir() and not path.name.startswith("."))
+    masked = [name for name in there if (masks / name).is_dir() and any((masks / name).iterdir())]
+    if not masked:
+        raise Mistake(f"{masks} holds no masks of the sequences in {frames}; needed: one of each first frame")
+    for key in "sequences", "held_out":
+        for name in getattr(options, key):
+            choose(f"sequence in data.{key}:", name, masked)
+    names = list(dict.fromkeys(options.sequences or masked))
+    if lost := [name for name in options.held_out if name not in names]:
+        raise Mistake(f"data.held_out names {lost[0]}, which data.sequences leaves out; allowed: {', '.join(names)}")
+    if set(names) <= set(options.held_out):
+        raise Mistake(f"data.held_out names all {len(names)} sequences; needed: one to train on")
+    return names
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The frames that are read, and the first mask of each sequence."""
+    there = layout(options, root)
+    found = {f"{name}/{path.name}": path for name, paths in there.files.items() for path in paths[: there.length]}
+    firsts = {name: there.masks / name / f"{paths[0].stem}.png" for name, paths in there.files.items()}
+    return found | {f"{name}/mask of {path.name}": path for name, path in firsts.items()}
+
+
 PLATE = 3  # a film of which more is known than of a clip is so many times as long, as far as there are masks
 
 
@@ -138,37 +185,15 @@ class Davis:
     extractor = "clips"
 
     def __init__(self, options: Options, root: Path | None) -> None:
-        self.options, self.place = options, locate(options.path, root)
-        self.resolution = chosen(inside(self.place / "JPEGImages"), options.resolution)
-        self.frames, self.masks = (inside(self.place / kind / self.resolution) for kind in ("JPEGImages", "Annotations"))
-        self.names = self._names()
-        files = {name: pictures(self.frames / name) for name in self.names}
-        short = min(self.names, key=lambda name: len(files[name]))
-        if len(files[short]) < options.frames:
-            raise Mistake(f"{self.frames / short} has {len(files[short])} frames; needed: data.frames = {options.frames}")
-        self.length = min(options.frames * options.roll, len(files[short]))
+        self.options = options
+        self.resolution, self.frames, self.masks, files, self.length = layout(options, root)
+        self.names = list(files)
         read = {name: read_clip(files[name], self.masks / name, self.length, options.size) for name in self.names}
         train = [name for name in self.names if name not in options.held_out]
         self.splits = {"train": train, "held_out": list(options.held_out) or train}
         self.clips, self.counts = read, {name: len(found) for name, found in files.items()}
         self.order = Order({split: len(names) for split, names in self.splits.items()}, "clips")
         self.size = self.order.size
-
-    def _names(self) -> list[str]:
-        """The sequences meant, all of which are there."""
-        there = sorted(path.name for path in self.frames.iterdir() if path.is_dir() and not path.name.startswith("."))
-        masked = [name for name in there if (self.masks / name).is_dir() and any((self.masks / name).iterdir())]
-        if not masked:
-            raise Mistake(f"{self.masks} holds no masks of the sequences in {self.frames}; needed: one of each first frame")
-        for key in "sequences", "held_out":
-            for name in getattr(self.options, key):
-                choose(f"sequence in data.{key}:", name, masked)
-        names = list(dict.fromkeys(self.options.sequences or masked))
-        if lost := [name for name in self.options.held_out if name not in names]:
-            raise Mistake(f"data.held_out names {lost[0]}, which data.sequences leaves out; allowed: {', '.join(names)}")
-        if set(names) <= set(self.options.held_out):
-            raise Mistake(f"data.held_out names all {len(names)} sequences; needed: one to train on")
-        return names
 
     def _batch(self, names: list[str], length: int) -> Batch:
         clips = [self.clips[name] for name in names]

@@ -164,6 +164,15 @@ def from_sheets(folder: Path, options: Options) -> Cast:
     return Cast([named(one) for one in people], strips, frames, math.prod(counts))
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The npz file, or all pictures of layers."""
+    folder = locate(options.path, root)
+    if options.source == "npz":
+        return {NPZ: folder / NPZ}
+    found = [path for layer in (*LAYERS, "shoes") for path in (folder / "sheets" / layer).glob("*.png")]
+    return {path.relative_to(folder).as_posix(): path for path in found}
+
+
 def averaged(frames: np.ndarray, size: int) -> np.ndarray:
     """Frames (F, 64, 64, 3) as (F, 3, size, size) uint8, each pixel the mean of those it covers."""
     first = frames.transpose(0, 3, 1, 2)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.data._clip import FINE, Clip, blaming
+from simulacra.data._clip import FINE, Clip, blaming, chosen
 from simulacra.data._clip import natural as natural
 from simulacra.data._decode import eight_bits, fitted, on_white
 from simulacra.data._files import watched
@@ -26,6 +26,7 @@ from simulacra.data._pairs import Pairs, Split, treatment
 from simulacra.data.folder import locate
 from simulacra.errors import Mistake
 
+WHOLE = True  # a film's frames are all decoded anyway, and a fingerprint is cheap beside that
 REACH = 4  # a shift is at most a REACH-th of the frame's side
 
 
@@ -42,14 +43,26 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of the clip's end, but at least one pair in each split
 
 
-def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
-    """The place meant, and its frames."""
+def located(path: str, root: Path | None) -> Path:
+    """The folder or file meant."""
     meant = Path(path).expanduser()
     known = root is not None or meant.is_absolute()
     place = (root or Path()) / meant
-    if not (known and place.is_file()):
-        place = locate(path, root)
+    return place if known and place.is_file() else locate(path, root)
+
+
+def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
+    """The place meant, and its frames."""
+    place = located(path, root)
     return place, clip_of(place, size, "data.path:")
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The frames that are read, by their names in the folder; a film has no name of its own."""
+    place = located(options.path, root)
+    if place.is_file():
+        return {"film": place}
+    return {name: place / name for name in chosen(place)[0]}
 
 
 def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:
@@ -115,6 +128,7 @@ class Video:
         train, rest = (Split(pixels, step * t, step * t + reach) for t in starts)
         self.pairs = Pairs(train, rest, options.flip)
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
+        self.notes = [f"{self.place}: {one}" for one in self.clip.notes]
 
     def _images(self) -> Iterator[Image.Image]:
         """All frames in the mode wanted, of one size."""
@@ -159,7 +173,7 @@ class Video:
             "stabilised": found if options.stabilise else "no",
             "split": f"frames {self.cut} to {self.count - 1} held out, counted from 0; no frame in both",
             **self.pairs.describe(),
-            **({"notes": "; ".join(self.clip.notes)} if self.clip.notes else {}),
+            **({"note": "; ".join(self.clip.notes)} if self.clip.notes else {}),
         }
 
 
