@@ -91,7 +91,8 @@ def train(
     from simulacra.verbs.train import train as verb
 
     place = data_root(root)
-    checked = config.resolve(source, preset, settled(change, place), lambda line: err.print(escape(line), soft_wrap=True))
+    changes = settled(change, place)
+    checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
         outcome = verb(
