@@ -47,6 +47,9 @@ class Witness:
         self.rewards.append(torch.as_tensor(np.asarray(found[1])).float())
         return found
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world, name)
+
 
 def told(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
     """Rewards earned in a world's games and believed, (games, T) each."""

@@ -5,6 +5,7 @@ import math
 import re
 import tomllib
 import typing
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from simulacra import data
+from simulacra import data, idle, outside
 from simulacra.errors import Mistake, choose
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -26,7 +27,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: str  # of the TOML file, for the default run folder
     preset: Literal["tiny", "laptop", "paper"]
-    room: str  # a file in models/
+    room: str  # a file in models/, or the path of a .py file
     data: Any  # that data set's Options
     hyper: Any  # that room's Hyper
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
@@ -44,8 +45,24 @@ def rooms() -> list[str]:
 
 
 def room(name: str) -> Any:
-    """The module of a room; its Hyper and Model are the contract."""
-    return import_module(f"simulacra.models.{choose('room', name, rooms())}")
+    """A room of this name, or one from a path that was admitted; its Hyper and Model are the contract."""
+    if outside.is_path(name):
+        return outside.room(name)
+    if name not in rooms():
+        raise Mistake(f"unknown room '{name}'; there is: {', '.join(rooms())}; or the path of a .py file")
+    return import_module(f"simulacra.models.{name}")
+
+
+def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
+    """Put the resolved name of a room in place of its path, and run its code, which a person's config names; the copy in a run
+    folder needs trust."""
+    name, asked = str(raw.get("room", "")), any(text.partition("=")[0].strip() == "room" for text in changes)
+    if outside.is_known(name):
+        outside.admit_copy(path.parent, name)
+    elif outside.is_path(name):
+        raw["room"] = outside.admit(name, [Path(), path.parent] if asked else [path.parent, Path()])
+    elif name and name not in rooms() and (beside := sorted(one.name for one in path.parent.glob("*.py"))):
+        raise Mistake(f"unknown room '{name}'; there is: {', '.join(rooms())}; or the path of a .py file, such as {beside[0]}")
 
 
 def configs() -> list[str]:
@@ -58,9 +75,16 @@ def headline(name: str) -> str:
     return find(name).read_text().partition("\n")[0].lstrip("# ")
 
 
-def resolve(source: str, preset: str | None = None, changes: list[str] | None = None) -> Config:
-    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top."""
+def resolve(
+    source: str,
+    preset: str | None = None,
+    changes: list[str] | None = None,
+    told: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
+) -> Config:
+    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top. A
+    hyperparameter that changes nothing (see idle.py) goes back to its default; the room refuses one that a person gave."""
     path, changes = find(source), changes or []
+    given = [text.partition("=")[0].strip() for text in changes]
     if path.suffix == ".json":
         raw = read(path)
         if preset and preset != raw.get("preset"):
@@ -71,9 +95,12 @@ def resolve(source: str, preset: str | None = None, changes: list[str] | None = 
         raw = {"name": path.stem} | based(path)
         experiments = raw.pop("experiment", {})
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
+        if path.parent.resolve() != FOLDER.resolve():
+            given += _own(path, preset or "laptop", "".join(wanted[-1:]))
     for text in changes:
         change(raw, text)
-    return check(raw, source)
+    _admitted(raw, path, changes)
+    return settled(check(raw, source), given, told)
 
 
 def find(source: str) -> Path:
@@ -127,12 +154,23 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def completed(raw: dict[str, Any]) -> dict[str, Any]:
-    """A run's config of an older version, with the defaults of keys that there were not yet, which change nothing; as it is, if
-    it holds what there is no more."""
+    """A run's config of an older version, with the defaults of keys that there were not yet and of those that are idle, which
+    change nothing; as it is, if it holds what there is no more."""
     try:
-        return plain(check(raw, "config.json"))
+        return plain(settled(check(raw, "config.json")))
     except Mistake:
         return raw
+
+
+def settled(checked: Config, given: Sequence[str] = (), told: Callable[[str], None] = lambda line: None) -> Config:
+    """The config with its idle hyperparameters (see idle.py) at their defaults, each in a line to `told`; as they are, if they
+    are `given` as "hyper.NAME"."""
+    names: dict[str, str] = getattr(room(checked.room), "idle", lambda hyper: {})(checked.hyper)
+    left = {name: needs for name, needs in names.items() if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)}
+    for name, needs in idle.found(checked.hyper, left).items():
+        old, new = (idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)()))
+        told(f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, its default, stands")
+    return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
 
 def based(path: Path) -> dict[str, Any]:
@@ -146,6 +184,20 @@ def based(path: Path) -> dict[str, Any]:
     if "base" in base:
         raise Mistake(f"{path}: base {name} has a base itself; one is the limit")
     return merge(base, raw)
+
+
+def _own(path: Path, preset: str, wanted: str) -> list[str]:
+    """The dotted names of all values that a TOML file, itself and not its base, gives in this preset and these experiments."""
+    raw = read(path)
+    presets, experiments = raw.pop("preset", {}), raw.pop("experiment", {})
+    chosen = [presets.get(preset, {}), *(experiments.get(name.strip(), {}) for name in wanted.split(","))]
+    return [name for table in (raw, *chosen) for name in _names(table)]
+
+
+def _names(raw: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all values in nested tables."""
+    each = (_names(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"] for key, value in raw.items())
+    return [name for names in each for name in names]
 
 
 def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class Model(Protocol):
 
     # Optional, asked before a run folder is made:
     # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.
+    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the room wants to know of the
+    #     training data before its first step, of which each call shows the same examples, each once, on all processes; a step
+    #     has `batch` examples.
 
     # Optional, read by the clock and by the health monitor:
     # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> Mapping[str, Tensor]: further
@@ -45,7 +48,11 @@ class Model(Protocol):
 
 
 class Data(Protocol):
-    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`."""
+    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`.
+
+    If it reads files that may change, it also has `files(options, root) -> dict[str, Path]`: which ones, by names that stay the
+    same where they are moved, told without reading them; and perhaps `WHOLE = True`, if their fingerprint reads every byte.
+    """
 
     classes: int
     """How many classes the labels name; 0 without labels."""
@@ -62,5 +69,11 @@ class Data(Protocol):
     def size(self, split: str) -> int:
         """How many examples the split holds."""
 
+    # Optional, asked by measure, which looks at whole splits:
+    # def part(self, split: str, start: int, stop: int) -> Batch: those from `start` to before `stop` of the order of take.
+    # Training pictures that are mirrored at random say so with an option `flip`.
+
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""
+
+    # Optional, said before a training: notes, a list of lines on what was assumed, converted or left out.

@@ -1,6 +1,6 @@
 """Densities and statistics that belong to no single paper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,6 +14,16 @@ def pairwise_distance(x: Tensor) -> Tensor:
 def diversity(fake: Tensor, real: Tensor) -> Tensor:
     """How far apart fakes are, relative to reals: 1 is as diverse as the data, 0 is one picture. Both (B, ...)."""
     return pairwise_distance(fake) / pairwise_distance(real).clamp_min(1e-12)
+
+
+def error_of_mean(shown: Callable[[], Iterator[Tensor]], error: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The mean over all examples x (B, ...) of error(the mean example, x) (B,), in two passes: `shown` is called twice and
+    shows the same. -> scalar."""
+    total, n = torch.zeros(()).double(), 0
+    for x in shown():
+        total, n = total + x.double().sum(0), n + len(x)
+    mean = (total / n).float()[None]
+    return torch.stack([error(mean.expand_as(x), x).double().sum() for x in shown()]).sum().float() / n
 
 
 def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

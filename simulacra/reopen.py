@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from simulacra import __version__, config, data, play, run, seeds, subnormal, zoo
+from simulacra import __version__, config, data, outside, play, run, seeds, subnormal, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
 from simulacra.errors import Mistake, choose
+from simulacra.parts import complete, parts
 
 KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
 
@@ -49,7 +50,9 @@ class Opened:
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
-    checked = zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder)
+    raw = run.config_of(folder)
+    outside.admit_copy(folder, str(raw.get("room")))
+    checked = config.settled(zoo.beside(config.check(raw, str(folder / "config.json")), folder))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)
@@ -61,7 +64,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
-        for part in vars(model).values():
+        for part in parts(model).values():
             if isinstance(part, play.Average):
                 part.follow()
     return Opened(folder, checked, model, loaded, root, where)
@@ -82,7 +85,8 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
     seeds.reseed(seeds.fold(checked.seed, "init"))
     with device:
         try:
-            return config.room(checked.room).Model(checked.hyper, to(device, like))
+            room = config.room(checked.room)
+            model: Model = room.Model(getattr(room, "given", _same)(checked.hyper), to(device, like))
         except ValueError as error:
             raise Mistake(f"{checked.name}: {error}") from None
         except KeyError as error:
@@ -91,6 +95,15 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             raise Mistake(
                 f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
             ) from None
+    for method in "step", "sample":
+        if not callable(getattr(model, method, None)):
+            raise Mistake(f"room {checked.room}: its Model has no method {method}; needed: step and sample")
+    complete(model, checked.room)
+    return model
+
+
+def _same(hyper: Any) -> Any:
+    return hyper
 
 
 def _held(like: Batch) -> str:

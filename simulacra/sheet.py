@@ -34,6 +34,7 @@ from msgspec import Meta
 from simulacra import config
 from simulacra.config import Config
 from simulacra.errors import Mistake, choose
+from simulacra.measure import versions
 from simulacra.measure.interval import interval
 
 FOLDER = config.HERE / "experiments" if (config.HERE / "experiments").is_dir() else config.HERE.parent / "experiments"
@@ -41,6 +42,7 @@ CONFIG = "config"  # the key of a grid that names configs
 WHATEVER = {  # what may differ between two values of a metric that are compared: what was measured, when and by whom
     *("value", "low", "high", "std", "standard_error", "floor", "step", "config", "commit"),
     *("seconds", "processor_seconds", "agent", "eye", "labels"),
+    *("version", "over"),  # versions are checked apart; over what an interval is changes no value
 }
 LONGEST = 100  # letters of a run folder's name that tell its cell
 VERBS = ["measure", "score"]  # that write metrics.jsonl
@@ -251,6 +253,7 @@ def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
 def same_protocol(found: Values, metric: str) -> None:
     """A Mistake if the values of a metric were not measured alike: such numbers do not compare."""
     rows = [(key, rows[metric]) for key, rows in found.items() if metric in rows]
+    versions.alike(metric, [(f"{cell}, seed {seed}", row) for (cell, seed), row in rows])
     for key, row in rows[1:]:
         first, alike = rows[0]
         for name in sorted((alike.keys() | row.keys()) - WHATEVER):

@@ -39,23 +39,38 @@ def seen(h: Stabilisers, x: Tensor, k: int) -> Tensor:
     return x + std * noise(x, *x.shape[1:]) if std else x
 
 
+def rounded(number: float) -> int:
+    """The nearest whole number, halves up, as DiffAugment's code has it."""
+    return int(number + 0.5)
+
+
+def whole(like: Tensor, count: int) -> Tensor:
+    """One of 0 to count - 1 for each picture, (B, 1), all equally likely."""
+    return (uniform(like, 1) * count).long()
+
+
 def translate(x: Tensor) -> Tensor:
-    """Each picture (B, C, H, W) moved by up to an eighth of its sides; its own border colour, -1 or black, moves in."""
+    """Each picture (B, C, H, W) moved by whole pixels, up to an eighth of its sides, all moves equally likely; zeros, which are
+    mid-grey in [-1, 1], move in, as in DiffAugment's code."""
     B, _, H, W = x.shape
-    rows, cols = (torch.arange(size, device=x.device) + (uniform(x, 1) * 2 - 1).mul(size / 8).round().long() for size in (H, W))
+    rows, cols = (
+        torch.arange(size, device=x.device) + whole(x, 2 * rounded(size / 8) + 1) - rounded(size / 8) for size in (H, W)
+    )
     inside = ((rows >= 0) & (rows < H)).view(B, 1, H, 1) & ((cols >= 0) & (cols < W)).view(B, 1, 1, W)
     at_row = x.gather(2, rows.clamp(0, H - 1).view(B, 1, H, 1).expand_as(x))
     moved = at_row.gather(3, cols.clamp(0, W - 1).view(B, 1, 1, W).expand_as(x))
-    return torch.where(inside, moved, -torch.ones_like(moved))
+    return torch.where(inside, moved, torch.zeros_like(moved))
 
 
 def cutout(x: Tensor) -> Tensor:
-    """A square of half the sides, somewhere, is mid-grey (0) in each picture."""
+    """A rectangle of half the sides, its centre anywhere in the picture, is mid-grey (0) in each."""
     B, _, H, W = x.shape
     hidden = []
     for size in (H, W):
-        centre = (uniform(x, 1) * size).floor()
-        hidden.append((torch.arange(size, device=x.device) - centre).abs() <= size / 4)
+        cut = rounded(size / 2)
+        first = whole(x, size + 1 - cut % 2) - cut // 2
+        places = torch.arange(size, device=x.device)
+        hidden.append((places >= first) & (places < first + cut))
     rows, cols = hidden
     return x * ~(rows.view(B, 1, H, 1) & cols.view(B, 1, 1, W))
 

@@ -1,8 +1,11 @@
 """Fixtures of the house: rooms and configs as found on disk, runs trained once a session, command lines."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +17,45 @@ from tiny import Tiny, needed, of_room
 from simulacra import cli, config
 
 torch.set_num_threads(1)
+
+SKIPS = tomllib.loads(Path(__file__).with_name("skips.toml").read_text())
+unlisted: list[str] = []  # skipped tests, with the reason, where that is not in skips.toml
+
+
+def listed(reason: str, data: str | None) -> bool:
+    """Whether tests may be skipped for this reason, `data` being what SIMULACRA_DATA names."""
+    allowed = SKIPS["always"] + ([] if data else SKIPS["without_data"])
+    return any(re.match(pattern, reason) for pattern in allowed)
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[-1]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "?"
+        if not listed(reason, os.environ.get("SIMULACRA_DATA")):
+            unlisted.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note each skip."""
+    _note(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note each file that is skipped whole."""
+    _note(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail in continuous integration if anything was skipped that skips.toml does not list."""
+    if os.environ.get("CI") and unlisted and session.exitstatus == 0 and not hasattr(session.config, "workerinput"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped and is not listed."""
+    for line in sorted(set(unlisted)):
+        terminalreporter.write_line(f"skipped, and not listed in tests/skips.toml: {line}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

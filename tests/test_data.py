@@ -1,24 +1,28 @@
 """Data sets: drawing is pure, splits are fixed, and every bad input is told about by name."""
 
+import contextlib
 import gzip
 import io
 import os
 import struct
+import subprocess
+import sys
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from rich.console import Console
 
 from simulacra import data
-from simulacra.data import _fetch, _files, _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _fetch, _files, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -351,6 +355,108 @@ def test_folder_of_every_kind(tmp_path):
     assert "centre crop" in facts["treatment"] and "transparency on white" in facts["treatment"]
 
 
+def deep(path: Path, pixels: np.ndarray, kind: str = "grey") -> Path:
+    """A file of 16 bits a channel that holds these values (H, W), as grey or as a colour whose channels differ."""
+    path.parent.mkdir(exist_ok=True)
+    if kind == "grey":
+        Image.fromarray(pixels.astype(np.uint16)).save(path)
+    else:
+        channels = [pixels, pixels // 2, pixels * 0, pixels * 0 + 65535][: {"colour": 3, "veiled": 4}[kind]]
+        assert cv2.imwrite(str(path), np.stack(channels, 2).astype(np.uint16)[..., [2, 1, 0, 3][: len(channels)]])
+    return path
+
+
+@pytest.mark.parametrize("end", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_grey_of_every_depth_in_16_bits(tmp_path, bits, end):
+    """One range for the whole set: the brightest picture says it, and a dark one stays dark."""
+    ramp = np.linspace(0, 2**bits - 1, 64).round().reshape(8, 8)
+    deep(tmp_path / f"a{end}", ramp)
+    deep(tmp_path / f"b{end}", ramp // 8)
+    found = loaded(tmp_path)
+    assert found.white == 2**bits - 1 and f"({bits} bits)" in found.describe()["deep"] and f"({bits} bits)" in found.notes[-1]
+    shown = {round(float(p.max()), 2): p for p in (found.take(s, 1)["image"] for s in ("train", "held_out"))}
+    assert torch.allclose(shown[1.0].flatten(), torch.linspace(-1, 1, 64), atol=0.04 if bits == 8 else 0.01)
+    assert max(shown) == 1 and -0.8 < min(shown) < -0.7
+
+
+@pytest.mark.parametrize("kind", ["colour", "veiled"])
+@pytest.mark.parametrize("end", [".png", ".tif"])
+def test_colours_of_12_bits_in_16(tmp_path, end, kind):
+    for name in "ab":
+        deep(tmp_path / f"{name}{end}", np.full((8, 8), 4000), kind)
+    if kind == "veiled":  # all of 65535 is opaque, and the range is full
+        assert loaded(tmp_path).white == 65535
+        return
+    found = loaded(tmp_path)
+    assert found.white == 4095 and by_value(found) == [(249, 125, 0)] * 2
+    assert by_value(loaded(tmp_path, bits=16)) == [(15, 7, 0)] * 2
+
+
+def test_depth_is_the_persons_to_choose(tmp_path):
+    for name, value in ("a", 1000), ("b", 500):
+        deep(tmp_path / f"{name}.png", np.full((8, 8), value))
+    assert by_value(loaded(tmp_path)) == [(125,), (249,)]
+    assert by_value(loaded(tmp_path, bits=12)) == [(31,), (62,)]
+    assert by_value(loaded(tmp_path, bits=16)) == [(2,), (4,)]
+    assert "a.png: grey values from 1000 to 1000; allowed: 0 to 255" in refusal(folder.Options(size=8, bits=8), tmp_path)
+    painted(tmp_path / "c.png", 40, mode="L")
+    assert by_value(loaded(tmp_path)) == [(40,), (125,), (249,)], "8 bits are 8 bits"
+
+
+def test_8_bits_spread_over_16_are_of_the_full_range(tmp_path):
+    for name, value in ("a", 3), ("b", 9):
+        deep(tmp_path / f"{name}.png", np.full((8, 8), 257 * value))
+    assert by_value(loaded(tmp_path)) == [(3,), (9,)]
+
+
+def test_grey_that_is_clear_lies_on_white(tmp_path):
+    for name in "ab":
+        Image.fromarray(np.full((8, 8), 60000, np.uint16)).save(tmp_path / f"{name}.png", transparency=60000)
+    assert by_value(loaded(tmp_path)) == [(255,)] * 2
+
+
+def test_every_ignored_kind_is_named(tmp_path):
+    for name in ("a.png", "b.png"):
+        painted(tmp_path / name, 7, mode="L")
+    for name in ("c.heic", "d.HEIC", "e.txt", "f", ".g.png", "h.cr2"):
+        (tmp_path / name).write_text("")
+    found = loaded(tmp_path)
+    for text in (found.describe()["folder"], found.notes[0]):
+        assert "5 other files ignored (2 .heic, " in text
+        assert all(f"1 {kind}" in text for kind in (".txt", "without an ending", "hidden", ".cr2"))
+        assert ".heic are read where the package pillow-heif is installed" in text
+
+
+def test_files_of_several_pictures_are_told(tmp_path):
+    frames = [Image.new("RGB", (12, 20), colour) for colour in ("blue", "red")]
+    for name in ("a.gif", "b.webp", "c.tif", "d.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "e.png")
+    assert "4 files hold several pictures, of which the first is taken" in loaded(tmp_path).notes[-1]
+
+
+def test_linked_folders_are_followed_and_lead_nowhere_twice(tmp_path):
+    """Nothing is found twice, so that no picture is both trained on and held out, and no circle is walked."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    for i, path in enumerate(
+        (home / "a.png", home / "in" / "b.png", away / "c.png", away / "deep" / "d.png", tmp_path / "x.png")
+    ):
+        painted(path, 10 * i, mode="L")
+    links = {home / "out": away, home / "circle": home, home / "again": home / "in", home / "up": tmp_path, away / "back": home}
+    links |= {home / "zdeep": away / "deep", home / "gone": tmp_path / "gone", away / "deep" / "loop": away / "deep" / "loop"}
+    for link, target in links.items():
+        link.symlink_to(target)
+    names, ignored = _files.listing(home)
+    assert names == ["a.png", "in/b.png", "out/c.png", "out/deep/d.png"]
+    assert sorted(ignored.links) == ["again", "circle", "out/back", "up", "zdeep"]
+    assert "not followed: again, circle, up, zdeep, out/back" in loaded(home).notes[0]
+    assert by_value(loaded(home)) == [(0,), (10,), (20,), (30,)]
+    through = tmp_path / "through"
+    through.symlink_to(home)
+    assert _files.listing(through)[0] == names
+
+
 def test_folder_turns_pictures_as_exif_says(tmp_path):
     image = Image.new("RGB", (16, 16), "black")
     image.paste((255, 255, 255), (0, 0, 16, 8))  # the upper half; orientation 6 turns it to the right
@@ -446,14 +552,6 @@ def test_folder_without_pictures(tmp_path):
     assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
 
 
-def test_folder_names_the_five_commonest_kinds_of_what_it_holds_instead(tmp_path):
-    for count, end in enumerate(("txt", "csv", "md", "doc", "pdf", "wav"), 1):
-        for i in range(count):
-            (tmp_path / f"{i}.{end}").write_text("")
-    text = refusal(folder.Options(), tmp_path)
-    assert "it holds 6 .wav, 5 .pdf, 4 .doc, 3 .md, 2 .csv; allowed" in text
-
-
 def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
     shown = []
     console = Console(file=io.StringIO(), force_terminal=True)
@@ -491,16 +589,27 @@ def bomb(path: Path) -> None:
     Image.new("1", (12000, 12000)).save(path)
 
 
+def larger(path: Path) -> None:
+    Image.new("1", (20000, 20000)).save(path)
+
+
+def script(path: Path) -> None:
+    path.write_bytes(SCRIPT)
+
+
 def dangling(path: Path) -> None:
     path.symlink_to(path.with_name("gone"))
 
 
+SCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n"
 BROKEN = [
     (empty, "not a picture"),
     (text_in_disguise, "not a picture"),
     (cut_short, "truncated"),
     (one_pixel, "1x1 is too small; allowed: sides of at least 8 pixels"),
-    (bomb, "exceeds limit"),
+    (bomb, "12000x12000 is too large; allowed: at most 89 million pixels"),
+    (larger, "exceeds limit"),
+    (script, "PostScript, which only other programs draw; save it as PNG"),
     (dangling, "No such file"),
 ]
 
@@ -516,6 +625,72 @@ def test_folder_with_a_broken_picture(tmp_path, spoil, says):
     assert found.size("train") + found.size("held_out") == 2
     left_out = found.describe()["left out"]
     assert left_out.startswith("1: b.png (") and says in left_out
+
+
+def wrapped(content: bytes) -> bytes:
+    """An IPTC record whose picture is the content."""
+    fields = (3, 60, b"\x01\x00"), (3, 20, (32).to_bytes(2)), (3, 30, (32).to_bytes(2)), (3, 120, b"\x05"), (8, 10, content)
+    return b"".join(bytes([0x1C, *kind]) + len(value).to_bytes(2) + value for *kind, value in fields)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.eps", "a.jpg", "a.tif", "a.iim"])
+@pytest.mark.parametrize(
+    "content", [SCRIPT, wrapped(SCRIPT), b"\xc5\xd0\xd3\xc6" + struct.pack("<2I20x", 32, len(SCRIPT)) + SCRIPT]
+)
+def test_no_picture_starts_another_program(tmp_path, monkeypatch, name, content):
+    """Ghostscript would leave a trace here, and so would whatever else is started."""
+    programs, trace = tmp_path / "programs", tmp_path / "trace"
+    programs.mkdir()
+    for program in ("gs", "gswin32c", "djpeg", "ppmquant"):
+        (programs / program).write_text(f"#!/bin/sh\necho $0 >>{trace}\n")
+        (programs / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    started = []
+    for call in ("Popen", "check_call", "check_output", "run", "call"):
+        monkeypatch.setattr(subprocess, call, lambda *command, **how: started.append(command))
+    monkeypatch.setattr(os, "system", started.append)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / name).write_bytes(content)
+    painted(pictures / "b.png", 7, mode="L")
+    painted(pictures / "c.png", 7, mode="L")
+    with pytest.raises((ValueError, OSError)), _decode.opened(pictures / name) as image:
+        image.load()
+    with contextlib.suppress(Mistake):  # an ending that is nobody's is only ignored
+        loaded(pictures)
+    assert not started and not trace.exists()
+
+
+def test_every_format_that_is_read_is_there_and_none_of_the_others():
+    assert not {"EPS", "IPTC", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"} & set(_decode.formats())
+    assert {"PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"} <= set(_decode.formats())
+    assert not {".eps", ".ps", ".iim", ".wmf"} & _decode.suffixes() and {".png", ".jpeg", ".tif"} <= _decode.suffixes()
+
+
+def test_heif_is_read_where_its_package_is_installed(tmp_path, monkeypatch):
+    """The package registers a decoder; here it is one for PNGs behind a word."""
+
+    def unwrapped(file, name):
+        return PngImagePlugin.PngImageFile(io.BytesIO(file.read()[4:]))
+
+    def register() -> None:
+        Image.register_open("HEIF", unwrapped, lambda start: start[:4] == b"heic")
+        Image.register_extension("HEIF", ".heic")
+
+    for name in ("a", "b"):
+        file = painted(tmp_path / f"{name}.png", 7, mode="L").rename(tmp_path / f"{name}.heic")
+        file.write_bytes(b"heic" + file.read_bytes())
+    before = dict(Image.OPEN), dict(Image.EXTENSION), list(Image.ID)
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
+    _decode.formats.cache_clear()
+    try:
+        assert ".heic" in _decode.suffixes() and (loaded(tmp_path).take("train", 1)["image"] == 7 / 127.5 - 1).all()
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        _decode.formats.cache_clear()
+        assert "HEIF" not in _decode.formats() and ".heic" not in _decode.suffixes()
+    finally:
+        Image.OPEN, Image.EXTENSION, Image.ID = before
+        _decode.formats.cache_clear()
 
 
 def test_folder_floating_point_pixels_are_refused(tmp_path):

@@ -2,11 +2,14 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
+from tiny import Tiny
 from torch import Tensor
 
+from simulacra import data, run
 from simulacra.contract import Batch
 from simulacra.errors import Mistake
 from simulacra.models import ebgan
@@ -218,6 +221,36 @@ def test_the_relative_margin_is_the_error_of_predicting_the_mean() -> None:
     assert float(scalars["margin"]) == pytest.approx(0.5 * float((x - x.mean(0)).flatten(1).norm(dim=1).mean()), rel=0.005)
 
 
+def test_the_margins_unit_is_that_of_the_whole_data() -> None:
+    """Four pictures of two pixels around (0, 0): distances 1, 1, 3, 3, whatever the batches and the first step."""
+    corners = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 3.0], [0.0, -3.0]]).view(4, 1, 2, 1)
+    nets = {"nets": "mlp", "widths_G": (4,), "widths_D": (4,), "code_size": 0}
+    for energy, unit in ("l2", 2.0), ("l1", 1.0), ("sse", 5.0), ("batch", (5 / 2) ** 0.5):
+        for size in 1, 2, 4:
+            m = EBGAN(Hyper(**nets, energy=energy, margin=0.5), {"image": corners[:2]})  # type: ignore[arg-type]
+            m.look(lambda size=size: ({"image": x} for x in corners.split(size)), 2)  # type: ignore[misc]
+            assert float(m.step({"image": corners[:2]}, 0)["margin"]) == pytest.approx(0.5 * unit)
+    absolute = EBGAN(Hyper(**nets, margin_unit="energy", margin=0.5), {"image": corners[:2]})  # type: ignore[arg-type]
+    absolute.look(lambda: iter(()), 2)
+    assert float(absolute.step({"image": corners[:2]}, 0)["margin"]) == 0.5
+
+
+def test_every_seed_gets_the_same_margin(tmp_path: Path) -> None:
+    """0.65 of what predicting the mean picture costs on all training digits, as `data show` has it; checkpoints keep it."""
+    tiny = Tiny("ebgan_digits")
+    wanted = data.load(tiny.config().data, None).pictures.moments.l2  # type: ignore[attr-defined]
+    for seed in 0, 1:
+        tiny.train(tmp_path / str(seed), "steps=2", "save_every=1", "log_every=1", f"seed={seed}")
+        rows = run.read_rows(tmp_path / str(seed) / "log.jsonl")
+        assert [row["margin"] for row in rows] == pytest.approx([0.65 * wanted] * 2, rel=1e-4)
+    newest = run.checkpoints(tmp_path / "0")[-1]
+    changed = run.contents(newest)
+    changed["parts"]["rule"]["unit"].fill_(3.0)  # as an older run may have measured it
+    torch.save(changed, newest)
+    tiny.train(tmp_path / "0", "steps=3", "save_every=1", "log_every=1", "seed=0", extend=True)
+    assert run.read_rows(tmp_path / "0" / "log.jsonl")[-1]["margin"] == pytest.approx(0.65 * 3)
+
+
 def test_the_margin_follows_its_schedule() -> None:
     m = room(margin=((0, 10.0), (2, 10.0), (2, 20.0), (4, 0.0)), margin_unit="energy")
     assert [float(m.step(images(), k)["margin"]) for k in range(5)] == [10, 10, 20, 10, 0]
@@ -276,6 +309,24 @@ def test_began_by_hand() -> None:
     assert float(rule.loss(E_x, E_g, 1)) == pytest.approx(4 - 0.1)
 
 
+def test_began_hears_what_the_generator_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """k moves by lambda (gamma L(x) - L(G(z_G))), of the very energies that the two players minimise, the generator's last."""
+    losses: list[float] = []
+    real = ebgan.descend
+    monkeypatch.setattr(ebgan, "descend", lambda move: losses.append(float(move[0].detach())) or real(move))
+    m = room(rule="began", energy="l1", pull_away=0.0, gamma=0.7, lambda_k=0.1, steps_G=2, rate_D=1e-2)
+    k = 0.0
+    for step in range(3):
+        losses.clear()
+        told = m.step(images(seed=step), step)
+        loss_D, _, loss_G = losses
+        E_x = float(told["E_real"].detach())
+        assert loss_D == pytest.approx(E_x - k * float(told["E_fake"].detach()), rel=1e-5)
+        k = min(1.0, max(0.0, k + 0.1 * (0.7 * E_x - loss_G)))
+        assert float(told["k"]) == pytest.approx(k, rel=1e-5) and k > 0
+        assert float(told["M_global"]) == pytest.approx(E_x + abs(0.7 * E_x - loss_G), rel=1e-5)
+
+
 @pytest.mark.parametrize(("off", "end"), [(100.0, 1.0), (-100.0, 0.0)])
 def test_T23_k_stays_in_the_unit_interval(off: float, end: float) -> None:
     rule = Began(Hyper(rule="began", gamma=1.0, lambda_k=1.0))
@@ -292,7 +343,7 @@ def test_T23_k_stays_in_the_unit_interval(off: float, end: float) -> None:
 @pytest.mark.parametrize("nets", ["conv", "mlp"])
 def test_pictures_of_any_shape(shape: tuple[int, int, int], nets: str) -> None:
     batch = {"image": torch.rand(4, *shape) * 2 - 1}
-    m = EBGAN(Hyper(nets=nets, **TINY), batch)  # type: ignore[arg-type]
+    m = EBGAN(Hyper(**{**TINY, "nets": nets, "code_size": 8 if nets == "conv" else 0}), batch)  # type: ignore[arg-type]
     m.step(batch, 0)
     named = m.sample(batch)
     assert named["samples"].shape == (4, *shape)

@@ -110,8 +110,6 @@ def test_a_picture_that_is_too_small() -> None:
         ({"scan_G": 3}, "scan_G = 3, but there are 2 stages"),
         ({"version": "v2"}, "v2 takes classes = 0 and loss = non_saturating, found 0 and relativistic"),
         ({"multi_scale": True, "stabilise": rgan.Stabilisers(augment=("translate",))}, "exclude each other"),
-        ({"stabilise": rgan.Stabilisers(real_target=0.9)}, "no labels to smooth"),
-        ({"version": "v4", "loss": "non_saturating", "stabilise": rgan.Stabilisers(spectral=True)}, "are v6's"),
         ({"version": "v2", "loss": "non_saturating", "form": "published"}, "as published has no penalties"),
     ],
 )

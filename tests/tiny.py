@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +14,7 @@ import coded
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from simulacra import config, data, paint, run
 from simulacra.config import Config
@@ -88,12 +90,35 @@ def own_codes() -> Path:
 
 
 @cache
+def own_frames() -> tuple[Path, Path]:
+    """Folders of 20 frames in which a square moves over a colour gradient, and of the same as 19 pairs of frames; gone with the
+    process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    clip, pairs = folder / "clip", folder / "pairs"
+    clip.mkdir()
+    pairs.mkdir()
+    ramp = np.linspace(0, 200, 64).astype(np.uint8)
+    frames = []
+    for t in range(20):
+        frame = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), np.full((64, 64), 90, np.uint8)], -1)
+        frame[20:36, 2 * t : 2 * t + 16] = 255
+        frames.append(Image.fromarray(frame))
+        frames[-1].save(clip / f"{t:02d}.png")
+    for t, both in enumerate(pairwise(frames)):
+        for i, frame in enumerate(both):
+            frame.save(pairs / f"{t:02d}_im{i + 1}.png")
+    return clip, pairs
+
+
+@cache
 def of_config(name: str) -> Tiny | None:
-    """The config as it is if its data need no files, else on the embedded digits or a file of series, else on the data
+    """The config as it is if its data need no files, else on the embedded digits or on files made for it, else on the data
     folder."""
     plain, digits, series = Tiny(name), Tiny(name, ("data.name=digits",)), Tiny(name, (f"data.path={own_series()}",))
-    codes = Tiny(name, (f"data.path={own_codes()}",))
-    choices = [(plain, None), (digits, None), (series, None), (codes, None), *([(plain, ROOT)] if ROOT else [])]
+    codes, *frames = (Tiny(name, (f"data.path={path}",)) for path in (own_codes(), *own_frames()))
+    made = [(tiny, None) for tiny in (series, codes, *frames)]
+    choices = [(plain, None), (digits, None), *made, *([(plain, ROOT)] if ROOT else [])]
     return next((tiny for tiny, root in choices if works(tiny, root)), None)
 
 

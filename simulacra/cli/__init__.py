@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulacra import __version__, memory, subnormal
+from simulacra import __version__, memory, outside, subnormal
 from simulacra.cli import (
     basics,
     driving,
@@ -32,6 +32,7 @@ def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
     memory.keep()
     subnormal.flush()
+    outside.forget()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # which is what newer versions of typer make of Ctrl-C

@@ -8,7 +8,21 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from simulacra.cli.words import Changes, DataFolder, Device, Preset, RunFolder, Step, Weights, app, data_app, err, out
+from simulacra.cli.words import (
+    Changes,
+    DataFolder,
+    Device,
+    Preset,
+    RunFolder,
+    Step,
+    Trust,
+    Weights,
+    app,
+    data_app,
+    err,
+    out,
+    told,
+)
 from simulacra.progress import Progress
 
 
@@ -67,13 +81,14 @@ def train(
     device: Device = "cpu",
     extend: Annotated[bool, typer.Option(help="Go on past the end of a run: allow more steps than it was made for.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
+    trust: Trust = False,
 ) -> None:
     """Train a room, or go on where its run folder stands."""
     from simulacra import config
     from simulacra.reopen import data_root
     from simulacra.verbs.train import train as verb
 
-    checked = config.resolve(source, preset, change)
+    checked = config.resolve(source, preset, change, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
         outcome = verb(
@@ -85,6 +100,7 @@ def train(
             tensorboard=tensorboard,
             tick=progress.tick,
             saved=progress.saved,
+            told=lambda line: told([], [line]),
         )
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
@@ -114,6 +130,7 @@ def sample(
     weights: Weights = "average",
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Write samples of a trained run. Its data are not needed."""
     from simulacra.reopen import reopen
@@ -125,7 +142,12 @@ def sample(
 
 @app.command()
 def paint(
-    run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu"
+    run: RunFolder,
+    root: DataFolder = None,
+    weights: Weights = "average",
+    step: Step = None,
+    device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
     from simulacra.reopen import reopen
@@ -162,6 +184,7 @@ def export(
     examples: Annotated[int, typer.Option(min=0, help="Pack so many held-out examples too: what dreams begin with.")] = 0,
     root: DataFolder = None,
     step: Step = None,
+    trust: Trust = False,
 ) -> None:
     """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
     from simulacra.reopen import reopen

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, app, out, told
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, app, out, told
 from simulacra.errors import Mistake
 
 Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
@@ -30,6 +30,7 @@ def score(
     step: Step = None,
     threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and a line in metrics.jsonl."""
     from simulacra.progress import Stages
@@ -91,6 +92,7 @@ def drive(
     fps: Rate = 25,
     every: Every = 1,
     step: Step = None,
+    trust: Trust = False,
 ) -> None:
     """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected (world_controller)."""
     from simulacra.reopen import reopen
@@ -121,6 +123,7 @@ def dream(
     every: Every = 1,
     step: Step = None,
     root: DataFolder = None,
+    trust: Trust = False,
 ) -> None:
     """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was recorded (world_memory)."""
     from simulacra.reopen import reopen

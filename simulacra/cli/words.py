@@ -19,6 +19,16 @@ app.add_typer(data_app, name="data")
 out = Console(highlight=False, quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
 err = Console(stderr=True, highlight=False)
 
+
+def _trusted(context: typer.Context, given: bool) -> bool:
+    """Allow it for as long as the command lasts."""
+    if given:
+        from simulacra import outside
+
+        context.with_resource(outside.trusting())
+    return given
+
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
@@ -29,6 +39,9 @@ Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the de
 Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Picture = Annotated[Path, typer.Argument(help="A picture of any kind and size.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", callback=_trusted, help="Run the code of a room that the run folder brings (room.py).")
+]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
 Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]
 

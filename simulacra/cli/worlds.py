@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, app, err, out
+from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, out
 from simulacra.errors import Mistake, choose
 from simulacra.paint import write
 from simulacra.progress import Progress, Stages
@@ -36,6 +36,7 @@ def collect(
         Path | None, typer.Option(help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is).")
     ] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
     from simulacra.reopen import reopen
@@ -72,6 +73,7 @@ def encode(
     target: Annotated[Path, typer.Option("-o", help="A folder for the codes.")],
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
     from simulacra.reopen import reopen

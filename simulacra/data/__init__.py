@@ -8,6 +8,7 @@ from typing import Any
 
 from simulacra.contract import Data
 from simulacra.errors import choose
+from simulacra.fingerprint import Files, of_files
 
 
 def names() -> list[str]:
@@ -18,6 +19,13 @@ def names() -> list[str]:
 def module(name: str) -> ModuleType:
     """The module of one data set; it holds `Options` and `Data`."""
     return import_module(f"{__name__}.{choose('data set', name, names())}")
+
+
+def fingerprint(options: Any, root: Path | None) -> Files:
+    """Of the files that training on these options reads; empty of data that are generated, and of those that are held to a
+    published checksum whenever they are read."""
+    one = module(options.__struct_config__.tag)
+    return of_files(one.files(options, root), whole=getattr(one, "WHOLE", False)) if hasattr(one, "files") else {}
 
 
 def load(options: Any, root: Path | None) -> Data:

@@ -30,13 +30,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.contract import Batch
-from simulacra.data._decode import eight_bits, header, on_white
+from simulacra.data._clip import blaming
+from simulacra.data._decode import eight_bits, header, on_white, opened
 from simulacra.data._files import listing
 from simulacra.data._order import Order
 from simulacra.data._pairs import usable
 from simulacra.data._pictures import floats
 from simulacra.data.folder import extent, locate
-from simulacra.data.video import blaming
 from simulacra.errors import Mistake
 from simulacra.seeds import fold
 from simulacra.video.flow import Flows
@@ -185,9 +185,17 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
     return found
 
 
-def opened(path: Path, side: int) -> Image.Image:
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The photographs, by their names in the folder; those that come with a package are always the same."""
+    if not options.path:
+        return {}
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
+def photograph(path: Path, side: int) -> Image.Image:
     """The photograph in colour, reduced if its shorter side stays no less than `side` pixels."""
-    with blaming(path), Image.open(path) as image:
+    with blaming(path), opened(path) as image:
         image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
         plain = on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")
         return plain.reduce(max(1, min(plain.size) // side))
@@ -355,7 +363,7 @@ class Layered:
         self.order = Order({"train": options.count, "held_out": options.held_out}, "clips")
         self.size = self.order.size
         paths, side = list(self.photographs), 3 * max(options.height, options.width)
-        self._picture = lru_cache(8)(lambda i: opened(paths[i], side))  # the photographs last used stay decoded
+        self._picture = lru_cache(8)(lambda i: photograph(paths[i], side))  # the photographs last used stay decoded
 
     def scene(self, split: str, number: int) -> Scene:
         """The scene of a split's clip of that number from 0; how many clips there are does not change it."""

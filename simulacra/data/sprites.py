@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from simulacra.data._decode import opened
 from simulacra.data._files import fault, watched
 from simulacra.data._order import shuffled
 from simulacra.data._pairs import Pairs, Split
@@ -133,7 +134,7 @@ def kinds(folder: Path, layer: str) -> int:
 def cut(file: Path, rows: np.ndarray, columns: np.ndarray) -> Image.Image:
     """Cells of a sheet below one another, RGBA, (64, 64 n) pixels."""
     try:
-        with Image.open(file) as image:
+        with opened(file) as image:
             size, sheet = image.size, np.asarray(image.convert("RGBA"))
     except Exception as error:  # what decoders raise on damaged files is beyond listing
         raise Mistake(f"sheet {file}: {fault(error).reason}") from None
@@ -161,6 +162,15 @@ def from_sheets(folder: Path, options: Options) -> Cast:
         return np.asarray(out.convert("RGB")).reshape(-1, SIDE, SIDE, 3)
 
     return Cast([named(one) for one in people], strips, frames, math.prod(counts))
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The npz file, or all pictures of layers."""
+    folder = locate(options.path, root)
+    if options.source == "npz":
+        return {NPZ: folder / NPZ}
+    found = [path for layer in (*LAYERS, "shoes") for path in (folder / "sheets" / layer).glob("*.png")]
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def averaged(frames: np.ndarray, size: int) -> np.ndarray:

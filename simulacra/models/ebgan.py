@@ -9,15 +9,16 @@ Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGA
 How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_notes_mnist, began_mnist, magan_mnist, ebgan_folder).
 
 Deviations
-- The margin may be given relative to the error of predicting the mean picture, which is measured on the first batch;
-  the paper's own margins are 0.6 to 0.7 of it. `margin_unit = "energy"` takes the paper's absolute numbers.
+- The margin may be given relative to the error of predicting the mean picture, measured on the training data before the
+  first step; the paper's own margins are 0.6 to 0.7 of it. `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of the generator's weights (the paper samples the last weights).
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
 - The laptop presets let the learning rates fall, the discriminator's first; the paper's are constant.
 - BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here, not Adamax.
+- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after its own move.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from simulacra import layers, maths, play
 from simulacra.contract import Batch
 from simulacra.errors import Mistake
+from simulacra.idle import refuse, unless
 from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
 
 Size = Annotated[int, Meta(ge=1)]
@@ -67,6 +69,19 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     steps_G: Size = 1  # generator steps after each discriminator step
     draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one z for all of them, as the notes coded it
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return (
+        unless(h.rule == "margin", "rule = margin", "margin", "margin_unit")
+        | unless(h.rule != "began", "rule = margin or magan", "hinge")
+        | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
+        | unless(h.rule == "magan", "rule = magan", "epoch", "warm")
+        | unless(len(h.widths_D) > 1, "two widths_D or more, between which it is", "norm_D", "dropout")
+        | unless(h.nets == "conv", "nets = conv", "code_size", "norm_G", "norm_D")
+        | unless(h.nets == "mlp", "nets = mlp", "dropout")
+    )
 
 
 # --- losses: pure functions -------------------------------------------------------------------------------------------
@@ -181,7 +196,7 @@ class Magan(nn.Module):
 
 
 class Began(nn.Module):
-    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence."""
+    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence, of the energies L(x) and L(G(z_G))."""
 
     k_t: Tensor
 
@@ -271,9 +286,10 @@ def _last(h: Hyper) -> list[nn.Module]:
 class EBGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         shape = C, H, W
-        self.energy = ENERGIES[h.energy]
+        self.energy, self.measured = ENERGIES[h.energy], False  # whether the margin's unit is known
         self.G = layers.channels_last(layers.normal_init(generator(h, shape), h.init_G))
         self.D = layers.channels_last(layers.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
@@ -301,11 +317,12 @@ class EBGAN:
             fake = self.G(z if h.draws == "shared" else noise(x, h.z_size))
             rebuilt, code = self.D(fake)
             PT = pull_away(gathered(code), h.pull_away_form)
-            loss_G = self.energy(rebuilt, fake).mean() + h.pull_away * PT
+            E_made = self.energy(rebuilt, fake)
+            loss_G = E_made.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
         self.average.update(len(x) * play.processes(), (k + 1) * len(x) * play.processes(), h.average)
-        ruled = self.rule.update(E_x.detach(), E_g.detach(), k)
+        ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
         return losses | {"hinge_active": active, "pull_away": PT} | ruled
@@ -319,10 +336,20 @@ class EBGAN:
             self.rule.measure(E_x)
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
 
-    def set_margin(self, x: Tensor) -> None:
-        """Measure the margin's unit on the first batch; refuse a margin that no energy can reach."""
+    def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
+        """Measure the margin's unit on the training data, which the first step would else do on its own pictures."""
         h = self.hyper
-        if h.margin_unit == "mean_predictor":
+        if h.rule == "margin" and h.margin_unit == "mean_predictor":
+            error = maths.error_of_mean(
+                lambda: (each["image"] for each in pictures()), sse if h.energy == "batch" else self.energy
+            )
+            self.rule.unit.copy_((error / batch).sqrt() if h.energy == "batch" else error)
+            self.measured = True
+
+    def set_margin(self, x: Tensor) -> None:
+        """Measure the margin's unit on the first batch, unless `look` did; refuse a margin that no energy can reach."""
+        h = self.hyper
+        if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
         top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(self.rule.unit)
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):

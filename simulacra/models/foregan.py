@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from simulacra import maths, play
 from simulacra.contract import Batch
+from simulacra.idle import ever, refuse, unless
 from simulacra.models._foregan_nets import (
     EMPTY,
     Critic,
@@ -112,6 +113,17 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate_D: Schedule = 1e-4  # the critics'
     beta1: Annotated[float, Meta(ge=0, le=1)] = 0.5  # Adam
     beta2: Annotated[float, Meta(ge=0, le=1)] = 0.999  # Adam
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    told = "lambda_Dm above 0, without which there is no mask critic"
+    return (
+        unless(h.mask_head != "attention", "mask_head = foreground or features", "gain")
+        | unless(ever(h.lambda_Dm), told, "lambda_Dm_gp", "lambda_Gm", "defects.mask_score")
+        | unless(not h.defects.penalty, "defects.penalty = false", "lambda_Df_gp", "lambda_Db_gp", "lambda_Dm_gp")
+        | unless(h.critic_steps > 1, "critic_steps above 1", "defects.epoch")
+    )
 
 
 class Layers(NamedTuple):
@@ -200,13 +212,12 @@ def flows(batch: Batch) -> tuple[Tensor, Tensor]:
 class ForeGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         if "video" not in like or "mask" not in like:
             raise ValueError("room foregan takes clips with a first mask, and the data hold none")
         _, T, _, H, W = like["video"].shape
         if T < 2:
             raise ValueError("room foregan takes clips of at least 2 frames, found 1")
-        if h.lambda_Gm != 0 and h.lambda_Dm == 0:
-            raise ValueError("lambda_Gm asks for a mask critic, which lambda_Dm = 0 leaves out")
         self.steps = T - 1
         self.patch = max(1, round(h.patch[0] * H)), max(1, round(h.patch[1] * W))
         self.stride = max(1, round(h.stride[0] * self.patch[0])), max(1, round(h.stride[1] * self.patch[1]))

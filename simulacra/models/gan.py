@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from simulacra import games, layers, play
 from simulacra.contract import Batch
 from simulacra.games import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
+from simulacra.idle import ever, refuse, unless
 from simulacra.play import Schedule, Weight, at, descend, noise
 
 Size = Annotated[int, Meta(ge=1)]
@@ -60,6 +61,18 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
     beta2: Rate = 0.99  # Adam
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return (
+        unless(ever(h.gamma), "gamma above 0", "penalty_every")
+        | unless(h.nets != "infogan", "nets = residual or conv", "widths")
+        | unless(h.nets == "conv", "nets = conv", "hidden")
+        | unless(h.nets == "residual", "nets = residual", "blocks", "patch", "group")
+        | unless(h.nets != "residual", "nets = conv or infogan", "norm")
+        | unless(h.nets == "infogan", "nets = infogan", "norm_D")
+    )
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -191,6 +204,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
 class GAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = play.Average(self.G)

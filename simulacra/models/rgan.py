@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from simulacra import games, layers, play, stabilise
 from simulacra.contract import Batch
+from simulacra.idle import ever, refuse, unless
 from simulacra.models import _rgan_published as published
 from simulacra.play import Schedule, Weight, at, descend, noise
 from simulacra.stabilise import Stabilisers
@@ -69,6 +70,20 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.5  # Adam (v1 to v5: 0.9)
     beta2: Rate = 0.99  # Adam (v1 to v5: 0.999)
     average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights (v1 to v5)
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    v6, labels, scanned = h.version == "v6", ("target_G", "stabilise.real_target", "stabilise.target_std"), h.scan != "none"
+    return (
+        unless(not v6, "version = v1 to v5", "form", "dropout")
+        | unless(ever(h.gamma), "gamma above 0", "penalty_every")
+        | unless(h.loss == "non_saturating", "loss = non_saturating, whose labels they smooth", *labels)
+        | unless(scanned, "a scan", "units", "scan_G", "scan_D", "step_noise")
+        | unless(len(h.widths) > 1, "two widths or more", "multi_scale")
+        | unless(v6, "version = v6", "widths", "norm_G", "blocks", "scan", "units", "scan_G", "scan_D", "step_noise")
+        | unless(v6, "version = v6", "multi_scale", "head", "hidden", "stabilise.spectral")
+    )
 
 
 # --- networks of v6 ---------------------------------------------------------------------------------------------------
@@ -207,13 +222,9 @@ class Discriminator(nn.Module):
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
     """G and D; ValueError if the hyperparameters do not go together."""
-    if h.loss == "relativistic" and (h.stabilise.real_target, h.stabilise.target_std, h.target_G) != (1, 0, 1):
-        raise ValueError("the relativistic game has no labels to smooth: real_target, target_std, target_G need non_saturating")
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
             raise ValueError(f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and {h.loss}")
-        if h.stabilise.spectral or h.multi_scale:
-            raise ValueError(f"stabilise.spectral and multi_scale are v6's, and version is {h.version}")
         if h.form == "published" and h.gamma:
             raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
         return published.networks(h.version, h.form, shape, h.z_size, h.dropout)
@@ -232,6 +243,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
 class RGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         if h.classes and "label" not in like:
             raise ValueError(f"classes = {h.classes}, but the data have no labels")

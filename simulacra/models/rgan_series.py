@@ -30,6 +30,7 @@ from torch.optim import SGD, Optimizer
 
 from simulacra import games, play, stabilise
 from simulacra.contract import Batch
+from simulacra.idle import ever, refuse, unless
 from simulacra.play import Schedule, Weight, at, descend, noise
 from simulacra.stabilise import Stabilisers
 
@@ -59,6 +60,14 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta2: Rate = 0.999  # Adam
     stabilise: Stabilisers = Stabilisers()  # label smoothing, instance noise, spectral norm; augmentation is for pictures
     average: Weight = 10_000  # half-life of G's moving average, in series; 0 samples the last weights, as published
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    labels = "stabilise.real_target", "stabilise.target_std"
+    return unless(ever(h.gamma), "gamma above 0", "penalty_every") | unless(
+        h.loss == "non_saturating", "loss = non_saturating, whose labels they smooth", *labels
+    )
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -127,6 +136,7 @@ class Discriminator(nn.Module):
 class RGANSeries:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         channels = like["series"].shape[2]
         if h.classes and "label" not in like:
             raise ValueError(f"classes = {h.classes}, but the data have no labels")

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from simulacra import latent, layers, maths, play
 from simulacra.contract import Batch
+from simulacra.idle import ever, refuse, unless
 from simulacra.models._eye_nets import Coder, drawn, light, of_paper
 from simulacra.play import Schedule, Weight, at, descend, gathered, noise
 
@@ -50,6 +51,11 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
     average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return unless(h.tolerance > 0, "tolerance above 0", "floor") | unless(ever(h.beta), "beta above 0", "tolerance", "floor")
 
 
 # --- losses: pure functions -------------------------------------------------------------------------------------------
@@ -85,6 +91,7 @@ def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:
 class VAE:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.net = layers.channels_last(coder(h, (C, H, W)))
         self.average = play.Average(self.net)

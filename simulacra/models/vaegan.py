@@ -34,6 +34,7 @@ from torch.optim import Optimizer, RMSprop
 
 from simulacra import games, latent, layers, maths, play
 from simulacra.contract import Batch
+from simulacra.idle import refuse, unless
 from simulacra.models import _eye_nets as nets
 from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise
 from simulacra.world import parts
@@ -88,6 +89,15 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     decay: Weight = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
     average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
     begin: str = ""  # run folder of a vae or vaegan of whose nets encoder and decoder go on; empty: from new weights
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return (
+        unless(h.mover == "adam", "mover = adam", "beta1", "beta1_D", "beta2")
+        | unless(h.gate > 0, "gate above 0", "centre")
+        | unless(h.normal > 0, "normal above 0", "defects.normal_of_mean")
+    )
 
 
 class Costs(NamedTuple):
@@ -193,6 +203,7 @@ def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Opti
 class VAEGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         if h.shares[0] == 0 or h.shares[1] + h.shares[2] == 0:
             raise ValueError(f"hyper.shares = {list(h.shares)}; allowed: above 0 for x and for x~ or x_p")

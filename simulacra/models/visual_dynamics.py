@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from simulacra import layers, maths, play
 from simulacra.contract import Batch
+from simulacra.idle import refuse, unless
 from simulacra.models._visual_dynamics_nets import Difference, Layers, MotionEncoder, PriorNet
 from simulacra.play import Schedule, Weight, at, descend, noise
 from simulacra.seeds import generator
@@ -83,6 +84,17 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     average: Weight = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
 
 
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return (
+        unless(h.paint == "layers", "paint = layers", "layers", "widths", "kernel", "finish", "sharpen")
+        | unless(h.paint == "difference", "paint = difference", "z_maps", "scales", "maps", "image")
+        | unless(h.prior == "learned", "prior = learned", "anchor")
+        | unless(h.weigh != "schedule", "weigh = doubling or target", "target", "beta_most")
+        | unless(h.weigh == "doubling", "weigh = doubling", "every")
+    )
+
+
 # --- the net ----------------------------------------------------------------------------------------------------------
 
 
@@ -95,8 +107,6 @@ class Net(nn.Module):
             raise ValueError(f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: as many")
         if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
             raise ValueError(f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found {h.z_size}")
-        if h.z_maps and h.paint == "layers":
-            raise ValueError("z_maps is for paint = difference")
         self.encoder = MotionEncoder(h, shape)
         self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
         self.prior = PriorNet(h, shape) if h.prior == "learned" else None
@@ -228,6 +238,7 @@ def active(mean: Tensor) -> Tensor:
 class VisualDynamics:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         _, C, H, W = like["image"].shape
         if "next" not in like:
             raise ValueError("room visual_dynamics takes pairs of frames, and the data hold single pictures")

@@ -139,7 +139,8 @@ class WorldController:
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         members = self.search.ask()
         each_has = 1 if self.hyper.luck == "shared" else len(members)
-        returns, lengths = self.rollouts(members, batch, tracks.drawn(len(batch["mean"]) * each_has))
+        drawn = tracks.drawn(len(batch["mean"]) * play.processes() * each_has)
+        returns, lengths = self.rollouts(members, batch, drawn)
         costs = play.averaged(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
         each = play.averaged(returns.mean(1))
@@ -154,17 +155,17 @@ class WorldController:
             self.open()
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
-        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on the tracks of these
-        seeds, E that all members drive or P E of which each has its own."""
-        own = len(seeds) > len(batch["mean"])
+        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on this process's share of the
+        tracks of these seeds: those of all processes, which all members drive, or P times as many of which each has its own."""
+        own = len(seeds) > len(batch["mean"]) * play.processes()
         if self.hyper.world == "dream":
             dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
-        seed = fold(seeds[0], "rank", play.rank())
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        world = factory(seeds if own else seeds * len(members))
-        driven = acting.drive(members, senses, world, seed, self.hyper.steps, own=own)
+        some = play.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T  # (P or 1, E)
+        with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
+            driven = acting.drive(members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own)
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
@@ -204,7 +205,8 @@ class WorldController:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """What the mean of the search distribution earns, always in the same dreams or on the same tracks, which are for
         that."""
-        returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[: len(held_out["mean"])]))
+        count = len(held_out["mean"]) * play.processes()
+        returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[:count]))
         return {"return_centre": play.averaged(returns.mean())}
 
     @torch.no_grad()

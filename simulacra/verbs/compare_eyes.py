@@ -218,7 +218,7 @@ def _notes(told: Mapping[str, Any], at: Mapping[tuple[str, str], Mapping[str, An
     few = f" {tracks} tracks are few for an interval." if tracks < FEW else ""
     notes = [
         f"{told['frames']:,} frames of {tracks} held-out tracks; {told['frames_of_probes']:,} training frames for probes. "
-        "Brackets: 95 % bootstrap intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
+        "Brackets: 95 % intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
         "differences are paired. They say nothing of another training of the eye or the memory." + few,
         "Held-out episodes of codes are new to the memories, most of their tracks are not to the eyes.",
         "`_copy`: the last frame or code shown; `_eye`: the true code. Likelihoods and errors of codes are not comparable "

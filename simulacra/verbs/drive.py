@@ -78,11 +78,8 @@ def drive(
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:
     """A drive of an agent in a world of one episode, and what was seen and thought."""
     notes = Notes(agent.memory)
-    try:
+    with acting.closing(world):
         found = driven(agent.centre[None], agent.senses, world, fold(seed, "film"), steps, notes)
-    finally:
-        if hasattr(world, "close"):
-            world.close()
     value, length, finished, progress = (float(one[0, 0]) for one in vars(found).values())
     return notes, Trip(Path(), value, int(length), finished, progress)
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from simulacra import paint as easel
 from simulacra import run
+from simulacra.data import _decode
 from simulacra.errors import Mistake
 
 PAD = 2  # grey pixels around each tile, as in a painted sheet
@@ -45,7 +46,7 @@ def evolve(folder: Path, out: Path, *, rows: int = 8, columns: int = 12, fps: in
 
 def painted(folder: Path) -> dict[int, Path]:
     """Step -> sheet of samples, for every step that was painted."""
-    found = [path for path in sorted(folder.glob("pictures/*/*.*")) if path.parent.name.isdecimal()]
+    found = [path for path in sorted(folder.glob("pictures/*/*.*")) if run.step_of(path.parent.name) is not None]
     stills = {int(path.parent.name): path for path in found if path.name == "samples.png"}
     if not found:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
@@ -93,7 +94,7 @@ def joined(places: np.ndarray) -> np.ndarray:
 def read(path: Path) -> np.ndarray:
     """The bytes of a PNG, (H, W, C)."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with _decode.opened(path, ("PNG",)) as image:
             return pixels(image)
     except Exception as error:  # what decoders raise on damaged files is beyond listing
         raise Mistake(f"cannot read {path}: {' '.join(str(error).split())[:100] or type(error).__name__}") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from simulacra import config, run, zoo
+from simulacra import config, outside, run, zoo
 from simulacra.errors import Mistake
 from simulacra.reopen import Opened, reopen
 from simulacra.world.parts import hash_of
@@ -32,6 +32,8 @@ def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examp
             place.mkdir(parents=True, exist_ok=True)
             run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
             shutil.copyfile(one.folder / "shapes.json", place / "shapes.json")
+            if (code := outside.source_of(one.config.room)) is not None:
+                run.write(place / outside.COPY, lambda file, code=code: file.write(code))
             run.write_text(place / CARD, card(one, place.name, note if one is opened else ""))
             run.write(place / zoo.WEIGHTS, lambda file, data=contents[place]: file.write(data))
         (out / zoo.EXAMPLES).unlink(missing_ok=True)  # those of a run packed there before

@@ -93,7 +93,8 @@ def _run(folder: Path, fresh: Path) -> dict[str, Any]:
     """What the pages say of a run; its pictures are copied."""
     checked, slug = run.config_of(folder), _slug(folder)
     rows, clock = run.read_rows(folder / "log.jsonl"), run.read_rows(folder / "clock.jsonl")
-    steps = sorted((int(path.name) for path in (folder / "pictures").glob("[0-9]*") if path.is_dir()), reverse=True)
+    painted = [run.step_of(path.name) for path in (folder / "pictures").glob("[0-9]*") if path.is_dir()]
+    steps = sorted((step for step in painted if step is not None), reverse=True)
     media = [_copied(path, fresh, slug, path.stem) for path in _media(folder, steps[0])] if steps else []
     starts = run.starts(folder)
     curves = folder / "curves.png"

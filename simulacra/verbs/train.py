@@ -6,19 +6,23 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from simulacra import config, data, fit, play, run, zoo
+from simulacra import config, data, fit, outside, play, run, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
 from simulacra.measure import health, prognosis
+from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+
+LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
 
 @dataclass(frozen=True)
@@ -42,35 +46,59 @@ def train(
     tensorboard: bool = False,
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
+    told: Callable[[str], None] = lambda line: None,  # told, a line each, what a person should know
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
     if zoo.is_packed(folder):
         raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
+    if (folder / "config.json").exists():
+        checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
     with _processes(checked), _signals() as stop:
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        for note in getattr(source, "notes", []) if first else []:
+            told(note)
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
-        if hasattr(model, "check") and not run.checkpoints(folder):
-            model.check(like)
+        run.storable(model, checked.room)
+        if not run.checkpoints(folder):
+            _met(model, like, partial(_examples, source, where))
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    begun, known = machine(root, where), config.completed
-                    run.begin(folder, config.plain(checked), begun, like, extend=extend, known=known)
+                    how: dict[str, Any] = {"extend": extend, "known": config.completed}
+                    how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
+                    for line in run.begin(folder, config.plain(checked), machine(root, where), like, **how):
+                        told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
             opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved)
+                return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved, told)
             finally:
                 opened.close()
+
+
+def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
+    """The model has seen its data before the first step, if it asks for that; `like` is the first batch."""
+    if hasattr(model, "check"):
+        model.check(like)
+    if hasattr(model, "look"):
+        model.look(examples, len(next(iter(like.values()))))
+
+
+def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
+    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or a fixed part of many."""
+    n = min(source.size("train"), LOOKED)
+    size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
+    for k in range(n // size):
+        yield to(device, source.draw(k, size, 0))
 
 
 def _check_classes(checked: Config, source: Data) -> None:
@@ -110,18 +138,26 @@ class _Stage:
     def paint(self, step: int) -> list[Path]:
         """The pictures of a step."""
         try:
-            return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+            with untouched(self.model, self.run.remembered):
+                return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
 
 
-def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], saved: Callable[[Path], None]) -> Outcome:
+def _play(
+    stage: _Stage,
+    stop: Callable[[], bool],
+    tick: Callable[..., None],
+    saved: Callable[[Path], None],
+    told: Callable[[str], None],
+) -> Outcome:
     checked, pictures, step, already = stage.config, [], stage.config.steps, stage.run.finished()
     back = not already
     while back:
         back = False
         unseen = stage.held_out()
-        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, held_out=unseen, stop=stop, tick=tick)
+        how: dict[str, Any] = {"steps": checked.steps, "held_out": unseen, "stop": stop, "tick": tick, "told": told}
+        clock = fit.fit(stage.model, stage.draw, stage.run, **how)
         try:
             for path in clock:
                 step = int(path.stem)
@@ -137,8 +173,8 @@ def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], sa
                 raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
     if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    told = prognosis.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
-    return Outcome(step, step >= checked.steps, already, told, pictures)
+    well = prognosis.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
+    return Outcome(step, step >= checked.steps, already, well, pictures)
 
 
 def _roll_back(stage: _Stage, step: int, why: str) -> bool:
