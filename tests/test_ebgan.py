@@ -383,7 +383,7 @@ def test_it_covers_a_ring_of_eight() -> None:
     assert shares.min() > 0.02
 
 
-def test_energies_by_hand():
+def test_energies_are_of_differences():
     """Errors (-3, 4) and (0, 12) of two pictures of two pixels."""
     x, rebuilt = torch.tensor([[3.0, 0], [1, 1]]).view(2, 1, 1, 2), torch.tensor([[0.0, 4], [1, 13]]).view(2, 1, 1, 2)
     assert ebgan.l2(rebuilt, x).tolist() == [5, 12]

@@ -641,6 +641,8 @@ def test_all_measures():
     found = measured.measures(made, frames, true, plate=ground)
     perfect = {"recon": 100, "fg_in": 0, "fg_out": 0, "fg_bias": 0, "sil_J": 1, "mask_J": 1, "A_J": 1, "A_J_inverse": 0}
     assert found == pytest.approx(perfect | {"bg_hole": 100, "bg_leak": 0, "A_keep": 1}, abs=1e-6)
+    inverse = measured.measures(made | {"attention": 1 - shape}, frames, true)
+    assert (inverse["A_J"], inverse["A_J_inverse"]) == (0, 1), "a matte the wrong way round"
     assert "bg_hole" not in measured.measures(made, frames, true)
     assert "fg_motion" in measured.measures(made, frames, true, forward=jumping()["forward"][0])
     with pytest.raises(measured.Mistake, match=r"true masks \(4, 1, 16, 32\) torch.bool; allowed: \(4, 16, 32\) torch.bool"):
