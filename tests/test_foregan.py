@@ -503,6 +503,22 @@ def test_first_foregrounds_can_be_augmented():
     assert ((share > 0.5) & (share < 1.7)).all()
 
 
+def test_augmentation_goes_as_far_one_way_as_the_other():
+    """A bar left of the middle is mirrored in half of 400 pictures, and scaled by 0.75 to 1.25 of its sides; it turns and moves
+    both ways alike."""
+    x = torch.zeros(400, 1, 64, 64)
+    x[:, :, 24:40, 20:28] = 1
+    seeds.reseed(0)
+    y = nets.augmented(x, colour=False)[:, 0]
+    row, column = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
+    area = y.sum((1, 2))
+    down, right = ((y * place).sum((1, 2)) / area - 32 for place in (row, column))
+    assert 0.53 < float(area.min()) / 128 < 0.63 and 1.47 < float(area.max()) / 128 < 1.6
+    assert float((area < 128).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float((right > 0).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float((down > 0).float().mean()) == pytest.approx(0.5, abs=0.08) and float(down.abs().max()) < 4
+
+
 def test_fake_patches_where_the_object_was():
     batch = clips()
     model = room(batch, fakes="object", patches=200)
@@ -629,6 +645,8 @@ def test_all_measures():
     found = measured.measures(made, frames, true, plate=ground)
     perfect = {"recon": 100, "fg_in": 0, "fg_out": 0, "fg_bias": 0, "sil_J": 1, "mask_J": 1, "A_J": 1, "A_J_inverse": 0}
     assert found == pytest.approx(perfect | {"bg_hole": 100, "bg_leak": 0, "A_keep": 1}, abs=1e-6)
+    inverse = measured.measures(made | {"attention": 1 - shape}, frames, true)
+    assert (inverse["A_J"], inverse["A_J_inverse"]) == (0, 1), "a matte the wrong way round"
     assert "bg_hole" not in measured.measures(made, frames, true)
     assert "fg_motion" in measured.measures(made, frames, true, forward=jumping()["forward"][0])
     with pytest.raises(measured.Mistake, match=r"true masks \(4, 1, 16, 32\) torch.bool; allowed: \(4, 16, 32\) torch.bool"):
