@@ -39,6 +39,7 @@ from simulacra.checkpoint import put
 from simulacra.checkpoint import states as states
 from simulacra.checkpoint import step_of as step_of
 from simulacra.checkpoint import storable as storable
+from simulacra.config import read, run_file
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
 from simulacra.events import Events
@@ -309,19 +310,15 @@ def _others(folder: Path) -> list[str]:
 
 def config_of(folder: Path) -> dict[str, Any]:
     """The resolved config of a run folder."""
-    if not folder.is_dir():
-        raise Mistake(f"no run folder {folder}")
-    if not (folder / "config.json").exists():
-        raise Mistake(f"{folder} is no run folder: it has no config.json")
-    found = _json(folder / "config.json")
-    if not isinstance(found, dict):
-        raise Mistake(f"cannot read {folder / 'config.json'}: it holds no table of keys")
-    return found
+    return read(run_file(folder))
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:
     """What machine.json records of each start of the run."""
-    return _json(folder / "machine.json", [])
+    found = _json(folder / "machine.json", [])
+    if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
+        raise Mistake(f"cannot read {folder / 'machine.json'}: it holds no list of starts")
+    return found
 
 
 def like_of(folder: Path, rows: int) -> Batch:
@@ -390,5 +387,5 @@ def _json(path: Path, default: Any = None) -> Any:
         return default
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Mistake(f"cannot read {path}: {error}") from None

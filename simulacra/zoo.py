@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -44,8 +43,7 @@ def has_examples(folder: Path) -> bool:
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
     packed = {name: part.packed() if hasattr(part, "packed") else part.state_dict() for name, part in _looked_at(model).items()}
-    each = {f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()}
-    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in each.items()}  # none is shared
+    return {f"{name}/{key}": value.contiguous() for name, state in packed.items() for key, value in state.items()}
 
 
 def _looked_at(model: Model) -> dict[str, Any]:

@@ -480,3 +480,42 @@ def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
     monkeypatch.setattr(config, "resolve", press)
     said = simulacra("train", "ebgan_digits")
     assert said.code == 130 and said.err.startswith("interrupted") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(36, "File name too long", "a" * 5000), "letters): File name too long"),
+        (PermissionError(13, "Permission denied", "secret.png"), "secret.png: Permission denied"),
+        (MemoryError("Unable to allocate 8.00 EiB"), "not enough memory for what was asked"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (RuntimeError("Storage size calculation overflowed with sizes=[1, 2]"), "not enough memory"),
+        (RuntimeError("Could not determine home directory."), "a path begins with ~"),
+    ],
+)
+def test_an_error_of_the_machine_is_a_line(error, says, simulacra, monkeypatch):
+    def fail(*words, **how):
+        raise error
+
+    monkeypatch.setattr(config, "resolve", fail)
+    assert says in simulacra("train", "ebgan_digits").refusal()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape '[2]' is invalid for input of size 3"), OSError("no file is named"), KeyError(1)]
+)
+def test_an_error_of_the_program_is_none(error, simulacra, monkeypatch):
+    """A traceback is what mends it."""
+
+    def fail(*words, **how):
+        raise error
+
+    monkeypatch.setattr(config, "resolve", fail)
+    with pytest.raises(type(error)):
+        simulacra("train", "ebgan_digits")
+
+
+def test_sizes_that_no_machine_has(simulacra, tmp_path):
+    words = ["train", "ebgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.z_size={2**50}"]
+    assert "not enough memory" in simulacra(*words).refusal()
+    assert not (tmp_path / "run").exists()

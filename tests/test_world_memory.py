@@ -11,7 +11,7 @@ from torch import distributions as D
 
 from simulacra import config, data, paint, play, run, seeds
 from simulacra.errors import Mistake
-from simulacra.models._dream import Agents, earning, squashed
+from simulacra.models._dream import Agents, squashed
 from simulacra.models._memory_nets import LOG_ROOT, Form, Memory, Mixture, bounded, drawn, expected, known, log_density
 from simulacra.models.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
 from simulacra.reopen import reopen
@@ -360,9 +360,3 @@ def test_training_begins_where_another_run_ended(tmp_path):
     assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
     with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
         begun.begun(tmp_path, "hyper.units=9")
-
-
-def test_a_memory_without_rewards_dreams_none():
-    memory = Memory(Form(z_size=1, a_size=1, units=4))
-    follows = memory.predict(torch.zeros(2, 4))
-    assert follows.reward is None and float(earning(memory, follows)) == 0

@@ -2,18 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Trust, Weights, app, err, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, Step, Trust, Weights, a_run, app, err, out
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @app.command()
 def measure(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
     repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
     seed: int = 0,
@@ -33,6 +35,7 @@ def measure(
     if truth is not None:
         _overlap(run, truth, csv, as_json)
         return
+    a_run(run)
     from simulacra.reopen import reopen
     from simulacra.verbs.measure import Protocol
     from simulacra.verbs.measure import measure as verb
@@ -61,7 +64,9 @@ def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
     print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
 
 
-def _metrics_table(rows: list[dict[str, Any]]) -> Table:
+def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
     first = rows[0]
     kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(first["extractor"], "pictures")
     prior = f"; prior: {first['prior']}" if "prior" in first else ""

@@ -31,7 +31,6 @@ from torch.nn import functional as F
 
 from simulacra import play
 from simulacra.contract import Batch
-from simulacra.idle import refuse, unless
 from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density
 from simulacra.play import Schedule, Weight, at, descend, noise
 
@@ -60,13 +59,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     average: Weight = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
     context: Size = 8  # steps that M is shown before it goes on alone, in what is looked at
     tau: Weight = 1.0  # temperature of what is looked at (3.2)
-
-
-def idle(h: Hyper) -> dict[str, str]:
-    """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.reward == "value", "reward = value", "most") | unless(
-        h.weight_reward > 0, "weight_reward above 0", "reward", "most"
-    )
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -105,7 +97,6 @@ class WorldMemory:
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
-        refuse(h, idle(h))
         if "mean" not in like:
             raise ValueError(f"room world_memory takes codes, the data hold {', '.join(like)}")
         form = Form(

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra import config, data, fingerprint, outside, run
+from simulacra import config, data, fingerprint, outside, run, signals
 from simulacra.config import Config
 from simulacra.errors import Mistake
 from simulacra.paint import write
@@ -167,9 +167,9 @@ def _same_data(jobs: list[Job], root: Path | None) -> None:
 
 
 def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str], None]) -> list[str]:
-    """Which of the jobs failed, and why. After Ctrl-C or SIGTERM all save and end."""
+    """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
     failed = []
-    with _terminable(), ThreadPoolExecutor(at_once) as pool:
+    with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
         futures = {pool.submit(_work, job, crew): job for job in todo}
         try:
             for future in as_completed(futures):
@@ -206,18 +206,3 @@ def _why(log: Path) -> str:
     """The last error in a file, or else its last line."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return next(reversed([line for line in lines if line.startswith("error: ")] or lines), "")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C, if this is the main thread, which alone may say so; and SIGINT is heard even where a script's
-    background ignores it, as trainings hear it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
