@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from simulacra.errors import Mistake
 from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
+from simulacra.verbs._monitor import Monitor, with_log
 from simulacra.verbs.paint import paint
 from simulacra.world import seeing
 
@@ -139,14 +140,22 @@ class _Stage:
         return to(self.device, {name: play.own_rows(value) if share else value for name, value in batch.items()})
 
     def rows(self) -> list[dict[str, Any]]:
-        """The run's log."""
-        return run.read_rows(self.run.folder / "log.jsonl")
+        """The run's log, with what the collapse monitor saw at its checkpoints."""
+        return with_log(self.run.folder)
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """What looks for collapses."""
+        return Monitor(self.source)
 
     def paint(self, step: int) -> list[Path]:
-        """The pictures of a step."""
+        """The pictures of a step; the collapse monitor looks at other samples of it."""
         try:
             with untouched(self.model, self.run.remembered):
-                return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+                opened = Opened(self.run.folder, self.config, self.model, step, self.root, self.device)
+                pictures = paint(opened, self.source)
+                self.monitor.note(opened, self.run.saves(step))
+                return pictures
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
 
@@ -172,6 +181,8 @@ def _play(
                 if stage.run.writer:
                     pictures = stage.paint(step)
                     saved(path)
+                if checked.rollback:
+                    _meet()  # the first process has written what it saw
                 if checked.rollback and stage.run.saves(step) and not health.healthy(stage.rows(), _settings(stage.model)):
                     back = _roll_back(stage, step, "collapsed")
                     break
