@@ -25,7 +25,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
