@@ -10,6 +10,7 @@ is seen after the end is not kept. Only the frames that are asked for are read, 
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,11 +209,13 @@ def filling(folder: Path, spec: Spec) -> Iterator[None]:
                 raise Mistake(f"{folder} holds other episodes: {told}. Choose another folder")
         else:
             easel.write(folder / "store.json", (json.dumps(asked, indent=1) + "\n").encode())
-        for part in (folder / "episodes").glob(".*.part"):  # of a process that was killed
-            part.unlink()
+        for ending in ("part", "*.partial"):  # of a process that was killed
+            for part in (folder / "episodes").glob(f".*.safetensors.{ending}"):
+                part.unlink()
         yield
 
 
 def unlike(folder: Path) -> list[str]:
     """What is in a folder that no start of a store leaves there."""
-    return sorted(path.name for path in folder.iterdir() if path.name not in ("lock", "episodes", ".store.json.part"))
+    begun = re.compile(r"lock|episodes|\.store\.json\.(part|.*\.partial)")
+    return sorted(path.name for path in folder.iterdir() if not begun.fullmatch(path.name))
