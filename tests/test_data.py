@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from simulacra import data
-from simulacra.data import _decode, _files, _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _fetch, _files, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -243,6 +244,31 @@ def test_idx_compressed_file_cut_short(small):
     path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes())[:-50])
     path.unlink()
     assert f"cannot read {path}.gz" in complaint(source, root)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files_without_end(small, monkeypatch, packed):
+    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than the official files hold."""
+    root, source = small
+    path = root / "small" / _idx.TRAIN[0]
+    if packed:
+        path.unlink()
+        path = path.with_name(f"{path.name}.gz")
+        path.write_bytes(gzip.compress(bytes(2**27)))
+    else:
+        with path.open("r+b") as file:
+            file.truncate(2**27)
+    tracemalloc.start()
+    assert f"{path} holds other data than the official file: more than 67,108,864 bytes" in complaint(source, root)
+    assert tracemalloc.get_traced_memory()[1] < 2**27 + 2**24
+    tracemalloc.stop()
+    monkeypatch.setattr(_fetch, "LARGEST", 100)
+    mirror = root / "mirror"
+    mirror.mkdir()
+    for name in source.digests:
+        (mirror / f"{name}.gz").write_bytes(np.random.default_rng(0).bytes(1000))
+    assert "more than 100 bytes come" in complaint(source, root / "new", mirror.as_uri())
+    assert list((root / "new" / "small").iterdir()) == []
 
 
 def test_idx_download(small, tmp_path):
