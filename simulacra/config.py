@@ -37,6 +37,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     save_every: Positive = 1000  # steps between checkpoints, each painted
     rollback: Annotated[int, Meta(ge=0)] = 0  # times that a collapsed run may go back to its last healthy checkpoint
     keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
+    init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
 
 
 def rooms() -> list[str]:
@@ -97,6 +98,7 @@ def resolve(
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
         if path.parent.resolve() != FOLDER.resolve():
             given += _own(path, preset or "laptop", "".join(wanted[-1:]))
+    _renamed(raw, source, strict=True)
     for text in changes:
         change(raw, text)
     _admitted(raw, path, changes)
@@ -133,12 +135,31 @@ def check(raw: dict[str, Any], source: str) -> Config:
     for key in "room", "data":
         if key not in raw:
             raise Mistake(f"{source}: {key} is missing")
+    _renamed(raw, source)
     checked = {
         "data": check_data(raw["data"], source),
         "hyper": convert(raw.get("hyper", {}), room(str(raw["room"])).Hyper, source, "hyper."),
     }
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     return msgspec.structs.replace(flat, **checked)
+
+
+def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
+    """Hyperparameters of older configs that are keys of the config now, as the room's RENAMED says, put there; `strict` refuses
+    another value at both places."""
+    name, hyper = str(raw.get("room", "")), raw.get("hyper")
+    if name not in rooms() or not isinstance(hyper, dict):
+        return
+    for old, key in getattr(room(name), "RENAMED", {}).items():
+        if old not in hyper:
+            continue
+        value, there = hyper[old], raw.get(key) or ""
+        if strict and there and value and there != value:
+            raise Mistake(
+                f"{source}: hyper.{old} = {value}, the older name of {key}, and {key} = {there}; allowed: one of them"
+            )
+        raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
+        raw[key] = value or there if strict else value
 
 
 def check_data(raw: Any, source: str) -> Any:

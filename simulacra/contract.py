@@ -17,7 +17,8 @@ in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2
 class Model(Protocol):
     """A room: one file in models/ that ends with `Model = ...` and has one frozen `Hyper`.
 
-    Any attribute with a state_dict (module, optimizer, average, controller) is part of the checkpoint.
+    Its parts (see parts.py) are in the checkpoint: whatever has a state_dict, as an attribute or in a list or dict that is one,
+    and what an nn.Module has. What else its steps change, numbers, tensors, histories and generators, is kept beside them.
     """
 
     def __init__(self, hyper: Any, like: Batch) -> None:
@@ -28,6 +29,12 @@ class Model(Protocol):
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
+
+    # Optional, where a run begins with another run's weights (init_from): INIT_PARTS, a tuple of the parts that it takes, or a
+    #     dict from its own parts to those of the other run; without it all modules, learnt tensors and averages. INIT_ROOMS, a
+    #     tuple of the rooms of which the other run may be; without it this room. Instead of both,
+    # def begin(self, other: Model) -> Sequence[str]: take what it can of the other run's model, and name the parts that are now
+    #     its; ValueError if it does not fit.
 
     # Optional, asked before a run folder is made:
     # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.

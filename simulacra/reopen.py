@@ -61,7 +61,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
-    model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
+    model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in parts(model).values():

@@ -5,6 +5,7 @@ machine.json           a record for each start: versions, processor, threads, co
 data.json              the fingerprint of the files that it is trained on
 room.py                the source of the room, if it is not part of the package
 shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
+view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log
 checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed

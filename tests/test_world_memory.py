@@ -11,7 +11,7 @@ from torch import distributions as D
 
 from simulacra import config, data, paint, play, run, seeds
 from simulacra.errors import Mistake
-from simulacra.models._dream import Agents, squashed
+from simulacra.models._dream import Agents, earning, squashed
 from simulacra.models._memory_nets import LOG_ROOT, Form, Memory, Mixture, bounded, drawn, expected, known, log_density
 from simulacra.models.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
 from simulacra.reopen import reopen
@@ -331,7 +331,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     assert_same(tmp_path / "whole", tmp_path / "broken")
     coded.folder(folder, eye=coded.OTHER)
     longer = config.resolve(str(tmp_path / "memory.toml"), "tiny", ["steps=30"])
-    with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
+    with pytest.raises(Mistake, match="was trained on other data: 6 changed"):
         train(longer, tmp_path / "whole", None, extend=True)
     begun = config.resolve(str(tmp_path / "memory.toml"), "tiny", [f"hyper.begin={tmp_path / 'whole'}"])
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
@@ -355,8 +355,14 @@ def test_training_begins_where_another_run_ended(tmp_path):
     codes = coded.folder(tmp_path / "codes")
     Tiny("memory_racing", (f"data.path={codes}",)).train(tmp_path / "first")
     begun = Tiny("memory_racing", (f"data.path={codes}", f"hyper.begin={tmp_path / 'first'}"))
-    model, _ = begun.model()
+    model, _ = begun.begun(tmp_path)
     wanted = reopen(tmp_path / "first", None).model.average.module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
     with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
-        begun.model("hyper.units=9")
+        begun.begun(tmp_path, "hyper.units=9")
+
+
+def test_a_memory_without_rewards_dreams_none():
+    memory = Memory(Form(z_size=1, a_size=1, units=4))
+    follows = memory.predict(torch.zeros(2, 4))
+    assert follows.reward is None and float(earning(memory, follows)) == 0

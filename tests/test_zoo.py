@@ -120,10 +120,13 @@ def test_damaged_weights_are_one_line(trained, tmp_path, harm):
         reopen(tmp_path / "packed", None)
 
 
-def test_a_room_without_averages_is_refused(tmp_path):
+def test_a_room_without_averages_keeps_its_nets(tmp_path):
     Tiny("gan_digits").train(tmp_path / "run")
     opened = reopen(tmp_path / "run", None)
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"average"}
     del opened.model.average
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"G", "D"}
+    del opened.model.G, opened.model.D
     with pytest.raises(Mistake, match="nothing of room gan can be packed"):
         export(opened, tmp_path / "packed")
 
@@ -145,7 +148,7 @@ def test_a_controller_brings_its_memory(tmp_path):
     was, now = run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"], reopen(tmp_path / "packed", None)
     assert torch.equal(now.model.centre, was["search"]["mean"].float())
     assert torch.equal(now.model.memory.module.eye, was["memory"]["eye"]) and now.model.memory.module.eye.any()
-    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.hyper.begin == ""
+    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.init_from == ""
     assert zoo.facts(tmp_path / "packed" / "memory")[0] == 60
 
 

@@ -21,6 +21,7 @@ from simulacra.cli.words import (
     data_app,
     err,
     out,
+    settled,
     told,
 )
 from simulacra.progress import Progress
@@ -64,7 +65,8 @@ def data_show(
     from simulacra.reopen import data_root
     from simulacra.verbs.data import show
 
-    facts, path = show(name, data_root(root), change or [], sheet)
+    place = data_root(root)
+    facts, path = show(name, place, settled(change, place), sheet)
     for key, value in facts.items():
         out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
     if path:
@@ -88,13 +90,15 @@ def train(
     from simulacra.reopen import data_root
     from simulacra.verbs.train import train as verb
 
-    checked = config.resolve(source, preset, change, lambda line: err.print(escape(line), soft_wrap=True))
+    place = data_root(root)
+    changes = settled(change, place)
+    checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
         outcome = verb(
             checked,
             folder,
-            data_root(root),
+            place,
             device=device,
             extend=extend,
             tensorboard=tensorboard,

@@ -67,7 +67,8 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
     ]
     if "difference" in found:
         lines.append(("difference", f"{_interval(found['difference'])} to {against}, track by track"))
-    return lines + ([("table", found["table"])] if "table" in found else [])
+    lines += [("table", found["table"])] if "table" in found else []
+    return lines + [("note", sentence) for sentence in found.get("notes", [])]
 
 
 def _interval(found: dict[str, Any]) -> str:
@@ -106,7 +107,7 @@ def drive(
     finished = ", the lap finished" if trip.lap_finished == 1 else ""
     tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
     out.print(f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}", soft_wrap=True)
-    told([trip.path], [])
+    told([trip.path], list(trip.notes))
 
 
 @app.command()
@@ -142,4 +143,4 @@ def dream(
     if found.lengths:
         returns = "" if found.returns else "; this memory has no reward head, so that nothing is earned"
         out.print(f"lengths {', '.join(map(str, found.lengths))}{returns}", soft_wrap=True)
-    told([target], [])
+    told([target], list(found.notes))

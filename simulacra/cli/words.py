@@ -46,6 +46,15 @@ Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
 Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]
 
 
+def settled(changes: list[str] | None, root: Path | None) -> list[str]:
+    """Changes as they were typed, a relative data.path that is in the working directory made absolute."""
+    from simulacra.data._typed import typed
+
+    found, notes = typed(changes or [], root)
+    told([], notes)
+    return found
+
+
 def told(paths: list[Path], done: list[str]) -> None:
     for line in done:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)

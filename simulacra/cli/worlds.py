@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,12 @@ from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, ap
 from simulacra.errors import Mistake, choose
 from simulacra.paint import write
 from simulacra.progress import Progress, Stages
+
+
+def note(sentences: Sequence[str]) -> None:
+    """Print what was assumed, converted or left out."""
+    for sentence in sentences:
+        out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
 @app.command()
@@ -52,6 +58,7 @@ def collect(
     if as_json:
         print(json.dumps(found))
         return
+    note(driven.notes if driven else ())
     for name, value in found.items():
         told = ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
         out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
@@ -84,6 +91,7 @@ def encode(
     done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
     told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
     out.print(escape(told), soft_wrap=True)
+    note(done.notes)
 
 
 Site = Annotated[Path, typer.Option("-o", help="A folder for all stages; one that holds some goes on.")]

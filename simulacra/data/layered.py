@@ -25,13 +25,13 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.contract import Batch
-from simulacra.data._clip import blaming
-from simulacra.data._decode import eight_bits, header, on_white, opened
+from simulacra.data._clip import photograph
+from simulacra.data._decode import header
 from simulacra.data._files import listing
 from simulacra.data._order import Order
 from simulacra.data._pairs import usable
@@ -191,14 +191,6 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
         return {}
     folder = locate(options.path, root)
     return {name: folder / name for name in listing(folder)[0]}
-
-
-def photograph(path: Path, side: int) -> Image.Image:
-    """The photograph in colour, reduced if its shorter side stays no less than `side` pixels."""
-    with blaming(path), opened(path) as image:
-        image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
-        plain = on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")
-        return plain.reduce(max(1, min(plain.size) // side))
 
 
 def developed(image: Image.Image, scale: float, mirrored: bool) -> Tensor:

@@ -80,6 +80,7 @@ class Racing:
     def __init__(self, options: Options, root: Path | None) -> None:
         self.options, self.place = options, folder.locate(options.path, root, MAKER)
         self.store = Store(self.place)
+        self.view = self.store.view
         self.extractor = "clips" if options.length else "efficientnet_lite0"
         self.length = max(1, options.length)
         self.tracks = [str(one.facts.track) for one in self.store.entries]

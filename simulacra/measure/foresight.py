@@ -26,8 +26,9 @@ from simulacra.models.world_memory import AHEAD
 from simulacra.reopen import Opened
 from simulacra.seeds import fold, reseed
 from simulacra.world.acting import Eye, pictures
-from simulacra.world.parts import eye_of, same_eye
+from simulacra.world.parts import eye_seen, same_eye
 from simulacra.world.store import Store
+from simulacra.world.view import same
 
 DRIVES = 100  # of each split, at most
 EVERY = 4  # steps from one that a probe of drives sees to the next
@@ -170,9 +171,12 @@ def foresight(
     seed: int = 0,
 ) -> dict[str, Grouped]:
     """All measures of a memory, by name, over held-out drives of its codes."""
-    seen = eye_of(eye)
+    seen = eye_seen(eye)
+    same(seen.view, str(eye.folder), store.view, str(store.folder))
+    same(seen.view, str(eye.folder), source.view, str(source.folder))
     same_eye(opened.model.average.module, seen)  # type: ignore[attr-defined]
     train, held = source.whole("train", drives), unseen(source, store, drives)
+    same_recordings(source, store, held | train)
     of = truths(store, held | train)
     found = ahead(opened, held, windows)
     fits = probes.fit(*thinned(train, of, None))
@@ -230,6 +234,16 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
         steps = entry.facts.start + torch.arange(len(truth))
         found[name] = probes.known(truth, steps, [entry.facts.track] * len(truth), roads)
     return found
+
+
+def same_recordings(source: Codes, store: Store, drives: Drives) -> None:
+    """A Mistake if codes are of other recordings than the store's of these names, as far as they say of which they are."""
+    number, told = numbers(store), {one.path.stem: one.recording for one in source.episodes if one.recording}
+    for name in drives:
+        if name in told and name in number and told[name] != store.identity(number[name]):
+            raise Mistake(
+                f"codes of episode {name}: {store.folder} has another episode of that name; allowed: the store that was encoded"
+            )
 
 
 def numbers(store: Store) -> dict[str, int]:

@@ -8,8 +8,11 @@ from simulacra.errors import Mistake
 from simulacra.measure import bootstrap, eyes, foresight
 from simulacra.measure.bootstrap import Grouped
 from simulacra.measure.extractors import digest
+from simulacra.models._memory_nets import known
 from simulacra.reopen import Opened
+from simulacra.world import seeing
 from simulacra.world.parts import eye_of
+from simulacra.world.view import same
 
 NAME = "codes"
 """What a data set of codes names as its extractor: there is none."""
@@ -25,6 +28,8 @@ def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[l
         raise Mistake("a run of room world_controller is measured by its score on fixed tracks: simulacra score RUN")
     if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
         raise Mistake(f"room {room} predicts no codes, and these data are codes; allowed: room world_memory")
+    same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
+    known(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
     found = foresight.alone(opened, source, windows=windows, seed=seed)
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
@@ -42,6 +47,8 @@ def sees(opened: Opened, source: Any) -> bool:
 def of_eye(opened: Opened, source: Any, count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of an eye's reconstructions, codes and probes on at most `count` held-out frames, `linear_` before those of as many
     principal components, and notes. Features are left to the report of samples."""
+    if (view := getattr(source, "view", None)) is not None:
+        same(seeing.of_run(opened).view, str(opened.folder), view, "its data")
     held = eyes.Held(source, count, featured=0, seed=seed)
     look = eyes.look(opened, held)
     linear = eyes.linearly(held, eye_of(opened).eye.z_size)

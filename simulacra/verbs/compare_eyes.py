@@ -23,9 +23,11 @@ from simulacra.measure import bootstrap, eyes, foresight
 from simulacra.measure.bootstrap import Estimate, Grouped
 from simulacra.measure.interval import interval
 from simulacra.reopen import Opened
+from simulacra.world import seeing
 from simulacra.world.parts import eye_of
 from simulacra.world.score import Score
 from simulacra.world.store import Store
+from simulacra.world.view import same
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
@@ -106,9 +108,11 @@ def _held(arms: Mapping[str, Arm], count: int, featured: int) -> eyes.Held:
             raise Mistake(
                 f"eyes of {first.name} and {other.name} were trained on other data; allowed: the same store and split"
             )
-    source = first.eye.data()
+    source: Any = first.eye.data()
     if not (hasattr(source, "whence") and hasattr(source, "truth")) or "image" not in source.take("train", 1):
         raise Mistake(f"data of {first.name} are {first.eye.config.data}; allowed: single frames of data set racing")
+    for arm in arms.values():
+        same(seeing.of_run(arm.eye).view, str(arm.eye.folder), source.view, f"the data of {first.name}")
     return eyes.Held(source, count, featured=featured)
 
 

@@ -14,7 +14,9 @@ from simulacra import config, outside, run, zoo
 from simulacra.errors import Mistake
 from simulacra.files import settle
 from simulacra.reopen import Opened, reopen
+from simulacra.world import seeing
 from simulacra.world.parts import hash_of
+from simulacra.world.view import View, written
 
 MOST = 6_000_000  # bytes of weights
 CARD = "README.md"
@@ -80,7 +82,10 @@ def content(opened: Opened, most: int) -> bytes:
     kept = zoo.kept(opened.model)
     if not kept:
         raise Mistake(f"nothing of room {opened.config.room} can be packed; allowed: rooms that keep averages of their weights")
-    data: bytes = save(kept, {"step": str(opened.step), "hash": hash_of(opened)})
+    facts, seen = {"step": str(opened.step), "hash": hash_of(opened)}, seeing.of_run(opened)
+    if seen.view != View() and not seen.notes:
+        facts["view"] = written(seen.view)
+    data: bytes = save(kept, facts)
     if len(data) > most:
         raise Mistake(f"the weights of {opened.folder} take {len(data):,} bytes; allowed: {most:,} (--most)")
     return data
@@ -88,9 +93,7 @@ def content(opened: Opened, most: int) -> bytes:
 
 def settings(opened: Opened) -> dict[str, Any]:
     """The config, in which other runs are named by their folders in the packed one, and those only begun from not at all."""
-    plain = config.plain(opened.config)
-    for name in getattr(config.room(opened.config.room), "BEGUN", ()):
-        plain["hyper"][name] = ""
+    plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
         plain["data"]["path"] = nearer(plain["data"]["path"])
     return plain | {"hyper": plain["hyper"] | {name: name for name in zoo.named(opened.config)}}

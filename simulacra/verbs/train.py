@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra import config, data, fit, outside, play, run, zoo
+from simulacra.begin import Begun, begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
@@ -21,6 +22,7 @@ from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
 from simulacra.verbs.paint import paint
+from simulacra.world import seeing
 
 LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
@@ -63,24 +65,24 @@ def train(
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
         run.storable(model, checked.room)
+        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
         if not run.checkpoints(folder):
             _met(model, like, partial(_examples, source, where))
+        opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
+        stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    how: dict[str, Any] = {"extend": extend, "known": config.completed}
-                    how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
-                    for line in run.begin(folder, config.plain(checked), machine(root, where), like, **how):
+                    for line in _recorded(stage, like, begun, extend):
                         told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
-            opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved, told)
+                return _play(stage, stop, tick, saved, told)
             finally:
                 opened.close()
 
@@ -142,6 +144,18 @@ class _Stage:
                 return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
+
+
+def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
+    """The start is recorded in the run folder, or is refused; what a person should know of it."""
+    folder, checked, source = stage.run.folder, stage.config, stage.source
+    view = seeing.begun(folder, stage.model, source, like)
+    start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
+    code, files = outside.source_of(checked.room), partial(data.fingerprint, checked.data, stage.root)
+    how: dict[str, Any] = {"extend": extend, "known": config.completed, "room": code, "files": files}
+    lines = run.begin(folder, config.plain(checked), start, like, **how)
+    seeing.keep(folder, view)
+    return [*([begun.said] if begun else []), *lines]
 
 
 def _play(

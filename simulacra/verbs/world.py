@@ -198,8 +198,9 @@ def codes(site: Site, turn: int = 0) -> None:
     if turn:
         target.mkdir(exist_ok=True)
         for path in sorted(site.path("codes", turn - 1).glob("*.safetensors")):
-            if not (target / path.name).exists():
-                write(target / path.name, path.read_bytes())
+            mine, data = target / path.name, path.read_bytes()
+            if not mine.exists() or mine.read_bytes() != data:  # or they were encoded anew since
+                write(mine, data)
     drives = Stored(Store(place), f"{place.name}_" if turn else "")
     with site.timed(target):
         encode(reopen(site.path("eye"), None), drives, target, told=told)

@@ -131,7 +131,8 @@ def read_mask(path: Path, height: int, width: int, stored: tuple[int, int] | Non
         raise Mistake(f"mask {path} is empty; needed: the object in any colour on black or on transparency ({reading.rule})")
     if seen.all():
         raise Mistake(
-            f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency ({reading.rule})"
+            f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency "
+            f"({'; '.join([reading.rule, *reading.notes])})"
         )
     told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):

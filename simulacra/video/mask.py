@@ -30,6 +30,8 @@ OFTEN_LOSSY = "WEBP", "AVIF", "HEIF", "JPEG2000"  # those that may
 MIDDLE, TONES = (0.1, 0.9), 0.25  # a photograph has this share of its pixels between these shares of the brightest
 COLOURS = 200  # or so many colours, of 4,096
 MOST = 0.5  # share of the frame from which a mask covers most of it
+DIM = 1 / 8, 0.005  # share of the brightest that is not black, and of the frame from which what is evenly so dark is told of
+MANY = 64  # colours of a palette that a mask rarely uses
 FAINT = 32  # of 255: brightest values up to which a lossy mask is nearly nothing
 
 TRANSPARENCY = "its transparency decides: what is opaque is the object"
@@ -37,6 +39,7 @@ INDEX = "its palette decides: index 0 is the ground"
 BLACK = "its palette decides: black is the ground"
 BRIGHT = "what is not black is the object"
 HALF = "what is brighter than half of its brightest is the object"
+PHOTOGRAPH = "it looks like a photograph, not like a mask"
 
 
 class Reading(NamedTuple):
@@ -104,6 +107,14 @@ def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
     return values != 0, INDEX
 
 
+def dim(bright: np.ndarray) -> float:
+    """The share of a picture of this brightness (H, W) that is evenly dark, but not black, and not half as bright as the
+    brightest: another object in a darker grey, maybe."""
+    near, most = around(bright.astype(np.float32)), float(bright.max())
+    lowest, highest = near.min((2, 3)), near.max((2, 3))
+    return float(((lowest > DIM[0] * most) & (2 * highest <= most) & (highest - lowest <= most / 64)).mean())
+
+
 def is_photograph(image: Image.Image, bright: np.ndarray) -> bool:
     """Whether a picture of this brightness (H, W) has too many tones for a mask."""
     if len(np.unique(bright)) <= FEW:
@@ -124,11 +135,14 @@ def read(image: Image.Image, kind: str | None = None) -> Reading:
             return Reading(mask, TRANSPARENCY, doubts(mask))
     told = indexed(image) if image.mode == "P" else None
     if told is not None:
-        return Reading(*told, doubts(told[0]))
+        many = len(np.unique(np.asarray(image))) > MANY
+        return Reading(*told, [PHOTOGRAPH] * many + doubts(told[0]))
     bright = brightness(image)
     lossy = kind in LOSSY or (kind in OFTEN_LOSSY and bright.max() > FEW)
     mask, rule = parted(bright, lossy)
-    notes = ["it looks like a photograph, not like a mask"] if is_photograph(image, bright) else []
+    notes = [PHOTOGRAPH] if is_photograph(image, bright) else []
+    if rule == HALF and not notes and dim(bright) > DIM[1]:
+        notes.append(f"{dim(bright):.1%} of it is evenly dark, but not black, and is not taken for an object")
     if lossy and 0 < bright.max() <= FAINT:
         notes.append(f"its brightest value is {bright.max()} of 255, of which compression may have left little; use PNG")
     return Reading(mask, rule, notes + doubts(mask))
