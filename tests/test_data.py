@@ -579,14 +579,6 @@ def test_folder_without_pictures(tmp_path):
     assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
 
 
-def test_folder_names_the_five_commonest_kinds_of_what_it_holds_instead(tmp_path):
-    for count, end in enumerate(("txt", "csv", "md", "doc", "pdf", "wav"), 1):
-        for i in range(count):
-            (tmp_path / f"{i}.{end}").write_text("")
-    text = refusal(folder.Options(), tmp_path)
-    assert "it holds 6 .wav, 5 .pdf, 4 .doc, 3 .md, 2 .csv; allowed" in text
-
-
 def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
     shown = []
     console = Console(file=io.StringIO(), force_terminal=True)

@@ -177,6 +177,9 @@ def test_as_many_components_as_the_rank_are_exact():
     singular = torch.linalg.svdvals((x - x.mean(0)).flatten(1))
     assert left.item() == pytest.approx(singular[3:].square().sum().item(), rel=1e-3)
     assert linear.components(x[:4], 9).z_size == 3 and linear.components(x, 9).z_size == 5
+    still = torch.full((4, 3, 8, 8), 0.5)
+    alike = linear.components(still, 3)
+    assert alike.z_size == 1 and torch.equal(alike.decode(alike.encode(still)[0]), still), "what never varies has no more"
 
 
 # Pictures

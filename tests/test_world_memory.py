@@ -489,3 +489,9 @@ def test_what_a_memory_learns_of_no_reward_is_refused():
     for hyper, told in (Hyper(reward="twohot"), "reward"), (Hyper(reward="sign", weight_reward=1.0, most=3.0), "most"):
         with pytest.raises(ValueError, match=rf"hyper.{told} = .* changes nothing, since it needs"):
             WorldMemory(hyper, coded.batch())
+
+
+def test_a_memory_without_rewards_dreams_none():
+    memory = Memory(Form(z_size=1, a_size=1, units=4))
+    follows = memory.predict(torch.zeros(2, 4))
+    assert follows.reward is None and float(earning(memory, follows)) == 0

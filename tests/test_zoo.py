@@ -120,10 +120,13 @@ def test_damaged_weights_are_one_line(trained, tmp_path, harm):
         reopen(tmp_path / "packed", None)
 
 
-def test_a_room_without_averages_is_refused(tmp_path):
+def test_a_room_without_averages_keeps_its_nets(tmp_path):
     Tiny("gan_digits").train(tmp_path / "run")
     opened = reopen(tmp_path / "run", None)
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"average"}
     del opened.model.average
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"G", "D"}
+    del opened.model.G, opened.model.D
     with pytest.raises(Mistake, match="nothing of room gan can be packed"):
         export(opened, tmp_path / "packed")
 

@@ -89,7 +89,8 @@ def train(
     from simulacra import config, data
 
     place = data.data_root(root)
-    checked = config.resolve(source, preset, settled(change, place), lambda line: err.print(escape(line), soft_wrap=True))
+    changes = settled(change, place)
+    checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
     from simulacra.progress import Progress
     from simulacra.verbs.train import train as verb

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra import config, data, fit, outside, play, run, signals, threads, zoo
-from simulacra.begin import begin
+from simulacra.begin import Begun, begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
@@ -69,26 +69,21 @@ def train(
         begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
         if not run.checkpoints(folder):
             _met(model, like, partial(_examples, source, where))
+        opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
+        stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    view = seeing.begun(folder, model, source, like)
-                    how: dict[str, Any] = {"extend": extend, "known": config.completed}
-                    how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
-                    start = machine(root, where) | ({"init_from": begun.record} if begun else {})
-                    lines = run.begin(folder, config.plain(checked), start, like, **how)
-                    seeing.keep(folder, view)
-                    for line in [*([begun.said] if begun else []), *lines]:
+                    for line in _recorded(stage, like, begun, extend):
                         told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
-            opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(_Stage(opened, checked, model, source, root, where), asked, tick, saved, told)
+                return _play(stage, asked, tick, saved, told)
             finally:
                 opened.close()
 
@@ -158,6 +153,18 @@ class _Stage:
                 return pictures
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
+
+
+def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
+    """The start is recorded in the run folder, or is refused; what a person should know of it."""
+    folder, checked, source = stage.run.folder, stage.config, stage.source
+    view = seeing.begun(folder, stage.model, source, like)
+    start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
+    code, files = outside.source_of(checked.room), partial(data.fingerprint, checked.data, stage.root)
+    how: dict[str, Any] = {"extend": extend, "known": config.completed, "room": code, "files": files}
+    lines = run.begin(folder, config.plain(checked), start, like, **how)
+    seeing.keep(folder, view)
+    return [*([begun.said] if begun else []), *lines]
 
 
 def _play(
