@@ -495,3 +495,11 @@ def test_a_memory_without_rewards_dreams_none():
     memory = Memory(Form(z_size=1, a_size=1, units=4))
     follows = memory.predict(torch.zeros(2, 4))
     assert follows.reward is None and float(earning(memory, follows)) == 0
+
+
+def test_at_temperature_0_the_likeliest_component_is_drawn():
+    """Whichever it is, of each number its own, and without noise."""
+    logits, mean = torch.tensor([[0.0, 9], [5, 1], [1, 2]]), torch.tensor([[10.0, 11], [20, 21], [30, 31]])
+    mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
+    for u in 0.0, 0.5, 0.99:
+        assert drawn(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]
