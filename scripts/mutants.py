@@ -159,19 +159,21 @@ def cover(cache: Path, tests: list[Path], tree: Path, most: float) -> None:
             os.environ["COVERAGE_FILE"] = str(cache / f"{test.stem}.coverage")
             child(tree, words, cache / f"{test.stem}.out")
         code, seconds = watched(pid, most, signal.SIGINT)
+        (cache / f"{test.stem}.seconds").write_text(f"{seconds:.1f}\n")
         print(f"{test.stem}: {'interrupted' if code is None else f'exit status {code}'}, {seconds:.0f} s", flush=True)
 
 
 class Tests:
     """What the coverage runs in a cache found: which tests passed, in how many seconds, and the lines that each ran."""
 
-    def __init__(self, cache: Path):
+    def __init__(self, cache: Path, most: float = SECONDS):
+        self.most = most
         self.files = sorted(cache.glob("test_*.coverage"))
         self.seconds = dict(pair for report in sorted(cache.glob("test_*.xml")) for pair in passed(report))
         self.connections = [sqlite3.connect(f"file:{path}?mode=ro", uri=True) for path in self.files]
 
     def of(self, file: str, line: int) -> list[str]:
-        """The tests that ran a line (from 1), fastest first, as many as 60 seconds hold, at least one."""
+        """The tests that ran a line (from 1), fastest first, as many as `most` seconds hold, at least one."""
         names: set[str] = set()
         for connection in self.connections:
             names |= self.widened(contexts(connection, file, line))
@@ -179,14 +181,20 @@ class Tests:
         kept, total = [], 0.0
         for seconds, name in ordered:
             total += seconds
-            if total <= SECONDS or not kept:
+            if total <= self.most or not kept:
                 kept.append(name)
         return kept
 
     def widened(self, names: set[str]) -> set[str]:
-        """The tests of contexts; a line that ran while a fixture was made belongs to every test of that file."""
-        made = {name.partition("::")[0] for name in names if name.endswith("|setup")}
-        return {name.rpartition("|")[0] for name in names} | {name for name in self.seconds if name.partition("::")[0] in made}
+        """The tests of contexts. A line that ran while a fixture was made, which is noted for its first user only, belongs to
+        every test of that file, or to those with the same parameters where the first user has some."""
+        made = {parts(name) for name in names if name.endswith("|setup")}
+        return {name.rpartition("|")[0] for name in names} | {name for name in self.seconds if parts(name) in made}
+
+
+def parts(name: str) -> tuple[str, str]:
+    """The file and the parameters, "" if it has none, of a test or context."""
+    return name.partition("::")[0], name.rpartition("|")[0].partition("[")[2] if "|" in name else name.partition("[")[2]
 
 
 def contexts(connection: sqlite3.Connection, file: str, line: int) -> set[str]:
@@ -202,11 +210,17 @@ def contexts(connection: sqlite3.Connection, file: str, line: int) -> set[str]:
 
 
 def passed(report: Path) -> Iterator[tuple[str, float]]:
-    """(test, seconds) of a report's tests that passed."""
-    for case in xml.parse(report).iter("testcase"):
+    """(test, processor seconds) of a report's tests that passed: the report's own seconds are those of a clock, which a busy
+    machine makes longer, so that the file's processor seconds are divided in their proportion."""
+    cases = list(xml.parse(report).iter("testcase"))
+    total = sum(float(case.get("time", 0)) for case in cases)
+    used = report.with_suffix(".seconds")
+    share = min(1.0, float(used.read_text()) / max(total, 1e-9)) if used.exists() else 1.0
+    for case in cases:
         if not any(child.tag in ("failure", "error", "skipped") for child in case):
             classes = case.get("classname", "").split(".")[2:]
-            yield "::".join([case.get("file", ""), *classes, case.get("name", "")]), float(case.get("time", 0))
+            name = "::".join([case.get("file", ""), *classes, case.get("name", "")])
+            yield name, share * float(case.get("time", 0))
 
 
 # Trying
@@ -231,7 +245,10 @@ def child(tree: Path, words: list[str], log: Path) -> None:
     os.environ.update({"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"})
     sys.path[:] = [str(tree), *[p for p in sys.path if Path(p).resolve() not in (HOME, HOME / "scripts")]]
     import pytest
+    from hypothesis import settings
 
+    settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)  # a busy machine kills nothing
+    settings.load_profile("repeatable")
     code = pytest.main([*words, "-q", "-p", "no:cacheprovider", "--tb=line", f"--rootdir={tree}"])
     sys.stdout.flush()
     os._exit(int(code))
@@ -293,12 +310,14 @@ def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str) -> 
 
 def run(arguments: argparse.Namespace) -> None:
     """Try what the file of results lacks, of this part of the list."""
-    tests = Tests(arguments.cache)
-    tree = copied(arguments.tree, arguments.cache.resolve() / f"tree{arguments.part}")
+    tests = Tests(arguments.cache, arguments.seconds)
+    tree = copied(arguments.tree, arguments.output.resolve().with_suffix(".tree"))
     done = {row["mutant"] for row in results([arguments.output])}
     part, parts = map(int, arguments.part.split("of"))
-    for mutant in read(arguments.list)[part::parts]:
-        if mutant.name in done or mutant.equivalent or (arguments.only and mutant.name not in arguments.only):
+    listed = read(arguments.list)
+    only = set(arguments.only or {m.stratum for m in listed})
+    for mutant in listed[part::parts]:
+        if mutant.name in done or mutant.equivalent or not {mutant.name, mutant.stratum} & only:
             continue
         source, base = ((folder / mutant.file).read_text() for folder in (arguments.tree, arguments.covered or arguments.tree))
         row = {"mutant": mutant.name, "stratum": mutant.stratum} | judged(source, mutant, tree, tests, base)
@@ -357,7 +376,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tree", type=Path, default=HOME, help="the source tree whose tests are tried")
     parser.add_argument("--bare", action="store_true", help="import nothing beforehand: for a tree that needs none of it")
     parser.add_argument("--covered", type=Path, help="the source tree that was covered, where it is another")
-    parser.add_argument("--only", nargs="*", help="names of mutants")
+    parser.add_argument("--only", nargs="*", help="names of mutants or of strata")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="that the tests of a mutant may take, by their coverage run"
+    )
     parser.add_argument("--most", type=float, default=600, help="seconds for a test file while it is covered")
     parser.add_argument("--list", type=Path, default=LIST)
     return parser.parse_args()

@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, shown
+from simulacra.tables import is_file
 
 COPY = "room.py"  # in a run folder
 IDENTITY = re.compile(r"(.+\.py)@([0-9a-f]{32})")
@@ -69,10 +70,10 @@ def admit(name: str, places: list[Path]) -> str:
     """The resolved name of a room whose path a person gave, absolute or in the first of these folders that has it; its code is
     run."""
     meant = Path(name).expanduser()
-    file = next((place / meant for place in places if (place / meant).is_file()), None)
+    file = next((place / meant for place in places if is_file(place / meant)), None)
     if file is None:
         looked = "" if meant.is_absolute() else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
-        raise Mistake(f"room = '{name}': there is no such file{looked}; allowed: a name, or the path of a .py file")
+        raise Mistake(f"room = {shown(name)}: there is no such file{looked}; allowed: a name, or the path of a .py file")
     source = _read(file)
     room = f"{file.name}@{_hash(source)}"
     if not is_known(room):

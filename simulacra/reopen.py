@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,10 @@ import torch
 from simulacra import __version__, config, data, outside, play, run, seeds, subnormal, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
+from simulacra.data import data_root as data_root
 from simulacra.errors import Mistake, choose
 from simulacra.parts import complete, parts
+from simulacra.provenance import commit as commit
 
 KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
 
@@ -61,7 +62,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
-    model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
+    model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in parts(model).values():
@@ -131,14 +132,6 @@ def to(device: torch.device, batch: Batch) -> Batch:
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def data_root(option: Path | None) -> Path | None:
-    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not there."""
-    named = option or (Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None)
-    if named and not named.is_dir():
-        raise Mistake(f"no data folder {named}")
-    return named.resolve() if named else None
-
-
 def root_of(folder: Path, option: Path | None) -> Path | None:
     """The data folder of a run: --data, or the one that it was last trained with if that still exists, or SIMULACRA_DATA."""
     if option:
@@ -163,18 +156,6 @@ def machine(root: Path | None, device: torch.device) -> dict[str, Any]:
         "data": str(root) if root else None,
         "arguments": sys.argv[1:],
     }
-
-
-def commit() -> str | None:
-    """The git commit of this source tree, with "+" if it was changed since; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        git = ["git", "-C", str(here)]
-        name = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)
-        dirty = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return name.stdout.strip() + ("+" if dirty.stdout.strip() else "") if name.returncode == 0 else None
 
 
 def _processor() -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ def has_examples(folder: Path) -> bool:
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
     packed = {name: part.packed() if hasattr(part, "packed") else part.state_dict() for name, part in _looked_at(model).items()}
-    return {f"{name}/{key}": value.contiguous() for name, state in packed.items() for key, value in state.items()}
+    each = {f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()}
+    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in each.items()}  # none is shared
 
 
 def _looked_at(model: Model) -> dict[str, Any]:
@@ -69,10 +71,16 @@ def beside(checked: Config, folder: Path) -> Config:
     return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
 
 
-def unbegun(checked: Config) -> Config:
-    """The config without the runs that were only begun from, which nobody needs once there is a checkpoint."""
-    none = dict.fromkeys(getattr(config.room(checked.room), "BEGUN", ()), "")
-    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **none))
+def states(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """What a packed run holds of each part; a Mistake if it cannot be read."""
+    found: dict[str, dict[str, Tensor]] = {}
+    try:
+        for name, value in load_file(folder / WEIGHTS).items():
+            part, _, key = name.partition("/")
+            found.setdefault(part, {})[key] = value
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder, error) from None
+    return found
 
 
 def facts(folder: Path) -> tuple[int, str]:

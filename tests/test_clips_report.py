@@ -84,6 +84,7 @@ def test_frames_beyond_training_are_told_apart(layered: Reals) -> None:
 def test_mean_leaves_out_what_a_clip_lacks() -> None:
     told = mean([{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 5.0}])
     assert told == {"a": 2, "b": 5}
+    assert list(mean([{"b": 1.0, "a": 2.0}, {"a": 4.0, "b": 3.0}]).items()) == [("b", 2), ("a", 3)], "in the first one's order"
 
 
 def test_a_cut_keeps_flows_between_its_frames() -> None:

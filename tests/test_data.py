@@ -4,9 +4,11 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +21,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from rich.console import Console
 
 from simulacra import data
-from simulacra.data import _decode, _files, _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _fetch, _files, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -142,6 +145,12 @@ def test_take_is_fixed_and_nested():
     assert torch.equal(one[:5], two) and one.tolist() != sorted(one.tolist())
 
 
+def test_take_shows_what_it_always_showed():
+    """The pictures that measures and sheets of earlier versions were made of."""
+    assert numbered(7).take("train", 7)["label"].tolist() == [1, 3, 5, 2, 4, 6, 0]
+    assert numbered(7).take("held_out", 3)["label"].tolist() == [8, 9, 7]
+
+
 def test_moments_against_numpy():
     pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
     split, x = Split(pixels, None, np.arange(7, 29)), pixels[7:29].reshape(22, -1) / 127.5 - 1
@@ -245,6 +254,31 @@ def test_idx_compressed_file_cut_short(small):
     assert f"cannot read {path}.gz" in complaint(source, root)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files_without_end(small, monkeypatch, packed):
+    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than the official files hold."""
+    root, source = small
+    path = root / "small" / _idx.TRAIN[0]
+    if packed:
+        path.unlink()
+        path = path.with_name(f"{path.name}.gz")
+        path.write_bytes(gzip.compress(bytes(2**27)))
+    else:
+        with path.open("r+b") as file:
+            file.truncate(2**27)
+    tracemalloc.start()
+    assert f"{path} holds other data than the official file: more than 67,108,864 bytes" in complaint(source, root)
+    assert tracemalloc.get_traced_memory()[1] < 2**27 + 2**24
+    tracemalloc.stop()
+    monkeypatch.setattr(_fetch, "LARGEST", 100)
+    mirror = root / "mirror"
+    mirror.mkdir()
+    for name in source.digests:
+        (mirror / f"{name}.gz").write_bytes(np.random.default_rng(0).bytes(1000))
+    assert "more than 100 bytes come" in complaint(source, root / "new", mirror.as_uri())
+    assert list((root / "new" / "small").iterdir()) == []
+
+
 def test_idx_download(small, tmp_path):
     root, source = small
     mirror = tmp_path / "mirror"
@@ -254,6 +288,15 @@ def test_idx_download(small, tmp_path):
     assert _idx.pictures(source, tmp_path / "new", mirror.as_uri() + "/", 0).size("train") == 6
     kept = sorted(path.name for path in (tmp_path / "new" / "small").iterdir())
     assert kept == sorted(f"{name}.gz" for name in source.digests)
+
+
+def test_idx_download_is_watched_on_standard_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    (tmp_path / "there").write_bytes(b"abc")
+    _fetch.fetch((tmp_path / "there").as_uri(), tmp_path / "new" / "here", Path.read_bytes)
+    assert (tmp_path / "new" / "here").read_bytes() == b"abc"
+    said = capsys.readouterr()
+    assert said.out == "" and "here" in said.err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/mnist", "file:///nowhere", "mnist"])
@@ -536,6 +579,16 @@ def test_folder_without_pictures(tmp_path):
     assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
 
 
+def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
+    shown = []
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(_files, "Console", lambda stderr: console if stderr else None)
+    monkeypatch.setattr(_files, "track", lambda chunks, *_, disable, **__: shown.append(not disable) or chunks)
+    for chunks in 1, 31, 32, 100:  # of 32 pictures: 32, 992, 1,024, 3,200
+        _files.watched([], chunks)
+    assert shown == [False, False, True, True]
+
+
 def test_folder_with_one_picture(tmp_path):
     painted(tmp_path / "a.png", 1, mode="L")
     assert "holds too few usable pictures: 1; needed: 2 or more" in refusal(folder.Options(), tmp_path)
@@ -633,6 +686,17 @@ def test_no_picture_starts_another_program(tmp_path, monkeypatch, name, content)
     with contextlib.suppress(Mistake):  # an ending that is nobody's is only ignored
         loaded(pictures)
     assert not started and not trace.exists()
+
+
+def test_pictures_are_opened_in_one_way():
+    """Nobody else calls Pillow's own: it tries every decoder it knows."""
+    home = Path(_decode.__file__).parent.parent
+    callers = [
+        path.name
+        for path in home.rglob("*.py")
+        if re.search(r"\bImage\.open\(|\bimage_open\b|from PIL.Image import", path.read_text())
+    ]
+    assert callers == ["_decode.py"]
 
 
 def test_every_format_that_is_read_is_there_and_none_of_the_others():

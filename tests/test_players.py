@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from simulacra import config, play, run, seeds
+from simulacra.parts import parts, weights
 from simulacra.play import Average, at, descend
 from simulacra.reopen import build
 
@@ -27,13 +28,12 @@ def variant(name: str) -> Tiny:
 
 def optimizers(model) -> dict[str, Optimizer]:
     """The model's optimizers by name."""
-    return {name: part for name, part in vars(model).items() if isinstance(part, Optimizer)}
+    return {name: part for name, part in parts(model).items() if isinstance(part, Optimizer)}
 
 
 def own_weights(model) -> dict[str, nn.Parameter]:
-    """All trainable weights of the model's modules by name; averages are no modules."""
-    modules = {name: part for name, part in vars(model).items() if isinstance(part, nn.Module)}
-    return {f"{part}.{name}": w for part, m in modules.items() for name, w in m.named_parameters() if w.requires_grad}
+    """All trainable weights of the model by name; averages are no modules."""
+    return {name: weight for name, weight in weights(model).items() if weight.requires_grad}
 
 
 def copies(weights: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
@@ -75,7 +75,7 @@ def test_every_weight_moves(variant):
 
 def test_averages_follow(variant):
     model, batches = variant.model()
-    averages = [part for part in vars(model).values() if isinstance(part, Average)]
+    averages = [part for part in parts(model).values() if isinstance(part, Average)]
     if not averages:
         pytest.skip("the room samples its last weights")
     before = [[weight.clone() for weight in average.module.parameters()] for average in averages]
@@ -145,7 +145,7 @@ def test_looking_changes_nothing(variant):
     model, batches = variant.model()
     batch = batches[0]
     *_, scalars = playing(model, batches, min(20, variant.config().steps))
-    modules = [m for part in vars(model).values() if isinstance(part, nn.Module) for m in part.modules()]
+    modules = [m for part in parts(model).values() if isinstance(part, nn.Module) for m in part.modules()]
     modes, before = [m.training for m in modules], run.digest(run.states(model))
     told = model.health(batch, scalars, batches[1]) if hasattr(model, "health") else {}
     shown = model.sample(batch)

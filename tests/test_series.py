@@ -184,6 +184,12 @@ def test_gaussian_process_has_its_covariance():
     assert every.abs().max() <= 4 * 0.2**0.5 + 1e-6 and every.abs().max() > 1.5
 
 
+def test_four_deviations_of_the_process_and_its_noise_become_one():
+    found = gaussian_process.GaussianProcess(gaussian_process.Options(length=4, count=10, noise=0.3), None)
+    ends = found.restore(torch.tensor([[[-1.0], [0], [1]]])).flatten()
+    assert ends.tolist() == pytest.approx([-4 * 0.29**0.5, 0, 4 * 0.29**0.5])  # 0.2 + 0.3 squared
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_log_density_is_scipys(noise):
     found = gaussian_process.GaussianProcess(gaussian_process.Options(length=7, count=50, channels=2, noise=noise), None)

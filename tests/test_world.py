@@ -58,13 +58,17 @@ def test_every_stage_is_made_of_the_one_before(built):
     for turn in 0, 1:
         model = reopen(site.path("memory", turn), None).model
         assert bytes(model.M.eye.tolist()).hex() == eye
-    last = reopen(site.path("controller"), None).config.hyper
+    begun, last = ((checked := reopen(site.path("controller"), None).config).init_from, checked.hyper)
     assert (last.memory, last.world) == (str(site.path("memory", 1)), "envpool")
     tables = {site.folder / f"dream_1{seed}": read_csv(site.folder / f"selection_dream_1{seed}.csv") for seed in ("", "_seed1")}
-    assert last.begin == str(max(tables, key=lambda path: tables[path].summary().mean))
+    assert begun == str(max(tables, key=lambda path: tables[path].summary().mean))
     assert all([row.track for row in table.rows] == list(SELECTION[:2]) for table in tables.values())
-    final = reopen(site.path("refined"), None).config.hyper
-    assert (final.memory, final.begin, final.world) == (last.memory, str(site.path("controller")), "envpool")
+    refined = reopen(site.path("refined"), None).config
+    assert (refined.hyper.memory, refined.init_from, refined.hyper.world) == (
+        last.memory,
+        str(site.path("controller")),
+        "envpool",
+    )
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
@@ -81,7 +85,7 @@ def test_what_each_stage_took_and_was_worth_is_written_down(built):
     names = [row[0] for row in rows]
     assert "2 selection tracks, envpool" in heads and names[-1] == "all of these"
     assert names[:5] == ["racing", "distracted", "vae/eye", "vae/codes", "vae/memory"]
-    begun = str(Path(reopen(site.path("controller"), None).config.hyper.begin).relative_to(site.out))
+    begun = str(Path(reopen(site.path("controller"), None).config.init_from).relative_to(site.out))
     assert names[-5:-1] == [begun, "vae/controller", "vae/refined", "scores"] and names.count(begun) == 1
     at = dict(zip(names, rows, strict=True))
     drove = {name: read_csv(site.folder / f"selection_{Path(name).name}.csv") for name in names[-5:-2]}
@@ -147,10 +151,10 @@ def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
 @pytest.mark.parametrize("preset", EXTENTS)
 def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch, tmp_path):
     """The paper's preset of memories has no heads, as published, yet this command dreams in them."""
-    asked = {}
+    asked, begun = {}, {}
 
     def note(checked, folder, *_, **__):
-        asked[folder.name] = checked.hyper
+        asked[folder.name], begun[folder.name] = checked.hyper, checked.init_from
         return type("Outcome", (), {"done": True})
 
     def by_name(site, run, course):
@@ -164,14 +168,14 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
         dream(site, turn)
     controller(site, chosen(site))
     assert all(asked[name].weight_reward and asked[name].weight_end for name in ("memory", "memory_1"))
-    assert asked["memory_1"].begin == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
-    assert all(asked[name].world == "dream" and not asked[name].begin for name in ("dream", "dream_1"))
+    assert begun["memory_1"] == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
+    assert all(asked[name].world == "dream" and not begun[name] for name in ("dream", "dream_1"))
     refined(site)
     assert asked["controller"].world == asked["refined"].world == "envpool"
-    assert asked["refined"].begin == str(site.path("controller"))
+    assert begun["refined"] == str(site.path("controller"))
     assert {asked[name].arm for name in ("dream", "dream_1")} == {"full" if preset == "paper" else "z_only"}
     assert asked["controller"].arm == asked["refined"].arm == "full"
-    assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
+    assert begun["controller"] == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
 
 
 @pytest.mark.parametrize("preset", EXTENTS)
@@ -188,7 +192,7 @@ def test_a_vaegan_goes_on_from_the_vae_of_the_same_frames(preset, monkeypatch, t
     eye(site)
     first, last = asked.get(tmp_path / "vae" / "eye"), asked[site.path("eye")]
     assert (last.room, last.seed, last.hyper.gate) == ("vaegan", 3, 0.25) and (first is None) == (preset == "paper")
-    assert last.hyper.begin == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
+    assert last.init_from == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
     if first:
         assert (first.room, first.seed, first.hyper.z_size) == ("vae", 3, last.hyper.z_size)
     assert (last.hyper.shares == (1.0, 1.0, 0.0)) == (preset == "laptop")

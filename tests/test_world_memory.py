@@ -350,7 +350,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     assert_same(tmp_path / "whole", tmp_path / "broken")
     coded.folder(folder, eye=coded.OTHER)
     longer = config.resolve(str(tmp_path / "memory.toml"), "tiny", ["steps=30"])
-    with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
+    with pytest.raises(Mistake, match="was trained on other data: 6 changed"):
         train(longer, tmp_path / "whole", None, extend=True)
     begun = config.resolve(str(tmp_path / "memory.toml"), "tiny", [f"hyper.begin={tmp_path / 'whole'}"])
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
@@ -374,11 +374,11 @@ def test_training_begins_where_another_run_ended(tmp_path):
     codes = coded.folder(tmp_path / "codes")
     Tiny("memory_racing", (f"data.path={codes}",)).train(tmp_path / "first")
     begun = Tiny("memory_racing", (f"data.path={codes}", f"hyper.begin={tmp_path / 'first'}"))
-    model, _ = begun.model()
+    model, _ = begun.begun(tmp_path)
     wanted = reopen(tmp_path / "first", None).model.average.module.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
     with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
-        begun.model("hyper.units=9")
+        begun.begun(tmp_path, "hyper.units=9")
 
 
 # Rewards
@@ -489,3 +489,17 @@ def test_what_a_memory_learns_of_no_reward_is_refused():
     for hyper, told in (Hyper(reward="twohot"), "reward"), (Hyper(reward="sign", weight_reward=1.0, most=3.0), "most"):
         with pytest.raises(ValueError, match=rf"hyper.{told} = .* changes nothing, since it needs"):
             WorldMemory(hyper, coded.batch())
+
+
+def test_a_memory_without_rewards_dreams_none():
+    memory = Memory(Form(z_size=1, a_size=1, units=4))
+    follows = memory.predict(torch.zeros(2, 4))
+    assert follows.reward is None and float(earning(memory, follows)) == 0
+
+
+def test_at_temperature_0_the_likeliest_component_is_drawn():
+    """Whichever it is, of each number its own, and without noise."""
+    logits, mean = torch.tensor([[0.0, 9], [5, 1], [1, 2]]), torch.tensor([[10.0, 11], [20, 21], [30, 31]])
+    mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
+    for u in 0.0, 0.5, 0.99:
+        assert drawn(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]

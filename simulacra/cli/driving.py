@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, app, out, told
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, out, told
 from simulacra.errors import Mistake
+from simulacra.signals import saying
 
 Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
 EyeFolder = Annotated[Path | None, typer.Option("--eye", metavar="RUN", help="Run folder of the eye; otherwise the config's.")]
@@ -19,7 +20,7 @@ Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small 
 
 @app.command()
 def score(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder (world_controller).")] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder (world_controller).", callback=a_run)] = None,
     count: Annotated[int | None, typer.Option("--tracks", help="How many of the tracks; otherwise all.")] = None,
     simulator: Simulator = "gymnasium",
     eye: EyeFolder = None,
@@ -33,17 +34,17 @@ def score(
     trust: Trust = False,
 ) -> None:
     """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and a line in metrics.jsonl."""
+    if (run is None) == (driver is None):
+        raise Mistake("score needs a run folder or --driver, and not both")
+    if driver and (eye or step is not None):
+        raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
     from simulacra.progress import Stages
     from simulacra.reopen import reopen
     from simulacra.verbs.score import Course, anchor
     from simulacra.verbs.score import score as verb
 
-    if (run is None) == (driver is None):
-        raise Mistake("score needs a run folder or --driver, and not both")
-    if driver and (eye or step is not None):
-        raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
     course = Course(simulator, count, selection, threads)
-    with Stages(out, quiet=as_json) as stages:
+    with saying(lambda: "no score was written"), Stages(out, quiet=as_json) as stages:
         if run:
             found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, told=stages.told)
         else:

@@ -120,6 +120,11 @@ def read(folder: Path, eye: str) -> list[Episode]:
     return found
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The encoded episodes, by their names."""
+    return {path.name: path for path in locate(options.path, root, MAKER).glob(f"*{SUFFIX}")}
+
+
 def places(episodes: list[Episode], options: Options) -> dict[str, list[Place]]:
     """Where the sequences of each split begin; each long episode's last sequence ends with it."""
     held = held_out([one.path.stem for one in episodes], options.held_out)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -55,6 +55,17 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
         absent = f"not there; {maker} {folder} makes it" if maker else "not there"
         raise Mistake(f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}")
     return folder
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
+def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
+    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come with a package."""
+    return files(options, root) if options.path else {}
 
 
 def share(name: str) -> float:
@@ -156,6 +167,7 @@ class Folder:
             self.pictures = self._decoded(names)
         self.notes = remarks(self.folder, self.ignored, self.broken, self._used(), self.white)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def _decoded(self, names: list[str]) -> Pictures:
         """The pictures of these names; those that turn out to be broken are noted and left out."""

@@ -67,6 +67,13 @@ def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
     return {name: Pair(*(files[end][0] for end in ENDS)) for name, files in sorted(found.items())}
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    found = partners(folder, listing(folder)[0])
+    return {name: folder / name for pair in found.values() for name in pair}
+
+
 class FramePairs:
     """Pairs of square pictures, grey or colour."""
 

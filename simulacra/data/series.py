@@ -23,6 +23,7 @@ from simulacra.data.folder import held_out
 from simulacra.errors import Mistake
 
 SUFFIXES = ".npy", ".csv"
+WHOLE = True  # one number may be another one in a file of the same size
 NAMED = 20  # channels or classes that describe() names
 
 
@@ -55,6 +56,13 @@ def locate(path: str, root: Path | None) -> Path:
     if file.suffix.lower() not in SUFFIXES:
         raise Mistake(f"data.path: {file} ends in '{file.suffix}'; allowed: {', '.join(SUFFIXES)}")
     return file
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The file of the series and that of their classes, by what they hold: they may be renamed."""
+    file = locate(options.path, root)
+    beside = file.with_name(options.label) if options.label and file.suffix.lower() == ".npy" else None
+    return {"series": file} | ({"label": beside} if beside and beside.is_file() else {})
 
 
 def array(file: Path) -> np.ndarray:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from simulacra import play
 from simulacra.contract import Batch
+from simulacra.idle import refuse, unless
 from simulacra.models._dream import Dream, Dreamt, beginning, dream_returns, numbers
 from simulacra.models._evolution import Search
 from simulacra.models._memory_nets import Form, Memory, known
@@ -37,7 +38,7 @@ from simulacra.world.view import View
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
-BEGUN = ("begin",)  # that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 REACH = 4.0  # codes beyond this leave a plot
 
 
@@ -48,7 +49,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    begin: str = ""  # run folder whose search this one goes on from, with `sigma`, also from one of codes alone; empty: from 0
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
@@ -60,6 +60,11 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
     noise: Weight = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
     units: Size = 256  # of an untrained M
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return unless(h.arm == "untrained" or not h.memory, "arm = untrained, or an untrained memory", "units")
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
@@ -96,6 +101,7 @@ class WorldController:
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         if "mean" not in like:
             raise ValueError(f"room world_controller takes codes, the data hold {', '.join(like)}")
         Z, A = like["mean"].shape[2], like["action"].shape[2]
@@ -116,13 +122,12 @@ class WorldController:
             self.untrained = Frozen(Memory(untrained))
         senses = self.senses()
         size = numbers(Z + (senses.form.units if senses else 0), A)
-        begun = parts.search_of(h.begin) if h.begin else None
+        self.alone, self.actions = numbers(Z, A), A
         self.search = Search(torch.zeros(size), h.sigma, h.population)
-        if begun is not None:
-            self.follow(begun, numbers(Z, A), A)
 
-    def follow(self, begun: Search, alone: int, actions: int) -> None:
-        """Go on from another search; from one of codes alone, of `alone` numbers, with weights of 0 on the memory's state."""
+    def begin(self, other: "WorldController") -> tuple[str, ...]:
+        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0 on the memory's state."""
+        begun, alone, actions = other.search, self.alone, self.actions
         size, found = len(self.search.mean), len(begun.mean)
         if found == size:
             self.search.follow(begun)
@@ -131,7 +136,8 @@ class WorldController:
             self.search.widen(begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)]))
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
-            raise ValueError(f"begin = {self.hyper.begin}, a controller of {found} numbers; allowed: one of {allowed}")
+            raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
+        return ("search",)
 
     def senses(self) -> Memory | None:
         """Whose state controllers see."""

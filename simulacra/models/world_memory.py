@@ -36,12 +36,11 @@ from simulacra.contract import Batch
 from simulacra.idle import refuse, unless
 from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
 from simulacra.play import Schedule, Weight, at, descend, noise
-from simulacra.world import parts
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 REACH = 4.0  # codes beyond this leave a plot; one standard deviation of the eye's prior is 1
-BEGUN = ("begin",)  # hyperparameters that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 AHEAD = 1, 5, 20, 50  # steps of the open-loop errors
 
 
@@ -61,7 +60,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate: Schedule = 1e-3  # Adam's learning rate
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    begin: str = ""  # run folder of world_memory whose M training starts from, as after more drives; empty: from new weights
     clip: Weight = 1.0  # largest norm of a gradient; 0: any
     average: Weight = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
     context: Size = 8  # steps that M is shown before it goes on alone, in what is looked at
@@ -129,13 +127,16 @@ class WorldMemory:
         if like["mean"].shape[1] < 2:
             raise ValueError(f"sequences of {like['mean'].shape[1]} steps; room world_memory takes 2 or more (data.length)")
         self.M = Memory(form)
-        if h.begin:
-            first = parts.memory_of(h.begin, "hyper.begin")
-            if first.form != form:
-                raise ValueError(f"begin = {h.begin}, a memory of {tuple(first.form)}; allowed: one of {tuple(form)}")
-            self.M.load_state_dict(first.state_dict())
         self.average = play.Average(self.M)
         self.opt = play.adam(self.M, at(h.rate, 0), h.beta1, h.beta2)
+
+    def begin(self, other: "WorldMemory") -> tuple[str, ...]:
+        """Go on from another run's M as one looks at it, as after more drives."""
+        if other.M.form != self.M.form:
+            raise ValueError(f"a memory of {tuple(other.M.form)}; allowed: one of {tuple(self.M.form)}")
+        self.M.load_state_dict(other.average.module.state_dict())
+        self.average.follow()
+        return "M", "average"
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, z = self.hyper, self.drawn(batch)

@@ -41,8 +41,8 @@ def brightest(paths: Iterable[Path], opened: Opened) -> int:
 
 
 def picture(path: Path, opened: Opened, white: int = 0) -> tuple[Tensor, str]:
-    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing). `white` is the value
-    that is white if there are more than 8 bits a channel; 0: found out."""
+    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing). `white` is the
+    value that is white if there are more than 8 bits a channel; 0: found out."""
     _, C, H, W = opened.like(1)["image"].shape
     if H != W or C not in (1, 3):
         raise Mistake(f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, grey or colour")

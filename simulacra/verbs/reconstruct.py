@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simulacra import config, maths
 from simulacra import paint as easel
-from simulacra.data._files import listing
+from simulacra.data._files import HEIF, listing
 from simulacra.errors import Mistake
 from simulacra.measure.motion import ssim
 from simulacra.reopen import Opened
@@ -31,16 +31,20 @@ def coder(opened: Opened) -> Any:
     )
 
 
-def found(paths: Iterable[Path]) -> list[Path]:
-    """The files meant: those named, and every picture in the folders named; a Mistake if there are none."""
-    files = [inner for path in paths for inner in (_inside(path) if path.is_dir() else [path])]
+def found(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The files meant: those named, and every picture in the folders named, and a note on each folder that holds pictures which
+    are left out; a Mistake if there are none."""
+    files, notes = list[Path](), list[str]()
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        names, ignored = listing(path)
+        files += [path / name for name in names]
+        notes += [f"{path}: {ignored}"] if ignored.links or any(kind in HEIF for kind in ignored.kinds) else []
     if not files:
         raise Mistake("no picture to reconstruct; allowed: pictures, or folders of them")
-    return files
-
-
-def _inside(folder: Path) -> list[Path]:
-    return [folder / name for name in listing(folder)[0]]
+    return list(dict.fromkeys(files)), notes
 
 
 def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
@@ -62,8 +66,9 @@ def reconstruct(
     reconstructed.png. Also a row a picture, with its "psnr" in dB and its "ssim" (None where sides are below 11 pixels), and
     what was done to the pictures. A Mistake names what is no picture, or a room that cannot."""
     within(scale=(scale, 16))
-    model, files = coder(opened), list(dict.fromkeys(found(paths)))
-    x, notes = pictures(files, opened)
+    model = coder(opened)
+    files, left_out = found(paths)
+    x, done = pictures(files, opened)
     no_file(out)
     y = rebuilt(model, x)
     made = easel.save_pngs(y, out)
@@ -73,4 +78,4 @@ def reconstruct(
     alike: list[float | None] = [None] * len(x) if min(x.shape[2:]) < 11 else list(ssim(y.cpu(), x.cpu()).tolist())
     named = zip(files, made, dB, alike, strict=True)
     rows = [{"picture": str(file), "file": str(path), "psnr": p, "ssim": s} for file, path, p, s in named]
-    return [*made, sheet], rows, notes
+    return [*made, sheet], rows, [*left_out, *done]

@@ -83,6 +83,8 @@ EXTENTS = {
 class Stopped(Exception):
     """A signal stopped a training; the same command goes on."""
 
+    status = 130  # of the program that ends so
+
 
 class Shown(AbstractContextManager["Shown"]):
     """Whoever watches a training; this one does not look."""
@@ -155,7 +157,9 @@ class Site:
         with self.shown(checked, f"{stage} of {self.eye}") as shown:
             outcome = train(checked, self.path(stage, turn), root, tick=shown.tick, saved=shown.saved)
         if not outcome.done:
-            raise Stopped(f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from there")
+            stopped = Stopped(f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from there")
+            stopped.status = outcome.status or Stopped.status
+            raise stopped
 
 
 def changes(texts: list[str], stages: Sequence[str] = STAGES) -> dict[str, list[str]]:

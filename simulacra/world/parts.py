@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import torch
-from torch import nn
 
 from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
@@ -74,28 +73,6 @@ def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
         raise Mistake(f"{key}: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
     memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
     return memory
-
-
-def coder_of(folder: str, like: nn.Module) -> dict[str, Any]:
-    """The weights of encoder and decoder of a run of vae or vaegan, as one looks at them; a Mistake if `like` has others."""
-    opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.room not in ("vae", "vaegan"):
-        raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: rooms vae, vaegan")
-    found: dict[str, Any] = opened.model.average.module.state_dict()  # type: ignore[attr-defined]
-    here, there = ({name: tuple(w.shape) for name, w in part.items()} for part in (like.state_dict(), found))
-    if apart := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
-        name = apart[0]
-        raise Mistake(f"hyper.begin: {folder} has other nets: {name} is {there.get(name)} there, {here.get(name)} here")
-    return found
-
-
-def search_of(folder: str) -> Any:
-    """The search that a run of world_controller has come to."""
-    opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.room != "world_controller":
-        raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: room world_controller")
-    model: Any = opened.model
-    return model.search
 
 
 def eye_at(folder: str) -> Seen:
