@@ -183,9 +183,9 @@ def computed(room: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
         scalars = dict(model.step(batch, k))
         yield digest({"told": scalars, "weights": weights(model)})
     reseed(99)
-    shown = {"sample": model.sample(batches[1])}
+    shown = {"sample": model.sample(batches[-1])}
     if hasattr(model, "health"):
-        shown |= {"health": model.health(batches[0], scalars, batches[1])}
+        shown |= {"health": model.health(batches[0], scalars, batches[-1])}
     if room == "visual_dynamics":
         shown |= {prior: model.imagine(batches[0]["image"], 2, prior) for prior in ("empirical", "mixture")}
     yield digest(shown)
@@ -264,9 +264,11 @@ def effect(room: str, hyper: Any, name: str, kind: Any, batches: list[Batch], ba
 
 @pytest.mark.parametrize("room", list(SMALL))
 def test_every_hyperparameter_changes_something_or_is_refused(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, batches = config.room(room), [drawn(room, k) for k in range(STEPS)]
+    module = config.room(room)
     faults, effective = [], set()
     for variant, hyper in variants(room):
+        heavy = room == "rgan" and hyper.version != "v6"
+        batches = [drawn(room, k) for k in range(1 if heavy else STEPS)]
         base = list(computed(room, hyper, batches))
         assert base == list(computed(room, hyper, batches)), "the same hyperparameters, the same numbers"
         named = module.idle(hyper)
