@@ -109,14 +109,10 @@ def drawn(room: str, k: int) -> Batch:
     if room == "rgan_series":
         return {"series": noise(6, 2), "label": label}
     if room == "foregan":
-        mask = torch.zeros(4, 1, 16, 20)
+        mask = torch.zeros(2, 1, 16, 20)
         mask[:, :, 4:9, 5:11] = 1
-        return {
-            "video": noise(4, 3, 16, 20),
-            "mask": mask,
-            "forward": 4 * noise(3, 2, 16, 20),
-            "backward": 4 * noise(3, 2, 16, 20),
-        }
+        forward, backward = (4 * noise(2, 2, 16, 20)[:2] for _ in range(2))
+        return {"video": noise(3, 3, 16, 20)[:2], "mask": mask, "forward": forward, "backward": backward}
     if room.startswith("world"):
         told = {"mean": noise(8, 3), "log_variance": noise(8, 3), "action": noise(8, 3), "reward": 3 * noise(8)}
         return told | {"done": (noise(8) > 0.5).float(), "eye": torch.ones(4, 16, dtype=torch.uint8)}
@@ -140,7 +136,7 @@ def variants(room: str) -> list[tuple[str, Any]]:
         raw = config.based(config.find(name))
         if raw["room"] != room:
             continue
-        experiments = ["", *raw.get("experiment", {})] + ["1,fixed", "4,fixed"] * (room == "foregan")
+        experiments = ["", *raw.get("experiment", {})] + ["1,fixed"] * (room == "foregan")
         for preset, experiment in itertools.product(raw["preset"], experiments):
             checked = config.resolve(name, preset, [f"experiment={experiment}"] * bool(experiment))
             plain = small(name, room, msgspec.to_builtins(checked.hyper))
@@ -158,14 +154,18 @@ def variants(room: str) -> list[tuple[str, Any]]:
 
 
 def essence(room: str, hyper: Any) -> Any:
-    """What tells variants apart: choices, switches, and what is idle; not how large a number is."""
+    """What tells variants apart: choices, switches, and what is idle; not how large a number is. Of rooms whose steps are long
+    what is idle alone, and which nets they have."""
+    named = tuple(config.room(room).idle(hyper))
+    if room in ("foregan", "rgan"):
+        return named, getattr(hyper, "version", None)
 
     def choices(value: Any) -> Any:
         if isinstance(value, dict):
             return tuple((key, choices(one)) for key, one in value.items())
         return value if isinstance(value, (str, bool)) else None
 
-    return choices(msgspec.to_builtins(hyper)), tuple(config.room(room).idle(hyper))
+    return choices(msgspec.to_builtins(hyper)), named
 
 
 def settled(room: str, hyper: Any) -> Any:
