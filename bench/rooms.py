@@ -3,8 +3,10 @@
     python bench/rooms.py [CONFIG ...] [--preset laptop] [--steps 20]
 
 The share is counted floating-point operations a second over the rate of a large float32 matrix product measured in the
-same process just before and after. It survives a noisy machine; seconds do not. "clock" is what reseeding, drawing the
-batch and checking the scalars cost, relative to the step.
+same process just before and after. It survives a noisy machine; seconds do not. Rates, operations and shares are means over the
+steps, which hold what only some steps do (penalties every fifth, say); "median" is the rate of the middle step, far from the
+mean where steps differ or something else ran. "clock" is what reseeding, drawing the batch and checking the scalars cost,
+relative to the step.
 """
 
 import argparse
@@ -66,11 +68,12 @@ def double_backward(ggI: Any, ggW: Any, ggb: Any, gO: Any, weight: Any, x: Any, 
     return one * ((ggI is not None) * (1 + needed[2]) + (ggW is not None) * (1 + needed[1]))
 
 
-def flops(model: Any, batch: dict[str, torch.Tensor]) -> int:
-    """Floating-point operations of one step."""
+def flops(model: Any, batch: dict[str, torch.Tensor], ks: range) -> float:
+    """Floating-point operations of a step, the mean over these."""
     with Counter() as counter:
-        model.step(batch, 1)
-    return counter.total
+        for k in ks:
+            model.step(batch, k)
+    return counter.total / len(ks)
 
 
 def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:
@@ -82,17 +85,19 @@ def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, An
     model = build(checked, like, torch.device("cpu"))
     for k in range(3):
         model.step(like, k)
-    count, before = flops(model, like), matmul_rate()
+    ks = range(3, steps + 3)
+    count, before = flops(model, like, ks), matmul_rate()
     bare = []
-    for k in range(steps):
+    for k in ks:
         start = time.perf_counter()
-        model.step(like, k + 3)
+        model.step(like, k)
         bare.append(time.perf_counter() - start)
     rate = max(before, matmul_rate())
-    second = statistics.median(bare)
+    second = statistics.fmean(bare)
     return {
         "config": name,
         "steps/s": 1 / second,
+        "median": 1 / statistics.median(bare),
         "images/s": checked.batch / second,
         "GFLOP/step": count / 1e9,
         "share": count / second / rate,
@@ -123,7 +128,7 @@ def main() -> None:
     asked = parser.parse_args()
     root = data_root(asked.data)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, preset {asked.preset}")
-    titles = f"{'config':22}{'steps/s':>9}{'images/s':>10}{'GFLOP/step':>12}{'share':>8}{'clock':>8}"
+    titles = f"{'config':22}{'steps/s':>9}{'median':>9}{'images/s':>10}{'GFLOP/step':>12}{'share':>8}{'clock':>8}"
     print(titles + f"{'peak MB':>9}{'matmul GFLOP/s':>16}")
     for name in asked.configs or config.configs():
         try:
@@ -133,7 +138,7 @@ def main() -> None:
             print(f"{name:22}left out: {mistake}")
             continue
         print(
-            f"{name:22}{row['steps/s']:9.2f}{row['images/s']:10.0f}{row['GFLOP/step']:12.2f}{row['share']:8.0%}"
+            f"{name:22}{row['steps/s']:9.2f}{row['median']:9.2f}{row['images/s']:10.0f}{row['GFLOP/step']:12.2f}{row['share']:8.0%}"
             f"{row['clock'] * row['steps/s']:8.2%}{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
         )
 

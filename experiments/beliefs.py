@@ -24,6 +24,7 @@ from simulacra.reopen import reopen
 from simulacra.world import parts
 from simulacra.world.acting import LIMIT, drive
 from simulacra.world.agent import Agent, agent_of
+from simulacra.world.seeing import shown
 from simulacra.world.tracks import SELECTION
 
 WINDOW = 100  # steps of a row
@@ -46,6 +47,9 @@ class Witness:
         self.actions.append(torch.as_tensor(actions).float())
         self.rewards.append(torch.as_tensor(np.asarray(found[1])).float())
         return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world, name)
 
 
 def told(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -82,7 +86,8 @@ def main() -> None:
     torch.set_num_threads(1)
     agent = agent_of(reopen(asked.run, None, step=asked.step))
     memory = parts.memory_of(asked.memory) if asked.memory else agent.memory
-    world = parts.factory("envpool", 1)(SELECTION[: asked.tracks])
+    parts.same_eye(memory, parts.Seen(agent.senses.eye, agent.eye))
+    world = shown(parts.factory("envpool", 1), agent.view)(SELECTION[: asked.tracks])
     print(*table(*told(agent, world, memory)), sep="\n")
 
 

@@ -22,6 +22,7 @@ from simulacra.world import parts
 from simulacra.world.acting import Factory
 from simulacra.world.agent import Agent, agent_of
 from simulacra.world.score import Summary, paired, score
+from simulacra.world.seeing import shown
 from simulacra.world.tracks import SELECTION
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     print("| run | on sampled codes | on their means | difference |", "|---|---|---|---|", sep="\n")
     differences = []
     for run, agent in zip(asked.runs, agents, strict=True):
-        drawn, means, difference = both(agent, factory, tracks)
+        drawn, means, difference = both(agent, shown(factory, agent.view), tracks)
         differences.append(difference.mean)
         print(f"| {run.name} | {told(drawn)} | {told(means)} | {told(difference)} |", flush=True)
     mean, half = over_runs(differences)

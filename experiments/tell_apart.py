@@ -31,6 +31,7 @@ from simulacra.verbs._picture import within
 from simulacra.world import parts
 from simulacra.world.acting import LIMIT, Factory, drive
 from simulacra.world.agent import Agent, agent_of
+from simulacra.world.seeing import shown
 from simulacra.world.tracks import SELECTION
 
 FEATURES = [
@@ -142,7 +143,8 @@ def main() -> None:
     print("| | " + " | ".join(FEATURES) + " |", "|---" * (len(FEATURES) + 1) + "|", sep="\n")
     found = []
     for name, agent in zip(names, agents, strict=True):
-        found.append(np.stack([drives(agent, factory, tracks, seed, asked.steps) for seed in range(asked.seeds)], 1))
+        mine = shown(factory, agent.view)
+        found.append(np.stack([drives(agent, mine, tracks, seed, asked.steps) for seed in range(asked.seeds)], 1))
         print(f"| {name} | " + " | ".join(f"{value:.3g}" for value in found[-1].mean((0, 1))) + " |", flush=True)
     compared(names, np.stack(found), len(asked.runs))
 

@@ -1,12 +1,13 @@
 """Checkpoints: which there are, what is in them, and putting it into a model. Never executes code from a file.
 
-checkpoints/<step>.pt      {"format", "step", "parts": {name: state}}, loadable under weights_only=True
+checkpoints/<step>.pt      loadable under weights_only=True: "format", "step", "parts" (name: state) and perhaps "remembered",
+                           what the room's steps change beside its parts, by attribute
 """
 
+import io
 import pickle
 import re
 import zipfile
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from simulacra.contract import Model
 from simulacra.errors import Mistake
 from simulacra.parts import parts
+from simulacra.remembered import restore
 
 FORMAT = 1
 STEP = re.compile(r"[0-9]{8,}")
@@ -62,7 +64,11 @@ def contents(path: Path) -> dict[str, Any]:
 
 def load(path: Path, model: Model) -> int:
     """Put a checkpoint's parts into the model and return its step."""
-    saved = contents(path)
+    return put(path, contents(path), model)
+
+
+def put(path: Path, saved: dict[str, Any], model: Model) -> int:
+    """Put the contents of a checkpoint into the model and return its step."""
     mine = parts(model)
     if set(mine) != set(saved["parts"]):
         raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(mine)}")
@@ -72,25 +78,31 @@ def load(path: Path, model: Model) -> int:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise Mistake(f"{path} does not fit this room's '{name}': {reason}") from None
-    return saved["step"]
+    restore(model, saved.get("remembered", {}))
+    return int(saved["step"])
 
 
-def digest(state: Any) -> str:
-    """A hash of nested state: equal for equal bits."""
-    h = blake2b(digest_size=16)
+def storable(model: Model, room: str) -> None:
+    """A Mistake if the state of a part holds what is never loaded again: more than tensors, numbers, texts, lists and dicts."""
+    for name, state in states(model).items():
+        file = io.BytesIO()
+        try:
+            torch.save(_bare(state), file)
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as error:  # what pickling raises is beyond listing
+            reason = " ".join(str(error).split())
+            found = re.search(r"GLOBAL (\S+)", reason) or re.search(r"Unsupported \w+ (\S+)", reason)
+            raise Mistake(
+                f"room {room}: the state of part '{name}' holds {found[1] if found else reason[:100]}, which is never loaded "
+                f"from a checkpoint; allowed: tensors, numbers, texts, lists and dicts"
+            ) from None
 
-    def visit(value: Any) -> None:
-        if isinstance(value, dict):
-            for key in sorted(value, key=str):
-                h.update(str(key).encode())
-                visit(value[key])
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                visit(item)
-        elif isinstance(value, torch.Tensor):
-            h.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        else:
-            h.update(repr(value).encode())
 
-    visit(state)
-    return h.hexdigest()
+def _bare(state: Any) -> Any:
+    """The state without the numbers of its tensors."""
+    if isinstance(state, torch.Tensor):
+        return None
+    if type(state) in (list, tuple):
+        return [_bare(item) for item in state]
+    return {key: _bare(item) for key, item in state.items()} if type(state) is dict else state

@@ -17,7 +17,8 @@ in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2
 class Model(Protocol):
     """A room: one file in models/ that ends with `Model = ...` and has one frozen `Hyper`.
 
-    Any attribute with a state_dict (module, optimizer, average, controller) is part of the checkpoint.
+    Its parts (see parts.py) are in the checkpoint: whatever has a state_dict, as an attribute or in a list or dict that is one,
+    and what an nn.Module has. What else its steps change, numbers, tensors, histories and generators, is kept beside them.
     """
 
     def __init__(self, hyper: Any, like: Batch) -> None:
@@ -28,6 +29,12 @@ class Model(Protocol):
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
+
+    # Optional, where a run begins with another run's weights (init_from): INIT_PARTS, a tuple of the parts that it takes, or a
+    #     dict from its own parts to those of the other run; without it all modules, learnt tensors and averages. INIT_ROOMS, a
+    #     tuple of the rooms of which the other run may be; without it this room. Instead of both,
+    # def begin(self, other: Model) -> Sequence[str]: take what it can of the other run's model, and name the parts that are now
+    #     its; ValueError if it does not fit.
 
     # Optional, asked before a run folder is made:
     # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.
@@ -48,7 +55,11 @@ class Model(Protocol):
 
 
 class Data(Protocol):
-    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`."""
+    """A data set: one file in data/ that ends with `Data = ...` and has one frozen `Options`.
+
+    If it reads files that may change, it also has `files(options, root) -> dict[str, Path]`: which ones, by names that stay the
+    same where they are moved, told without reading them; and perhaps `WHOLE = True`, if their fingerprint reads every byte.
+    """
 
     classes: int
     """How many classes the labels name; 0 without labels."""
@@ -65,5 +76,11 @@ class Data(Protocol):
     def size(self, split: str) -> int:
         """How many examples the split holds."""
 
+    # Optional, asked by measure, which looks at whole splits:
+    # def part(self, split: str, start: int, stop: int) -> Batch: those from `start` to before `stop` of the order of take.
+    # Training pictures that are mirrored at random say so with an option `flip`.
+
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes, what is done to the files (crop, resize, mode)."""
+
+    # Optional, said before a training: notes, a list of lines on what was assumed, converted or left out.

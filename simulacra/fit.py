@@ -1,13 +1,17 @@
 """The clock: the one training loop. It knows no loss, no gradient, no metric and no picture."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simulacra.contract import Batch, Model
+from simulacra.errors import Mistake
+from simulacra.parts import ADVICE, parts, weights
 from simulacra.play import averaged, processes
+from simulacra.remembered import Looked
 from simulacra.run import Run
 from simulacra.seeds import reseed
 
@@ -29,16 +33,20 @@ def fit(
     held_out: Batch,  # fixed examples that no step learns from, for the room's health
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
+    told: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
 ) -> Iterator[Path]:
     """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
     resumed from again, since a kill may have come before anyone looked at it."""
     k = run.resume(model)
     if k:
         yield run.path(k)
+    first = k
     while k < steps:
         reseed(run.seed_of(k))
         batch = draw(k)
-        scalars = dict(model.step(batch, k))
+        looking = k < first + 2 or k + 1 == steps or run.saves(k + 1)
+        with watched(model, run, told) if looking else contextlib.nullcontext():
+            scalars = numbers(model.step(batch, k))
         k += 1
         row: dict[str, float] = {}
         if run.logs(k):
@@ -51,9 +59,41 @@ def fit(
         ending = k == steps or everyone(stop())
         if ending or run.saves(k):
             sound(model, k)
+            alike(model, k)
             yield run.save(k, model)
         if ending:
             return
+
+
+@contextlib.contextmanager
+def watched(model: Model, run: Run, told: Callable[[str], None]) -> Iterator[None]:
+    """Note what a step changes beside the parts, so that checkpoints hold it; a Mistake if it makes or drops a part, or moves
+    a module that is in none."""
+    names, before = list(parts(model)), Looked(model)
+    yield
+    if (now := list(parts(model))) != names:
+        which = sorted(set(now) ^ set(names)) or now
+        raise Mistake(f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that a run can go on")
+    after = Looked(model)
+    run.remembered |= set(after.changed(before))
+    for path in after.lost(before):
+        if path in after.strays:
+            raise Mistake(f"a step changes the module {path}, which is in no part, so no checkpoint would hold it; {ADVICE}")
+        if path not in run.lost:
+            run.lost.add(path)
+            told(f"steps change {path}, which no checkpoint can hold: a run that is resumed may not end as an unbroken one")
+
+
+def numbers(found: object) -> dict[str, Tensor]:
+    """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
+    if not isinstance(found, Mapping) or not found:
+        raise Mistake(f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, one or more")
+    values = {name: torch.as_tensor(value) if isinstance(value, (int, float)) else value for name, value in found.items()}
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
+    return {name: value.reshape(()) for name, value in values.items()}
 
 
 def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
@@ -78,8 +118,20 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
 
 def sound(model: Model, step: int) -> None:
     """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step later."""
-    for part, module in vars(model).items():
-        if isinstance(module, nn.Module):
-            for name, weight in module.named_parameters():
-                if not weight.isfinite().all():
-                    raise NotFinite(f"weight {part}.{name}", "not finite", step)
+    for name, weight in weights(model).items():
+        if not weight.isfinite().all():
+            raise NotFinite(f"weight {name}", "not finite", step)
+
+
+def alike(model: Model, step: int) -> None:
+    """A Mistake if processes that train together have come to other weights, as where a room averages no gradients."""
+    moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
+    if processes() == 1 or not moved:
+        return
+    own = torch.stack([weight.detach().double().sum() for weight in moved.values()])
+    mean = averaged(own)
+    if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
+        raise Mistake(
+            f"at step {step:,} the processes have different weights; allowed: steps that go through play.descend, which "
+            f"averages gradients over processes, or one process"
+        )

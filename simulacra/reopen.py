@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +9,13 @@ from typing import Any
 
 import torch
 
-from simulacra import __version__, config, data, play, run, seeds, subnormal, zoo
+from simulacra import __version__, config, data, outside, play, run, seeds, subnormal, zoo
 from simulacra.config import Config
 from simulacra.contract import Batch, Data, Model
+from simulacra.data import data_root as data_root
 from simulacra.errors import Mistake, choose
+from simulacra.parts import complete, parts
+from simulacra.provenance import commit as commit
 
 KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
 
@@ -49,7 +51,9 @@ class Opened:
 def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
-    checked = config.settled(zoo.beside(config.check(run.config_of(folder), str(folder / "config.json")), folder))
+    raw = run.config_of(folder)
+    outside.admit_copy(folder, str(raw.get("room")))
+    checked = config.settled(zoo.beside(config.check(raw, str(folder / "config.json")), folder))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if zoo.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)
@@ -58,10 +62,10 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
         raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
-    model = build(zoo.unbegun(checked), run.like_of(folder, 2), where)
+    model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
-        for part in vars(model).values():
+        for part in parts(model).values():
             if isinstance(part, play.Average):
                 part.follow()
     return Opened(folder, checked, model, loaded, root, where)
@@ -82,7 +86,8 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
     seeds.reseed(seeds.fold(checked.seed, "init"))
     with device:
         try:
-            return config.room(checked.room).Model(checked.hyper, to(device, like))
+            room = config.room(checked.room)
+            model: Model = room.Model(getattr(room, "given", _same)(checked.hyper), to(device, like))
         except ValueError as error:
             raise Mistake(f"{checked.name}: {error}") from None
         except KeyError as error:
@@ -91,6 +96,15 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             raise Mistake(
                 f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
             ) from None
+    for method in "step", "sample":
+        if not callable(getattr(model, method, None)):
+            raise Mistake(f"room {checked.room}: its Model has no method {method}; needed: step and sample")
+    complete(model, checked.room)
+    return model
+
+
+def _same(hyper: Any) -> Any:
+    return hyper
 
 
 def _held(like: Batch) -> str:
@@ -118,14 +132,6 @@ def to(device: torch.device, batch: Batch) -> Batch:
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def data_root(option: Path | None) -> Path | None:
-    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not there."""
-    named = option or (Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None)
-    if named and not named.is_dir():
-        raise Mistake(f"no data folder {named}")
-    return named.resolve() if named else None
-
-
 def root_of(folder: Path, option: Path | None) -> Path | None:
     """The data folder of a run: --data, or the one that it was last trained with if that still exists, or SIMULACRA_DATA."""
     if option:
@@ -150,18 +156,6 @@ def machine(root: Path | None, device: torch.device) -> dict[str, Any]:
         "data": str(root) if root else None,
         "arguments": sys.argv[1:],
     }
-
-
-def commit() -> str | None:
-    """The git commit of this source tree, with "+" if it was changed since; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        git = ["git", "-C", str(here)]
-        name = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=10)
-        dirty = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return name.stdout.strip() + ("+" if dirty.stdout.strip() else "") if name.returncode == 0 else None
 
 
 def _processor() -> str:

@@ -2,7 +2,10 @@
 
 config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
+data.json              the fingerprint of the files that it is trained on
+room.py                the source of the room, if it is not part of the package
 shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
+view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log
 checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
@@ -26,21 +29,27 @@ from typing import Any, TextIO
 
 import torch
 
+from simulacra import fingerprint
 from simulacra.checkpoint import FORMAT as FORMAT
 from simulacra.checkpoint import checkpoints as checkpoints
 from simulacra.checkpoint import contents as contents
-from simulacra.checkpoint import digest as digest
 from simulacra.checkpoint import last_good as last_good
 from simulacra.checkpoint import load as load
+from simulacra.checkpoint import put
 from simulacra.checkpoint import states as states
 from simulacra.checkpoint import step_of as step_of
+from simulacra.checkpoint import storable as storable
+from simulacra.config import read, run_file
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
 from simulacra.events import Events
 from simulacra.files import write, write_text
+from simulacra.fingerprint import Files
+from simulacra.fingerprint import digest as digest
+from simulacra.remembered import kept
 from simulacra.seeds import fold
 
-BEGUN = {"lock", "checkpoints"}  # what a start leaves that was killed before it wrote the config
+BEGUN = {"lock", "checkpoints", "room.py", "data.json"}  # what a start leaves that was killed before it wrote the config
 
 
 class Run:
@@ -54,6 +63,9 @@ class Run:
         self._clock: TextIO | None = None
         self._start = time.monotonic()
         self._turns: list[int] | None = None
+        self.remembered: set[str] = set()  # attributes of the model, no parts, that its steps change
+        self.lost: set[str] = set()  # those that no checkpoint can hold
+        self._stored = False  # whether a checkpoint was written by this process
 
     def seed_of(self, k: int) -> int:
         """The seed of step k. A rollback gives all steps from the one it went back to other noise, or they would collapse
@@ -77,7 +89,10 @@ class Run:
     def resume(self, model: Model) -> int:
         """Load the newest checkpoint into the model, rewind the log to it, and say at which step it stands."""
         files = checkpoints(self.folder)
-        k = load(files[-1], model) if files else 0
+        k = 0
+        if files:
+            saved = contents(files[-1])
+            k, self.remembered = put(files[-1], saved, model), set(saved.get("remembered", {}))
         if not self.writer:
             return k
         self.close()
@@ -124,10 +139,15 @@ class Run:
         path = self.path(k)
         if not self.writer:
             return path
+        if not self._stored:
+            storable(model, self.config["room"])
+        saved = {"format": FORMAT, "step": k, "parts": states(model)}
+        saved |= {"remembered": kept(model, self.remembered)} if self.remembered else {}
         with full_disk(self.folder):
             if self._log:
                 os.fsync(self._log.fileno())
-            write(path, lambda file: torch.save({"format": FORMAT, "step": k, "parts": states(model)}, file))
+            write(path, lambda file: torch.save(saved, file))
+            self._stored = True
             self._prune(path)
         return path
 
@@ -165,23 +185,85 @@ def _finished(folder: Path, steps: int) -> bool:
 
 
 def begin(
-    folder: Path, config: dict[str, Any], machine: dict[str, Any], like: Batch, *, extend: bool = False, known: Any = dict
-) -> None:
-    """Make the folder, or check that its run, completed by `known`, is of this config; record the start if it is not done."""
-    found = known(config_of(folder)) if (folder / "config.json").exists() else config
-    if changed := differences(found, config):
-        if not (extend and list(changed) == ["steps"] and config["steps"] > found["steps"]):
-            lines = "; ".join(f"{key} is {a} there, {b} asked" for key, (a, b) in changed.items())
-            raise Mistake(f"{folder} holds a run of another config: {lines}. Choose another folder with --run.")
+    folder: Path,
+    config: dict[str, Any],
+    machine: dict[str, Any],
+    like: Batch,
+    *,
+    extend: bool = False,  # allow more steps than the run was made for
+    known: Any = dict,  # completes the config of an older run
+    room: bytes | None = None,  # the source of a room from outside the package
+    files: Callable[[], Files] = dict,  # the fingerprint of the data
+) -> list[str]:
+    """Make the folder, or check that its run is of this config and these data; record the start if it is not done.
+    Returns what a person should know."""
+    begun = (folder / "config.json").exists()
+    found = known(config_of(folder)) if begun else config
+    changed, known_data = differences(found, config), begun and (folder / "data.json").exists()
+    moved = "data.path" in changed and known_data
+    apart = {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}
+    longer = extend and list(apart) == ["steps"] and config["steps"] > found["steps"]
+    if apart and not longer:
+        raise Mistake(f"{folder} holds a run of another config: {_apart(apart)}. {ANEW.format(folder)}")
+    finished = _finished(folder, config["steps"]) and not longer
+    if finished and not moved:
+        return []  # nothing starts
+    now = files()
+    notes = _same_data(folder, now) if begun else []
+    if moved:
+        notes.append(f"the same data are in another place: data.path was {changed['data.path'][0]}")
+    if longer:
         (folder / "done").unlink(missing_ok=True)
-    if _finished(folder, config["steps"]):
-        return  # nothing starts
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
+        if room is not None:
+            write(folder / "room.py", lambda file: file.write(room))
+        if now and not known_data:
+            write_text(folder / "data.json", json.dumps({"format": 1, "files": now}) + "\n")
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        if finished:
+            return notes
         write_text(folder / "machine.json", json.dumps([*starts(folder), machine], indent=2) + "\n")
         shapes = {name: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for name, t in like.items()}
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
+    return notes
+
+
+def fingerprint_of(folder: Path) -> Files | None:
+    """What a run folder says of the files that it is trained on; None if it does not."""
+    found = _json(folder / "data.json", {})
+    files = found.get("files") if isinstance(found, dict) else None
+    if (folder / "data.json").exists() and not isinstance(files, dict):
+        raise Mistake(f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; remove it to have it made anew")
+    return files
+
+
+def _same_data(folder: Path, now: Files) -> list[str]:
+    """A Mistake if the run was trained with other data than these; otherwise what a person should know."""
+    before = fingerprint_of(folder)
+    if before is not None and (told := fingerprint.apart(before, now)):
+        raise Mistake(
+            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin anew from its weights: another "
+            f"folder with --run, and --set init_from={folder}"
+        )
+    if before is None and now and checkpoints(folder):
+        return ["this run is older than fingerprints of data: those of now are noted in data.json and asked for from here on"]
+    return []
+
+
+ANEW = "Choose another folder with --run; --set init_from={} begins there with the weights of this run"
+
+
+def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
+    """Where two configs differ, in words."""
+    words = []
+    for key, (a, b) in changed.items():
+        (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
+        if key == "room" and one and two and name == other:
+            words.append(f"the source of the room {name} has changed since ({one[:8]} there, {two[:8]} now)")
+        else:
+            words.append(f"{key} is {a} there, {b} asked")
+    return "; ".join(words)
 
 
 @contextlib.contextmanager
@@ -228,19 +310,15 @@ def _others(folder: Path) -> list[str]:
 
 def config_of(folder: Path) -> dict[str, Any]:
     """The resolved config of a run folder."""
-    if not folder.is_dir():
-        raise Mistake(f"no run folder {folder}")
-    if not (folder / "config.json").exists():
-        raise Mistake(f"{folder} is no run folder: it has no config.json")
-    found = _json(folder / "config.json")
-    if not isinstance(found, dict):
-        raise Mistake(f"cannot read {folder / 'config.json'}: it holds no table of keys")
-    return found
+    return read(run_file(folder))
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:
     """What machine.json records of each start of the run."""
-    return _json(folder / "machine.json", [])
+    found = _json(folder / "machine.json", [])
+    if not isinstance(found, list) or not all(isinstance(start, dict) for start in found):
+        raise Mistake(f"cannot read {folder / 'machine.json'}: it holds no list of starts")
+    return found
 
 
 def like_of(folder: Path, rows: int) -> Batch:
@@ -309,5 +387,5 @@ def _json(path: Path, default: Any = None) -> Any:
         return default
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Mistake(f"cannot read {path}: {error}") from None

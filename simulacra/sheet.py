@@ -33,16 +33,18 @@ from msgspec import Meta
 
 from simulacra import config
 from simulacra.config import Config
-from simulacra.errors import Mistake, choose
-from simulacra.measure.interval import interval
+from simulacra.errors import Mistake, choose, shown
+from simulacra.measure import versions
 
 FOLDER = config.HERE / "experiments" if (config.HERE / "experiments").is_dir() else config.HERE.parent / "experiments"
 CONFIG = "config"  # the key of a grid that names configs
 WHATEVER = {  # what may differ between two values of a metric that are compared: what was measured, when and by whom
     *("value", "low", "high", "std", "standard_error", "floor", "step", "config", "commit"),
     *("seconds", "processor_seconds", "agent", "eye", "labels"),
+    *("version", "over"),  # versions are checked apart; over what an interval is changes no value
 }
 LONGEST = 100  # letters of a run folder's name that tell its cell
+MOST = 10_000  # runs of a sheet
 VERBS = ["measure", "score"]  # that write metrics.jsonl
 Seed = Annotated[int, Meta(ge=0, le=2**31)]
 
@@ -141,11 +143,16 @@ def sheets() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
+def headlines() -> dict[str, str]:
+    """The question of every sheet, by its name; whether what it holds can be run is not looked at."""
+    return {name: str(config.read(find(name)).get("name", "")) for name in sheets()}
+
+
 def find(source: str) -> Path:
     """The file that a person means."""
     path = Path(source)
     if path.suffix == ".toml":
-        if not path.is_file():
+        if not config.is_file(path):
             raise Mistake(f"no sheet {path}")
         return path
     return FOLDER / f"{choose('sheet', source, sheets())}.toml"
@@ -154,6 +161,7 @@ def find(source: str) -> Path:
 def read(path: Path) -> Sheet:
     """A checked sheet: every run's config is resolved and every claim names cells before anything is trained."""
     raw = config.read(path)
+    _is_plain(raw, path)
     claims = raw.pop("claim", [])
     if not isinstance(claims, list):
         raise Mistake(f"{path}: claims are tables in a row, [[claim]]")
@@ -166,12 +174,25 @@ def read(path: Path) -> Sheet:
         raise Mistake(f"{path}: seeds names a seed twice: {sheet.seeds}")
     if taken := {"seed"} & {*sheet.grid, *sheet.set}:
         raise Mistake(f"{path}: {', '.join(taken)} belongs into seeds")
-    choose(f"verb in measure of {path}:", (shlex.split(sheet.measure) or [""])[0], VERBS)
+    try:
+        words = shlex.split(sheet.measure)
+    except ValueError as error:
+        raise Mistake(f"{path}: measure = {shown(sheet.measure)}: {error}") from None
+    choose(f"verb in measure of {path}:", (words or [""])[0], VERBS)
+    if (count := math.prod(map(len, sheet.grid.values())) * len(sheet.seeds)) > MOST:
+        raise Mistake(f"{path}: grid and seeds make {shown(count)} runs; allowed: {MOST:,}")
     for claim in sheet.claim:
         _check(claim, sheet, path)
     for cell in sheet.cells():
         sheet.resolved(cell, sheet.seeds[0])
     return sheet
+
+
+def _is_plain(raw: Any, path: Path) -> None:
+    """A Mistake if there is a value that no config takes and no table of results could show."""
+    for value in config.leaves(raw):
+        if wrong := config.wrong(value):
+            raise Mistake(f"{path}: {shown(value)}: expected {wrong}")
 
 
 def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
@@ -235,6 +256,8 @@ def _value(found: Values, cell: Cell, seed: int, claim: Claim) -> float | None:
 
 def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
     """By the 95 % interval over independent seeds; of none or one nothing follows."""
+    from simulacra.measure.interval import interval  # whose import takes seconds, which reading a sheet should not
+
     mean, low, high = interval(differences) if differences else (math.nan,) * 3
     far = claim.within or 0.0
     word: Literal["supported", "refuted", "undecided"] = "undecided"
@@ -251,6 +274,7 @@ def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
 def same_protocol(found: Values, metric: str) -> None:
     """A Mistake if the values of a metric were not measured alike: such numbers do not compare."""
     rows = [(key, rows[metric]) for key, rows in found.items() if metric in rows]
+    versions.alike(metric, [(f"{cell}, seed {seed}", row) for (cell, seed), row in rows])
     for key, row in rows[1:]:
         first, alike = rows[0]
         for name in sorted((alike.keys() | row.keys()) - WHATEVER):

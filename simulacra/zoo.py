@@ -8,20 +8,24 @@ examples.safetensors       perhaps: a held-out batch, so that dreams can begin w
 eye/, memory/, ...         the runs that the config names, packed too
 
 What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages of weights, frozen nets,
-the mean of a search. Optimizers and players that are only trained against have none.
+the mean of a search. Optimizers and players that are only trained against have none. Of a room without any such part all
+modules and tensors that are parts are kept.
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from simulacra import config
 from simulacra.config import Config
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
+from simulacra.parts import Held, parts
 
 WEIGHTS = "weights.safetensors"
 EXAMPLES = "examples.safetensors"
@@ -39,8 +43,16 @@ def has_examples(folder: Path) -> bool:
 
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
-    parts = {name: part.packed() for name, part in vars(model).items() if hasattr(part, "packed")}
-    return {f"{name}/{key}": value.contiguous() for name, state in parts.items() for key, value in state.items()}
+    packed = {name: part.packed() if hasattr(part, "packed") else part.state_dict() for name, part in _looked_at(model).items()}
+    each = {f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()}
+    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in each.items()}  # none is shared
+
+
+def _looked_at(model: Model) -> dict[str, Any]:
+    """The parts that one looks at."""
+    mine = parts(model)
+    found = {name: part for name, part in mine.items() if hasattr(part, "packed")}
+    return found or {name: part for name, part in mine.items() if isinstance(part, (nn.Module, Held))}
 
 
 def named(checked: Config) -> dict[str, str]:
@@ -59,10 +71,16 @@ def beside(checked: Config, folder: Path) -> Config:
     return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
 
 
-def unbegun(checked: Config) -> Config:
-    """The config without the runs that were only begun from, which nobody needs once there is a checkpoint."""
-    none = dict.fromkeys(getattr(config.room(checked.room), "BEGUN", ()), "")
-    return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **none))
+def states(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """What a packed run holds of each part; a Mistake if it cannot be read."""
+    found: dict[str, dict[str, Tensor]] = {}
+    try:
+        for name, value in load_file(folder / WEIGHTS).items():
+            part, _, key = name.partition("/")
+            found.setdefault(part, {})[key] = value
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder, error) from None
+    return found
 
 
 def facts(folder: Path) -> tuple[int, str]:
@@ -81,10 +99,9 @@ def unpack(folder: Path, model: Model) -> int:
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        for name, part in vars(model).items():
-            if hasattr(part, "unpack"):
-                mine = {key.removeprefix(f"{name}/"): value for key, value in found.items() if key.startswith(f"{name}/")}
-                part.unpack(mine)
+        for name, part in _looked_at(model).items():
+            mine = {key.removeprefix(f"{name}/"): value for key, value in found.items() if key.startswith(f"{name}/")}
+            (part.unpack if hasattr(part, "unpack") else part.load_state_dict)(mine)
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
         raise _unreadable(folder, error) from None
     return step

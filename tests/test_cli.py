@@ -68,6 +68,21 @@ def test_data_show_tells_what_training_will_do_with_pictures(simulacra, tmp_path
         assert "3 pictures used" in text and "centre crop" in text and "16x16" in text
 
 
+def test_training_tells_what_it_makes_of_the_data(simulacra, tmp_path):
+    """What is left out and what is assumed stands on standard error before the first step, once."""
+    for number in range(12):
+        values = np.random.default_rng(number).integers(0, 4096, (16, 16)).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+    (tmp_path / "photo.heic").write_text("")
+    words = "gan_folder", "--preset", "tiny", "--data", tmp_path, "--run", tmp_path / "run", "--set", "steps=1"
+    said = simulacra("train", *words, "--no-tensorboard", "--set", "data.size=16", "--set", "batch=4")
+    assert said.code == 0 and said.err.count("note: ") == said.err.count("\n") == 2, said.err
+    assert (
+        "1 other files ignored (1 .heic); .heic are read where" in said.err
+        and "0 to 4095 (12 bits) became 0 to 255" in said.err
+    )
+
+
 def test_train_sample_paint_measure(room, tiny, simulacra, tmp_path, monkeypatch):
     """The whole path once, with everything drawn."""
     folder = tmp_path / "a run [with brackets]"
@@ -153,17 +168,24 @@ def test_measure(trained, own, simulacra):
         "seed": 0,
         "split": "held_out",
     }
+    over = f"sampling of samples and held-out {'series' if series else 'pictures'}, one training"
     for row in rows:
+        wanted |= {"n_fake": 20, "n_real": 20} if row["metric"] == "kid_std" else {"n_fake": 40, "n_real": 40}
         assert row.items() >= (wanted | {"weights": "average"}).items()
-        assert row["low"] <= row["value"] <= row["high"] and len(row["extractor_hash"]) == 12
+        alone = row["metric"] in ("kid_std", "mmd_p")  # no estimates of anything
+        assert alone == (row["low"] is None) == (row["over"] is None), row["metric"]
+        assert alone or (row["low"] <= row["value"] <= row["high"] and row["over"] == over)
+        assert row["version"] == (2 if row["metric"] == "memorisation" else 1) and len(row["extractor_hash"]) == 12
         assert row.keys() >= {"floor", "resize", "config", "commit", "seconds"}
+        assert (row.get("n_train") == 4000) == (row["metric"] in ("memorisation", "copied"))
     assert run.read_rows(own / "metrics.jsonl") == rows
+    assert f"95 % over {over}" in " ".join(simulacra(*words).success().split())
     text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
     assert "step 10, raw weights" in text and names[-1] in text and "one set" in text
     assert f"real training {'series' if series else 'pictures'} as samples" in " ".join(text.split())
-    assert len(run.read_rows(own / "metrics.jsonl")) == 2 * len(rows)
+    assert len(run.read_rows(own / "metrics.jsonl")) == 3 * len(rows)
     few = simulacra("measure", own, "--samples", 6, "--repeats", 1, *words[6:], "--json").success()
-    assert "NaN" not in few and {row["n_real"] for row in json.loads(few)} == {6}
+    assert "NaN" not in few and {row["n_real"] for row in json.loads(few) if row["metric"] != "kid_std"} == {6}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
 
@@ -458,3 +480,42 @@ def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
     monkeypatch.setattr(config, "resolve", press)
     said = simulacra("train", "ebgan_digits")
     assert said.code == 130 and said.err.startswith("interrupted") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(36, "File name too long", "a" * 5000), "letters): File name too long"),
+        (PermissionError(13, "Permission denied", "secret.png"), "secret.png: Permission denied"),
+        (MemoryError("Unable to allocate 8.00 EiB"), "not enough memory for what was asked"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (RuntimeError("Storage size calculation overflowed with sizes=[1, 2]"), "not enough memory"),
+        (RuntimeError("Could not determine home directory."), "a path begins with ~"),
+    ],
+)
+def test_an_error_of_the_machine_is_a_line(error, says, simulacra, monkeypatch):
+    def fail(*words, **how):
+        raise error
+
+    monkeypatch.setattr(config, "resolve", fail)
+    assert says in simulacra("train", "ebgan_digits").refusal()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shape '[2]' is invalid for input of size 3"), OSError("no file is named"), KeyError(1)]
+)
+def test_an_error_of_the_program_is_none(error, simulacra, monkeypatch):
+    """A traceback is what mends it."""
+
+    def fail(*words, **how):
+        raise error
+
+    monkeypatch.setattr(config, "resolve", fail)
+    with pytest.raises(type(error)):
+        simulacra("train", "ebgan_digits")
+
+
+def test_sizes_that_no_machine_has(simulacra, tmp_path):
+    words = ["train", "ebgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.z_size={2**50}"]
+    assert "not enough memory" in simulacra(*words).refusal()
+    assert not (tmp_path / "run").exists()

@@ -4,18 +4,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import coded
+import msgspec
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_store import harmed
+from test_store import made as drive_of
 
 from simulacra import data
 from simulacra.data.codes import Codes, Options
 from simulacra.errors import Mistake
 from simulacra.reopen import Opened
 from simulacra.verbs.encode import Recorded, Stored, encode
+from simulacra.world import store
 from simulacra.world.acting import pictures
 from simulacra.world.parts import eye_of, hash_of
+from simulacra.world.seeing import Known
+from simulacra.world.store import Spec, Store
+from simulacra.world.view import of_frames
 
 
 def codes(path: Path, **options: object) -> Codes:
@@ -251,3 +258,101 @@ def test_encode_refuses(tmp_path):
     assert "finite" in refusal(lambda: encode(opened(tmp_path, coded.Colours(float("nan"))), Film([10]), out))
     assert "float16" in refusal(lambda: encode(opened(tmp_path, coded.Colours(1e9)), Film([10]), out))
     assert not list(out.iterdir())
+
+
+# Whose codes
+
+
+SPEC = Spec(
+    seed=3, simulator="envpool", size=16, hud=False, steps=50, lead=0, mixture={"idle": 1.0}, versions={"envpool": "1.2.5"}
+)  # fmt: skip
+
+
+def recorded(path: Path, numbers=(0, 1, 2), shift: int = 0, **changes) -> Stored:
+    """A store of drives of random bytes, by number; `shift` gives other ones."""
+    with store.filling(path, msgspec.structs.replace(SPEC, **changes)):
+        for number in numbers:
+            drive = drive_of(number + shift, 20)
+            store.write(path, drive._replace(facts=msgspec.structs.replace(drive.facts, number=number)))
+    return Stored(Store(path))
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def seer(tmp_path, monkeypatch) -> Opened:
+    """A run of an eye that sees what these stores show."""
+    monkeypatch.setattr("simulacra.world.seeing.of_run", lambda opened: Known(of_frames(16, False)))
+    return opened(tmp_path, coded.Colours())
+
+
+def test_codes_of_another_store_are_not_kept(tmp_path, seer):
+    """Though its episodes have the same names: nothing is written."""
+    out = tmp_path / "out"
+    encode(seer, recorded(tmp_path / "one"), out)
+    before = bytes_of(out)
+    other = recorded(tmp_path / "two", numbers=(0, 1, 2, 3), shift=50, seed=4)
+    told = refusal(lambda: encode(seer, other, out))
+    assert "00000000.safetensors is of an episode of store" in told and "choose another folder with -o" in told
+    assert Store(tmp_path / "one").id in told and Store(tmp_path / "two").id in told
+    assert bytes_of(out) == before
+    done = encode(seer, Stored(Store(tmp_path / "two"), "two_"), out)
+    assert done.notes == (f"3 other episodes' codes stay in {out}",)
+    stores = {one.path.stem: one.store for one in codes(out, length=8).episodes}
+    assert (stores["two_00000003"], stores["00000000"]) == (Store(tmp_path / "two").id, Store(tmp_path / "one").id)
+
+
+def test_codes_of_a_copy_of_the_store_are_kept(tmp_path, seer):
+    """Which is the same store, wherever it is."""
+    encode(seer, recorded(tmp_path / "one"), tmp_path / "out")
+    assert encode(seer, recorded(tmp_path / "two"), tmp_path / "out")[:2] == (0, 3)
+
+
+def test_an_episode_that_was_recorded_anew_is_encoded_anew(tmp_path, seer):
+    out = tmp_path / "out"
+    encode(seer, recorded(tmp_path / "store"), out)
+    before = bytes_of(out)
+    again = drive_of(1, 20)
+    frames = again.frames.copy()
+    frames[3, 0] = 255 - frames[3, 0]  # the same drive, seen otherwise
+    store.write(tmp_path / "store", again._replace(frames=frames))
+    done = encode(seer, Stored(Store(tmp_path / "store")), out)
+    assert (done.written, done.already) == (1, 2) and "1 of these episodes were recorded anew" in done.notes[0]
+    after = bytes_of(out)
+    assert [name for name in before if before[name] != after[name]] == ["00000001.safetensors"]
+    found = load_file(out / "00000001.safetensors")
+    assert torch.equal(found["mean"], coded.Colours().encode(pictures(frames))[0].half())
+    assert encode(seer, Stored(Store(tmp_path / "store")), out).written == 0
+
+
+def test_damaged_recordings_are_not_encoded(tmp_path, seer):
+    source = recorded(tmp_path / "store")
+    harmed(store.place(tmp_path / "store", 2), [source.store.entries[2].places["frames"][0] + 4000])
+    told = refusal(lambda: encode(seer, Stored(Store(tmp_path / "store")), tmp_path / "out"))
+    assert "is damaged: frames of step" in told
+
+
+def test_older_codes_are_kept_if_they_are_of_these_recordings(tmp_path, seer):
+    """Which their actions, rewards and ends tell."""
+    out, source = tmp_path / "out", recorded(tmp_path / "one")
+    encode(seer, source, out)
+    for path in out.iterdir():
+        save_file(load_file(path), path, {"eye": eye_of(seer).hash})
+    done = encode(seer, source, out)
+    assert done.already == 3 and "3 codes are older than identities of recordings" in done.notes[0]
+    other = recorded(tmp_path / "two", shift=50, seed=4)
+    assert "is of another episode than that of this name" in refusal(lambda: encode(seer, other, out))
+
+
+def test_damaged_codes_are_refused(tmp_path, seer):
+    """When they are read, in part or whole, and when an encoding goes on."""
+    out, source = tmp_path / "out", recorded(tmp_path / "store")
+    encode(seer, source, out)
+    path = out / "00000001.safetensors"
+    harmed(path, [path.stat().st_size - 5])
+    says = "00000001.safetensors is damaged: its contents are not those that were encoded"
+    assert says in refusal(lambda: [codes(out, length=8).take(split, 2) for split in ("train", "held_out")])
+    assert says in refusal(lambda: [codes(out, length=8).whole(split, 9) for split in ("train", "held_out")])
+    assert says in refusal(lambda: encode(seer, source, out))

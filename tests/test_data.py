@@ -4,13 +4,16 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -18,9 +21,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from rich.console import Console
 
 from simulacra import data
-from simulacra.data import _decode, _idx, fashion_mnist, folder, mnist
+from simulacra.data import _decode, _fetch, _files, _idx, fashion_mnist, folder, mnist
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -141,6 +145,12 @@ def test_take_is_fixed_and_nested():
     assert torch.equal(one[:5], two) and one.tolist() != sorted(one.tolist())
 
 
+def test_take_shows_what_it_always_showed():
+    """The pictures that measures and sheets of earlier versions were made of."""
+    assert numbered(7).take("train", 7)["label"].tolist() == [1, 3, 5, 2, 4, 6, 0]
+    assert numbered(7).take("held_out", 3)["label"].tolist() == [8, 9, 7]
+
+
 def test_moments_against_numpy():
     pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
     split, x = Split(pixels, None, np.arange(7, 29)), pixels[7:29].reshape(22, -1) / 127.5 - 1
@@ -244,6 +254,31 @@ def test_idx_compressed_file_cut_short(small):
     assert f"cannot read {path}.gz" in complaint(source, root)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files_without_end(small, monkeypatch, packed):
+    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than the official files hold."""
+    root, source = small
+    path = root / "small" / _idx.TRAIN[0]
+    if packed:
+        path.unlink()
+        path = path.with_name(f"{path.name}.gz")
+        path.write_bytes(gzip.compress(bytes(2**27)))
+    else:
+        with path.open("r+b") as file:
+            file.truncate(2**27)
+    tracemalloc.start()
+    assert f"{path} holds other data than the official file: more than 67,108,864 bytes" in complaint(source, root)
+    assert tracemalloc.get_traced_memory()[1] < 2**27 + 2**24
+    tracemalloc.stop()
+    monkeypatch.setattr(_fetch, "LARGEST", 100)
+    mirror = root / "mirror"
+    mirror.mkdir()
+    for name in source.digests:
+        (mirror / f"{name}.gz").write_bytes(np.random.default_rng(0).bytes(1000))
+    assert "more than 100 bytes come" in complaint(source, root / "new", mirror.as_uri())
+    assert list((root / "new" / "small").iterdir()) == []
+
+
 def test_idx_download(small, tmp_path):
     root, source = small
     mirror = tmp_path / "mirror"
@@ -253,6 +288,15 @@ def test_idx_download(small, tmp_path):
     assert _idx.pictures(source, tmp_path / "new", mirror.as_uri() + "/", 0).size("train") == 6
     kept = sorted(path.name for path in (tmp_path / "new" / "small").iterdir())
     assert kept == sorted(f"{name}.gz" for name in source.digests)
+
+
+def test_idx_download_is_watched_on_standard_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    (tmp_path / "there").write_bytes(b"abc")
+    _fetch.fetch((tmp_path / "there").as_uri(), tmp_path / "new" / "here", Path.read_bytes)
+    assert (tmp_path / "new" / "here").read_bytes() == b"abc"
+    said = capsys.readouterr()
+    assert said.out == "" and "here" in said.err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/mnist", "file:///nowhere", "mnist"])
@@ -336,6 +380,108 @@ def test_folder_of_every_kind(tmp_path):
     assert "11 pictures used, 2 other files ignored" in facts["folder"]
     assert facts["sizes"] == "12x20 to 20x12, 2 different ones" and "RGB 2" in facts["modes"]
     assert "centre crop" in facts["treatment"] and "transparency on white" in facts["treatment"]
+
+
+def deep(path: Path, pixels: np.ndarray, kind: str = "grey") -> Path:
+    """A file of 16 bits a channel that holds these values (H, W), as grey or as a colour whose channels differ."""
+    path.parent.mkdir(exist_ok=True)
+    if kind == "grey":
+        Image.fromarray(pixels.astype(np.uint16)).save(path)
+    else:
+        channels = [pixels, pixels // 2, pixels * 0, pixels * 0 + 65535][: {"colour": 3, "veiled": 4}[kind]]
+        assert cv2.imwrite(str(path), np.stack(channels, 2).astype(np.uint16)[..., [2, 1, 0, 3][: len(channels)]])
+    return path
+
+
+@pytest.mark.parametrize("end", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_grey_of_every_depth_in_16_bits(tmp_path, bits, end):
+    """One range for the whole set: the brightest picture says it, and a dark one stays dark."""
+    ramp = np.linspace(0, 2**bits - 1, 64).round().reshape(8, 8)
+    deep(tmp_path / f"a{end}", ramp)
+    deep(tmp_path / f"b{end}", ramp // 8)
+    found = loaded(tmp_path)
+    assert found.white == 2**bits - 1 and f"({bits} bits)" in found.describe()["deep"] and f"({bits} bits)" in found.notes[-1]
+    shown = {round(float(p.max()), 2): p for p in (found.take(s, 1)["image"] for s in ("train", "held_out"))}
+    assert torch.allclose(shown[1.0].flatten(), torch.linspace(-1, 1, 64), atol=0.04 if bits == 8 else 0.01)
+    assert max(shown) == 1 and -0.8 < min(shown) < -0.7
+
+
+@pytest.mark.parametrize("kind", ["colour", "veiled"])
+@pytest.mark.parametrize("end", [".png", ".tif"])
+def test_colours_of_12_bits_in_16(tmp_path, end, kind):
+    for name in "ab":
+        deep(tmp_path / f"{name}{end}", np.full((8, 8), 4000), kind)
+    if kind == "veiled":  # all of 65535 is opaque, and the range is full
+        assert loaded(tmp_path).white == 65535
+        return
+    found = loaded(tmp_path)
+    assert found.white == 4095 and by_value(found) == [(249, 125, 0)] * 2
+    assert by_value(loaded(tmp_path, bits=16)) == [(15, 7, 0)] * 2
+
+
+def test_depth_is_the_persons_to_choose(tmp_path):
+    for name, value in ("a", 1000), ("b", 500):
+        deep(tmp_path / f"{name}.png", np.full((8, 8), value))
+    assert by_value(loaded(tmp_path)) == [(125,), (249,)]
+    assert by_value(loaded(tmp_path, bits=12)) == [(31,), (62,)]
+    assert by_value(loaded(tmp_path, bits=16)) == [(2,), (4,)]
+    assert "a.png: grey values from 1000 to 1000; allowed: 0 to 255" in refusal(folder.Options(size=8, bits=8), tmp_path)
+    painted(tmp_path / "c.png", 40, mode="L")
+    assert by_value(loaded(tmp_path)) == [(40,), (125,), (249,)], "8 bits are 8 bits"
+
+
+def test_8_bits_spread_over_16_are_of_the_full_range(tmp_path):
+    for name, value in ("a", 3), ("b", 9):
+        deep(tmp_path / f"{name}.png", np.full((8, 8), 257 * value))
+    assert by_value(loaded(tmp_path)) == [(3,), (9,)]
+
+
+def test_grey_that_is_clear_lies_on_white(tmp_path):
+    for name in "ab":
+        Image.fromarray(np.full((8, 8), 60000, np.uint16)).save(tmp_path / f"{name}.png", transparency=60000)
+    assert by_value(loaded(tmp_path)) == [(255,)] * 2
+
+
+def test_every_ignored_kind_is_named(tmp_path):
+    for name in ("a.png", "b.png"):
+        painted(tmp_path / name, 7, mode="L")
+    for name in ("c.heic", "d.HEIC", "e.txt", "f", ".g.png", "h.cr2"):
+        (tmp_path / name).write_text("")
+    found = loaded(tmp_path)
+    for text in (found.describe()["folder"], found.notes[0]):
+        assert "5 other files ignored (2 .heic, " in text
+        assert all(f"1 {kind}" in text for kind in (".txt", "without an ending", "hidden", ".cr2"))
+        assert ".heic are read where the package pillow-heif is installed" in text
+
+
+def test_files_of_several_pictures_are_told(tmp_path):
+    frames = [Image.new("RGB", (12, 20), colour) for colour in ("blue", "red")]
+    for name in ("a.gif", "b.webp", "c.tif", "d.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "e.png")
+    assert "4 files hold several pictures, of which the first is taken" in loaded(tmp_path).notes[-1]
+
+
+def test_linked_folders_are_followed_and_lead_nowhere_twice(tmp_path):
+    """Nothing is found twice, so that no picture is both trained on and held out, and no circle is walked."""
+    home, away = tmp_path / "home", tmp_path / "away"
+    for i, path in enumerate(
+        (home / "a.png", home / "in" / "b.png", away / "c.png", away / "deep" / "d.png", tmp_path / "x.png")
+    ):
+        painted(path, 10 * i, mode="L")
+    links = {home / "out": away, home / "circle": home, home / "again": home / "in", home / "up": tmp_path, away / "back": home}
+    links |= {home / "zdeep": away / "deep", home / "gone": tmp_path / "gone", away / "deep" / "loop": away / "deep" / "loop"}
+    for link, target in links.items():
+        link.symlink_to(target)
+    names, ignored = _files.listing(home)
+    assert names == ["a.png", "in/b.png", "out/c.png", "out/deep/d.png"]
+    assert sorted(ignored.links) == ["again", "circle", "out/back", "up", "zdeep"]
+    assert "not followed: again, circle, up, zdeep, out/back" in loaded(home).notes[0]
+    assert by_value(loaded(home)) == [(0,), (10,), (20,), (30,)]
+    through = tmp_path / "through"
+    through.symlink_to(home)
+    assert _files.listing(through)[0] == names
 
 
 def test_folder_turns_pictures_as_exif_says(tmp_path):
@@ -431,6 +577,16 @@ def test_folder_without_pictures(tmp_path):
         (tmp_path / name).write_text("")
     text = refusal(folder.Options(), tmp_path)
     assert "2 .txt" in text and "1 .csv" in text and "1 without an ending" in text
+
+
+def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
+    shown = []
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(_files, "Console", lambda stderr: console if stderr else None)
+    monkeypatch.setattr(_files, "track", lambda chunks, *_, disable, **__: shown.append(not disable) or chunks)
+    for chunks in 1, 31, 32, 100:  # of 32 pictures: 32, 992, 1,024, 3,200
+        _files.watched([], chunks)
+    assert shown == [False, False, True, True]
 
 
 def test_folder_with_one_picture(tmp_path):
@@ -530,6 +686,17 @@ def test_no_picture_starts_another_program(tmp_path, monkeypatch, name, content)
     with contextlib.suppress(Mistake):  # an ending that is nobody's is only ignored
         loaded(pictures)
     assert not started and not trace.exists()
+
+
+def test_pictures_are_opened_in_one_way():
+    """Nobody else calls Pillow's own: it tries every decoder it knows."""
+    home = Path(_decode.__file__).parent.parent
+    callers = [
+        path.name
+        for path in home.rglob("*.py")
+        if re.search(r"\bImage\.open\(|\bimage_open\b|from PIL.Image import", path.read_text())
+    ]
+    assert callers == ["_decode.py"]
 
 
 def test_every_format_that_is_read_is_there_and_none_of_the_others():

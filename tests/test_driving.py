@@ -299,12 +299,13 @@ def test_panels_are_what_the_agent_saw_kept_and_its_memory_expected(agent, blind
     assert trip.value == float(again.returns) and trip.steps == 5 and math.isnan(trip.lap_finished)
     panels = notes.panels(one.senses.eye)
     assert panels.shape == (3, 5, 3, 64, 64) and panels.abs().max() <= 1
-    M, state, dice = one.memory, one.memory.start(torch.zeros(1, 0)), seeds.generator(seeds.fold(3, "film"), "drive")
+    M, state, dice = one.memory, one.memory.start(torch.zeros(1, 0)), seeds.generator(seeds.fold(3, "film"), "drive", 8)
+    ahead = torch.randn(acting.DRAWN, Z, generator=dice)
     foreseen = torch.zeros(1, 3, 64, 64)
     for t in range(5):
         x = acting.pictures(picture(8 + 1000 * t, 64)[None])
         mean, log_variance = one.senses.eye.encode(x)
-        z = mean + (log_variance / 2).exp() * torch.randn(1, Z, generator=dice)
+        z = mean + (log_variance / 2).exp() * ahead[t]
         for panel, wanted in zip(panels[:, t], (x, one.senses.eye.decode(z), foreseen), strict=True):
             assert torch.allclose(panel, wanted[0].clamp(-1, 1), atol=1e-5)
         W = one.centre[:-3].view(3, -1)

@@ -402,6 +402,7 @@ def test_what_a_won_game_costs():
     assert rounded(d_won("non_saturating", label=0.9)) == {"loss_D": 0.1625}
     assert round(cross_entropy(0.9, 0.9), 4) == 0.3251  # the floor of loss_G with a smoothed target
     assert d_won("ebgan") == {"loss_D": 0.0} and d_won("wgan") == {}
+    assert d_won("relativistic", label=0.9) == d_won("hinge", label=0.9) == {"loss_D": 0.0}, "no label enters these losses"
 
 
 def test_unknown_losses_are_refused():
@@ -453,6 +454,28 @@ def test_words_for_a_healthy_run():
 def test_words_for_players_ahead_and_behind():
     said = summary(trace(10, 2000, 0, loss_D=pieces((0, 0.3, 0.3)), loss_G=pieces((0, 1.2, 1.2))), GAN.equilibrium)
     assert said[1].endswith("the discriminator is ahead") and said[2].endswith("the generator is behind")
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "says"),
+    [
+        (1.0, 1.4, "similar at both, as it should be"),
+        (1.0, 1.6, "1.6 times as steep at fakes"),
+        (4.5, 1.0, "4.5 times as steep at reals"),
+        (6.0, 1.0, "much steeper at reals, as when the discriminator overfits"),
+        (1.0, 0.0009, "next to nothing reaches the generator"),
+    ],
+)
+def test_words_for_slopes(real, fake, says):
+    said = summary([{"step": 5, "grad_real": real, "grad_fake": fake}], {})
+    assert said[1] == f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes at the only logged step: {says}"
+
+
+def test_words_for_a_margin_that_came_late():
+    rows = [{"step": 10 * i, "loss_D": 0.7} for i in range(1, 5)]
+    said = summary([*rows, {"step": 50, "loss_D": 0.7, "margin": 0.7, "hinge_active": 0.02}], {})
+    assert said[-1].startswith("hinge active on 2 % of fakes over the last 40 steps: fakes are hardly pushed up")
+    assert not [line for line in summary(rows, {}) if "hinge" in line]
 
 
 def test_words_for_hardly_any_rows():

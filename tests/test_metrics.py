@@ -10,15 +10,16 @@ from scipy import linalg, stats
 from torch import Tensor
 
 from simulacra.errors import Mistake
-from simulacra.measure.classes import class_histogram
+from simulacra.measure.classes import agreement, class_histogram
 from simulacra.measure.coverage import coverage
 from simulacra.measure.distances import distances, mean_pairwise, nearest, radii
+from simulacra.measure.extractors import load
 from simulacra.measure.frechet import frechet_distance, gaussian_frechet, moments, rank_note
 from simulacra.measure.inception import inception_score, inception_score_splits, modified_inception_score
-from simulacra.measure.interval import interval
-from simulacra.measure.kernel import kernel_distance, squared_mmd
-from simulacra.measure.memory import diversity, memorisation
-from simulacra.measure.report import Features, compare, notes
+from simulacra.measure.interval import combined, interval
+from simulacra.measure.kernel import kernel_distance, squared_mmd, without_parts
+from simulacra.measure.memory import copied, diversity, memorisation
+from simulacra.measure.report import Features, Training, compare, counts, look, notes, recalled, scores, spread, verdict
 
 ONE_HOT = torch.eye(10).repeat(100, 1)
 
@@ -196,6 +197,44 @@ def test_memorisation_tells_copies_from_new_pictures():
     assert memorisation(3 * normal(300, 8, 2), train, held_out) > 2
 
 
+def test_copies_are_told_from_new_pictures_even_where_they_are_few():
+    train, held_out, new = normal(2000, 8, 0), normal(1000, 8, 1), normal(1000, 8, 2)
+    unseen = nearest(held_out, train)
+    some = torch.cat([train[-50:], new[:950]])  # one in twenty, from the end: the median knows nothing of them
+    assert memorisation(some, train, held_out) == pytest.approx(1, abs=0.1)
+    assert copied(nearest(some, train), unseen) == pytest.approx(0.05, abs=0.005)
+    assert copied(nearest(new, train), unseen) <= 0.005
+    assert copied(nearest(train + 1e-3, train), unseen) == 1
+    twins = torch.cat([train[:100], held_out])  # held-out pictures may be training pictures, too
+    assert copied(nearest(train[-50:], train), nearest(twins, train)) == 1
+    assert isnan(memorisation(new, train, train[:10])), "most held-out pictures are training pictures"
+
+
+def test_nearest_of_many_is_exact_in_flat_memory(monkeypatch: pytest.MonkeyPatch):
+    a, b = 1000 + normal(40, 6, 0), 1000 + normal(5000, 6, 1)
+    whole = torch.cdist(a.double(), b.double()).amin(1)
+    monkeypatch.setattr("simulacra.measure.distances.ENTRIES", 700)
+    assert nearest(a, b).tolist() == pytest.approx(whole.tolist(), rel=1e-6)
+    assert nearest(b[-40:], b).tolist() == [0] * 40
+
+
+def test_mirrored_copies_are_copies_where_training_mirrors():
+    extractor = load("pixels")
+    train, held_out = (torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in (0, 1))
+    known = extractor.features(train)
+    for mirror, expected in (True, 1.0), (False, 0.0):
+        fake, real = (look(x, extractor, mirror) for x in (train.flip(-1), held_out))
+        assert copied(recalled(fake, known), recalled(real, known)) == expected
+
+
+def test_words_for_copies():
+    assert verdict(0.0, 1.0, 60_000) == [
+        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, nearer than new pictures come"
+    ]
+    assert "memorised: samples are 0.40 times as far" in verdict(0.4, 0.0, 500)[0]
+    assert verdict(0.97, 0.002, 60_000) == verdict(float("nan"), 0.0, 10) == []
+
+
 def test_diversity():
     real = normal(500, 8, 0)
     assert diversity(real[:1].repeat(100, 1), real) == 0
@@ -214,6 +253,50 @@ def test_interval_is_scipys():
     assert ends == pytest.approx(expected)
 
 
+def test_what_repeats_share_is_added_to_the_interval():
+    values = [1.0, 2.5, 2.0, 4.0]
+    own, shared = np.var(values, ddof=1) / 4, 0.3
+    freedom = (own + shared) ** 2 / (own**2 / 3 + shared**2 / 9)
+    expected = stats.t.interval(0.95, freedom, loc=np.mean(values), scale=(own + shared) ** 0.5)
+    assert combined(values, shared, 9)[1:] == pytest.approx(expected)
+    assert combined(values, 0.0, 9) == interval(values)
+    assert isnan(combined(values, float("nan"), 9)[1]) and combined(values, float("nan"), 9)[0] == 2.375
+    assert combined([2.0, 2.0], 0.0, 9) == (2, 2, 2)
+
+
+def test_an_interval_covers_the_choice_of_the_reals_too():
+    """Of 60 experiments, each with reals and samples of its own; with reals taken as given .62 to .82 are covered."""
+    rows = []
+    for k in range(60):
+        real = Features(normal(200, 4, 100 * k), None, False)
+        fakes = [Features(1.3 * normal(200, 4, 100 * k + i) + 0.2, None, False) for i in range(1, 6)]
+        known = Training(normal(600, 4, 7), recalled(real, normal(600, 4, 7)))
+        sets, more = [compare(fake, real, train=known, seed=k) for fake in fakes], spread(fakes[0], real, known, seed=k)
+        rows.append({name: ([one[name] for one in sets], more[name]) for name in more.keys() & sets[0]})
+    for name in ("frechet", "kid", "precision", "recall", "density", "coverage", "diversity", "memorisation"):
+        truth = np.mean([np.mean(row[name][0]) for row in rows])
+        ends = [combined(*row[name], 9)[1:] for row in rows]
+        assert np.mean([low <= truth <= high for low, high in ends]) >= 0.85, name
+        error = np.std([np.mean(row[name][0]) for row in rows])
+        assert 0.7 * error < np.mean([high - low for low, high in ends]) / 4.2 < 1.7 * error, f"{name}: and no wider than that"
+    assert isnan(rows[0]["kid_std"][1]), "a deviation has no interval"
+
+
+def test_too_few_reals_have_no_interval_of_neighbours():
+    real, fake = Features(normal(8, 3, 0), None, False), Features(normal(20, 3, 1), None, False)
+    found = spread(fake, real)
+    assert all(isnan(found[name]) for name in ("precision", "recall", "density", "coverage"))
+    assert found["frechet"] > 0 and found["diversity"] > 0 and found["kid"] > 0
+
+
+def test_the_kernel_without_parts_is_that_of_the_rest():
+    a, b = normal(30, 4, 0), normal(25, 4, 1) + 0.5
+    part = torch.arange(25) % 4
+    found = without_parts(a, b, part)
+    expected = torch.tensor([squared_mmd(a, b[part != g]) for g in range(4)], dtype=torch.float64)
+    assert (found - found.mean()).tolist() == pytest.approx((expected - expected.mean()).tolist(), rel=1e-6)
+
+
 def test_no_number_no_interval():
     assert all(np.isnan(interval([1.0, float("nan"), 2.0])))
 
@@ -230,7 +313,7 @@ def test_interval_of_few():
 # All together
 
 DISTANCES = {"frechet", "kid", "kid_std", "precision", "recall", "density", "coverage", "diversity"}
-SCORES = {"inception_score", "inception_score_std"}
+SCORES = {"inception_score", "inception_score_parts", "inception_score_parts_std"}
 CLASSES = {"class_min_share", "class_max_share", "class_missing", "class_entropy", "top_probability"}
 
 
@@ -242,7 +325,8 @@ def seen(n: int, seed: int, classes: int = 0, own: bool = False) -> Features:
 def test_compare_reports_what_applies():
     plain = compare(seen(60, 0), seen(80, 1))
     assert set(plain) == DISTANCES
-    assert set(compare(seen(60, 0), seen(80, 1), train=normal(90, 8, 2))) == DISTANCES | {"memorisation"}
+    known = Training(normal(90, 8, 2), recalled(seen(80, 1), normal(90, 8, 2)))
+    assert set(compare(seen(60, 0), seen(80, 1), train=known)) == DISTANCES | {"memorisation", "copied"}
     assert set(compare(seen(60, 0, 1000), seen(80, 1, 1000))) == DISTANCES | SCORES
     everything = compare(seen(60, 0, 10, own=True), seen(80, 1, 10, own=True))
     assert set(everything) == DISTANCES | SCORES | CLASSES | {"modified_inception_score"}
@@ -250,3 +334,30 @@ def test_compare_reports_what_applies():
     assert plain == compare(seen(60, 0), seen(80, 1))
     assert notes(seen(60, 0), seen(15, 1)) == [rank_note(15, 8)]
     assert notes(seen(60, 0), seen(80, 1)) == []
+
+
+def test_scores_of_parts_say_that_they_are_of_parts():
+    posteriors = normal(1000, 10, 0).mul(3).softmax(1)
+    found = scores(Features(normal(1000, 8, 0), posteriors, True))
+    assert (found["inception_score_parts"], found["inception_score_parts_std"]) == inception_score_splits(posteriors)
+    assert found["inception_score_parts"] < found["inception_score"], "fewer samples, a lower score"
+    assert "inception_score_std" not in found
+    assert counts("inception_score_parts", 1000, 900) == counts("inception_score_parts_std", 1000, 900) == {"n_fake": 100}
+    assert counts("kid_std", 1000, 900) == {"n_fake": 450, "n_real": 450}
+    assert counts("inception_score", 1000, 900) == counts("kid", 1000, 900) == {}
+
+
+def test_shares_of_classes_that_were_asked_for_are_left_out():
+    asked = torch.arange(1000) % 10
+    right = Features(normal(1000, 8, 0), ONE_HOT[:10].repeat(100, 1), True, None, asked)
+    assert not {"class_min_share", "class_max_share", "class_missing", "class_entropy"} & scores(right).keys()
+    assert scores(right)["class_agreement"] == scores(right)["class_agreement_min"] == 1
+    seven = Features(normal(1000, 8, 0), ONE_HOT[:10][7].repeat(1000, 1), True, None, asked)
+    assert scores(seven)["class_agreement"] == pytest.approx(0.1) and scores(seven)["class_agreement_min"] == 0
+    assert "class by class" in notes(right, right)[0]
+
+
+def test_agreement_by_hand():
+    posteriors = torch.tensor([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.7, 0.3, 0], [0.6, 0.4, 0]])
+    found = agreement(posteriors, torch.tensor([0, 1, 1, 0]))
+    assert found == {"class_agreement": 0.75, "class_agreement_min": 0.5}

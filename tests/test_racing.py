@@ -426,6 +426,18 @@ def test_the_last_words_of_a_process_are_told():
         team.reset()
 
 
+@pytest.mark.parametrize("end", ["closed", "left"])
+def test_processes_leave_no_files(end, tmp_path, monkeypatch):
+    """Neither if the pool is closed nor if it is left open, as by a process that is killed."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    pool = Pool("gymnasium", [1, 2], threads=2)
+    pool.reset()
+    assert end == "closed" or not list(tmp_path.iterdir()), "what has begun is nobody's to remove"
+    pool.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_memory_is_flat():
     """The old game leaked at every reset."""
 

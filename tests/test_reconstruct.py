@@ -87,6 +87,18 @@ def test_a_folder_and_pictures_of_any_kind(colour, tmp_path) -> None:
     assert Image.open(tmp_path / "out" / "00000.png").mode == "RGB"
 
 
+def test_pictures_of_12_bits_are_of_one_range(opened, tmp_path) -> None:
+    """What is white follows from the brightest of the pictures, whatever else is among them, and is said."""
+    (tmp_path / "in").mkdir()
+    for name, value in ("a", 4000), ("b", 1000):
+        Image.fromarray(np.full((28, 28), value, np.uint16)).save(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / "c.heic").write_text("")
+    made, _, notes = reconstruct(opened, [tmp_path / "in"], tmp_path / "out")
+    sheet = np.asarray(Image.open(made[-1]))
+    assert sheet[15, 15] == 249 and sheet[15, 75] == 62
+    assert ".heic are read where" in notes[0] and all("0 to 4095 became 0 to 255" in note for note in notes[1:])
+
+
 def test_one_picture_twice_is_one(colour, tmp_path) -> None:
     file = noise(tmp_path / "x.png", (16, 16), "RGB")
     _, rows, _ = reconstruct(colour, [file, file], tmp_path / "out", scale=3)

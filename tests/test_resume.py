@@ -165,15 +165,15 @@ def test_killed_at_random_moments(tiny, room, launch, tmp_path):
     assert_same(tmp_path / "unbroken", broken)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number, status):
     folder = tmp_path / "run"
     child = launch(*tiny.arguments(folder, *USUAL))
     wait_for(child, folder, 2)
     child.signal(number)
     said = child.wait()
     step = int(run.checkpoints(folder)[-1].stem)
-    assert said.code == 130 and 10 <= step < 60
+    assert said.code == status and 10 <= step < 60
     assert said.err == f"stopped and saved at step {step}; the same command goes on from there\n"
     launch(*tiny.arguments(folder, *USUAL)).wait().success()
     assert_same(unbroken, folder)

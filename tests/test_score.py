@@ -100,6 +100,21 @@ def test_worlds_are_closed():
     assert len(worlds) == 2 and all(world.closed for world in worlds)
 
 
+def test_the_noise_of_a_track_is_its_own(monkeypatch):
+    """Driven alone, in another order, in other company or in other batches, a track is the same drive."""
+    eye = coded.Colours()
+    eye.encode = lambda x: (x.float().mean((2, 3)), torch.zeros(len(x), 3))
+    senses, controller = Senses(eye, None), torch.randn(12, generator=torch.Generator().manual_seed(0))
+
+    def returns(some) -> dict[int, float]:
+        return {row.track: row.value for row in score(controller, senses, Road, some).rows}
+
+    whole = returns(range(60))
+    assert len({value - track % 1000 for track, value in whole.items()}) == 60, "the noise matters"
+    for some in ([59], [40, 3, 27], range(30, 60)):
+        assert all(value == pytest.approx(whole[track], abs=1e-4) for track, value in returns(some).items())
+
+
 def test_summary_by_hand():
     found = summary([1.0, 2.0, 3.0, 6.0])
     assert (found.n, found.mean) == (4, 3.0) and found.std == pytest.approx(math.sqrt(14 / 3))

@@ -184,6 +184,12 @@ def test_gaussian_process_has_its_covariance():
     assert every.abs().max() <= 4 * 0.2**0.5 + 1e-6 and every.abs().max() > 1.5
 
 
+def test_four_deviations_of_the_process_and_its_noise_become_one():
+    found = gaussian_process.GaussianProcess(gaussian_process.Options(length=4, count=10, noise=0.3), None)
+    ends = found.restore(torch.tensor([[[-1.0], [0], [1]]])).flatten()
+    assert ends.tolist() == pytest.approx([-4 * 0.29**0.5, 0, 4 * 0.29**0.5])  # 0.2 + 0.3 squared
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_log_density_is_scipys(noise):
     found = gaussian_process.GaussianProcess(gaussian_process.Options(length=7, count=50, channels=2, noise=noise), None)
@@ -414,6 +420,182 @@ def test_a_constant_channel(tmp_path):
 )
 def test_csv_refused(tmp_path, text, options, says):
     assert says in refusal(written(tmp_path, text), "a.csv", length=2, **options)
+
+
+BELOW = "".join(f"{math.sin(t / 7):.6f},{math.cos(t / 7):.6f},{t % 9 / 18:.6f}\n" for t in range(12))
+COUNTS = "".join(f"{t * 7 % 11},{t * 5 % 13},{t * 3 % 10}\n" for t in range(12))
+DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),  # None: refused, as it could be either
+    [
+        ("2019,2020,2021\n" + BELOW, ["2019", "2020", "2021"]),
+        ("2019;2021;2024\n" + BELOW.replace(",", ";"), ["2019", "2021", "2024"]),
+        ("400.0,402.5,405.0\n" + BELOW, ["400.0", "402.5", "405.0"]),
+        ("\ufeff20240101,20240102,20240103\n" + BELOW, ["20240101", "20240102", "20240103"]),
+        ("2019\n" + BELOW.replace(",", "\n"), ["2019"]),
+        ("t,2019,2020\n" + BELOW, ["t", "2019", "2020"]),
+        ('"a","2019","2020"\n' + BELOW, ["a", "2019", "2020"]),
+        (BELOW, ["1", "2", "3"]),
+        (COUNTS, ["1", "2", "3"]),
+        ("7,5,4\n" + COUNTS, ["1", "2", "3"]),
+        ("0,0,1\n" + BELOW, ["1", "2", "3"]),
+        ("0.12,5.125,-3.5\n" + BELOW, ["1", "2", "3"]),
+        ("0,1,2\n3,4,5\n6,7,8\n9,10,11\n", ["1", "2", "3"]),
+        ("0\n1\n2\n3\n4\n", ["1"]),
+        ("0,1,2\n" + BELOW, None),
+        ("0,1,2\n" + COUNTS, None),
+        ("0,1\n" + COUNTS.replace(",", "\n").replace("\n", ",5\n"), None),
+        ("2019,2020,2021\n" + COUNTS.replace(",", "000,"), None),
+        ("1,4,9\n" + COUNTS, None),
+        ("201911,201912,202001\n" + BELOW, ["201911", "201912", "202001"]),
+        ("600519,1,858\n" + BELOW, None),
+        ("0.5,1.0,2.0\n" + BELOW, None),
+        ("0\n" + BELOW.replace(",", "\n"), None),
+        ("x,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'x'"),
+        ("NA,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'NA'"),
+        ("nan,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'nan'"),
+        (",0.531,0.62\n" + BELOW, "row 1, column '1' is empty"),
+        (DATED, "row 1, column '1' holds '2024-01-01'"),
+        ("date,a,b\n" + DATED, "row 2, column 'date' holds '2024-01-01'; allowed: finite numbers; data.columns chooses"),
+        ("date,2019,2020\n" + DATED, "row 2, column 'date' holds '2024-01-01'"),
+    ],
+)
+def test_numbers_that_may_be_names(tmp_path, text, columns):
+    """Years, wavelengths and numbered columns are never taken for a row, and no row for names; what is unclear is asked."""
+    written(tmp_path, text)
+    if isinstance(columns, list):
+        found = loaded(tmp_path, "a.csv", length=2)
+        assert found.columns == columns
+        assert len(_table.read(tmp_path / "a.csv").values) == len(text.splitlines()) - (columns[0] != "1")
+        return
+    says = columns or "could be names or numbers; set data.header=true if it holds names, data.header=false if it is a row"
+    assert says in refusal(tmp_path, "a.csv", length=2)
+    if columns is None:
+        first = text.splitlines()[0].split(",")
+        assert loaded(tmp_path, "a.csv", length=2, header=True).columns == first
+        assert np.allclose(_table.read(tmp_path / "a.csv", _table.Asked(header=False)).values[0], [float(x) for x in first])
+
+
+def test_what_is_asked_about_the_header_is_asked_of_a_table(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 3, 2)))
+    assert "data.header names columns of a .csv" in refusal(tmp_path, "a.npy", header=True)
+    text = "1,0.5\n1,0.6\n2,0.7\n2,0.8\n3,0.1\n3,0.2\n"
+    found = loaded(written(tmp_path, text), "a.csv", header=False, id="1")
+    assert found.columns == ["2"] and found.size("train") + found.size("held_out") == 3
+
+
+INDEXED = "".join(f"{t},{t * t % 7}.5,{t % 3}.25\n" for t in range(12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",a,b\n" + INDEXED,
+        '"","a","b"\n' + INDEXED,
+        "Unnamed: 0,a,b\n" + INDEXED,
+        "\ufeff;a;b\n" + INDEXED.replace(",", ";"),
+        ",a,b\n" + DATED,
+        ",2019,2020\n" + "".join(f"{t},{math.sin(t):.5f},{math.cos(t):.5f}\n" for t in range(12)),
+    ],
+)
+def test_an_index_is_no_channel_and_that_is_said(tmp_path, text):
+    found = loaded(written(tmp_path, text), "a.csv", length=2)
+    assert found.columns in (["a", "b"], ["2019", "2020"])
+    assert any("index and left out; data.columns chooses" in note for note in found.notes)
+    assert "index and left out" in found.describe()["note"]
+
+
+def test_an_index_can_be_chosen(tmp_path):
+    found = loaded(
+        written(tmp_path, ",a\n" + "".join(f"{t},{t % 3}.5\n" for t in range(8))), "a.csv", length=2, columns=("", "a")
+    )
+    assert found.columns == ["", "a"] and not any("left out" in note for note in found.notes)
+
+
+def test_an_index_beside_ids(tmp_path):
+    text = ",id,x\n" + "".join(f"{2 * i + t},p{i},{i + t}\n" for i in range(4) for t in range(2))
+    assert loaded(written(tmp_path, text), "a.csv", id="id").columns == ["x"]
+
+
+def test_columns_without_a_name(tmp_path):
+    found = loaded(written(tmp_path, "a,b,\n" + "1,2,\n3,4,\n5,0,\n7,8,\n"), "a.csv", length=2)
+    assert found.columns == ["a", "b"] and "column 3 has no name and is empty" in found.notes[0]
+    assert "row 2, column 3 holds '9' and has no name" in refusal(written(tmp_path, "a,b,\n1,2,9\n"), "a.csv")
+    assert "two columns are called ''" in refusal(written(tmp_path, ",,a\n1,2,9\n"), "a.csv")
+
+
+def test_what_is_said_of_channels(tmp_path):
+    """A column that only grows and one that is constant are channels, and it is said that they are what they are."""
+    found = loaded(written(tmp_path, "t,x,y\n" + "".join(f"{t / 10},{t % 3},7\n" for t in range(9))), "a.csv", length=2)
+    assert found.columns == ["t", "x", "y"]
+    assert "column 't' only grows" in found.notes[0] and "constant over the training series" in found.notes[1]
+    assert "y (always 7)" in found.notes[1] and "x (" not in found.notes[1]
+    assert not loaded(tmp_path, "a.csv", length=2, columns=("t", "x")).notes
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a;b\n1,5;2\n", "holds '1,5'; allowed: finite numbers, with a decimal point and without separators of thousands"),
+        ('a,b\n"1,234",2\n', "holds '1,234'; allowed: finite numbers, with a decimal point"),
+        ("a;b\n1.234,5;2\n", "holds '1.234,5'; allowed: finite numbers, with a decimal point"),
+        ("a,b\n1 234,2\n", "holds '1 234'; allowed: finite numbers, cells separated by commas, semicolons or tabs"),
+        ("a\n1'234\n", "with a decimal point"),
+        ("a,b\n5%,2\n", "with a decimal point"),
+        ("1.5 2.5\n3.5 4.5\n", "holds '3.5 4.5'; allowed: finite numbers, cells separated by commas, semicolons or tabs"),
+        ("a|b\n1|2\n", "cells separated by commas"),
+        ("a,b\n1,5,2\n", "row 2 has 3 cells; allowed: 2"),
+        ("a\tb\n1,5\t2\n", "holds '1,5'"),
+    ],
+)
+def test_numbers_of_other_countries(tmp_path, text, says):
+    assert says in refusal(written(tmp_path, text), "a.csv", length=2)
+
+
+def test_a_separator_in_a_quoted_name_separates_nothing(tmp_path):
+    text = '"a; in m","b\tin s"\n' + "1,2\n3,4\n5,6\n7,8\n"
+    assert loaded(written(tmp_path, text), "a.csv", length=2).columns == ["a; in m", "b\tin s"]
+
+
+def test_a_first_line_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(_table, "LONGEST", 100)
+    assert "the first line has 100 characters or more" in refusal(written(tmp_path, "1," * 200), "a.csv")
+
+
+def header(shape: str, dtype: str = "<f4", more: int = 0) -> bytes:
+    """The beginning of an .npy file."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(more)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header("(-1, 10, 2)", more=800),
+        header("(4, -10, 2)", more=800),
+        header("(1000000000, 0, 2)"),
+        header("(1000000000, 10, 0)"),
+        header("(1000000000, 10, 2)", more=800),
+        header("(99999999999999999999999999, 10, 2)", more=800),
+        header("(4, 10)", "|O", more=800),
+        header("(4, 10)", "V8", more=800),
+        header("4", more=800),
+        header("None", more=800),
+        header("(True, True, True)", more=800),
+        header("('4', 10, 2)", more=800),
+        header("(4, 10, 2", more=800),
+        header("(4, 10, 2)", more=800)[:9],
+        b"\x93NUMPY\x07\x00" + bytes(200),
+        b"PK" + bytes(200),
+    ],
+)
+def test_npy_headers_that_lie(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    assert str(tmp_path / "a.npy") in refusal(tmp_path, "a.npy")
+    np.save(tmp_path / "b.npy", np.random.default_rng(0).normal(size=(4, 10, 2)))
+    assert str(tmp_path / "a.npy") in refusal(tmp_path, "b.npy", label="a.npy")
 
 
 def test_csv_that_is_no_text(tmp_path):

@@ -7,7 +7,7 @@ import re
 import msgspec
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from simulacra.errors import Mistake
 from simulacra.world import store
@@ -100,6 +100,90 @@ def test_a_file_that_grew_or_is_another_thing(full):
     assert "drive.safetensors is no recorded episode; allowed names" in refusal(full)
 
 
+def harmed(path, places, seed: int = 0) -> None:
+    """Overwrite bytes of a file with others."""
+    data = bytearray(path.read_bytes())
+    dice = np.random.default_rng(seed)
+    for place in places:
+        data[place] ^= int(dice.integers(1, 256))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", store.KINDS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_flipped_numbers_are_refused(full, name, whole):
+    """Of any array, by whoever reads those rows, and by nobody else; of frames, one pixel."""
+    first, shape = Store(full).entries[2].places[name]
+    width = int(np.prod(shape[1:], dtype=int)) * np.dtype(store.BYTES[store.KINDS[name]]).itemsize
+    harmed(store.place(full, 2), [first + 11 * width])
+    kept = Store(full)
+    says = rf"00000002.safetensors is damaged: {name} of step 11 are not what was recorded; remove"
+    with pytest.raises(Mistake, match=says) as told:
+        if whole:
+            kept.episode(2)
+        else:
+            kept.read(2, name, 9, 5)
+    assert "\n" not in str(told.value)
+    assert kept.read(2, name, 12).shape[0] == 21 and kept.episode(1).facts.number == 1
+
+
+def test_a_thousand_overwritten_bytes_anywhere_are_refused(full):
+    """Behind the header, in the checksums, and in the header itself."""
+    path, there = store.place(full, 2), store.place(full, 2).read_bytes()
+    header = 8 + int.from_bytes(there[:8], "little")
+    for trial in range(30):
+        path.write_bytes(there)
+        start = np.random.default_rng(trial).integers(0 if trial % 3 == 0 else header, len(there) - 1000)
+        harmed(path, range(start, start + 1000), trial)
+        with pytest.raises(Mistake):
+            Store(full).episode(2)
+    path.write_bytes(there)
+    harmed(path, [Store(full).entries[2].places["sums"][0] + 3])
+    with pytest.raises(Mistake, match="facts or checksums are not those that were written"):
+        Store(full).read(2, "rewards")
+    track = there.index(b"102", there.index(b"track"))
+    path.write_bytes(there[:track] + b"107" + there[track + 3 :])
+    with pytest.raises(Mistake, match="facts or checksums are not those that were written"):
+        Store(full).episode(2)
+
+
+def old_file(folder, episode: Episode) -> None:
+    """Write an episode as before there were checksums."""
+    arrays = {name: getattr(episode, name) for name in store.KINDS}
+    facts = {"facts": msgspec.json.encode(episode.facts).decode()}
+    store.place(folder, episode.facts.number).write_bytes(save(arrays, facts))
+
+
+def test_episodes_older_than_checksums_are_read_and_known_by_their_contents(full):
+    new = Store(full)
+    wanted = [new.identity(i) for i in range(3)]
+    for number, length in enumerate((20, 7, 33)):
+        old_file(full, made(number, length))
+    old = Store(full)
+    assert [one.identity for one in old.entries] == [""] * 3 and [old.identity(i) for i in range(3)] == wanted
+    assert len(set(wanted)) == 3 and np.array_equal(old.episode(2).frames, made(2, 33).frames)
+    harmed(store.place(full, 2), [store.place(full, 2).stat().st_size - 1])
+    assert Store(full).identity(2) != wanted[2]
+
+
+def test_a_store_has_an_identity(full):
+    """That follows from what its episodes follow from; a store that is older than that has the same."""
+    mine = Store(full).id
+    assert len(mine) == 32 and json.loads((full / "store.json").read_text())["id"] == mine == store.identity(SPEC)
+    for change in {"seed": 4}, {"hud": True}, {"agent": "ab"}, {"mixture": {"idle": 0.5}}, {"lead": 1}:
+        assert store.identity(msgspec.structs.replace(SPEC, **change)) != mine
+    spec = json.loads((full / "store.json").read_text())
+    (full / "store.json").write_text(json.dumps({key: value for key, value in spec.items() if key != "id"}))
+    assert Store(full).id == mine
+    (full / "store.json").write_text(json.dumps(spec | {"seed": 9}))
+    assert "store.json is not what was written: its id is" in refusal(full)
+
+
+def test_an_episode_that_shows_what_its_store_does_not_is_refused(full):
+    store.write(full, made(1, 7, hud=True))
+    assert "00000001.safetensors has hud = True, its store False" in refusal(full)
+
+
 def test_wrongly_shaped_recordings_are_named(full):
     """Frames of another size than the store's, or arrays of another length."""
     spec = json.loads((full / "store.json").read_text()) | {"size": 64}
@@ -163,11 +247,19 @@ def test_two_processes_do_not_fill_one_store(full):
 
 
 def test_what_a_killed_process_left_is_removed(full):
-    part = full / "episodes" / ".00000003.safetensors.part"
-    part.write_bytes(b"half")
+    parts = [full / "episodes" / f".00000003.safetensors.{ending}" for ending in ("part", "x1y2.partial")]
+    for part in parts:
+        part.write_bytes(b"half")
     assert len(Store(full)) == 3
     with store.filling(full, SPEC):
-        assert not part.exists()
+        assert not any(part.exists() for part in parts)
+
+
+@pytest.mark.parametrize("left", [".store.json.part", ".store.json.x1y2.partial"])
+def test_a_process_killed_at_its_start_leaves_a_place_for_the_next(tmp_path, left):
+    (tmp_path / left).write_text("{")
+    with store.filling(tmp_path, SPEC):
+        assert (tmp_path / "store.json").exists()
 
 
 def test_a_full_disk_leaves_nothing(tmp_path):

@@ -555,15 +555,15 @@ def test_what_the_room_refuses(hyper: dict, says: str) -> None:
 def test_it_goes_on_from_a_vae_with_the_same_nets(tmp_path) -> None:
     Tiny("vae_mnist", ("data.name=digits",)).train(tmp_path / "vae", "steps=2", "save_every=2")
     begun = Tiny("vaegan_mnist", ("data.name=digits", f"hyper.begin={tmp_path / 'vae'}"))
-    model, _ = begun.model()
+    model, _ = begun.begun(tmp_path)
     wanted = reopen(tmp_path / "vae", None).model.average.module.state_dict()
     for coder in model.net, model.average.module:
         assert equal(dict(coder.state_dict()), dict(wanted))
-    with pytest.raises(Mistake, match=r"has other nets: Dec.*\(.*\) there, \(.*\) here"):
-        begun.model("hyper.width=5")
+    with pytest.raises(Mistake, match=r"part net has another shape: .* is \(.*\) in the run, \(.*\) in this config"):
+        begun.begun(tmp_path, "hyper.width=5")
     Tiny("gan_digits").train(tmp_path / "gan", "steps=2", "save_every=2")
-    with pytest.raises(Mistake, match="run of room gan; allowed: rooms vae, vaegan"):
-        begun.model(f"hyper.begin={tmp_path / 'gan'}")
+    with pytest.raises(Mistake, match="run of room gan; allowed: room vae, vaegan"):
+        begun.begun(tmp_path, f"hyper.begin={tmp_path / 'gan'}")
 
 
 # Looking, and configs

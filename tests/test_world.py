@@ -1,16 +1,35 @@
 """All stages in one go: each is there, made of the one before, and left alone when the same command is given again."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simulacra import run
+from simulacra import config, run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
 from simulacra.verbs import _ledger
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, eye, memory, refined, world
+from simulacra.verbs.world import (
+    EXTENTS,
+    Site,
+    Stopped,
+    arm,
+    changes,
+    chosen,
+    controller,
+    dream,
+    eye,
+    memory,
+    planned,
+    refined,
+    searches,
+    until,
+    world,
+)
 from simulacra.world import parts
 from simulacra.world.score import Row, Score, read_csv
+from simulacra.world.store import Spec, filling
 from simulacra.world.tracks import SELECTION
 
 for package in ("cma", "envpool", "gymnasium"):
@@ -39,13 +58,17 @@ def test_every_stage_is_made_of_the_one_before(built):
     for turn in 0, 1:
         model = reopen(site.path("memory", turn), None).model
         assert bytes(model.M.eye.tolist()).hex() == eye
-    last = reopen(site.path("controller"), None).config.hyper
+    begun, last = ((checked := reopen(site.path("controller"), None).config).init_from, checked.hyper)
     assert (last.memory, last.world) == (str(site.path("memory", 1)), "envpool")
     tables = {site.folder / f"dream_1{seed}": read_csv(site.folder / f"selection_dream_1{seed}.csv") for seed in ("", "_seed1")}
-    assert last.begin == str(max(tables, key=lambda path: tables[path].summary().mean))
+    assert begun == str(max(tables, key=lambda path: tables[path].summary().mean))
     assert all([row.track for row in table.rows] == list(SELECTION[:2]) for table in tables.values())
-    final = reopen(site.path("refined"), None).config.hyper
-    assert (final.memory, final.begin, final.world) == (last.memory, str(site.path("controller")), "envpool")
+    refined = reopen(site.path("refined"), None).config
+    assert (refined.hyper.memory, refined.init_from, refined.hyper.world) == (
+        last.memory,
+        str(site.path("controller")),
+        "envpool",
+    )
     assert len(list(site.path("codes").iterdir())) == EXTENTS["tiny"].episodes["distracted"]
     assert len(list(site.path("codes", 1).glob("learnt_1_*"))) == EXTENTS["tiny"].learnt
     assert len(site.path("score").with_suffix(".csv").read_text().splitlines()) == 1 + EXTENTS["tiny"].tracks
@@ -62,7 +85,7 @@ def test_what_each_stage_took_and_was_worth_is_written_down(built):
     names = [row[0] for row in rows]
     assert "2 selection tracks, envpool" in heads and names[-1] == "all of these"
     assert names[:5] == ["racing", "distracted", "vae/eye", "vae/codes", "vae/memory"]
-    begun = str(Path(reopen(site.path("controller"), None).config.hyper.begin).relative_to(site.out))
+    begun = str(Path(reopen(site.path("controller"), None).config.init_from).relative_to(site.out))
     assert names[-5:-1] == [begun, "vae/controller", "vae/refined", "scores"] and names.count(begun) == 1
     at = dict(zip(names, rows, strict=True))
     drove = {name: read_csv(site.folder / f"selection_{Path(name).name}.csv") for name in names[-5:-2]}
@@ -128,10 +151,10 @@ def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
 @pytest.mark.parametrize("preset", EXTENTS)
 def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch, tmp_path):
     """The paper's preset of memories has no heads, as published, yet this command dreams in them."""
-    asked = {}
+    asked, begun = {}, {}
 
     def note(checked, folder, *_, **__):
-        asked[folder.name] = checked.hyper
+        asked[folder.name], begun[folder.name] = checked.hyper, checked.init_from
         return type("Outcome", (), {"done": True})
 
     def by_name(site, run, course):
@@ -145,14 +168,14 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
         dream(site, turn)
     controller(site, chosen(site))
     assert all(asked[name].weight_reward and asked[name].weight_end for name in ("memory", "memory_1"))
-    assert asked["memory_1"].begin == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
-    assert all(asked[name].world == "dream" and not asked[name].begin for name in ("dream", "dream_1"))
+    assert begun["memory_1"] == str(site.path("memory")) and asked["memory_1"].mixture == asked["memory"].mixture
+    assert all(asked[name].world == "dream" and not begun[name] for name in ("dream", "dream_1"))
     refined(site)
     assert asked["controller"].world == asked["refined"].world == "envpool"
-    assert asked["refined"].begin == str(site.path("controller"))
+    assert begun["refined"] == str(site.path("controller"))
     assert {asked[name].arm for name in ("dream", "dream_1")} == {"full" if preset == "paper" else "z_only"}
     assert asked["controller"].arm == asked["refined"].arm == "full"
-    assert asked["controller"].begin == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
+    assert begun["controller"] == str(site.path("dream", EXTENTS[preset].rounds)) + "_seed1" * (preset != "paper")
 
 
 @pytest.mark.parametrize("preset", EXTENTS)
@@ -169,7 +192,7 @@ def test_a_vaegan_goes_on_from_the_vae_of_the_same_frames(preset, monkeypatch, t
     eye(site)
     first, last = asked.get(tmp_path / "vae" / "eye"), asked[site.path("eye")]
     assert (last.room, last.seed, last.hyper.gate) == ("vaegan", 3, 0.25) and (first is None) == (preset == "paper")
-    assert last.hyper.begin == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
+    assert last.init_from == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
     if first:
         assert (first.room, first.seed, first.hyper.z_size) == ("vae", 3, last.hyper.z_size)
     assert (last.hyper.shares == (1.0, 1.0, 0.0)) == (preset == "laptop")
@@ -186,3 +209,101 @@ def test_there_are_only_these_stages_and_eyes(tmp_path):
             with pytest.raises(Mistake, match=wrong.split("=")[0].rpartition(".")[2]):
                 build(Site(tmp_path, "vae", changes={stage: [wrong]}))
     assert not list(Path(tmp_path).iterdir())
+
+
+def driven_by(site: Site, turn: int, weights: str) -> None:
+    """The drives of a round, as an agent of these weights made them."""
+    spec = Spec(
+        seed=11, simulator="envpool", size=64, hud=False, steps=9, lead=0, mixture={"agent": 1.0}, agent=weights, versions={}
+    )
+    with filling(site.folder / f"learnt_{turn}", spec):
+        pass
+
+
+def dreamt(site: Site, turn: int, weights: str) -> None:
+    """A finished search."""
+    place = site.path("dream", turn)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "done").write_text(f'{{"steps": 2, "weights": "{weights}"}}')
+
+
+def test_seeds_keep_their_rounds_apart(tmp_path):
+    """All that follows from an agent: what it drove, codes and memories of that. What comes before is shared."""
+    zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
+    for stage in "eye", "codes", "memory":
+        assert zero.path(stage) == one.path(stage)
+    for stage in "learnt", "codes", "memory", "dream":
+        assert zero.path(stage, 1).name == f"{stage}_1" and one.path(stage, 1).name == f"{stage}_1_seed1"
+    dreamt(zero, 0, "aa")
+    dreamt(one, 0, "bb")
+    driven_by(zero, 1, "aa")
+    assert (zero.path("learnt", 1).name, one.path("memory", 1).name) == ("learnt_1", "memory_1_seed1")
+    sites = searches(one)
+    assert [path.name for path in sites] == ["dream_1_seed2", "dream_1_seed3"], "several searches, in one memory"
+    assert {mine.path("memory", 1) for mine in sites.values()} == {one.path("memory", 1)}
+
+
+def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path):
+    """Which carried no seed, whoever made them."""
+    zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
+    dreamt(one, 0, "bb")
+    driven_by(one, 1, "bb")
+    assert one.path("memory", 1).name == "memory_1" and zero.path("memory", 1).name == "memory_1_seed0"
+    dreamt(zero, 0, "aa")
+    assert zero.path("codes", 1).name == "codes_1_seed0"
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "says"),
+    [
+        ("memory", "hyper.weight_reward=0", "weight_reward|no reward head|reward"),
+        ("memory", "data.length=5000", "stage memory: data.length = 5000; allowed: up to 60"),
+        ("dream", "hyper.context=10", "stage dream: .*context = 10; allowed: below the 10 steps"),
+        ("dream", "hyper.arm=full", None),
+        ("controller", "hyper.arm=z_only", None),
+        (
+            "refined",
+            "hyper.arm=z_only",
+            "stage refined: hyper.arm = z_only cannot go on from stage controller with hyper.arm = full",
+        ),
+        ("eye", "data.length=3", "stage eye: data.length = 3"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused_before_anything_begins(stage, change, says, monkeypatch, tmp_path):
+    begun: list[str] = []
+
+    def begin(site):
+        begun.append("racing")
+        raise Stopped("far enough")
+
+    monkeypatch.setattr("simulacra.verbs.world.recorded", begin)
+    with pytest.raises(Mistake if says else Stopped, match=says):
+        world(Site(tmp_path, "vae", "tiny", changes={stage: [change]}))
+    assert bool(begun) == (says is None) and not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_was_made_otherwise_is_refused_before_anything_begins(monkeypatch, tmp_path):
+    monkeypatch.setattr("simulacra.verbs.world.recorded", lambda site: pytest.fail("begun"))
+    site = Site(tmp_path, "vae", "tiny")
+    site.path("refined").mkdir(parents=True)
+    there = config.plain(planned(site, "refined"))
+    (site.path("refined") / "config.json").write_text(json.dumps(there))
+    with pytest.raises(Mistake, match=r"refined holds a run of another config: steps is .* there, 7 asked"):
+        world(replace(site, changes={"refined": ["steps=7"]}))
+
+
+def test_a_stage_that_is_not_trained_is_not_changed():
+    assert until("dream") == ("eye", "memory", "dream")
+    with pytest.raises(Mistake, match="refined"):
+        changes(["refined.steps=3"], until("dream"))
+
+
+def test_an_older_memory_keeps_its_reward_head(tmp_path):
+    """So that what goes on from it has the same; new ones learn rewards as they are."""
+    site = Site(tmp_path, "vae", "laptop")
+    assert planned(site, "memory").hyper.reward == "twohot"
+    site.path("memory").mkdir(parents=True)
+    there = config.plain(planned(site, "memory"))
+    del there["hyper"]["reward"]
+    (site.path("memory") / "config.json").write_text(json.dumps(there))
+    assert planned(site, "memory").hyper.reward == "value"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import assert_same, scribble
 
-from simulacra import config, paint, run, seeds
+from simulacra import config, paint, play, run, seeds
 from simulacra.errors import Mistake
 from simulacra.models import _dream
 from simulacra.models._dream import Agents, Dream, Start, beginning, dream_returns, numbers, squashed
@@ -228,6 +228,85 @@ def test_equal_members_drive_the_same():
     assert torch.equal(*mean)
     own = drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 0, own=True).returns
     assert own.flatten().unique().numel() == 12, "noise of its own"
+
+
+def blurred() -> coded.Colours:
+    """An eye whose codes are drawn with a variance that matters."""
+    eye = coded.Colours()
+    eye.encode = lambda x: (x.mean((2, 3)), torch.zeros(len(x), 3))
+    return eye
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_noise_of_a_track_does_not_depend_on_the_others(own):
+    """Nor on where it stands among them, nor on the number of steps; the same for every member unless each has its own."""
+    eye, P, steps = blurred(), members(2, 3), 2 * acting.DRAWN + 3
+
+    def returns(*some: int) -> torch.Tensor:
+        return drive(P, Senses(eye, None), Linear([*some] * 2, steps), 5, own=own).returns
+
+    whole = returns(11, 12, 13, 14)
+    assert torch.allclose(returns(13, 11), whole[:, [2, 0]], atol=1e-4) and torch.allclose(returns(14), whole[:, 3:], atol=1e-4)
+    seen = []
+    for some in ([11, 12], [12]):
+        codes = []
+        world = Linear(some * 2, steps)
+        drive(P, Senses(eye, None), world, 5, watch=lambda frames, z, actions, into=codes: into.append(z), own=own)
+        first = torch.stack(codes)[:, len(some) - 1 :: len(some)]  # of track 12, each member's
+        seen.append(first)
+        assert torch.equal(first[:, 0], first[:, 1]) != own, "the same noise for both, or not"
+    assert torch.allclose(*seen, atol=1e-6)
+
+
+@pytest.mark.parametrize("luck", ["shared", "own"])
+def test_processes_drive_the_tracks_of_one_each_its_share(luck, monkeypatch):
+    """Two with half a batch each drive what one drives with a whole batch, and earn the same; also when they look."""
+    whole, asked = coded.batch(4, 12, 3), []
+    hyper = Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6, luck=luck)
+
+    def generation(batch) -> tuple[torch.Tensor, list[int], list[int]]:
+        model, found = WorldController(hyper, batch), []
+        model.opened = blurred(), lambda some: asked.append(list(some)) or Linear(some)
+        rolled = model.rollouts
+        model.rollouts = lambda *how: found.append(rolled(*how)) or found[-1]
+        asked.clear()
+        seeds.reseed(seeds.fold(0, "step", 0))
+        model.step(batch, 0)
+        model.health(batch, {}, batch)
+        return found[0][0], asked[0], asked[1]
+
+    returns, driven, looked = generation(whole)
+    monkeypatch.setattr(play, "processes", lambda: 2)
+    monkeypatch.setattr(play, "averaged", lambda value: value)
+    halves = []
+    for rank in range(2):
+        monkeypatch.setattr(play, "rank", lambda rank=rank: rank)
+        halves.append(generation({name: play.own_rows(value) for name, value in whole.items()}))
+    wanted = torch.tensor(driven).view(5, 4)
+    assert torch.equal(torch.cat([torch.tensor(tracks).view(5, 2) for _, tracks, _ in halves], 1), wanted)
+    assert len(set(driven)) == (4 if luck == "shared" else 20)
+    assert torch.allclose(torch.cat([one for one, _, _ in halves], 1), returns, atol=1e-5)
+    assert halves[0][2] + halves[1][2] == looked == list(tracks.SELECTION[:4])
+
+
+def test_worlds_of_a_search_are_closed():
+    """Also if driving in them fails."""
+    batch, worlds = coded.batch(3, 12, 3), []
+
+    class Held(Linear):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6), batch)
+    model.opened = coded.Colours(), lambda some: worlds.append(Held(some)) or worlds[-1]
+    model.step(batch, 0)
+    model.health(batch, {}, batch)
+    model.opened = coded.Colours(), lambda some: worlds.append(Held(some[:-1])) or worlds[-1]  # too few for the members
+    with pytest.raises(IndexError):
+        model.rollouts(torch.zeros(5, 12), batch, [1, 2, 3])
+    assert len(worlds) == 3 and all(world.closed for world in worlds)
 
 
 def test_returns_are_sums_until_the_end():

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from simulacra import config, data, paint, run
+from simulacra.begin import begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
@@ -54,6 +55,12 @@ class Tiny:
         source = data.load(checked.data, ROOT)
         batches = [source.draw(k, checked.batch, checked.seed) for k in range(10)]
         return build(checked, batches[0], CPU), batches
+
+    def begun(self, place: Path, *more: str) -> tuple[Model, list[Batch]]:
+        """The model that begins with the weights that `init_from` names, as a new run would, and its first batches."""
+        model, batches = self.model(*more)
+        begin(self.config(*more), model, place / "new", CPU)
+        return model, batches
 
 
 def scribble(rows: object, path: Path) -> Path:

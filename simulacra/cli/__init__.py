@@ -5,13 +5,15 @@ in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, of 
 `measuring`.
 """
 
+import re
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from simulacra import __version__, memory, subnormal
+from simulacra import __version__, outside, signals
 from simulacra.cli import (
     basics,
     driving,
@@ -19,38 +21,78 @@ from simulacra.cli import (
     futures,
     measuring,
     sheets,
+    streams,
     video,
     worlds,
 )  # each names its verbs to the program
 from simulacra.cli.words import app, err
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, shown
 
-__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "sheets", "video", "worlds"]
+MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")  # in what torch says
+
+__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "sheets", "streams", "video", "worlds"]
 
 
 def main() -> None:
-    """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C."""
-    memory.keep()
-    subnormal.flush()
+    """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C, 143 after another signal that asks it
+    to end, 1 if what it had to say could not be written."""
+    outside.forget()
+    with streams.patient() as said:
+        code = _ended()
+        if (lost := streams.missed(said)) and not code:
+            code = _refuse(f"cannot write to standard output ({lost})", 1)
+    sys.exit(code)
+
+
+def _ended() -> int:
+    """The exit status of the verb."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise signals.Interrupted(number)
+
     try:
-        code = app(standalone_mode=False)
-        if code == 130:  # which is what newer versions of typer make of Ctrl-C
-            raise KeyboardInterrupt
-        sys.exit(code)
+        with signals.heard(interrupt, deaf=True):
+            code = app(standalone_mode=False)
+            if code == 130:  # which is what newer versions of typer make of Ctrl-C
+                raise signals.Interrupted
+            return int(code or 0)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Mistake as mistake:
-        _refuse(str(mistake))
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted; a training goes on from its last checkpoint when it is started again", soft_wrap=True)
-        sys.exit(130)
+        return _refuse(str(mistake))
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        return _interrupted(stop, heard)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # that of a wrong command line, whose class moves between versions of typer
+        if heard:  # which libraries that were being imported make another error of
+            return _interrupted(error, heard)
+        if not (why := _explained(error)):
             raise
-        _refuse(f"{error.format_message()} (see --help)")
+        return _refuse(why)
 
 
-def _refuse(why: str) -> None:
+def _interrupted(stop: BaseException, heard: list[int]) -> int:
+    err.print(escape("; ".join(["interrupted", *getattr(stop, "__notes__", [])])), soft_wrap=True)
+    return signals.status(heard[0]) if heard else getattr(stop, "status", 130)
+
+
+def _explained(error: Exception) -> str:
+    """What to say of an error that is of the command line or the machine and not of the program; nothing if it may be."""
+    if hasattr(error, "format_message"):  # that of a wrong command line, whose class moves between versions of typer
+        return f"{error.format_message()} (see --help)"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{shown(str(error.filename), quoted=False)}: {error.strerror}"
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of ~somebody, from pathlib
+        return f"a path begins with ~ and a name that nobody has here ({error})"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and MEMORY.search(str(error))):
+        return f"not enough memory for what was asked ({shown(str(error), quoted=False)}); ask for less or smaller ones"
+    return ""
+
+
+def _refuse(why: str, code: int = 2) -> int:
     err.print(f"[bold red]error:[/] {escape(' '.join(why.splitlines()))}", soft_wrap=True)
-    sys.exit(2)
+    return code
 
 
 def _version(asked: bool) -> None:

@@ -6,15 +6,30 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from simulacra.cli.words import Changes, DataFolder, Device, Preset, RunFolder, Step, Weights, app, data_app, err, out
-from simulacra.progress import Progress
+from simulacra.cli.words import (
+    Changes,
+    DataFolder,
+    Device,
+    Preset,
+    RunFolder,
+    Step,
+    Trust,
+    Weights,
+    app,
+    data_app,
+    err,
+    out,
+    settled,
+    told,
+)
 
 
 @app.command("list")
 def list_() -> None:
     """Rooms, configs, data sets and experiments."""
+    from rich.table import Table
+
     from simulacra import config, data, sheet
 
     for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
@@ -26,8 +41,8 @@ def list_() -> None:
         raw = config.based(config.find(name))
         table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
     out.print(table)
-    for name in sheet.sheets():
-        out.print(f"[bold]experiment {name}[/]: {escape(sheet.read(sheet.find(name)).name)}", soft_wrap=True)
+    for name, question in sheet.headlines().items():
+        out.print(f"[bold]experiment {name}[/]: {escape(question)}", soft_wrap=True)
 
 
 @data_app.command("list")
@@ -36,7 +51,7 @@ def data_list() -> None:
     from simulacra import data
 
     for name in data.names():
-        out.print(f"[bold]{name:17}[/] {(data.module(name).__doc__ or '').strip().splitlines()[0]}", soft_wrap=True)
+        out.print(f"[bold]{name:17}[/] {escape(data.headline(name))}", soft_wrap=True)
 
 
 @data_app.command("show")
@@ -50,7 +65,8 @@ def data_show(
     from simulacra.reopen import data_root
     from simulacra.verbs.data import show
 
-    facts, path = show(name, data_root(root), change or [], sheet)
+    place = data_root(root)
+    facts, path = show(name, place, settled(change, place), sheet)
     for key, value in facts.items():
         out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
     if path:
@@ -67,28 +83,33 @@ def train(
     device: Device = "cpu",
     extend: Annotated[bool, typer.Option(help="Go on past the end of a run: allow more steps than it was made for.")] = False,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
+    trust: Trust = False,
 ) -> None:
     """Train a room, or go on where its run folder stands."""
-    from simulacra import config
-    from simulacra.reopen import data_root
+    from simulacra import config, data
+
+    place = data.data_root(root)
+    changes = settled(change, place)
+    checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
+    folder = run or _default_folder(source, checked.name)
+    from simulacra.progress import Progress
     from simulacra.verbs.train import train as verb
 
-    checked = config.resolve(source, preset, change, lambda line: err.print(escape(line), soft_wrap=True))
-    folder = run or _default_folder(source, checked.name)
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
         outcome = verb(
             checked,
             folder,
-            data_root(root),
+            place,
             device=device,
             extend=extend,
             tensorboard=tensorboard,
             tick=progress.tick,
             saved=progress.saved,
+            told=lambda line: told([], [line]),
         )
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
-        sys.exit(130)
+        sys.exit(outcome.status)
     left = " (nothing was left to do)" if outcome.already else ""
     out.print(f"{escape(str(folder))} is done: {outcome.step:,} steps{left}", soft_wrap=True)
     for line in outcome.health:
@@ -114,6 +135,7 @@ def sample(
     weights: Weights = "average",
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Write samples of a trained run. Its data are not needed."""
     from simulacra.reopen import reopen
@@ -125,7 +147,12 @@ def sample(
 
 @app.command()
 def paint(
-    run: RunFolder, root: DataFolder = None, weights: Weights = "average", step: Step = None, device: Device = "cpu"
+    run: RunFolder,
+    root: DataFolder = None,
+    weights: Weights = "average",
+    step: Step = None,
+    device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
     from simulacra.reopen import reopen
@@ -162,6 +189,7 @@ def export(
     examples: Annotated[int, typer.Option(min=0, help="Pack so many held-out examples too: what dreams begin with.")] = 0,
     root: DataFolder = None,
     step: Step = None,
+    trust: Trust = False,
 ) -> None:
     """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
     from simulacra.reopen import reopen

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, app, out, told
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, out, told
 from simulacra.errors import Mistake
+from simulacra.signals import saying
 
 Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
 EyeFolder = Annotated[Path | None, typer.Option("--eye", metavar="RUN", help="Run folder of the eye; otherwise the config's.")]
@@ -19,7 +20,7 @@ Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small 
 
 @app.command()
 def score(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder (world_controller).")] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run folder (world_controller).", callback=a_run)] = None,
     count: Annotated[int | None, typer.Option("--tracks", help="How many of the tracks; otherwise all.")] = None,
     simulator: Simulator = "gymnasium",
     eye: EyeFolder = None,
@@ -30,19 +31,20 @@ def score(
     step: Step = None,
     threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and a line in metrics.jsonl."""
+    if (run is None) == (driver is None):
+        raise Mistake("score needs a run folder or --driver, and not both")
+    if driver and (eye or step is not None):
+        raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
     from simulacra.progress import Stages
     from simulacra.reopen import reopen
     from simulacra.verbs.score import Course, anchor
     from simulacra.verbs.score import score as verb
 
-    if (run is None) == (driver is None):
-        raise Mistake("score needs a run folder or --driver, and not both")
-    if driver and (eye or step is not None):
-        raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
     course = Course(simulator, count, selection, threads)
-    with Stages(out, quiet=as_json) as stages:
+    with saying(lambda: "no score was written"), Stages(out, quiet=as_json) as stages:
         if run:
             found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, told=stages.told)
         else:
@@ -66,7 +68,8 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
     ]
     if "difference" in found:
         lines.append(("difference", f"{_interval(found['difference'])} to {against}, track by track"))
-    return lines + ([("table", found["table"])] if "table" in found else [])
+    lines += [("table", found["table"])] if "table" in found else []
+    return lines + [("note", sentence) for sentence in found.get("notes", [])]
 
 
 def _interval(found: dict[str, Any]) -> str:
@@ -91,6 +94,7 @@ def drive(
     fps: Rate = 25,
     every: Every = 1,
     step: Step = None,
+    trust: Trust = False,
 ) -> None:
     """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected (world_controller)."""
     from simulacra.reopen import reopen
@@ -104,7 +108,7 @@ def drive(
     finished = ", the lap finished" if trip.lap_finished == 1 else ""
     tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
     out.print(f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}", soft_wrap=True)
-    told([trip.path], [])
+    told([trip.path], list(trip.notes))
 
 
 @app.command()
@@ -121,6 +125,7 @@ def dream(
     every: Every = 1,
     step: Step = None,
     root: DataFolder = None,
+    trust: Trust = False,
 ) -> None:
     """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was recorded (world_memory)."""
     from simulacra.reopen import reopen
@@ -139,4 +144,4 @@ def dream(
     if found.lengths:
         returns = "" if found.returns else "; this memory has no reward head, so that nothing is earned"
         out.print(f"lengths {', '.join(map(str, found.lengths))}{returns}", soft_wrap=True)
-    told([target], [])
+    told([target], list(found.notes))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Weights, app, out, told
+from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Trust, Weights, app, out, told
 
 
 @app.command()
@@ -20,6 +20,7 @@ def reconstruct(
     step: Step = None,
     device: Device = "cpu",
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Turn pictures into a run's codes and back, and say how much of them is left (vae, vaegan)."""
     from simulacra.reopen import reopen
@@ -47,6 +48,7 @@ def interpolate(
     weights: Weights = "average",
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Go from one picture to another through what a run has learnt (vae, vaegan)."""
     from simulacra.reopen import reopen

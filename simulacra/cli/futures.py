@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulacra.cli.words import Device, Picture, Prior, Results, RunFolder, Scale, Step, app, out, told
+from simulacra.cli.words import Device, Picture, Prior, Results, RunFolder, Scale, Step, Trust, app, out, told
 
 
 @app.command()
@@ -20,6 +20,7 @@ def predict(
     scale: Scale = 2,
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Imagine possible futures of one picture (visual_dynamics)."""
     from simulacra.reopen import reopen
@@ -40,6 +41,7 @@ def transfer(
     scale: Scale = 2,
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Give the motion between two frames to another picture (visual_dynamics)."""
     from simulacra.reopen import reopen
@@ -59,6 +61,7 @@ def traverse(
     scale: Scale = 2,
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Vary the most active dimensions of the motion, one at a time (visual_dynamics)."""
     from simulacra.reopen import reopen

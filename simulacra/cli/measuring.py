@@ -2,18 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, RunFolder, Step, Weights, app, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, Step, Trust, Weights, a_run, app, err, out
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @app.command()
 def measure(
-    run: RunFolder,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
     repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
     seed: int = 0,
@@ -27,20 +29,23 @@ def measure(
     truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
     csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
         _overlap(run, truth, csv, as_json)
         return
+    a_run(run)
     from simulacra.reopen import reopen
     from simulacra.verbs.measure import Protocol
     from simulacra.verbs.measure import measure as verb
 
     opened = reopen(run, root, device, step, weights)
-    rows, notes = verb(opened, Protocol(count, repeats, seed, extractor, weights, downstream, prior))
-    if as_json:
-        print(json.dumps(rows))
-        return
+    protocol = Protocol(count, repeats, seed, extractor, weights, downstream, prior)
+    verb(opened, protocol, lambda rows, notes: print(json.dumps(rows), flush=True) if as_json else _told(rows, notes))
+
+
+def _told(rows: list[dict[str, Any]], notes: list[str]) -> None:
     out.print(_metrics_table(rows))
     for note in notes:
         out.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
@@ -49,13 +54,19 @@ def measure(
 def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
     from simulacra.measure import overlap
 
-    results = overlap.compare_folders(masks, truth)
+    def said(note: str, doubt: bool) -> None:
+        if doubt or not as_json:
+            (err if as_json else out).print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+    results = overlap.compare_folders(masks, truth, said)
     if csv is not None:
         overlap.write_csv(results, csv)
     print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
 
 
-def _metrics_table(rows: list[dict[str, Any]]) -> Table:
+def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
     first = rows[0]
     kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(first["extractor"], "pictures")
     prior = f"; prior: {first['prior']}" if "prior" in first else ""
@@ -63,14 +74,22 @@ def _metrics_table(rows: list[dict[str, Any]]) -> Table:
     floor = floors.get(first["extractor"], f"real training {kind}")
     table = Table(
         title=f"step {first['step']:,}, {first['weights']} weights",
-        caption=f"{first['n_real']:,} held-out episodes, over which intervals are bootstrapped; seed {first['seed']}"
+        caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}{_intervals(rows)}"
         if first["extractor"] == "codes"
         else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples",
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples"
+        f"{_intervals(rows)}",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")
     for row in rows:
         value, low, high, floor = ("" if row[key] is None else f"{row[key]:.4g}" for key in ("value", "low", "high", "floor"))
-        table.add_row(row["metric"], value, f"{low} to {high}" if low else "one set" * bool(value), floor)
+        alone = "one set" if row["repeats"] == 1 else "none"
+        table.add_row(row["metric"], value, f"{low} to {high}" if low else alone * bool(value), floor)
     return table
+
+
+def _intervals(rows: list[dict[str, Any]]) -> str:
+    """Over what the intervals are, in words."""
+    found = list(dict.fromkeys(row["over"] for row in rows if row["low"] is not None and row.get("over")))
+    return f"; intervals: 95 % over {'; or over '.join(found)}" if found else ""

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from simulacra.cli.words import DataFolder, Json, Preset, app, out
+from simulacra.cli.words import DataFolder, Json, Preset, app, err, out
+from simulacra.signals import saying
 
 Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]
 Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; otherwise runs/SHEET.")]
@@ -29,11 +29,12 @@ def sweep(
 ) -> None:
     """Train and measure all runs of a sheet, and print its table. A stopped sweep goes on."""
     from simulacra import sheet
+
+    path = sheet.find(source)
     from simulacra.reopen import data_root
     from simulacra.verbs import sweep as verb
     from simulacra.verbs.table import table as told
 
-    path = sheet.find(source)
     asked, place = sheet.read(path), target or Path("runs") / path.stem
     crew = verb.Crew(data_root(root), threads)
     todo = verb.jobs(asked, place, preset)
@@ -43,7 +44,10 @@ def sweep(
         for job in left:
             out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
-    verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
+    with saying(
+        lambda: f"{sum(map(verb.done, todo))} of {len(todo)} runs are done, the others saved; the same command goes on"
+    ):
+        verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
     _print(told(asked, place, preset))
 
 
@@ -62,9 +66,10 @@ def _counted(count: int) -> Callable[[Any, str], None]:
 def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
     """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
     from simulacra import sheet
-    from simulacra.verbs.table import table as verb
 
     path = sheet.find(source)
+    from simulacra.verbs.table import table as verb
+
     found = verb(sheet.read(path), target or Path("runs") / path.stem, preset)
     if as_json:
         print(json.dumps(found))
@@ -73,6 +78,8 @@ def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Js
 
 
 def _print(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
     from simulacra.verbs.table import MARKS, spoken
 
     cells = Table(title=escape(found["name"]), caption=escape(f"{found['protocol']}; 95 % intervals over seeds"))
@@ -100,5 +107,7 @@ def notebook(
     """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with their verdicts."""
     from simulacra.verbs.notebook import notebook as verb
 
-    runs, sheets = verb(places, target, title)
-    out.print(f"{runs} runs, {sheets} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
+    made = verb(places, target, title)
+    out.print(f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
+    for note in made.notes:
+        err.print(f"note: {escape(note)}", soft_wrap=True)

@@ -26,13 +26,16 @@ def decompose(
     from simulacra.verbs.decompose import decompose as verb
 
     with Stages(out, quiet=as_json) as stages:
-        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed}
-        found, done = verb(path, mask, target, **options, told=stages.told)  # type: ignore[arg-type]
+        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "told": stages.told}
+        said = (lambda _: None) if as_json else (lambda line: told([], [line]))
+        found, done = verb(path, mask, target, **options, said=said)  # type: ignore[arg-type]
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"notes": done}))
         return
-    told([target], done)
+    told([target], [])
     for name, value in found.items():
+        if isinstance(value, dict):
+            continue
         out.print(f"{name:28}{value:.4g}" if isinstance(value, float) else f"{name:28}{value}")
 
 

@@ -1,6 +1,7 @@
 """What all parts of the command line share: the program, where it prints, and the arguments and options of many verbs."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [x for x in os.environ if x.endswith("_COMPLETE")]
+
 app = typer.Typer(
     help="A laboratory for models that imagine: train, sample, paint, measure.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # panels around the help cost half as much time as the rest of it
+    add_completion=bool(COMPLETION),  # its options cost every other command as much
+    epilog="--install-completion and --show-completion: completion for your shell.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
@@ -19,7 +25,26 @@ app.add_typer(data_app, name="data")
 out = Console(highlight=False, quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
 err = Console(stderr=True, highlight=False)
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+def a_run(folder: Path | None) -> Path | None:
+    """The run folder that an argument names; a Mistake if it is none, before anything is imported that takes seconds."""
+    if folder is not None:
+        from simulacra.config import run_file
+
+        run_file(folder)
+    return folder
+
+
+def _trusted(context: typer.Context, given: bool) -> bool:
+    """Allow it for as long as the command lasts."""
+    if given:
+        from simulacra import outside
+
+        context.with_resource(outside.trusting())
+    return given
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=a_run)]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")]
@@ -29,8 +54,20 @@ Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the de
 Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Picture = Annotated[Path, typer.Argument(help="A picture of any kind and size.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", callback=_trusted, help="Run the code of a room that the run folder brings (room.py).")
+]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
 Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]
+
+
+def settled(changes: list[str] | None, root: Path | None) -> list[str]:
+    """Changes as they were typed, a relative data.path that is in the working directory made absolute."""
+    from simulacra.data._typed import typed
+
+    found, notes = typed(changes or [], root)
+    told([], notes)
+    return found
 
 
 def told(paths: list[Path], done: list[str]) -> None:

@@ -2,18 +2,26 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, app, err, out
+from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, out
 from simulacra.errors import Mistake, choose
-from simulacra.paint import write
-from simulacra.progress import Progress, Stages
+from simulacra.signals import saying
+
+if TYPE_CHECKING:
+    from simulacra.progress import Progress
+
+
+def note(sentences: Sequence[str]) -> None:
+    """Print what was assumed, converted or left out."""
+    for sentence in sentences:
+        out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
 @app.command()
@@ -36,24 +44,33 @@ def collect(
         Path | None, typer.Option(help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is).")
     ] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
+    choose("world", world, ["racing"])
+    from simulacra.progress import Stages
     from simulacra.reopen import reopen
     from simulacra.verbs.collect import MIXTURE
     from simulacra.verbs.collect import collect as verb
     from simulacra.world.agent import agent_of
 
-    choose("world", world, ["racing"])
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
-    with Stages(out, quiet=as_json) as stages:
+    with saying(lambda: _kept(target, "episodes")), Stages(out, quiet=as_json) as stages:
         found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, told=stages.told)
     if as_json:
         print(json.dumps(found))
         return
+    note(driven.notes if driven else ())
     for name, value in found.items():
         told = ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
         out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
+
+
+def _kept(folder: Path, what: str) -> str:
+    """How many files are whole, in words."""
+    count = sum(1 for path in folder.rglob("*.safetensors") if not path.name.startswith("."))
+    return f"{count} {what} are in {folder}; the same command goes on from there"
 
 
 def _share(text: str) -> tuple[str, float]:
@@ -72,6 +89,7 @@ def encode(
     target: Annotated[Path, typer.Option("-o", help="A folder for the codes.")],
     step: Step = None,
     device: Device = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
     from simulacra.reopen import reopen
@@ -79,9 +97,11 @@ def encode(
     from simulacra.verbs.encode import encode as verb
     from simulacra.world.store import Store
 
-    done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
+    with saying(lambda: _kept(target, "episodes of codes")):
+        done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
     told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
     out.print(escape(told), soft_wrap=True)
+    note(done.notes)
 
 
 Site = Annotated[Path, typer.Option("-o", help="A folder for all stages; one that holds some goes on.")]
@@ -99,11 +119,12 @@ def world(
     change: StageChanges = None,
 ) -> None:
     """World Models from nothing: record, train eye, memory and controller, in the dream and then in the world, and score."""
-    from simulacra.verbs.world import Site, changes
+    from simulacra.verbs.world import EXTENTS, Site, changes, until
     from simulacra.verbs.world import world as verb
 
     with _staged() as (told, shown):
-        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or []))
+        extent = EXTENTS[choose("preset", preset or "laptop", list(EXTENTS))]
+        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or [], until(extent.last)))
         found = verb(site).summary()
     ends = f"95 % of the mean {found.low:.0f} to {found.high:.0f}"
     out.print(f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True)
@@ -120,31 +141,35 @@ def compare_eyes(
 ) -> None:
     """Train both eyes on the same frames, a memory and controllers on each, and write one table with intervals."""
     from simulacra.verbs.compare_eyes import sheet, table
-    from simulacra.verbs.world import EYES, Site, arm, changes
+    from simulacra.verbs.world import EYES, Site, arm, changes, until
 
     if seeds < 2:
         raise Mistake(f"seeds = {seeds}; allowed: 2 and more, or nothing is known of another search")
+    from simulacra.files import write_text
+
     with _staged() as (told, shown):
-        sites = [Site(target, eye, preset or "laptop", 0, told, shown, changes(change or [])) for eye in EYES]
+        asked = changes(change or [], until("dream"))
+        sites = [Site(target, eye, preset or "laptop", 0, told, shown, asked) for eye in EYES]
         arms = {site.eye: arm(site, seeds) for site in sites}
         rows, text = table(arms, told=lambda what: told(f"measuring {what}", 0.0))
-    write(target / "eyes.json", (json.dumps(rows, indent=1) + "\n").encode())
-    write(target / "eyes.md", text.encode())
+    write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")
+    write_text(target / "eyes.md", text)
     for path in target / "eyes.md", target / "eyes.json", sheet(arms, target / "eyes.png"):
         out.print(escape(str(path)), soft_wrap=True)
 
 
 @contextmanager
-def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], Progress]]]:
-    """Whoever is told of stages, and of trainings; a stop is exit status 130."""
+def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
+    """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another signal than Ctrl-C."""
+    from simulacra.progress import Progress, Stages
     from simulacra.verbs.world import Stopped
 
     def shown(checked: Any, stage: str) -> Progress:
         return Progress(out, checked.steps, checked.batch, stage)
 
     try:
-        with Stages(out) as stages:
+        with saying(lambda: "what is finished stays; the same command goes on"), Stages(out) as stages:
             yield stages.told, shown
     except Stopped as stopped:
         err.print(escape(str(stopped)), soft_wrap=True)
-        sys.exit(130)
+        sys.exit(stopped.status)

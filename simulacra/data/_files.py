@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ from simulacra.data._decode import suffixes
 from simulacra.errors import Mistake
 
 CHUNK = 32  # files a thread works through before it reports
+KINDS = 30  # of other files, or links, that a message names
+HEIF = ".heic", ".heif", ".hif"
 MANY = 1000  # files from which on a progress bar is worth its flicker
 
 T = TypeVar("T")
@@ -26,30 +29,75 @@ class Fault(NamedTuple):
     reason: str
 
 
-def files(folder: Path) -> Iterator[str]:
-    """The names of all files inside, relative to the folder; hidden ones left out, links to folders not followed."""
+@dataclass
+class Ignored:
+    """What a folder holds beside its pictures."""
+
+    kinds: Counter[str] = field(default_factory=Counter)  # files by the ending of their names
+    hidden: int = 0  # files whose names begin with a point
+    links: list[str] = field(default_factory=list)  # linked folders that lead to what is listed already, or to a folder above
+
+    def named(self) -> str:
+        """The kinds of files, each with its count; "" if there are none."""
+        found = ", ".join(f"{count} {end}" for end, count in self.kinds.most_common(KINDS))
+        return found + (f" and {len(self.kinds) - KINDS} more kinds" if len(self.kinds) > KINDS else "")
+
+    def __str__(self) -> str:
+        text = f"{self.kinds.total()} other files ignored{f' ({self.named()})' if self.kinds else ''}"
+        if lacking := sorted({end for end in self.kinds if end in HEIF}):
+            text += f"; {' and '.join(lacking)} are read where the package pillow-heif is installed"
+        if self.hidden:
+            text += f"; {self.hidden} hidden"
+        if self.links:
+            text += f"; linked folders that lead back are not followed: {', '.join(self.links[:KINDS])}"
+        return text
+
+
+def below(top: Path, start: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, list[str], list[Path]]]:
+    """Each folder from `start` down that was not seen before: itself, its files and the folders that it links to. Hidden
+    folders are left out."""
 
     def stop(error: OSError) -> None:
         raise Mistake(f"cannot read the folder {error.filename}: {error.strerror}")
 
-    for place, inner, names in os.walk(folder, onerror=stop):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        yield from (Path(place, name).relative_to(folder).as_posix() for name in names if not name.startswith("."))
+    for place, inner, names in os.walk(start, onerror=stop):
+        here, told = Path(place), Path(place).stat()
+        if (told.st_dev, told.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((told.st_dev, told.st_ino))
+        shown = [name for name in inner if not name.startswith(".")]
+        links = [here / name for name in shown if (here / name).is_symlink()]
+        inner[:] = [name for name in shown if here / name not in links]
+        yield here.relative_to(top), names, links
 
 
-def listing(folder: Path) -> tuple[list[str], int]:
-    """The names of all pictures, sorted, and how many other files there are."""
-    known, pictures, others = suffixes(), [], Counter[str]()
-    for name in files(folder):
-        end = Path(name).suffix.lower()
-        if end in known:
-            pictures.append(name)
-        else:
-            others[end or "without an ending"] += 1
+def listing(folder: Path) -> tuple[list[str], Ignored]:
+    """The names of all pictures, relative to the folder and sorted, and what else there is. Links to folders are followed, but
+    not to what is listed already, nor up."""
+    known, pictures, ignored = suffixes(), list[str](), Ignored()
+    seen: set[tuple[int, int]] = set()
+    pending = [folder]
+    while pending:
+        start = pending.pop(0)
+        target = start.resolve()
+        told = target.stat()
+        if start != folder and ((told.st_dev, told.st_ino) in seen or target in folder.resolve().parents):
+            ignored.links.append(start.relative_to(folder).as_posix())
+            continue
+        for place, names, links in below(folder, start, seen):
+            pending.extend(sorted(links))
+            for name in names:
+                end = Path(name).suffix.lower()
+                if name.startswith("."):
+                    ignored.hidden += 1
+                elif end in known:
+                    pictures.append((place / name).as_posix())
+                else:
+                    ignored.kinds[end[:20] or "without an ending"] += 1
     if not pictures:
-        found = ", ".join(f"{count} {end}" for end, count in others.most_common(5))
-        raise Mistake(f"{folder} holds no pictures; it holds {found or 'nothing'}; allowed: .png, .jpg and the like")
-    return sorted(pictures), others.total()
+        raise Mistake(f"{folder} holds no pictures; it holds {ignored.named() or 'nothing'}; allowed: .png, .jpg and the like")
+    return sorted(pictures), ignored
 
 
 def fault(error: Exception) -> Fault:

@@ -98,6 +98,11 @@ class Pictures:
         places = self.order.take(split, n)
         return (self.train if split == "train" else self.held_out).at(places)
 
+    def part(self, split: str, start: int, stop: int) -> Batch:
+        """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
+        places = self.order.take(split, stop)[start:]
+        return (self.train if split == "train" else self.held_out).at(places)
+
     @cached_property
     def moments(self) -> Moments:
         """The training pictures' moments."""

@@ -1,11 +1,14 @@
 """Codes of recorded episodes: a folder of .safetensors that `simulacra encode` wrote, one an episode, all of one eye.
 
 Each file holds mean and log_variance (n, Z) float16, action (n, A) and reward (n,) float32 and done (n,) uint8 of n frames: the
-action taken on seeing a frame, the reward that it earned, and whether the episode ended with it. Which episodes are held out
+action taken on seeing a frame, the reward that it earned, and whether the episode ended with it. Its header names the eye and,
+unless it is older than that, what the eye sees, of which recording of which store the codes are, and a digest of the contents,
+which is checked when an episode is first read. Which episodes are held out
 follows from a hash of their names, so that adding one moves no other. Windows are read from disk as they are drawn: memory does
 not grow with the number of episodes.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,11 +16,14 @@ import msgspec
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file
 
 from simulacra.contract import Batch
 from simulacra.data._order import Order
 from simulacra.data.folder import held_out, locate
 from simulacra.errors import Mistake
+from simulacra.world import checksums, view
+from simulacra.world.view import View
 
 KINDS = {"mean": "F16", "log_variance": "F16", "action": "F32", "reward": "F32", "done": "U8"}
 SUFFIX = ".safetensors"
@@ -43,6 +49,10 @@ class Episode(NamedTuple):
     frames: int  # n
     sizes: tuple[int, int]  # Z, A
     eye: str
+    view: View | None = None  # what the eye sees; None: older than that
+    store: str = ""  # identity of the store that was encoded; empty: older than that
+    recording: str = ""  # that of the episode there
+    identity: str = ""  # of the contents
 
 
 class Place(NamedTuple):
@@ -71,7 +81,24 @@ def header(path: Path) -> Episode:
     eye = told.get("eye", "")
     if len(eye) != HEX or set(eye) - set("0123456789abcdef"):
         raise Mistake(f"{path} names the eye '{eye}' that made it; allowed: a hash of {HEX} letters 0 to f")
-    return Episode(path, n, (Z, A), eye)
+    try:
+        store, recording = json.loads(told.get("origin", '["", ""]'))
+    except ValueError:
+        raise Mistake(f"{path} does not say of which recording it is, as it should; encode it again") from None
+    seen = view.read(told["view"], str(path)) if "view" in told else None
+    return Episode(path, n, (Z, A), eye, seen, store, recording, told.get("identity", ""))
+
+
+def sound(episode: Episode) -> None:
+    """A Mistake if the contents of a file are not those that were written; an older file has no digest."""
+    if not episode.identity:
+        return
+    try:
+        found = checksums.of_arrays(load_file(episode.path))
+    except (SafetensorError, OSError) as error:
+        raise Mistake(f"cannot read {episode.path} ({' '.join(str(error).split())[:100]}); encode it again") from None
+    if found != episode.identity:
+        raise Mistake(f"{episode.path} is damaged: its contents are not those that were encoded; remove it and encode it again")
 
 
 def read(folder: Path, eye: str) -> list[Episode]:
@@ -88,7 +115,14 @@ def read(folder: Path, eye: str) -> list[Episode]:
                 f"{one.path} has codes and actions of {one.sizes} numbers, {found[0].path.name} of {found[0].sizes}; allowed: "
                 f"one size for all"
             )
+        first = next((other for other in found if other.view is not None), one)
+        view.same(first.view, first.path.name, one.view, str(one.path))
     return found
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The encoded episodes, by their names."""
+    return {path.name: path for path in locate(options.path, root, MAKER).glob(f"*{SUFFIX}")}
 
 
 def places(episodes: list[Episode], options: Options) -> dict[str, list[Place]]:
@@ -123,6 +157,8 @@ class Codes:
         self.order = Order({split: len(some) for split, some in self.places.items()}, "sequences")
         self.size = self.order.size
         self.eye = torch.tensor(list(bytes.fromhex(self.episodes[0].eye)), dtype=torch.uint8)
+        self.view = next((one.view for one in self.episodes if one.view is not None), None)
+        self._sound: set[int] = set()  # episodes whose contents are known to be those that were encoded
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "mean", "log_variance" (B, T, Z), "action" (B, T, A), "reward", "done" (B, T) float32 and
@@ -164,6 +200,9 @@ class Codes:
 
     def _sequence(self, place: Place, length: int | None = None) -> Batch:
         path = self.episodes[place.episode].path
+        if place.episode not in self._sound:
+            sound(self.episodes[place.episode])
+            self._sound.add(place.episode)
         here = slice(place.frame, place.frame + (length or self.options.length))
         try:
             with safe_open(path, "pt") as file:

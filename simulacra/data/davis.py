@@ -15,18 +15,19 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.contract import Batch
-from simulacra.data._decode import eight_bits, on_white, suffixes
+from simulacra.data._clip import blaming, named, natural, sequence
+from simulacra.data._decode import eight_bits, on_white, opened, suffixes
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
 from simulacra.data.folder import locate
-from simulacra.data.video import blaming, natural
 from simulacra.errors import Mistake, choose
 from simulacra.video import flow
+from simulacra.video.mask import read_file
 
 Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
 
@@ -63,10 +64,15 @@ def chosen(folder: Path, resolution: str) -> str:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder, 2 before 10."""
+    """The frames in a folder, 2 before 10, without pictures that do not follow their numbering."""
+    return [folder / name for name in sequence(folder, every(folder))[0]]
+
+
+def every(folder: Path) -> list[str]:
+    """The names of the pictures in a folder, 2 before 10."""
     known = suffixes()
     names = [path.name for path in folder.iterdir() if path.suffix.lower() in known and not path.name.startswith(".")]
-    return [folder / name for name in sorted(names, key=natural)]
+    return sorted(names, key=natural)
 
 
 def inside(folder: Path) -> Path:
@@ -79,16 +85,14 @@ def inside(folder: Path) -> Path:
 
 
 def read_frame(path: Path) -> np.ndarray:
-    """One frame, (3, H, W) uint8."""
-    with blaming(path), Image.open(path) as image:
-        return np.asarray(on_white(eight_bits(image)).convert("RGB")).transpose(2, 0, 1)
+    """One frame, turned as EXIF says, (3, H, W) uint8."""
+    with blaming(path), opened(path) as image:
+        return np.asarray(on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")).transpose(2, 0, 1)
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """One mask, (H, W) bool: the object is whatever is not 0 (palette 0, or black)."""
-    with blaming(path), Image.open(path) as image:
-        plain = image if image.mode in ("1", "L", "P") else image.convert("L")
-        return np.asarray(plain) > 0
+    """One mask, (H, W) bool; `simulacra.video.mask` says what counts as object."""
+    return read_file(path).mask
 
 
 def shrunk(frames: Tensor, size: tuple[int, int]) -> Tensor:
@@ -124,6 +128,53 @@ def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[in
     return Clip(pixels, mask, *(flow.resized(one, size) for one in both))
 
 
+class Layout(NamedTuple):
+    """Where the clips are."""
+
+    resolution: str
+    frames: Path
+    masks: Path
+    files: dict[str, list[Path]]  # the frames of each sequence
+    length: int  # frames of each that are read
+
+
+def layout(options: Options, root: Path | None) -> Layout:
+    """Where the clips are; a Mistake if one is too short."""
+    place = locate(options.path, root)
+    resolution = chosen(inside(place / "JPEGImages"), options.resolution)
+    frames, masks = (inside(place / kind / resolution) for kind in ("JPEGImages", "Annotations"))
+    found = {name: pictures(frames / name) for name in sequences(options, frames, masks)}
+    short = min(found, key=lambda name: len(found[name]))
+    if len(found[short]) < options.frames:
+        raise Mistake(f"{frames / short} has {len(found[short])} frames; needed: data.frames = {options.frames}")
+    return Layout(resolution, frames, masks, found, min(options.frames * options.roll, len(found[short])))
+
+
+def sequences(options: Options, frames: Path, masks: Path) -> list[str]:
+    """The sequences meant, all of which are there."""
+    there = sorted(path.name for path in frames.iterdir() if path.is_dir() and not path.name.startswith("."))
+    masked = [name for name in there if (masks / name).is_dir() and any((masks / name).iterdir())]
+    if not masked:
+        raise Mistake(f"{masks} holds no masks of the sequences in {frames}; needed: one of each first frame")
+    for key in "sequences", "held_out":
+        for name in getattr(options, key):
+            choose(f"sequence in data.{key}:", name, masked)
+    names = list(dict.fromkeys(options.sequences or masked))
+    if lost := [name for name in options.held_out if name not in names]:
+        raise Mistake(f"data.held_out names {lost[0]}, which data.sequences leaves out; allowed: {', '.join(names)}")
+    if set(names) <= set(options.held_out):
+        raise Mistake(f"data.held_out names all {len(names)} sequences; needed: one to train on")
+    return names
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The frames that are read, and the first mask of each sequence."""
+    there = layout(options, root)
+    found = {f"{name}/{path.name}": path for name, paths in there.files.items() for path in paths[: there.length]}
+    firsts = {name: there.masks / name / f"{paths[0].stem}.png" for name, paths in there.files.items()}
+    return found | {f"{name}/mask of {path.name}": path for name, path in firsts.items()}
+
+
 PLATE = 3  # a film of which more is known than of a clip is so many times as long, as far as there are masks
 
 
@@ -134,37 +185,15 @@ class Davis:
     extractor = "clips"
 
     def __init__(self, options: Options, root: Path | None) -> None:
-        self.options, self.place = options, locate(options.path, root)
-        self.resolution = chosen(inside(self.place / "JPEGImages"), options.resolution)
-        self.frames, self.masks = (inside(self.place / kind / self.resolution) for kind in ("JPEGImages", "Annotations"))
-        self.names = self._names()
-        files = {name: pictures(self.frames / name) for name in self.names}
-        short = min(self.names, key=lambda name: len(files[name]))
-        if len(files[short]) < options.frames:
-            raise Mistake(f"{self.frames / short} has {len(files[short])} frames; needed: data.frames = {options.frames}")
-        self.length = min(options.frames * options.roll, len(files[short]))
+        self.options = options
+        self.resolution, self.frames, self.masks, files, self.length = layout(options, root)
+        self.names = list(files)
         read = {name: read_clip(files[name], self.masks / name, self.length, options.size) for name in self.names}
         train = [name for name in self.names if name not in options.held_out]
         self.splits = {"train": train, "held_out": list(options.held_out) or train}
         self.clips, self.counts = read, {name: len(found) for name, found in files.items()}
         self.order = Order({split: len(names) for split, names in self.splits.items()}, "clips")
         self.size = self.order.size
-
-    def _names(self) -> list[str]:
-        """The sequences meant, all of which are there."""
-        there = sorted(path.name for path in self.frames.iterdir() if path.is_dir() and not path.name.startswith("."))
-        masked = [name for name in there if (self.masks / name).is_dir() and any((self.masks / name).iterdir())]
-        if not masked:
-            raise Mistake(f"{self.masks} holds no masks of the sequences in {self.frames}; needed: one of each first frame")
-        for key in "sequences", "held_out":
-            for name in getattr(self.options, key):
-                choose(f"sequence in data.{key}:", name, masked)
-        names = list(dict.fromkeys(self.options.sequences or masked))
-        if lost := [name for name in self.options.held_out if name not in names]:
-            raise Mistake(f"data.held_out names {lost[0]}, which data.sequences leaves out; allowed: {', '.join(names)}")
-        if set(names) <= set(self.options.held_out):
-            raise Mistake(f"data.held_out names all {len(names)} sequences; needed: one to train on")
-        return names
 
     def _batch(self, names: list[str], length: int) -> Batch:
         clips = [self.clips[name] for name in names]
@@ -210,12 +239,15 @@ class Davis:
         area = np.mean([self.clips[name].mask.mean() for name in train])
         motion = torch.cat([self.clips[name].forward for name in train]).norm(dim=1).mean()
         rest = ", ".join(unseen) if unseen else "the same videos, rolled on"
+        strays = [f"{name}/{one}" for name in self.names for one in sequence(self.frames, every(self.frames / name))[1]]
+        lost = {"left out": f"not numbered as the other frames are: {named(strays)}"} if strays else {}
         return {
             "clips": f"{len(train)} to train on: {', '.join(train)}",
             "held out": f"{rest}, {self.length} frames from the first",
             "shape": f"{self.options.frames} frames of 3 x {height} x {width}, antialiased, bytes become floats in [-1, 1]",
             "masks": f"of each first frame alone, {area:.1%} of it on average",
             "flow": f"dense inverse search at the frames' own size, {motion:.2f} pixels of {width} on average",
+            **lost,
         }
 
 

@@ -54,6 +54,7 @@ class Digits:
         train, held_out = (Split(pixels, labels, np.flatnonzero(chosen)) for chosen in (~fifth, fifth))
         self.pictures = Pictures(train, held_out)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def describe(self) -> dict[str, str]:
         """Where the digits come from and what they are like."""

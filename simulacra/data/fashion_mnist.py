@@ -38,6 +38,7 @@ class FashionMnist:
     def __init__(self, options: Options, root: Path | None) -> None:
         self.pictures = pictures(SOURCE, root, options.url, options.pad)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def describe(self) -> dict[str, str]:
         """Where the pictures come from and what they are like."""

@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.data._decode import Header, decode, header, is_grey
-from simulacra.data._files import each, listing
+from simulacra.data._decode import Header, decode, header, is_grey, top
+from simulacra.data._files import Ignored, each, listing
 from simulacra.data._pictures import Pictures, Split
 from simulacra.errors import Mistake
 
@@ -38,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how a picture that is not square becomes square
     flip: bool = False  # mirror training pictures left to right at random
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share held out, but at least one picture in each split
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0  # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
     skip_broken: bool = False  # leave out pictures that cannot be decoded or are too small, instead of stopping
 
 
@@ -54,6 +55,17 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
         absent = f"not there; {maker} {folder} makes it" if maker else "not there"
         raise Mistake(f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}")
     return folder
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    return {name: folder / name for name in listing(folder)[0]}
+
+
+def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
+    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come with a package."""
+    return files(options, root) if options.path else {}
 
 
 def share(name: str) -> float:
@@ -110,6 +122,33 @@ def wanted(mode: str, headers: Iterable[Header]) -> str:
     return "L" if grey[mode] else "RGB"
 
 
+def white(bits: int, headers: Iterable[Header]) -> int:
+    """The value that becomes 255 in all pictures of more than 8 bits a channel; their brightest says it where `bits` is 0."""
+    return 2**bits - 1 if bits else top(head.peak for head in headers)
+
+
+def taken(headers: Iterable[Header], brightest: int) -> dict[str, str]:
+    """What was assumed of pictures of more than 8 bits a channel, and of several pages, in words."""
+    found = list(headers)
+    deep, several = [head for head in found if head.peak], sum(head.several for head in found)
+    told = {}
+    if deep:
+        told["deep"] = (
+            f"{len(deep)} pictures have more than 8 bits a channel; 0 to {brightest} "
+            f"({brightest.bit_length()} bits) became 0 to 255 in all of them (data.bits chooses)"
+        )
+    if several:
+        told["several"] = f"{several} files hold several pictures, of which the first is taken"
+    return told
+
+
+def remarks(folder: Path, ignored: Ignored, broken: Mapping[str, str], headers: Iterable[Header], brightest: int) -> list[str]:
+    """What a person should be told before training."""
+    notes = [f"{folder}: {ignored}"] if ignored.kinds or ignored.hidden or ignored.links else []
+    notes += [f"{folder}: left out {left_out(broken)}"] if broken else []
+    return notes + [f"{folder}: {text}" for text in taken(headers, brightest).values()]
+
+
 class Folder:
     """Square pictures, grey or colour, without labels."""
 
@@ -118,14 +157,17 @@ class Folder:
 
     def __init__(self, options: Options, root: Path | None) -> None:
         self.options, self.folder = options, locate(options.path, root)
-        names, self.others = listing(self.folder)
+        names, self.ignored = listing(self.folder)
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             self.headers, self.broken = each(self.folder, names, lambda _, path: header(path), options.skip_broken)
             names = enough(self.folder, self.headers, self.broken)
             self.mode = wanted(options.mode, self.headers.values())
+            self.white = white(options.bits, self.headers.values())
             self.pictures = self._decoded(names)
+        self.notes = remarks(self.folder, self.ignored, self.broken, self._used(), self.white)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
+        self.part = self.pictures.part
 
     def _decoded(self, names: list[str]) -> Pictures:
         """The pictures of these names; those that turn out to be broken are noted and left out."""
@@ -133,7 +175,7 @@ class Folder:
         pixels = space((len(names), len(self.mode), size, size))
 
         def work(row: int, path: Path) -> int:
-            pixels[row] = decode(path, self.mode, size, fit)
+            pixels[row] = decode(path, self.mode, size, fit, self.white)
             return row
 
         rows, broken = each(self.folder, names, work, self.options.skip_broken)
@@ -142,19 +184,23 @@ class Folder:
         train, rest = (np.array([rows[name] for name in rows if (name in held) == side]) for side in (False, True))
         return Pictures(Split(pixels, None, train), Split(pixels, None, rest), self.options.flip)
 
+    def _used(self) -> list[Header]:
+        return [head for name, head in self.headers.items() if name not in self.broken]
+
     def describe(self) -> dict[str, str]:
         """What was found in the folder and what is done to it."""
-        options, found = self.options, [head for name, head in self.headers.items() if name not in self.broken]
+        options, found = self.options, self._used()
         modes = ", ".join(f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common())
         colour = "grey" if self.mode == "L" else "colour"
         treatment = f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
         return {
-            "folder": f"{self.folder}: {len(found)} pictures used, {self.others} other files ignored",
+            "folder": f"{self.folder}: {len(found)} pictures used, {self.ignored}",
             "sizes": extent(head.size for head in found),
             "modes": modes,
             "treatment": treatment + ", training pictures mirrored at random" * options.flip,
             "split": f"{options.held_out:.0%} held out by a hash of the file names",
             "left out": left_out(self.broken),
+            **taken(found, self.white),
             **self.pictures.describe(),
         }
 

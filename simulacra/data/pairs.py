@@ -14,7 +14,7 @@ import numpy as np
 from simulacra.data._decode import decode, header
 from simulacra.data._files import listing
 from simulacra.data._pairs import Pairs, Split, treatment, usable
-from simulacra.data.folder import extent, held_out, locate, space, wanted
+from simulacra.data.folder import extent, held_out, locate, remarks, space, taken, wanted, white
 from simulacra.errors import Mistake
 
 ENDS = "_im1", "_im2"
@@ -29,6 +29,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     mode: Literal["auto", "grey", "colour"] = "auto"  # auto: grey if every file is
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how a picture that is not square becomes square
     flip: bool = False  # mirror training pairs left to right at random, both frames alike
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0  # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share held out, but at least one pair in each split
 
 
@@ -66,6 +67,13 @@ def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
     return {name: Pair(*(files[end][0] for end in ENDS)) for name, files in sorted(found.items())}
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The pictures that are read, by their names in the folder."""
+    folder = locate(options.path, root)
+    found = partners(folder, listing(folder)[0])
+    return {name: folder / name for pair in found.values() for name in pair}
+
+
 class FramePairs:
     """Pairs of square pictures, grey or colour."""
 
@@ -74,17 +82,21 @@ class FramePairs:
 
     def __init__(self, options: Options, root: Path | None) -> None:
         self.options, self.folder = options, locate(options.path, root)
-        pictures, others = listing(self.folder)
+        pictures, ignored = listing(self.folder)
         found = partners(self.folder, pictures)
         names = [file for pair in found.values() for file in pair]
-        self.others = others + len(pictures) - len(names)
+        if lone := len(pictures) - len(names):
+            ignored.kinds["pictures that are no pair"] += lone
+        self.ignored = ignored
         self.headers = usable(self.folder, names, lambda _, path: header(path))
         self._same_sizes(found)
         self.mode = wanted(options.mode, self.headers.values())
+        self.white = white(options.bits, self.headers.values())
+        self.notes = remarks(self.folder, ignored, {}, self.headers.values(), self.white)
         pixels = space((len(names), len(self.mode), options.size, options.size))
 
         def work(row: int, path: Path) -> None:
-            pixels[row] = decode(path, self.mode, options.size, options.fit)
+            pixels[row] = decode(path, self.mode, options.size, options.fit, self.white)
 
         usable(self.folder, names, work)
         held = held_out(list(found), options.held_out)
@@ -103,10 +115,11 @@ class FramePairs:
         """What was found in the folder and what is done to it."""
         options = self.options
         return {
-            "folder": f"{self.folder}: {len(self.headers) // 2} pairs used, {self.others} other files ignored",
+            "folder": f"{self.folder}: {len(self.headers) // 2} pairs used, {self.ignored}",
             "sizes": extent(head.size for head in self.headers.values()),
             "treatment": treatment(options.fit, options.size, self.mode, options.flip),
             "split": f"{options.held_out:.0%} held out by a hash of the pairs' names",
+            **taken(self.headers.values(), self.white),
             **self.pairs.describe(),
         }
 

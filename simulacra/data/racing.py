@@ -35,6 +35,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of the tracks, but at least one in each split
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The recorded episodes, and what all of them follow from."""
+    place = folder.locate(options.path, root, MAKER)
+    return {path.relative_to(place).as_posix(): path for path in [place / "store.json", *place.glob("episodes/*.safetensors")]}
+
+
 class Split(NamedTuple):
     """The drives of a split; each has as many examples as fit into it one after the other."""
 
@@ -74,6 +80,7 @@ class Racing:
     def __init__(self, options: Options, root: Path | None) -> None:
         self.options, self.place = options, folder.locate(options.path, root, MAKER)
         self.store = Store(self.place)
+        self.view = self.store.view
         self.extractor = "clips" if options.length else "efficientnet_lite0"
         self.length = max(1, options.length)
         self.tracks = [str(one.facts.track) for one in self.store.entries]
@@ -120,6 +127,11 @@ class Racing:
     def take(self, split: str, n: int) -> Batch:
         """The first n examples of the split's fixed shuffled order; sequences are cut so that a drive's last ends with it."""
         return self._batch(self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n)))
+
+    def part(self, split: str, start: int, stop: int) -> Batch:
+        """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
+        splits = self.splits[choose("split", split, list(self.splits))]
+        return self._batch(splits.fixed(self.order.take(split, stop)[start:]))
 
     def truth(self, split: str, n: int) -> torch.Tensor:
         """Of the examples of `take`, for probes alone: (n, 6), with sequences (n, T, 6), the columns of game.Truth: units from

@@ -1,7 +1,8 @@
 """Series from your own file: an .npy array (N, T, C) or (N, T), or a .csv of one row a step.
 
 A .csv with an `id` column holds one series for each id, all of one length, each id's rows in order of time. Without
-ids it is one long table, cut into windows. A header line is recognised by a cell that is no number.
+ids it is one long table, cut into windows. Whether the first line holds names is found out where there is no doubt
+(`_header.py`), and asked for with `header` where there is. A first column without a name is an index and left out.
 
 Each channel is scaled so that its range over the training series becomes [-1, 1]; held-out values may lie beyond and
 are not clipped. Which whole series are held out follows from a hash of their id or row number, so that adding one moves
@@ -10,7 +11,7 @@ no other; of a long table its end is held out, and no row is in both splits.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from simulacra.data.folder import held_out
 from simulacra.errors import Mistake
 
 SUFFIXES = ".npy", ".csv"
+WHOLE = True  # one number may be another one in a file of the same size
 NAMED = 20  # channels or classes that describe() names
 
 
@@ -32,6 +34,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     id: str = ""  # .csv: the column that says which series a row belongs to; empty: one long table
     label: str = ""  # .csv: the column with each series' class; .npy: another .npy beside it, (N,) whole numbers
     columns: tuple[str, ...] = ()  # .csv: the channels, by header or by number from 1; empty: all but id and label
+    header: bool | Literal["auto"] = "auto"  # .csv: whether the first row holds names; auto: found out, refused if in doubt
     length: Annotated[int, msgspec.Meta(ge=2)] = 30  # one long table: rows of a window
     stride: Annotated[int, msgspec.Meta(ge=1)] = 1  # one long table: rows from one window's beginning to the next one's
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share held out, but at least one series in each split
@@ -55,14 +58,21 @@ def locate(path: str, root: Path | None) -> Path:
     return file
 
 
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The file of the series and that of their classes, by what they hold: they may be renamed."""
+    file = locate(options.path, root)
+    beside = file.with_name(options.label) if options.label and file.suffix.lower() == ".npy" else None
+    return {"series": file} | ({"label": beside} if beside and beside.is_file() else {})
+
+
 def array(file: Path) -> np.ndarray:
     """The numbers of an .npy file, left on disk; pickled objects are never loaded."""
     if not file.stat().st_size:
         raise Mistake(f"{file} is empty")
     try:
         values = np.lib.format.open_memmap(file, mode="r")
-    except (ValueError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # what numpy raises on a damaged header is beyond listing
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise Mistake(f"cannot read {file}: {reason}; allowed: a plain array of numbers") from None
     if values.dtype.kind not in "biuf":
         raise Mistake(f"{file} holds values of type {values.dtype}; allowed: real numbers")
@@ -74,7 +84,18 @@ def arrays(file: Path) -> np.ndarray:
     values = array(file)
     if values.ndim not in (2, 3):
         raise Mistake(f"{file} has shape {values.shape}; allowed: (N, T, C) or (N, T), series, steps and channels")
+    shape = values.shape if values.ndim == 3 else (*values.shape, 1)
+    if shape[0] < 2 or shape[1] < 2 or shape[2] < 1:
+        few(file, shape)
     return values if values.ndim == 3 else values[:, :, None]
+
+
+def few(file: Path, shape: tuple[int, ...]) -> NoReturn:
+    """The Mistake of a file that holds too little, (N, T, C)."""
+    raise Mistake(
+        f"{file} holds {shape[0]} series of {shape[1]} steps and {shape[2]} channels; needed: 2 series, one of them held out, "
+        f"of 2 steps and 1 channel"
+    )
 
 
 def classes_beside(file: Path, name: str, count: int) -> np.ndarray:
@@ -90,12 +111,8 @@ def classes_beside(file: Path, name: str, count: int) -> np.ndarray:
 
 def whole(file: Path, values: np.ndarray, labels: np.ndarray | None, names: list[str], share: float) -> tuple[Split, Split]:
     """Splits of separate series (N, T, C) by their names."""
-    n, steps, channels = values.shape
-    if n < 2 or steps < 2 or channels < 1:
-        raise Mistake(
-            f"{file} holds {n} series of {steps} steps and {channels} channels; needed: 2 series, one of them held out, of "
-            f"2 steps and 1 channel"
-        )
+    if len(values) < 2 or values.shape[1] < 2:
+        few(file, values.shape)
     held = held_out(names, share)
     side = np.array([name in held for name in names])
     return Split(values, labels, np.flatnonzero(~side)), Split(values, labels, np.flatnonzero(side))
@@ -128,6 +145,22 @@ def finite(file: Path, values: np.ndarray) -> None:
             )
 
 
+def clock(columns: list[str], table: np.ndarray) -> list[str]:
+    """A note if the first of several columns of one long table (R, C) only grows, as time or a row's number does."""
+    if table.shape[1] < 2 or len(table) < 3 or not (np.diff(table[:, 0]) > 0).all():
+        return []
+    return [
+        f"column '{columns[0]}' only grows, as time or a row's number does; it is a channel all the same (data.columns chooses "
+        f"the channels)"
+    ]
+
+
+def constants(columns: list[str], low: np.ndarray, high: np.ndarray) -> list[str]:
+    """A note on each channel that is the same number in all training series, the ends of each (C,)."""
+    still = [f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b]
+    return [f"constant over the training series, and so 0 for the room: {listed(still)}"] if still else []
+
+
 def listed(words: Iterable[str]) -> str:
     """The first of the words, and how many more there are."""
     every = list(words)
@@ -143,16 +176,19 @@ class Series:
         self.options, self.file = options, locate(options.path, root)
         self.columns: list[str] = []
         self.names: list[str] = []  # of the classes
+        self.notes: list[str] = []  # what a person should be told before training
         splits = self._csv() if self.file.suffix.lower() == ".csv" else self._npy()
         self.columns = self.columns or [str(i + 1) for i in range(splits[0].values.shape[2])]
         self.classes, self.ends = len(self.names), splits[0].ends()
+        self.notes += constants(self.columns, *self.ends)
         self.series = Sequences(*splits, spanning(*self.ends))
         self.draw, self.take, self.size = self.series.draw, self.series.take, self.series.size
 
     def _npy(self) -> tuple[Split, Split]:
         options = self.options
-        if options.id or options.columns:
-            raise Mistake(f"data.{'id' if options.id else 'columns'} names columns of a .csv; {self.file} has none")
+        if options.id or options.columns or options.header != "auto":
+            option = "id" if options.id else "columns" if options.columns else "header"
+            raise Mistake(f"data.{option} names columns of a .csv; {self.file} has none")
         values, labels = arrays(self.file), None
         finite(self.file, values)
         if options.label:
@@ -165,8 +201,11 @@ class Series:
         options = self.options
         if options.label and not options.id:
             raise Mistake(f"data.label = '{options.label}' needs data.id, the column that tells whose label it is")
-        table = _table.read(self.file, options.columns, options.id, options.label)
-        self.columns = table.columns
+        header = None if options.header == "auto" else options.header
+        table = _table.read(self.file, _table.Asked(options.columns, options.id, options.label, header))
+        self.columns, self.notes = table.columns, table.notes
+        if not options.columns:
+            self.notes += clock(self.columns, table.values if not options.id else table.values[:0])
         if not options.id:
             return windows(self.file, table.values, options)
         ids, rows = _table.grouped(self.file, table.ids)
@@ -196,6 +235,7 @@ class Series:
             f"{self.series.outside:.2%} of held-out values lie beyond",
             "split": rule,
             **self.series.describe(),
+            **({"note": "; ".join(self.notes)} if self.notes else {}),
         }
 
 

@@ -7,30 +7,27 @@ With `stabilise` the camera's translation between the two frames of a pair is re
 correlation finds (Kuglin and Hines 1975), by cropping both frames to what they share.
 """
 
-import re
 import tempfile
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from simulacra.data._decode import eight_bits, fitted, header, is_grey, on_white, suffixes
-from simulacra.data._files import fault, listing, watched
-from simulacra.data._pairs import Pairs, Split, treatment, usable
+from simulacra.data._clip import FINE, Clip, blaming, chosen
+from simulacra.data._clip import natural as natural
+from simulacra.data._decode import eight_bits, fitted, on_white
+from simulacra.data._files import watched
+from simulacra.data._film import clip_of
+from simulacra.data._pairs import Pairs, Split, treatment
 from simulacra.data.folder import locate
 from simulacra.errors import Mistake
 
-FILMS = ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"
-FINE = 4  # stabilised frames are reduced to no less than this many times the size
+WHOLE = True  # a film's frames are all decoded anyway, and a fingerprint is cheap beside that
 REACH = 4  # a shift is at most a REACH-th of the frame's side
-
-Frames = Iterator[tuple[str, Image.Image]]  # what to call a frame, and the frame
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="video"):
@@ -46,111 +43,26 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of the clip's end, but at least one pair in each split
 
 
-class Clip(NamedTuple):
-    """A sequence of frames that can be read once."""
-
-    frames: Frames
-    grey: bool  # whether every frame is grey
-    length: int  # how many frames there are; 0: not known before they are read
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """A key that puts 2 before 10."""
-    parts = re.split(r"(\d+)", Path(name).stem)
-    return [int(part) if i % 2 else part.lower() for i, part in enumerate(parts)], name
-
-
-@contextmanager
-def blaming(what: object) -> Iterator[None]:
-    """Whatever a decoder raises becomes a Mistake that names the file or frame."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except Mistake:
-        raise
-    except Exception as error:  # what decoders raise on damaged files is beyond listing
-        raise Mistake(f"cannot read {what}: {fault(error).reason}") from None
-
-
-def colourless(image: Image.Image) -> bool:
-    """Whether a frame is grey, by its mode or, where that has a palette or colours, by every pixel."""
-    if is_grey(image.mode):
-        return True
-    red, green, blue = image.convert("RGB").split()
-    return red == green == blue
-
-
-def stills(folder: Path, size: int) -> Clip:
-    """The frames that are a folder's pictures, in natural order of their names."""
-    names = sorted(listing(folder)[0], key=natural)
-    homes = sorted({str(Path(name).parent) for name in names})
-    if len(homes) > 1:
-        raise Mistake(f"{folder} holds pictures in {len(homes)} folders, {homes[0]}, {homes[1]} ...; allowed: one")
-    heads = usable(folder, names, lambda _, path: header(path))
-
-    def frames() -> Frames:
-        for name in names:
-            with blaming(folder / name), Image.open(folder / name) as image:
-                image.draft(None, (FINE * size, FINE * size))  # a large JPEG is decoded at a fraction of its size
-                upright = ImageOps.exif_transpose(image)
-            yield name, upright
-
-    return Clip(frames(), all(is_grey(head.mode) for head in heads.values()), len(names))
-
-
-def animation(file: Path) -> Clip:
-    """The frames of an animated picture."""
-    with blaming(file), Image.open(file) as image:
-        count = getattr(image, "n_frames", 1)
-        grey = True
-        for i in range(count):
-            image.seek(i)
-            grey = grey and colourless(image)
-
-    def frames() -> Frames:
-        with Image.open(file) as image:
-            for i in range(count):
-                with blaming(f"frame {i} of {file}"):
-                    image.seek(i)
-                    one = image.copy()
-                yield f"frame {i}", one
-
-    return Clip(frames(), grey, count)
-
-
-def film(file: Path) -> Clip:
-    """The frames of a film's first video stream, turned as it says."""
-    import av  # a tenth of a second that most data sets need not pay
-
-    with blaming(file), av.open(str(file)) as container:
-        if not container.streams.video:
-            raise Mistake(f"{file} has no pictures, only sound or text")
-        stream = container.streams.video[0]
-        grey, count = str(stream.codec_context.pix_fmt).startswith("gray"), stream.frames
-
-    def frames() -> Frames:
-        with blaming(file), av.open(str(file)) as container:
-            for i, frame in enumerate(container.decode(video=0)):
-                yield f"frame {i}", frame.to_image().rotate(getattr(frame, "rotation", 0), expand=True)
-
-    return Clip(frames(), grey, count)
+def located(path: str, root: Path | None) -> Path:
+    """The folder or file meant."""
+    meant = Path(path).expanduser()
+    known = root is not None or meant.is_absolute()
+    place = (root or Path()) / meant
+    return place if known and place.is_file() else locate(path, root)
 
 
 def opened(path: str, root: Path | None, size: int) -> tuple[Path, Clip]:
     """The place meant, and its frames."""
-    meant = Path(path).expanduser()
-    known = root is not None or meant.is_absolute()
-    place = (root or Path()) / meant
-    if not (known and place.is_file()):
-        place = locate(path, root)
-        return place, stills(place, size)
-    end = place.suffix.lower()
-    if end in FILMS:
-        return place, film(place)
-    if end in suffixes():
-        return place, animation(place)
-    raise Mistake(f"data.path: {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}")
+    place = located(path, root)
+    return place, clip_of(place, size, "data.path:")
+
+
+def files(options: Options, root: Path | None) -> dict[str, Path]:
+    """The frames that are read, by their names in the folder; a film has no name of its own."""
+    place = located(options.path, root)
+    if place.is_file():
+        return {"film": place}
+    return {name: place / name for name in chosen(place)[0]}
 
 
 def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:
@@ -216,6 +128,7 @@ class Video:
         train, rest = (Split(pixels, step * t, step * t + reach) for t in starts)
         self.pairs = Pairs(train, rest, options.flip)
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
+        self.notes = [f"{self.place}: {one}" for one in self.clip.notes]
 
     def _images(self) -> Iterator[Image.Image]:
         """All frames in the mode wanted, of one size."""
@@ -260,6 +173,7 @@ class Video:
             "stabilised": found if options.stabilise else "no",
             "split": f"frames {self.cut} to {self.count - 1} held out, counted from 0; no frame in both",
             **self.pairs.describe(),
+            **({"note": "; ".join(self.clip.notes)} if self.clip.notes else {}),
         }
 
 

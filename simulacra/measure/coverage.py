@@ -5,8 +5,10 @@ from torch import Tensor
 
 from simulacra.measure.distances import blocks, radii
 
+NEIGHBOURS = 5
 
-def coverage(fake: Tensor, real: Tensor, k: int = 5) -> dict[str, float]:
+
+def coverage(fake: Tensor, real: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
     """`precision`, `recall`, `density` and `coverage` of fake (N, D) against real (M, D); a sample's ball reaches to
     its k-th neighbour in its own set and does not contain it.
 

@@ -31,8 +31,17 @@ def blocks(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def nearest(a: Tensor, b: Tensor) -> Tensor:
-    """The distance (N,) of each row of a (N, D) to its nearest row of b (M, D)."""
-    return torch.cat([block.amin(1) for _, block in blocks(a, b)])
+    """The distance (N,) of each row of a (N, D) to its nearest row of b (M, D). Which one that is is found in float32, how far
+    it is in float64; memory grows with a alone, so that b may lie on disk."""
+    a = a.double()
+    middle = b[: len(a)].double().mean(0)
+    x, best = (a - middle).float(), a.new_full((len(a),), torch.inf)
+    for part in b.split(max(1, ENTRIES // len(a))):
+        y = (part.double() - middle).float()
+        squares = torch.addmm(y.square().sum(1, keepdim=True), y, x.T, alpha=-2)  # less what is the same for all of b
+        apart = (a - part[squares.argmin(0)].double()).square().sum(1)
+        best = torch.minimum(best, apart)
+    return best.sqrt()
 
 
 def radii(features: Tensor, k: int) -> Tensor:

@@ -22,14 +22,18 @@ from simulacra.measure.bootstrap import Grouped
 from simulacra.measure.eyes import decoded
 from simulacra.measure.linear import Linear
 from simulacra.models import world_memory
+from simulacra.models._dream import earning
+from simulacra.models._memory_nets import Memory
 from simulacra.models.world_memory import AHEAD
 from simulacra.reopen import Opened
 from simulacra.seeds import fold, reseed
 from simulacra.world.acting import Eye, pictures
-from simulacra.world.parts import eye_of, same_eye
+from simulacra.world.parts import eye_seen, same_eye
 from simulacra.world.store import Store
+from simulacra.world.view import same
 
 DRIVES = 100  # of each split, at most
+CRASH = -50.0  # a reward below it: the car left the field, which costs 100
 EVERY = 4  # steps from one that a probe of drives sees to the next
 TOLD = "lateral", "heading", "speed"  # what probes read in imagined codes
 
@@ -56,29 +60,45 @@ def alone(opened: Opened, source: Codes, *, drives: int = DRIVES, windows: int =
 
 def losses(opened: Opened, held: Drives, train: Drives, seed: int = 0) -> dict[str, Grouped]:
     """One-step losses over whole episodes: of the code in nats a number (`nll`), of one normal distribution and of the last
-    code, fitted to training episodes (`nll_normal`, `nll_copy`); of reward and end, where M has such heads."""
+    code, fitted to training episodes (`nll_normal`, `nll_copy`); of reward and end, where M has such heads. The reward's is the
+    squared error of the reward as it was paid, whatever M learns of it (of a memory of signs: the cross-entropy), and
+    `reward_crash` what M believes it was where the world paid less than -50."""
     model: Any = opened.model
     seen = [drawn(model, batch, fold(seed, "seen", name)) for name, batch in train.items()]
     middle = torch.cat(seen, 1).mean(1)
     spread, change = torch.cat([z - middle for z in seen], 1), torch.cat([z.diff(dim=1) for z in seen], 1)
-    rows: dict[str, list[tuple[float, int]]] = {}
+    rows: dict[str, list[tuple[str, float, int]]] = {}
     for name, batch in held.items():
         z, T = drawn(model, batch, fold(seed, "drawn", name)), batch["mean"].shape[1]
         with torch.no_grad():
             told = model.losses(model.average.module, z.to(opened.device), moved(opened, batch))
+            believed = priced(model.average.module, z.to(opened.device), moved(opened, batch))
+        if believed is not None:
+            paid = batch["reward"][0]
+            told["loss_reward"] = (believed - paid).square().mean()
+            if len(crash := believed[paid < CRASH]):
+                rows.setdefault("reward_crash", []).append((name, float(crash.mean()), len(crash)))
         nll = {"nll": told.pop("loss_z"), "nll_normal": world_memory.normal_nll(z[:, 1:] - middle, spread)}
         nll["nll_copy"] = world_memory.normal_nll(z.diff(dim=1), change)
         for what, value in nll.items():
-            rows.setdefault(what, []).append((float(value), T - 1))
+            rows.setdefault(what, []).append((name, float(value), T - 1))
         for what, value in told.items():
-            rows.setdefault(what.removeprefix("loss_"), []).append((float(value), T))
-    names = list(held)
-    return {what: _weighted(values, names) for what, values in rows.items()}
+            rows.setdefault(what.removeprefix("loss_"), []).append((name, float(value), T))
+    return {what: _weighted(values) for what, values in rows.items()}
 
 
-def _weighted(values: Sequence[tuple[float, int]], names: Sequence[str]) -> Grouped:
-    """The mean over steps of each drive's mean."""
-    mean, steps = torch.tensor(values, dtype=torch.float64).unbind(1)
+def priced(M: Memory, z: Tensor, batch: Batch) -> Tensor | None:
+    """The rewards (T,) that M believes were paid along one drive, B = 1; None if it has no head for their values."""
+    if M.form.reward not in ("value", "twohot"):
+        return None
+    follows, _ = M(z, batch["action"])
+    return earning(M, follows)[0].cpu()
+
+
+def _weighted(values: Sequence[tuple[str, float, int]]) -> Grouped:
+    """The mean over steps of each drive's mean, by its name."""
+    names, means, counts = zip(*values, strict=True)
+    mean, steps = (torch.tensor(one, dtype=torch.float64) for one in (means, counts))
     return bootstrap.ratio(mean * steps, steps, names)
 
 
@@ -170,9 +190,12 @@ def foresight(
     seed: int = 0,
 ) -> dict[str, Grouped]:
     """All measures of a memory, by name, over held-out drives of its codes."""
-    seen = eye_of(eye)
+    seen = eye_seen(eye)
+    same(seen.view, str(eye.folder), store.view, str(store.folder))
+    same(seen.view, str(eye.folder), source.view, str(source.folder))
     same_eye(opened.model.average.module, seen)  # type: ignore[attr-defined]
     train, held = source.whole("train", drives), unseen(source, store, drives)
+    same_recordings(source, store, held | train)
     of = truths(store, held | train)
     found = ahead(opened, held, windows)
     fits = probes.fit(*thinned(train, of, None))
@@ -230,6 +253,16 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
         steps = entry.facts.start + torch.arange(len(truth))
         found[name] = probes.known(truth, steps, [entry.facts.track] * len(truth), roads)
     return found
+
+
+def same_recordings(source: Codes, store: Store, drives: Drives) -> None:
+    """A Mistake if codes are of other recordings than the store's of these names, as far as they say of which they are."""
+    number, told = numbers(store), {one.path.stem: one.recording for one in source.episodes if one.recording}
+    for name in drives:
+        if name in told and name in number and told[name] != store.identity(number[name]):
+            raise Mistake(
+                f"codes of episode {name}: {store.folder} has another episode of that name; allowed: the store that was encoded"
+            )
 
 
 def numbers(store: Store) -> dict[str, int]:

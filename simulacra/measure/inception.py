@@ -15,7 +15,11 @@ def inception_score(posteriors: Tensor) -> float:
     return float((torch.special.entr(marginal).sum() - torch.special.entr(rows).sum(1).mean()).exp())
 
 
-def inception_score_splits(posteriors: Tensor, splits: int = 10) -> tuple[float, float]:
+PARTS = 10
+"""Consecutive parts of the published protocol of the score."""
+
+
+def inception_score_splits(posteriors: Tensor, splits: int = PARTS) -> tuple[float, float]:
     """Mean and standard deviation of the score over consecutive parts, the published protocol; parts of n samples lower
     it by about (classes - 1) / 2n of its value."""
     scores = torch.tensor([inception_score(part) for part in posteriors.tensor_split(splits)])

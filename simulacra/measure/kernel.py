@@ -2,6 +2,7 @@
 4)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from simulacra.errors import Mistake
@@ -9,6 +10,7 @@ from simulacra.seeds import generator
 
 SUBSETS = 50
 SIZE = 1_000
+ROWS = 1_000  # whose kernel values are held at once
 
 
 def cubic(a: Tensor, b: Tensor) -> Tensor:
@@ -43,3 +45,19 @@ def kernel_distance(a: Tensor, b: Tensor, *, subsets: int = SUBSETS, size: int =
 def drawn(features: Tensor, size: int, dice: torch.Generator) -> Tensor:
     """`size` different rows of features (N, D)."""
     return features[torch.randperm(len(features), generator=dice)[:size]]
+
+
+def without_parts(a: Tensor, b: Tensor, part: Tensor) -> Tensor:
+    """Unbiased MMD^2 (G,) of (N, D) and (M, D) without each of the G parts of b, which `part` (M,) numbers from 0; less
+    mean k(a, a'), which all of them share."""
+    a, b = a.double(), b.double()
+    members = F.one_hot(part).double()  # (M, G)
+    within, across = members.new_zeros(members.shape[1], members.shape[1]), members.new_zeros(members.shape[1])
+    for rows in torch.arange(len(b)).split(ROWS):
+        mine = members[rows].T
+        within += mine @ cubic(b[rows], b) @ members
+        across += mine @ cubic(b[rows], a).sum(1)
+    alone = members.T @ (b.square().sum(1) / b.shape[1] + 1) ** 3  # each with itself
+    rest = 1 - torch.eye(len(across), dtype=torch.float64)
+    n, inside = rest @ members.sum(0), torch.einsum("gi,ij,gj->g", rest, within, rest) - rest @ alone
+    return inside / (n * (n - 1)) - 2 * (rest @ across) / (n * len(a))

@@ -186,11 +186,16 @@ def best_of_k_psnr(samples: Tensor, true: Tensor) -> float:
 
 def diversity(samples: Tensor) -> float:
     """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, 100 is none."""
+    return float(diversities(samples).mean())
+
+
+def diversities(samples: Tensor) -> Tensor:
+    """The same of each picture, (N,)."""
     k = samples.shape[1]
     if k < 2:
         raise Mistake(f"diversity of {k} sample; allowed: 2 or more")
     one, two = torch.triu_indices(k, k, 1)
-    return float(torch.stack([psnr(samples[:, i], samples[:, j]) for i, j in zip(one, two, strict=True)]).mean())
+    return torch.stack([psnr(samples[:, i], samples[:, j]) for i, j in zip(one, two, strict=True)]).mean(0)
 
 
 def ssim(images: Tensor, true: Tensor) -> Tensor:
@@ -213,12 +218,17 @@ def ssim(images: Tensor, true: Tensor) -> Tensor:
 def off_palette(images: Tensor, truth: Truth, threshold: float = FAR) -> float:
     """The share of pixels farther than `threshold` from all colours of their frame. Antialiased edges of true frames of law
     three make 1.0 % at 64 pixels with FAR; at 128 a threshold of 0.4 does."""
+    return float(off_palettes(images, truth, threshold).mean())
+
+
+def off_palettes(images: Tensor, truth: Truth, threshold: float = FAR) -> Tensor:
+    """The same of each frame, (N,) float64."""
     images = images.detach().cpu().clamp(-1, 1)
     nearest = (images - truth.background[..., None, None]).norm(dim=1)
     for colour, present in zip(truth.colour.unbind(1), truth.present.unbind(1), strict=True):
         away = (images - colour[..., None, None]).norm(dim=1)
         nearest = torch.minimum(nearest, away.masked_fill_(~present[:, None, None], torch.inf))
-    return float((nearest > threshold).double().mean())
+    return (nearest > threshold).double().mean((1, 2))
 
 
 def edges(images: Tensor) -> Tensor:

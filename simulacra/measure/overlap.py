@@ -7,21 +7,23 @@ Masks are (T, H, W) bool, one object or several as one, scored at their own size
 import csv
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from simulacra import paint
-from simulacra.data.video import blaming, natural
+from simulacra.data._clip import blaming, natural
 from simulacra.errors import Mistake
+from simulacra.video.mask import Reading, read_file
+from simulacra.video.mask import objects as objects
 
 TOLERANCE = 0.008  # how far apart matching boundaries may be, share of the frame's diagonal, rounded up to whole pixels
-SOFT = 16  # brightnesses of a mask from which it is soft
 LEAST = 3  # frames, so that one is left to count
 
 Scores = dict[str, float]  # what a metric gave, by name
@@ -156,21 +158,6 @@ def write_csv(results: Mapping[str, Mapping[str, float]], path: Path) -> Path:
 # From files
 
 
-def objects(image: Image.Image) -> np.ndarray:
-    """Where a picture of a mask shows any object, (H, W) bool: all that is neither black nor transparent; of a soft one, which
-    has more than SOFT brightnesses, all that is brighter than half of its brightest. A palette's objects are all but its index
-    0, whatever their colours, as in DAVIS; but if index 0 has a colour and a black one is in use, that is the ground."""
-    values = np.asarray(image)
-    if image.mode == "P":
-        black = np.flatnonzero(~np.array(image.getpalette("RGB")).reshape(-1, 3).any(1))
-        ground = black if 0 not in black and np.isin(values, black).any() else [0]
-        return np.isin(values, ground, invert=True)
-    if image.mode in ("LA", "RGBA"):
-        values = values[..., :-1] * (values[..., -1:] > 0)
-    bright = np.atleast_3d(values).max(-1)
-    return bright > (bright.max() / 2 if len(np.unique(bright)) > SOFT else 0)
-
-
 def inside(folder: Path) -> list[Path]:
     """What is in a folder and not hidden, in natural order of the names."""
     if not folder.is_dir():
@@ -187,20 +174,43 @@ def pictures(folder: Path) -> list[Path]:
     return [path for path in inside(folder) if path.suffix.lower() == ".png" and path.is_file()]
 
 
-def read_masks(folder: Path) -> tuple[list[str], Tensor]:
-    """The names, without .png, and the masks (T, H, W) bool that are a folder's .png files, in natural order; `objects` says
-    what counts as object."""
+def read(folder: Path) -> tuple[list[str], list[Reading]]:
+    """The names, without .png, and what was read of a folder's .png files, in natural order. A Mistake if sizes differ."""
     files = pictures(folder)
     if not files:
         raise Mistake(f"{folder} holds no masks; needed: .png files, one a frame")
-    masks: list[np.ndarray] = []
+    found: list[Reading] = []
     for path in files:
-        with blaming(path), Image.open(path) as image:
-            masks.append(objects(image))
-        if masks[-1].shape != masks[0].shape:
-            here, there = (f"{one.shape[1]}x{one.shape[0]}" for one in (masks[-1], masks[0]))
+        found.append(read_file(path))
+        one, first = found[-1].mask, found[0].mask
+        if one.shape != first.shape:
+            here, there = (f"{mask.shape[1]}x{mask.shape[0]}" for mask in (one, first))
             raise Mistake(f"mask {path} is {here}, {files[0].name} is {there}; allowed: masks of one size in a folder")
-    return [path.stem for path in files], torch.from_numpy(np.stack(masks))
+    return [path.stem for path in files], found
+
+
+def stacked(readings: list[Reading]) -> Tensor:
+    """Masks (T, H, W) bool."""
+    return torch.from_numpy(np.stack([one.mask for one in readings]))
+
+
+def read_masks(folder: Path) -> tuple[list[str], Tensor]:
+    """The names, without .png, and the masks (T, H, W) bool that are a folder's .png files, in natural order; `objects` says
+    what counts as object."""
+    names, found = read(folder)
+    return names, stacked(found)
+
+
+def understood(folder: Path, readings: list[Reading]) -> list[str]:
+    """What a folder's masks were taken for, in a line, and what makes one doubt it, in another."""
+    count, share = len(readings), np.mean([one.mask.mean() for one in readings])
+    rules = Counter(one.rule for one in readings)
+    each = [rule if len(rules) == 1 else f"{rule} ({n} of {count})" for rule, n in rules.most_common()]
+    told = [f"{folder}: {count} masks, which cover {share:.1%} of the frame on average; {'; '.join(each)}"]
+    doubted = [one for one in readings if one.notes]
+    if doubted:
+        told.append(f"{folder}: of {len(doubted)} of {count} masks: {doubted[0].notes[0]}")
+    return told
 
 
 def by_sequence(folder: Path) -> dict[str, Path]:
@@ -213,18 +223,42 @@ def by_sequence(folder: Path) -> dict[str, Path]:
     return found
 
 
-def matched(found: Path, true: Path) -> None:
-    """A Mistake unless both folders hold masks of the same names, enough of them."""
+def numbers(names: list[str]) -> list[int] | None:
+    """The last number in each of the names; None if one has none."""
+    found = [re.findall(r"\d+", name) for name in names]
+    return [int(one[-1]) for one in found] if all(found) else None
+
+
+def fits_in_order(mine: list[str], wanted: list[str]) -> bool:
+    """Whether masks of other names, as many, may be of the same frames one by one: the names' numbers are shifted, or the one
+    side's are as if it had been numbered anew."""
+    here, there = numbers(mine), numbers(wanted)
+    if len(mine) != len(wanted) or here is None or there is None:
+        return False
+    shifts = {one - other for one, other in zip(here, there, strict=True)}
+    anew = any(one[0] in (0, 1) and one == list(range(one[0], one[0] + len(one))) for one in (here, there))
+    return len(shifts) == 1 or (anew and not set(mine) & set(wanted)) or here == list(range(len(here)))
+
+
+def matched(found: Path, true: Path) -> list[str]:
+    """What is said of two folders of masks whose names differ and that fit by their order. A Mistake unless both hold masks of
+    the same frames, enough of them."""
     mine, wanted = ({path.stem: path for path in pictures(folder)} for folder in (found, true))
     if not wanted:
         raise Mistake(f"{true} holds no masks; needed: .png files, one a frame")
-    for here, names, there, others in (found, mine, true, wanted), (true, wanted, found, mine):
+    ranges = [f"{next(iter(names))} to {list(names)[-1]}, {len(names)} masks" for names in (mine, wanted) if names]
+    said = []
+    if list(mine) != list(wanted) and fits_in_order(list(mine), list(wanted)):
+        said = [f"{found} ({ranges[0]}) and {true} ({ranges[1]}) have other names; they are compared in order"]
+    for here, names, there, others in ((found, mine, true, wanted), (true, wanted, found, mine)) if not said else ():
         missing = [name for name in others if name not in names]
         if missing:
             more = f" and {len(missing) - 1} more" * (len(missing) > 1)
-            raise Mistake(f"{here / missing[0]}.png{more} is missing, which {there} has; allowed: the same names in both")
+            have = f"; found {ranges[0]}, true {ranges[-1]}" if mine else ""
+            raise Mistake(f"{here / missing[0]}.png{more} is missing, which {there} has; allowed: the same names in both{have}")
     if len(wanted) < LEAST:
         raise Mistake(f"{true} holds {len(wanted)} masks; needed: {LEAST}, since the first and the last do not count")
+    return said
 
 
 def paired(found: Path, true: Path) -> dict[str, tuple[Path, Path]]:
@@ -240,18 +274,26 @@ def paired(found: Path, true: Path) -> dict[str, tuple[Path, Path]]:
     return {name: (mine[name], wanted[name]) for name in wanted} or {true.resolve().name: (found, true)}
 
 
-def compare_folders(found: Path, true: Path) -> dict[str, Scores]:
+def unheard(note: str, doubt: bool) -> None:
+    """Tell nobody."""
+
+
+def compare_folders(found: Path, true: Path, told: Callable[[str, bool], None] = unheard) -> dict[str, Scores]:
     """What `sequence` gives, by the sequence's name, for the masks in one folder and the true ones in another: .png files in
-    both, or in both a folder of them for each sequence, as DAVIS has it. A Mistake if a mask or a sequence is in one of them
-    only, or sizes differ. Names are compared before anything is read."""
+    both, or in both a folder of them for each sequence, as DAVIS has it. `told` hears what the masks were taken for, and
+    whether that is a doubt. A Mistake if a mask or a sequence is in one of them only, or sizes differ. Names are compared
+    before anything is read."""
     pairs = paired(found, true)
-    for pair in pairs.values():
-        matched(*pair)
+    for note in [note for pair in pairs.values() for note in matched(*pair)]:
+        told(note, True)
     results = {}
     for name, (mine, wanted) in pairs.items():
-        (names, masks), (_, truth) = read_masks(mine), read_masks(wanted)
-        if masks.shape != truth.shape:
-            here, there = (f"{one.shape[2]}x{one.shape[1]}" for one in (masks, truth))
+        (names, masks), (_, truth) = read(mine), read(wanted)
+        if masks[0].mask.shape != truth[0].mask.shape:
+            here, there = (f"{one[0].mask.shape[1]}x{one[0].mask.shape[0]}" for one in (masks, truth))
             raise Mistake(f"mask {mine / names[0]}.png is {here}, the true one {there}; allowed: masks of the true size")
-        results[name] = sequence(masks, truth)
+        for folder, readings in (mine, masks), (wanted, truth):
+            for i, note in enumerate(understood(folder, readings)):
+                told(note, i > 0)
+        results[name] = sequence(stacked(masks), stacked(truth))
     return results

@@ -15,12 +15,14 @@ from torch.nn import functional as F
 from simulacra.data import shapes
 from simulacra.maths import psnr
 from simulacra.measure import motion
+from simulacra.measure.bootstrap import variance
 from simulacra.measure.extractors import digest
 from simulacra.seeds import fold, generator
 
 NAME = "pairs"
 """What a data set of pairs names as its extractor: there is none, the frames themselves are compared."""
 FUTURES = 6  # sampled for each picture
+GROUPS = 10  # of pictures, each of which is left out once for the interval
 NEIGHBOURS = 10  # of which one gives its flow
 THUMB = 16  # side of the pictures among which neighbours are sought
 KNOWN = 4000  # training pairs among which they are
@@ -70,46 +72,98 @@ class Moves:
         truth = reals.truth.at(torch.arange(len(futures)).repeat_interleave(futures.shape[1]))
         return cls(*motion.displacements(futures.flatten(0, 1), truth), truth)
 
+    def of_pictures(self, rows: Tensor, k: int) -> "Moves":
+        """Those of k futures of some of the pictures."""
+        places = (rows[:, None] * k + torch.arange(k)).flatten()
+        return Moves(self.moved[places], self.matched[places], self.truth.at(places))
+
     def of(self, name: str) -> tuple[Tensor, Tensor]:
         """Displacements (N k, 2) of one shape and whether they were read."""
         s = self.truth.names.index(name)
         return self.moved[:, s], self.matched[:, s]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is read of k futures of each of N pictures, so that numbers of some of the pictures cost nothing more."""
+
+    means: dict[str, Tensor]  # (N,) each: numbers of which the mean over pictures is taken
+    edges: Tensor  # (N, 2): of futures and of the true one
+    moves: Moves | None  # where the law is known
+    k: int
+
+    @classmethod
+    def of(cls, futures: Tensor, reals: Reals) -> "Seen":
+        """Of futures (N, k, C, H, W)."""
+        true = reals.next
+        means = {
+            "best_of_k_psnr": psnr(futures, true[:, None]).amax(1),
+            "copy_psnr": psnr(reals.image, true),
+            "best_of_k_ssim": torch.stack([motion.ssim(one, true) for one in futures.unbind(1)], 1).amax(1),
+            "diversity_psnr": motion.diversities(futures),
+        }
+        edges = motion.edges(futures.flatten(0, 1)).unflatten(0, futures.shape[:2]).mean(1)
+        moves = Moves.read(futures, reals) if reals.truth is not None else None
+        if moves is not None:
+            off = motion.off_palettes(futures.flatten(0, 1), moves.truth)
+            means["off_palette"] = off.unflatten(0, futures.shape[:2]).mean(1)
+        return cls(means, torch.stack([edges, motion.edges(true)], 1), moves, futures.shape[1])
+
+    def at(self, rows: Tensor) -> "Seen":
+        """Those of some of the pictures."""
+        moves = self.moves.of_pictures(rows, self.k) if self.moves is not None else None
+        return Seen({name: values[rows] for name, values in self.means.items()}, self.edges[rows], moves, self.k)
+
+
 def compare(futures: Tensor, reals: Reals) -> dict[str, float]:
     """Every metric that applies to futures (N, k, C, H, W), by name."""
-    flat, image = futures.flatten(0, 1), reals.image
-    best = torch.stack([motion.ssim(one, reals.next) for one in futures.unbind(1)], 1).amax(1)
-    found = {
-        "best_of_k_psnr": motion.best_of_k_psnr(futures, reals.next),
-        "copy_psnr": float(psnr(image, reals.next).mean()),
-        "best_of_k_ssim": float(best.mean()),
-        "diversity_psnr": motion.diversity(futures),
-        "edge_energy_ratio": motion.edge_energy_ratio(flat, reals.next),
-    }
-    return found | (of_shapes(futures, reals) if reals.truth is not None else {})
+    return numbers(Seen.of(futures, reals), reals)
 
 
-def of_shapes(futures: Tensor, reals: Reals) -> dict[str, float]:
-    """What needs the law: palettes, displacements, directions."""
-    moves = Moves.read(futures, reals)
+def numbers(seen: Seen, reals: Reals) -> dict[str, float]:
+    """The same of what was read of futures of all pictures."""
+    return _numbers(seen, reals.law if reals.truth is not None else None)
+
+
+def _numbers(seen: Seen, law: Moves | None) -> dict[str, float]:
+    found = {name: float(values.double().mean()) for name, values in seen.means.items()}
+    off = {name: found.pop(name) for name in ("off_palette",) if name in found}
+    found["edge_energy_ratio"] = float(seen.edges[:, 0].mean() / seen.edges[:, 1].mean())
+    return found | off | (of_shapes(seen.moves, law) if seen.moves is not None and law is not None else {})
+
+
+def spread(seen: Seen, reals: Reals) -> dict[str, float]:
+    """The variance of each metric that the choice of the pictures makes, by the jackknife over GROUPS groups of them; NaN with
+    fewer than three pictures."""
+    N = len(reals.image)
+    groups = min(GROUPS, N)
+    if groups < 3:
+        return dict.fromkeys(numbers(seen, reals), float("nan"))
+    part, rows = torch.arange(N) % groups, list[dict[str, float]]()
+    for g in range(groups):
+        rest = (part != g).nonzero()[:, 0]
+        rows.append(_numbers(seen.at(rest), reals.law.of_pictures(rest, FUTURES) if reals.truth is not None else None))
+    return {name: variance(torch.tensor([row[name] for row in rows], dtype=torch.float64)) for name in rows[0]}
+
+
+def of_shapes(moves: Moves, law: Moves) -> dict[str, float]:
+    """What needs the law: displacements and directions."""
     found = {
-        "off_palette": motion.off_palette(futures.flatten(0, 1), moves.truth),
         "matched": float(moves.matched[moves.truth.present].double().mean()),
         "forbidden": motion.forbidden_share(moves.moved, moves.matched, moves.truth),
     }
-    return found | distances(moves, reals)
+    return found | distances(moves, law)
 
 
-def distances(moves: Moves, reals: Reals) -> dict[str, float]:
+def distances(moves: Moves, law: Moves) -> dict[str, float]:
     """Displacement KL of each shape and of the circle and the triangle together, and the correlation of their dy."""
     found, size = {}, moves.truth.options.size
     for name in moves.truth.names:
-        (moved, matched), (true, there) = moves.of(name), reals.law.of(name)
+        (moved, matched), (true, there) = moves.of(name), law.of(name)
         found[f"displacement_kl_{name}"] = motion.displacement_kl(moved[matched], true[there], size) if matched.any() else None
     if moves.truth.options.law == "three":
-        mine, law = together(moves), together(reals.law)
-        found["displacement_kl_pair"] = motion.pair_kl(mine, law, size) if len(mine[0]) else None
+        mine, true_pair = together(moves), together(law)
+        found["displacement_kl_pair"] = motion.pair_kl(mine, true_pair, size) if len(mine[0]) else None
         found["circle_triangle_correlation"] = motion.correlation(*mine) if len(mine[0]) > 1 else None
     return {name: float("nan") if value is None else value for name, value in found.items()}
 

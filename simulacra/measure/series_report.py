@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from simulacra.measure import mmd, series
+from simulacra.measure.bootstrap import variance
 from simulacra.measure.extractors import digest
 
 NAME = "series"
 """What a data set of series names as its extractor: there is none, the values themselves are compared."""
+GROUPS = 10
+"""Of held-out series, each of which is left out once for the interval."""
 MOST = 2000
 """Series of each set that MMD compares, since its memory grows with their square."""
 HASH = digest(repr((mmd.WIDTHS, MOST, series.GRID, series.ROUNDS)).encode())
@@ -36,12 +40,32 @@ class Reals:
 def compare(fake: Tensor, reals: Reals) -> dict[str, float]:
     """Every metric that applies to series (N, T, C), by name; MMD last."""
     real = reals.real
+    found = correlations(fake, real) | of_sines(fake, reals.source) | of_gaussian_process(fake, reals.source)
+    verdict = mmd.mmd_test(fake[:MOST], real[:MOST], widths=reals.widths, seed=reals.seed)
+    return found | {"mmd2": verdict.squared, "mmd_p": verdict.p}
+
+
+def spread(fake: Tensor, reals: Reals) -> dict[str, float]:
+    """The variance of each metric that the choice of the reals makes, by the jackknife over GROUPS groups of them; NaN for the
+    p-value, which is no estimate of anything."""
+    real, nothing = reals.real, {"mmd_p": math.nan}
+    groups = min(GROUPS, len(real))
+    if groups < 3:
+        return nothing | dict.fromkeys(("autocorrelation_distance", "cross_correlation_distance", "mmd2"), math.nan)
+    part, rows = torch.arange(len(real)) % groups, list[dict[str, float]]()
+    for g in range(groups):
+        few = real[:MOST][part[:MOST] != g]
+        rows.append(correlations(fake, real[part != g]) | {"mmd2": mmd.squared_mmd(fake[:MOST], few, reals.widths)})
+    found = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+    return nothing | {name: variance(values) for name, values in found.items()}
+
+
+def correlations(fake: Tensor, real: Tensor) -> dict[str, float]:
+    """How far the correlations of series (N, T, C) are from those of (M, T, C)."""
     found = {"autocorrelation_distance": series.autocorrelation_distance(fake, real)}
     if real.shape[2] > 1:
         found["cross_correlation_distance"] = series.cross_correlation_distance(fake, real)
-    found |= of_sines(fake, reals.source) | of_gaussian_process(fake, reals.source)
-    verdict = mmd.mmd_test(fake[:MOST], real[:MOST], widths=reals.widths, seed=reals.seed)
-    return found | {"mmd2": verdict.squared, "mmd_p": verdict.p}
+    return found
 
 
 def of_sines(fake: Tensor, source: Any) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Reports of a world's eyes and memories: rows with bootstrap intervals over tracks or drives."""
+"""Reports of a world's eyes and memories: rows with intervals over tracks or drives."""
 
 from math import nan
 from typing import Any
@@ -8,13 +8,19 @@ from simulacra.errors import Mistake
 from simulacra.measure import bootstrap, eyes, foresight
 from simulacra.measure.bootstrap import Grouped
 from simulacra.measure.extractors import digest
+from simulacra.models._memory_nets import known
 from simulacra.reopen import Opened
+from simulacra.world import seeing
 from simulacra.world.parts import eye_of
+from simulacra.world.view import same
 
 NAME = "codes"
 """What a data set of codes names as its extractor: there is none."""
-HASH = digest(repr((bootstrap.RESAMPLES, foresight.AHEAD, foresight.DRIVES, eyes.TRAINED, eyes.PALETTE)).encode())
-"""Of the constants that the numbers depend on, in the place of an extractor's hash."""
+HASH = digest(repr((10_000, foresight.AHEAD, foresight.DRIVES, eyes.TRAINED, eyes.PALETTE)).encode())
+"""Of the constants that the numbers depend on, in the place of an extractor's hash; the first is of intervals as they were, and
+stays so that numbers still compare."""
+HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {foresight.CRASH}".encode())
+"""The same of memories' numbers."""
 
 
 def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -24,6 +30,8 @@ def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[l
         raise Mistake("a run of room world_controller is measured by its score on fixed tracks: simulacra score RUN")
     if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
         raise Mistake(f"room {room} predicts no codes, and these data are codes; allowed: room world_memory")
+    same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
+    known(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
     found = foresight.alone(opened, source, windows=windows, seed=seed)
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
@@ -41,6 +49,8 @@ def sees(opened: Opened, source: Any) -> bool:
 def of_eye(opened: Opened, source: Any, count: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of an eye's reconstructions, codes and probes on at most `count` held-out frames, `linear_` before those of as many
     principal components, and notes. Features are left to the report of samples."""
+    if (view := getattr(source, "view", None)) is not None:
+        same(seeing.of_run(opened).view, str(opened.folder), view, "its data")
     held = eyes.Held(source, count, featured=0, seed=seed)
     look = eyes.look(opened, held)
     linear = eyes.linearly(held, eye_of(opened).eye.z_size)
@@ -48,7 +58,7 @@ def of_eye(opened: Opened, source: Any, count: int, seed: int) -> tuple[list[dic
     plain = {"low": nan, "high": nan, "over": None, "n_groups": None}
     found = [*rows(measures, "tracks"), *({"metric": name, "value": value} | plain for name, value in look.values.items())]
     tracks = found[0]["n_groups"]
-    notes = [f"psnr to aggregate_variance: {held.n:,} frames of {tracks} held-out tracks, intervals by bootstrap over tracks"]
+    notes = [f"psnr to aggregate_variance: {held.n:,} frames of {tracks} held-out tracks, intervals over tracks"]
     told = {"n_real": held.n, "n_fake": held.n, "repeats": 1, "extractor": "frames", "extractor_hash": HASH, "resize": None}
     return [row | told for row in found], notes
 

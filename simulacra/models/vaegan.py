@@ -17,14 +17,14 @@ Deviations
   size on real pictures, channel by channel; and there is a pixel term, in [0, 1], the VAE's.
 - The decoder's game is the non-saturating one; the paper's is a minimax whose gradient vanishes when the discriminator wins.
 - Samples and codes come from a moving average of the weights (`average = 0` has the last ones, as the paper).
-- It may go on from a VAE with the same encoder and decoder (`begin`): before, there is no detail to judge.
+- It may go on from a VAE with the same encoder and decoder (`init_from`): before, there is no detail to judge.
 - The equilibrium gate is that of the authors' code, not in the paper: a player far ahead waits.
 - The notes pass the batch through the encoder a second time for `normal`; here it is the first pass, with other noise.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from msgspec import Meta, Struct
@@ -37,11 +37,10 @@ from simulacra.contract import Batch
 from simulacra.idle import refuse, unless
 from simulacra.models import _eye_nets as nets
 from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise
-from simulacra.world import parts
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
-BEGUN = ("begin",)  # hyperparameters that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 STRIPS = 8  # rows and columns of the sheet of interpolations
 
 
@@ -88,7 +87,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta2: Rate = 0.999  # Adam
     decay: Weight = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
     average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
-    begin: str = ""  # run folder of a vae or vaegan of whose nets encoder and decoder go on; empty: from new weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -201,6 +199,9 @@ def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Opti
 
 
 class VAEGAN:
+    INIT_ROOMS = "vae", "vaegan"
+    INIT_PARTS: ClassVar = {"net": "average", "average": "average"}  # as one looks at them; D is new
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -210,8 +211,6 @@ class VAEGAN:
         if h.defects.saturating and h.defects.sign:
             raise ValueError("hyper.defects: saturating and sign are two games; allowed: one of them")
         net, D = networks(h, (C, H, W))
-        if h.begin:
-            net.load_state_dict(parts.coder_of(h.begin, net))
         self.net, self.D = layers.channels_last(net), layers.channels_last(D)
         self.average = play.Average(self.net)
         self.opt_E = optimizer(h, self.net.Enc, h.rate_E, h.beta1)

@@ -33,11 +33,12 @@ from simulacra.models._evolution import Search
 from simulacra.models._memory_nets import Form, Memory, known
 from simulacra.play import Weight
 from simulacra.seeds import fold, generator
-from simulacra.world import acting, parts, tracks
+from simulacra.world import acting, parts, seeing, tracks
+from simulacra.world.view import View
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
-BEGUN = ("begin",)  # that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 REACH = 4.0  # codes beyond this leave a plot
 
 
@@ -48,7 +49,6 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    begin: str = ""  # run folder whose search this one goes on from, with `sigma`, also from one of codes alone; empty: from 0
     population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
@@ -96,6 +96,8 @@ class Frozen:
 class WorldController:
     opened: tuple[acting.Eye, acting.Factory] | None = None
     """The eye and the world, opened when members first drive; whoever has others puts them here before."""
+    sees: View | None = None
+    """What that eye sees, so that the world shows it."""
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
@@ -120,13 +122,12 @@ class WorldController:
             self.untrained = Frozen(Memory(untrained))
         senses = self.senses()
         size = numbers(Z + (senses.form.units if senses else 0), A)
-        begun = parts.search_of(h.begin) if h.begin else None
+        self.alone, self.actions = numbers(Z, A), A
         self.search = Search(torch.zeros(size), h.sigma, h.population)
-        if begun is not None:
-            self.follow(begun, numbers(Z, A), A)
 
-    def follow(self, begun: Search, alone: int, actions: int) -> None:
-        """Go on from another search; from one of codes alone, of `alone` numbers, with weights of 0 on the memory's state."""
+    def begin(self, other: "WorldController") -> tuple[str, ...]:
+        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0 on the memory's state."""
+        begun, alone, actions = other.search, self.alone, self.actions
         size, found = len(self.search.mean), len(begun.mean)
         if found == size:
             self.search.follow(begun)
@@ -135,7 +136,8 @@ class WorldController:
             self.search.widen(begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)]))
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
-            raise ValueError(f"begin = {self.hyper.begin}, a controller of {found} numbers; allowed: one of {allowed}")
+            raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
+        return ("search",)
 
     def senses(self) -> Memory | None:
         """Whose state controllers see."""
@@ -146,7 +148,8 @@ class WorldController:
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         members = self.search.ask()
         each_has = 1 if self.hyper.luck == "shared" else len(members)
-        returns, lengths = self.rollouts(members, batch, tracks.drawn(len(batch["mean"]) * each_has))
+        drawn = tracks.drawn(len(batch["mean"]) * play.processes() * each_has)
+        returns, lengths = self.rollouts(members, batch, drawn)
         costs = play.averaged(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
         each = play.averaged(returns.mean(1))
@@ -155,23 +158,22 @@ class WorldController:
 
     def check(self, batch: Batch) -> None:
         """A Mistake if M was trained on another eye than that of the codes, or than that through which members see."""
-        if self.hyper.world == "dream":
-            known(self.memory.module, batch["eye"])
-        else:
+        known(self.memory.module, batch["eye"])
+        if self.drives:
             self.open()
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
-        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on the tracks of these
-        seeds, E that all members drive or P E of which each has its own."""
-        own = len(seeds) > len(batch["mean"])
+        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on this process's share of the
+        tracks of these seeds: those of all processes, which all members drive, or P times as many of which each has its own."""
+        own = len(seeds) > len(batch["mean"]) * play.processes()
         if self.hyper.world == "dream":
             dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
-        seed = fold(seeds[0], "rank", play.rank())
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        world = factory(seeds if own else seeds * len(members))
-        driven = acting.drive(members, senses, world, seed, self.hyper.steps, own=own)
+        some = play.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T  # (P or 1, E)
+        with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
+            driven = acting.drive(members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own)
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
@@ -179,8 +181,18 @@ class WorldController:
         if self.opened is None:
             seen = parts.eye_at(self.hyper.eye)
             parts.same_eye(self.memory.module, seen)
-            self.opened = seen.eye, parts.factory(self.hyper.world)
+            self.opened, self.sees = (seen.eye, seeing.shown(parts.factory(self.hyper.world), seen.view)), seen.view
         return self.opened
+
+    @property
+    def drives(self) -> bool:
+        """Whether members drive in the world, not in dreams."""
+        return self.hyper.world != "dream"
+
+    def view(self) -> View | None:
+        """What members see who drive in the world, if that is known."""
+        self.open()
+        return self.sees
 
     def dream(
         self,
@@ -211,7 +223,8 @@ class WorldController:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """What the mean of the search distribution earns, always in the same dreams or on the same tracks, which are for
         that."""
-        returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[: len(held_out["mean"])]))
+        count = len(held_out["mean"]) * play.processes()
+        returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[:count]))
         return {"return_centre": play.averaged(returns.mean())}
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ it, reward r_t that it earned and done_t, 1 where the episode ended with it. M r
 done_t.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, appendix A.2 and A.3, and its published code; Bishop, Mixture density networks,
-1994.
+1994; rewards as distributions (`reward = "twohot"`): Hafner et al., arXiv 2301.04104.
 How to run: simulacra train memory_racing, on codes written by `simulacra encode`.
 
 Deviations
@@ -18,6 +18,8 @@ Deviations
 - Gradients are clipped by their norm; the published code clips each number at 1.
 - Reward and end heads, and one mixture over whole codes (`mixture = "joint"`), are options that the published code for this
   world does not have. All code losses are in nats a number, so that both mixtures can be compared.
+- With `reward = "value"` rewards are clipped, so that leaving the field, -100, is believed to cost 10 at most. `"twohot"` is
+  DreamerV3's head, with 61 bins up to symlog +-6 in place of 255 up to +-20.
 - What is looked at comes from a moving average of M unless `average = 0`.
 """
 
@@ -32,14 +34,13 @@ from torch.nn import functional as F
 from simulacra import play
 from simulacra.contract import Batch
 from simulacra.idle import refuse, unless
-from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density
+from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
 from simulacra.play import Schedule, Weight, at, descend, noise
-from simulacra.world import parts
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
 REACH = 4.0  # codes beyond this leave a plot; one standard deviation of the eye's prior is 1
-BEGUN = ("begin",)  # hyperparameters that name runs which nothing is read of later
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
 AHEAD = 1, 5, 20, 50  # steps of the open-loop errors
 
 
@@ -50,14 +51,15 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mixtures: Size = 5  # components (A.2)
     mixture: Literal["each", "joint"] = "each"  # one for each number of a code | one over whole codes, diagonal
     low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
-    reward: Literal["value", "sign"] = "value"  # what the reward head predicts: its value | whether it is positive
-    most: Annotated[float, Meta(gt=0)] = 10.0  # rewards are learnt as if within this of 0 (a tile: up to 4, leaving: -100)
+    reward: Literal["value", "sign", "twohot"] = (
+        "value"  # predicted: its value, clipped | its sign | its distribution over bins
+    )
+    most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
     weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
     weight_end: Weight = 0.0  # of the end's loss; 0: no such head, as published for this world
     rate: Schedule = 1e-3  # Adam's learning rate
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    begin: str = ""  # run folder of world_memory whose M training starts from, as after more drives; empty: from new weights
     clip: Weight = 1.0  # largest norm of a gradient; 0: any
     average: Weight = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
     context: Size = 8  # steps that M is shown before it goes on alone, in what is looked at
@@ -66,9 +68,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.reward == "value", "reward = value", "most") | unless(
-        h.weight_reward > 0, "weight_reward above 0", "reward", "most"
-    )
+    headed, clipped = h.weight_reward != 0, h.reward == "value"
+    return unless(clipped, "reward = value", "most") | unless(headed, "weight_reward above 0", "reward", "most")
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -80,7 +81,10 @@ def loss_code(mixture: Mixture, z: Tensor) -> Tensor:
 
 
 def loss_reward(kind: str, told: Tensor, reward: Tensor, most: float) -> Tensor:
-    """(r - reward)^2 with the reward clipped to [-most, most], or the cross-entropy of reward > 0. (B, T) -> (B, T)."""
+    """(r - reward)^2 with the reward clipped to [-most, most], the cross-entropy of reward > 0, or that of the two bins around
+    the reward: -twohot(reward) . log softmax(told) (arXiv 2301.04104). told (B, T) or (B, T, BINS) -> (B, T)."""
+    if kind == "twohot":
+        return -(twohot(reward.to(told.dtype)) * told.log_softmax(-1)).sum(-1)
     if kind == "sign":
         return F.binary_cross_entropy_with_logits(told, (reward > 0).to(told.dtype), reduction="none")
     return (told - reward.clamp(-most, most)).square()
@@ -123,13 +127,16 @@ class WorldMemory:
         if like["mean"].shape[1] < 2:
             raise ValueError(f"sequences of {like['mean'].shape[1]} steps; room world_memory takes 2 or more (data.length)")
         self.M = Memory(form)
-        if h.begin:
-            first = parts.memory_of(h.begin, "hyper.begin")
-            if first.form != form:
-                raise ValueError(f"begin = {h.begin}, a memory of {tuple(first.form)}; allowed: one of {tuple(form)}")
-            self.M.load_state_dict(first.state_dict())
         self.average = play.Average(self.M)
         self.opt = play.adam(self.M, at(h.rate, 0), h.beta1, h.beta2)
+
+    def begin(self, other: "WorldMemory") -> tuple[str, ...]:
+        """Go on from another run's M as one looks at it, as after more drives."""
+        if other.M.form != self.M.form:
+            raise ValueError(f"a memory of {tuple(other.M.form)}; allowed: one of {tuple(self.M.form)}")
+        self.M.load_state_dict(other.average.module.state_dict())
+        self.average.follow()
+        return "M", "average"
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, z = self.hyper, self.drawn(batch)

@@ -47,7 +47,7 @@ def minutes(ledger: Path, stage: str, folder: Path) -> float | None:
 
 
 def table(stages: Sequence[Stage], tracks: str) -> str:
-    """A line a stage. Intervals: 95 % bootstrap over tracks; gains are paired."""
+    """A line a stage. Intervals: 95 % over tracks; gains are paired."""
     heads = "stage", "minutes", f"score on {tracks}", "gain, track by track"
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for stage in stages:

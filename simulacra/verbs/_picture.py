@@ -1,6 +1,8 @@
 """What predict, transfer and traverse share: a run of the right room, and a person's picture in the form that it takes."""
 
+import contextlib
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from simulacra.data._decode import decode, header, is_grey
+from simulacra.data._decode import decode, header, is_grey, top
 from simulacra.data._files import fault
 from simulacra.data._pictures import floats
 from simulacra.errors import Mistake, choose
@@ -26,8 +28,21 @@ def imaginer(opened: Opened) -> Any:
     return opened.model
 
 
-def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
-    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing)."""
+def brightest(paths: Iterable[Path], opened: Opened) -> int:
+    """The value that is white in those of the pictures that have more than 8 bits a channel: as the run's data say, or as the
+    brightest of them needs. What is no picture counts for nothing here."""
+    if bits := getattr(opened.config.data, "bits", 0):
+        return int(2**bits - 1)
+    peaks = [0]
+    for path in paths:
+        with contextlib.suppress(Exception):  # what decoders raise on damaged files is beyond listing
+            peaks.append(header(path).peak)
+    return top(peaks)
+
+
+def picture(path: Path, opened: Opened, white: int = 0) -> tuple[Tensor, str]:
+    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing). `white` is the
+    value that is white if there are more than 8 bits a channel; 0: found out."""
     _, C, H, W = opened.like(1)["image"].shape
     if H != W or C not in (1, 3):
         raise Mistake(f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, grey or colour")
@@ -36,7 +51,8 @@ def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             found = header(path)
-            pixels = decode(path, mode, H, "crop")
+            white = white or brightest([path], opened)
+            pixels = decode(path, mode, H, "crop", white)
     except FileNotFoundError:
         raise Mistake(f"no picture {path}") from None
     except IsADirectoryError:
@@ -48,6 +64,8 @@ def picture(path: Path, opened: Opened) -> tuple[Tensor, str]:
         done.append(f"centre crop of {found.size[0]}x{found.size[1]}, resized to {W}x{H}")
     if is_grey(found.mode) != (C == 1):
         done.append("made grey" if C == 1 else "made colour")
+    if found.peak:
+        done.append(f"0 to {white} became 0 to 255")
     return floats(np.array(pixels))[None].to(opened.device), ", ".join(done)
 
 

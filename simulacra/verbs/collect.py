@@ -23,6 +23,7 @@ from simulacra.world.driver import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scr
 from simulacra.world.game import HALF_WIDTH, Truth, needed
 from simulacra.world.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.world.tracks import training
+from simulacra.world.view import of_frames, same
 
 MIXTURE = {"brownian": 0.25, "scripted": 0.75}
 SPEEDS = 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, math.inf  # units per second
@@ -178,6 +179,9 @@ def collect(
     if episodes < 1 or at_once < 1:
         raise Mistake(f"episodes = {episodes}, at once {at_once}; allowed: 1 or more")
     spec = checked(seed, mixture, simulator, steps, lead, size, hud, agent)
+    if agent:
+        advice = "; --hud shows the bar" if agent.view and agent.view.hud else ""
+        same(agent.view, "this agent's eye", of_frames(spec.size, spec.hud), "what is to be recorded", advice)
     with store.filling(out, spec):
         missing = [number for number in range(episodes) if not store.place(out, number).exists()]
         for first in range(0, len(missing), at_once):

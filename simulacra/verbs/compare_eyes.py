@@ -23,9 +23,11 @@ from simulacra.measure import bootstrap, eyes, foresight
 from simulacra.measure.bootstrap import Estimate, Grouped
 from simulacra.measure.interval import interval
 from simulacra.reopen import Opened
+from simulacra.world import seeing
 from simulacra.world.parts import eye_of
 from simulacra.world.score import Score
 from simulacra.world.store import Store
+from simulacra.world.view import same
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
@@ -44,6 +46,7 @@ WORDS = {
     "aggregate_variance": "1 is the prior's",
     "nll": "nats a number; not comparable between eyes",
     "open_": "relative; not comparable between eyes",
+    "reward_crash": "believed where leaving the field was paid -100",
     "picture_": "dB",
     "lateral_": "units, root mean square",
     "heading_": "radians, root mean square",
@@ -106,9 +109,11 @@ def _held(arms: Mapping[str, Arm], count: int, featured: int) -> eyes.Held:
             raise Mistake(
                 f"eyes of {first.name} and {other.name} were trained on other data; allowed: the same store and split"
             )
-    source = first.eye.data()
+    source: Any = first.eye.data()
     if not (hasattr(source, "whence") and hasattr(source, "truth")) or "image" not in source.take("train", 1):
         raise Mistake(f"data of {first.name} are {first.eye.config.data}; allowed: single frames of data set racing")
+    for arm in arms.values():
+        same(seeing.of_run(arm.eye).view, str(arm.eye.folder), source.view, f"the data of {first.name}")
     return eyes.Held(source, count, featured=featured)
 
 
@@ -218,7 +223,7 @@ def _notes(told: Mapping[str, Any], at: Mapping[tuple[str, str], Mapping[str, An
     few = f" {tracks} tracks are few for an interval." if tracks < FEW else ""
     notes = [
         f"{told['frames']:,} frames of {tracks} held-out tracks; {told['frames_of_probes']:,} training frames for probes. "
-        "Brackets: 95 % bootstrap intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
+        "Brackets: 95 % intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
         "differences are paired. They say nothing of another training of the eye or the memory." + few,
         "Held-out episodes of codes are new to the memories, most of their tracks are not to the eyes.",
         "`_copy`: the last frame or code shown; `_eye`: the true code. Likelihoods and errors of codes are not comparable "

@@ -3,29 +3,27 @@
 What is done is kept in the folder `work` inside the results until all is written, so that a stopped run goes on."""
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from simulacra import paint as easel
 from simulacra.data._pictures import floats
 from simulacra.errors import Mistake
+from simulacra.verbs import _layers
+from simulacra.verbs._layers import Facts
 from simulacra.video import layers
-from simulacra.video.clip import Clip, read_clip, read_mask
+from simulacra.video._cache import kept
+from simulacra.video.clip import FAST, SLOW, Clip, paced, read_clip, read_mask
 
 VERSION = 2  # of what `work` holds; another one is not gone on with
-TINT = 0.6, -0.6, -0.6  # of the object in the overlay
 Told = Callable[[str, float], None]  # hears what is being done and the share of it that is
+Said = Callable[[str], None]  # hears at once what is returned as notes, too
 
 
-def unheard(what: str, share: float) -> None:
+def unheard(*_: object) -> None:
     """Tell nobody."""
 
 
@@ -39,41 +37,115 @@ def decompose(
     fps: float | None = None,
     seed: int = 0,
     told: Told = unheard,
-) -> tuple[dict[str, object], list[str]]:
-    """Into the folder `out`: mask/ (black or white, what J and F are of), matte/ (soft, with what else of the object shows),
-    foreground/ (RGBA), background/ and composite/ with a PNG a frame, overlay.mp4 and overlay.gif, background.mp4, and
-    quality.json, written last. Returns what quality.json holds, and what was done to the
-    clip and the mask. In a folder that holds these layers already nothing is done."""
-    if longest < 0 or frames < 0 or (fps is not None and not 0 < fps <= 1000):
-        raise Mistake(f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps up to 1000")
+    said: Said = unheard,
+) -> tuple[Facts, list[str]]:
+    """Into the folder `out`: mask_on_first_frame.png, at once, what the mask was taken for; mask/ (black or white, what J and
+    F are of), matte/ (soft, with what else of the object shows), foreground/ (RGBA), background/ and composite/ with a PNG a
+    frame, overlay.mp4 and overlay.gif, background.mp4, and quality.json, written last. Returns what quality.json holds, and
+    what was done to the clip and the mask. In a folder that holds these layers already only what is lost or damaged is made
+    again, and films of another rate."""
+    if longest < 0 or frames < 0 or (fps is not None and not SLOW <= fps <= FAST):
+        raise Mistake(f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps {SLOW:g} to {FAST:g}")
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")
+    notes: list[str] = []
+
+    def note(lines: list[str]) -> None:
+        notes.extend(lines)
+        for line in lines:
+            said(line)
+
     clip = read_clip(path, longest, frames)
-    first, notes = read_mask(mask, *clip.frames.shape[2:])
-    print_ = fingerprint(clip, first, seed)
-    claim(out, print_)
-    done = out / "quality.json"
-    if done.exists():
-        return json.loads(done.read_text()), [*clip.notes, *notes, f"{out} holds these layers already"]
-    told_of = seen_as(clip.frames)
-    soft = kept(out / "work" / "soft.safetensors", lambda: segmented(told_of, first, seed, told))
-    matte = layers.mattes(told_of, soft["soft"])
-    plates = kept(out / "work" / "plate.safetensors", lambda: plated(told_of, matte, told))
+    note(clip.notes)
+    first, lines = read_mask(mask, clip.frames.shape[2], clip.frames.shape[3], clip.stored)
+    note(lines)
+    rate, lines = (fps, []) if fps else paced(clip.fps)
+    note([f"{path}: {line}" for line in lines])
+    facts = facts_of(clip, first, seed, (path.name, mask.name))
+    note(_layers.claim(out, facts))
+    seen = seen_as(clip.frames)
+    easel.write(out / _layers.SEEN, easel.png(easel.picture(easel.to_bytes(_layers.tinted(seen[:1], first[None].float()))[0])))
+    note([f"what the mask was taken for: {out / _layers.SEEN}"])
+    return done(out, seen, first, facts | {"fps": rate}, told, note), notes
+
+
+def done(out: Path, frames: Tensor, first: Tensor, facts: Facts, told: Told, note: Callable[[list[str]], None]) -> Facts:
+    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it then says of them."""
+    found = _layers.finished(out)
+    lost, films = _layers.lacking(out, frames) if found else (None, set())
+    if found is None or lost:
+        if lost:
+            note([f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; made again"])
+        found = {**layered(out, frames, first, facts, lost, told, note), **facts}
+    elif films or found["fps"] != facts["fps"]:
+        why = (
+            "are not there or damaged"
+            if films
+            else f"had {found['fps']:.4g} frames per second, and now have {facts['fps']:.4g}"
+        )
+        note([f"{out}: films {why}; written again"])
+        found = {**found, "fps": facts["fps"]}
+    else:
+        _layers.swept(out)
+        note([f"{out} holds these layers already"])
+        return found
+    told("writing", 0.5)
+    note(_layers.films(out, frames, facts["fps"]))
+    _layers.write(out / _layers.QUALITY, found)
+    _layers.swept(out)
+    return found
+
+
+def layered(
+    out: Path,
+    frames: Tensor,
+    first: Tensor,
+    facts: Facts,
+    lost: set[Path] | None,
+    told: Told,
+    note: Callable[[list[str]], None],
+) -> Facts:
+    """Make layers and write those that are lost, or all; returns their quality."""
+    T, _, H, W = frames.shape
+    of = str(facts["of"])
+    soft, lines = kept(out / _layers.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], told))
+    note(lines)
+    matte = layers.mattes(frames, soft["soft"])
+    shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}
+    plates, lines = kept(out / _layers.PLATE, of, shapes, lambda: plated(frames, matte, told))
+    note(lines)
     background, known = plates["background"].float(), plates["known"].float()
-    matte = layers.explained(told_of, matte, background, known)
-    foreground = layers.foregrounds(told_of, matte, background)
+    matte = layers.explained(frames, matte, background, known)
+    foreground = layers.foregrounds(frames, matte, background)
     told("writing", 0.0)
-    write(out, told_of, soft["soft"] > 0.5, matte, foreground, background, fps or clip.fps)
-    found: dict[str, object] = dict(layers.quality(told_of, matte, foreground, background, known))
-    found |= {"fps": fps or clip.fps, "height": told_of.shape[2], "width": told_of.shape[3], "seed": seed, "of": print_}
-    easel.write(done, (json.dumps(found, indent=1) + "\n").encode())
-    shutil.rmtree(out / "work", ignore_errors=True)
-    return found, [*clip.notes, *notes]
+    opacity = easel.to_bytes(2 * matte - 1)
+    made = {
+        "mask": easel.to_bytes(2 * (soft["soft"] > 0.5).float() - 1),
+        "matte": opacity,
+        "background": easel.to_bytes(background),
+        "composite": easel.to_bytes(layers.over(foreground, matte, background)),
+        "foreground": np.concatenate([easel.to_bytes(foreground), opacity], 3),
+    }
+    _layers.write_layers(out, made, lost)
+    return dict(layers.quality(frames, matte, foreground, background, known))
 
 
 def seen_as(frames: Tensor) -> Tensor:
     """Bytes as floats in [-1, 1]."""
     return floats(frames.numpy())
+
+
+def facts_of(clip: Clip, first: Tensor, seed: int, names: tuple[str, str]) -> Facts:
+    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two differ."""
+    T, _, H, W = clip.frames.shape
+    sources = zip(("clip", "mask"), names, (clip.frames, first), strict=True)
+    source = {kind: {"name": name, "digest": digest(value.numpy().tobytes())} for kind, name, value in sources}
+    return {"of": fingerprint(clip, first, seed), "frames": T, "height": H, "width": W, "seed": seed, "source": source}
+
+
+def digest(data: bytes) -> str:
+    """A short hash."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
@@ -84,31 +156,8 @@ def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
     return found.hexdigest()
 
 
-def claim(out: Path, print_: str) -> None:
-    """Note in the folder whose layers it holds; a Mistake if those of something else are in it."""
-    for name, key in ("quality.json", "of"), ("work/of.json", "of"):
-        if (out / name).is_file():
-            try:
-                other = json.loads((out / name).read_text())[key]
-            except (ValueError, KeyError, OSError):
-                raise Mistake(f"cannot read {out / name}; remove it, or name another folder") from None
-            if other != print_:
-                raise Mistake(f"{out} holds the layers of another clip, mask or option; name another folder")
-            return
-    easel.write(out / "work" / "of.json", json.dumps({"of": print_}).encode())
-
-
-def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """What an earlier, stopped run made, or what is made now and kept."""
-    if path.is_file():
-        return load_file(path)
-    made = make()
-    easel.write(path, save({name: value.contiguous() for name, value in made.items()}))
-    return load_file(path)  # as a resumed run sees it
-
-
 def segmented(frames: Tensor, first: Tensor, seed: int, told: Told) -> dict[str, Tensor]:
-    """How probable the object is, in half precision."""
+    """How probable the object is."""
     from simulacra.video.segment import segment
 
     return {"soft": segment(frames, first, seed=seed, told=lambda share: told("object", share)).float()}
@@ -120,19 +169,3 @@ def plated(frames: Tensor, matte: Tensor, told: Told) -> dict[str, Tensor]:
 
     plate = clean_plate(frames, matte, told=lambda t, T: told("background", t / T))
     return {"background": plate.background.float(), "known": plate.known.half()}
-
-
-def write(out: Path, frames: Tensor, mask: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, fps: float) -> None:
-    """All pictures and films."""
-    composite = layers.over(foreground, matte, background)
-    easel.save_pngs(2 * mask.float() - 1, out / "mask")
-    easel.save_pngs(2 * matte - 1, out / "matte")
-    easel.save_pngs(background, out / "background")
-    easel.save_pngs(composite, out / "composite")
-    rgba = np.concatenate([easel.to_bytes(foreground), easel.to_bytes(2 * matte - 1)], 3)
-    easel.write_all(out / "foreground", ".png", (easel.png(Image.fromarray(one)) for one in rgba))
-    tint = torch.tensor(TINT).view(1, 3, 1, 1)
-    overlay = torch.lerp(frames, torch.lerp(frames, tint, 0.5), matte)
-    easel.save_mp4(overlay, out / "overlay.mp4", fps)
-    easel.save_gif(overlay, out / "overlay.gif", min(fps, 50))
-    easel.save_mp4(background, out / "background.mp4", fps)

@@ -15,9 +15,11 @@ from simulacra.reopen import Opened
 from simulacra.verbs._film import Screen
 from simulacra.verbs._picture import within
 from simulacra.verbs.drive import decoded
+from simulacra.world import seeing
 from simulacra.world.acting import LIMIT
 from simulacra.world.agent import agent_of, eye_for, same_codes
 from simulacra.world.parts import same_eye
+from simulacra.world.view import same
 
 MOST = 64  # dreams on one film
 
@@ -40,6 +42,7 @@ class Dreams(NamedTuple):
     tau: float  # temperature
     returns: tuple[float, ...] = ()  # that a controller dreamt, where the memory knows of rewards
     lengths: tuple[int, ...] = ()  # steps until a controller's dreams ended
+    notes: tuple[str, ...] = ()  # what had to be assumed
 
 
 def dream(opened: Opened, out: Path, asked: Asked, screen: Screen) -> Dreams:
@@ -71,13 +74,14 @@ def acted(opened: Opened, asked: Asked) -> Dreams:
     for clip, length in zip(clips, lengths, strict=True):
         clip[length:].sub_(1).div_(2)
     returns = () if agent.memory.form.reward == "none" else tuple(dreamt.returns[0].tolist())
-    return Dreams(clips, tau, returns, tuple(lengths))
+    return Dreams(clips, tau, returns, tuple(lengths), agent.notes)
 
 
 def followed(opened: Opened, asked: Asked) -> Dreams:
     """What a memory makes of recorded actions once it was shown the first few codes."""
     model: Any = opened.model
     seen = eye_for(opened, asked.eye)
+    same(seeing.of_run(opened).view, str(opened.folder), seen.view, "its eye")
     same_eye(model.average.module, seen)
     source: Any = opened.data()
     longest = min(max(source.episodes[place.episode].frames for place in some) for some in source.places.values())
@@ -88,4 +92,4 @@ def followed(opened: Opened, asked: Asked) -> Dreams:
     tau = model.hyper.tau if asked.tau is None else asked.tau
     made = model.imagine(model.drawn(batch)[:, : model.shown(batch)], batch["action"], tau)
     films = [decoded(seen.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]) for codes in (batch["mean"], made)]
-    return Dreams(torch.cat(films, -1).clamp(-1, 1), tau)
+    return Dreams(torch.cat(films, -1).clamp(-1, 1), tau, notes=seen.notes)

@@ -16,6 +16,7 @@ from simulacra.world import acting, parts
 from simulacra.world.acting import LIMIT, Eye, World
 from simulacra.world.acting import drive as driven
 from simulacra.world.agent import Agent, agent_of
+from simulacra.world.seeing import shown
 from simulacra.world.tracks import OFFICIAL, SELECTION
 
 CHUNK = 256  # codes decoded at once
@@ -29,6 +30,7 @@ class Trip(NamedTuple):
     steps: int  # until the end
     lap_finished: float  # 1 or 0; NaN where the world does not tell
     progress: float  # share of the tiles that were reached; NaN where the world does not tell
+    notes: tuple[str, ...] = ()  # what had to be assumed of the agent
 
 
 class Notes:
@@ -71,18 +73,15 @@ def drive(
     if track in OFFICIAL:
         raise Mistake(f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: any other")
     agent = agent_of(opened, eye)
-    notes, trip = recorded(agent, parts.factory(simulator)([track]), seed, steps)
-    return trip._replace(path=screen.show(notes.panels(agent.senses.eye), out, 3))
+    notes, trip = recorded(agent, shown(parts.factory(simulator), agent.view)([track]), seed, steps)
+    return trip._replace(path=screen.show(notes.panels(agent.senses.eye), out, 3), notes=agent.notes)
 
 
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:
     """A drive of an agent in a world of one episode, and what was seen and thought."""
     notes = Notes(agent.memory)
-    try:
+    with acting.closing(world):
         found = driven(agent.centre[None], agent.senses, world, fold(seed, "film"), steps, notes)
-    finally:
-        if hasattr(world, "close"):
-            world.close()
     value, length, finished, progress = (float(one[0, 0]) for one in vars(found).values())
     return notes, Trip(Path(), value, int(length), finished, progress)
 

@@ -9,12 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra import paint as easel
-from simulacra.data._decode import eight_bits, on_white
+from simulacra.data._clip import blaming, natural
+from simulacra.data._decode import opened
+from simulacra.data._film import clip_of
 from simulacra.data._pictures import floats
-from simulacra.data.video import blaming, natural
 from simulacra.errors import Mistake
 from simulacra.video import layers
-from simulacra.video.clip import read_clip
+from simulacra.video.clip import WHOLE, coloured
 from simulacra.video.flow import warp
 
 PARTS = "foreground", "background"
@@ -35,7 +36,7 @@ def edit(
     colours, matte, ground, fps = read_layers(folder)
     notes: list[str] = []
     if background is not None:
-        ground, notes = other_ground(background, ground)
+        ground, notes = other_ground(background, ground, fps)
     if move is not None:
         dx, dy = move
         if not (np.isfinite(dx) and np.isfinite(dy)):
@@ -65,7 +66,7 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
             raise Mistake(f"{folder / part} holds no layers; decompose the clip again")
         frames = []
         for file in files:
-            with blaming(file), Image.open(file) as image:
+            with blaming(file), opened(file) as image:
                 frames.append(np.asarray(image.convert(mode)))
             if frames[-1].shape != frames[0].shape:
                 raise Mistake(f"layer {file} has another size than the first one; decompose the clip again")
@@ -76,22 +77,29 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
     return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
 
 
-def other_ground(path: Path, like: Tensor) -> tuple[Tensor, list[str]]:
-    """A picture's or clip's middle at the size and length of a background; a shorter clip begins again."""
+def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str]]:
+    """A picture's or clip's middle at the size and length of a background that is shown at `fps`; a shorter clip begins again.
+    And what was done to it."""
     T, _, H, W = like.shape
     if not path.exists():
         raise Mistake(f"no background {path}")
-    still = path.is_file() and path.suffix.lower() not in (".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif")
-    if still:
-        with blaming(path), Image.open(path) as image:
-            pictures = [on_white(eight_bits(image)).convert("RGB")]
-    else:
-        pictures = [Image.fromarray(one) for one in read_clip(path, 0, T).frames.permute(0, 2, 3, 1).numpy()]
-    w, h = pictures[0].size
-    scale = min(w / W, h / H)
-    left, top = (w - W * scale) / 2, (h - H * scale) / 2
-    crop = (left, top, left + W * scale, top + H * scale)
-    fitted = [np.asarray(one.resize((W, H), Image.Resampling.LANCZOS, crop)) for one in pictures]
-    frames = floats(np.stack(fitted).transpose(0, 3, 1, 2))
-    notes = [f"{path}: cropped and resized from {w}x{h} to {W}x{H}"] if (w, h) != (W, H) else []
-    return frames[torch.arange(T) % len(frames)], notes
+    source = clip_of(path, WHOLE, "background")
+    notes = [f"{path}: {one}" for one in source.notes]
+    found: list[np.ndarray] = []
+    for plain in coloured(path, source, notes):
+        w, h = plain.size
+        scale = min(w / W, h / H)
+        left, top = (w - W * scale) / 2, (h - H * scale) / 2
+        crop = (left, top, left + W * scale, top + H * scale)
+        found.append(np.asarray(plain.resize((W, H), Image.Resampling.LANCZOS, crop)))
+        if len(found) == T:
+            break
+    if not found:
+        raise Mistake(f"background {path} has no frames")
+    if (w, h) != (W, H):
+        notes.append(f"{path}: cropped and resized from {w}x{h} to {W}x{H}")
+    if 1 < len(found) < T:
+        notes.append(f"{path}: it has {len(found)} frames, of {T}, and begins again")
+    if len(found) > 1 and source.fps and abs(source.fps - fps) > 0.01 * fps:
+        notes.append(f"{path}: its frames are taken one by one, at {fps:.4g} per second; its own are {source.fps:.4g}")
+    return floats(np.stack(found).transpose(0, 3, 1, 2))[torch.arange(T) % len(found)], notes

@@ -1,6 +1,6 @@
 """Reconstruct: what a person's pictures become when they are only the few numbers that a run keeps of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from simulacra import config, maths
 from simulacra import paint as easel
-from simulacra.data._files import listing
+from simulacra.data._files import HEIF, listing
 from simulacra.errors import Mistake
 from simulacra.measure.motion import ssim
 from simulacra.reopen import Opened
-from simulacra.verbs._picture import no_file, picture, within
+from simulacra.verbs._picture import brightest, no_file, picture, within
 
 CHUNK = 64  # pictures coded at once
 PAIRS = 4  # pictures in a row of the sheet, each with its reconstruction
@@ -31,21 +31,26 @@ def coder(opened: Opened) -> Any:
     )
 
 
-def found(paths: Iterable[Path]) -> list[Path]:
-    """The files meant: those named, and every picture in the folders named; a Mistake if there are none."""
-    files = [inner for path in paths for inner in (_inside(path) if path.is_dir() else [path])]
+def found(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The files meant: those named, and every picture in the folders named, and a note on each folder that holds pictures which
+    are left out; a Mistake if there are none."""
+    files, notes = list[Path](), list[str]()
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        names, ignored = listing(path)
+        files += [path / name for name in names]
+        notes += [f"{path}: {ignored}"] if ignored.links or any(kind in HEIF for kind in ignored.kinds) else []
     if not files:
         raise Mistake("no picture to reconstruct; allowed: pictures, or folders of them")
-    return files
+    return list(dict.fromkeys(files)), notes
 
 
-def _inside(folder: Path) -> list[Path]:
-    return [folder / name for name in listing(folder)[0]]
-
-
-def pictures(files: Iterable[Path], opened: Opened) -> tuple[Tensor, list[str]]:
+def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
     """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are, and a note where something was done to one."""
-    read = {file: picture(file, opened) for file in files}
+    white = brightest(files, opened)
+    read = {file: picture(file, opened, white) for file in files}
     return torch.cat([x for x, _ in read.values()]), [f"{file}: {done}" for file, (_, done) in read.items() if done]
 
 
@@ -61,8 +66,9 @@ def reconstruct(
     reconstructed.png. Also a row a picture, with its "psnr" in dB and its "ssim" (None where sides are below 11 pixels), and
     what was done to the pictures. A Mistake names what is no picture, or a room that cannot."""
     within(scale=(scale, 16))
-    model, files = coder(opened), list(dict.fromkeys(found(paths)))
-    x, notes = pictures(files, opened)
+    model = coder(opened)
+    files, left_out = found(paths)
+    x, done = pictures(files, opened)
     no_file(out)
     y = rebuilt(model, x)
     made = easel.save_pngs(y, out)
@@ -72,4 +78,4 @@ def reconstruct(
     alike: list[float | None] = [None] * len(x) if min(x.shape[2:]) < 11 else list(ssim(y.cpu(), x.cpu()).tolist())
     named = zip(files, made, dB, alike, strict=True)
     rows = [{"picture": str(file), "file": str(path), "psnr": p, "ssim": s} for file, path, p, s in named]
-    return [*made, sheet], rows, notes
+    return [*made, sheet], rows, [*left_out, *done]

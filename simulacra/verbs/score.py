@@ -24,6 +24,7 @@ from simulacra.world.acting import LIMIT, World
 from simulacra.world.agent import agent_of
 from simulacra.world.score import Row, Score, paired, read_csv, save_csv
 from simulacra.world.score import score as scored
+from simulacra.world.seeing import shown
 from simulacra.world.tracks import OFFICIAL, SELECTION
 
 ANCHORS: dict[str, Callable[[int], driver.Policy]] = {
@@ -92,7 +93,8 @@ def score(
     seeds, path = course.tracks(), out or course.path(opened)
     writable(path, ".csv")
     writable(opened.folder / "metrics.jsonl", ".jsonl")
-    agent, factory = agent_of(opened, eye), parts.factory(course.simulator, course.threads)
+    agent = agent_of(opened, eye)
+    factory = shown(parts.factory(course.simulator, course.threads), agent.view)
     rival, begun, spent, before = rival_of(against, seeds), time.monotonic(), processor(), 0
 
     def watched(some: Sequence[int]) -> World:
@@ -109,7 +111,8 @@ def score(
     provenance = {"step": opened.step, "agent": agent.hash, "eye": agent.eye, "seed": 0, "seconds": seconds}
     provenance |= {"config": run.digest(config.plain(opened.config))[:12], "commit": commit()}
     run.append_rows(opened.folder / "metrics.jsonl", [row | provenance for row in rows_of(numbers)])
-    return {"step": opened.step} | numbers | {"table": str(path)}
+    notes = {"notes": list(agent.notes)} if agent.notes else {}
+    return {"step": opened.step} | numbers | {"table": str(path)} | notes
 
 
 def rows_of(numbers: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra import config, run
+from simulacra import config, data, fingerprint, outside, run, signals
 from simulacra.config import Config
 from simulacra.errors import Mistake
 from simulacra.paint import write
@@ -101,7 +101,9 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
             folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
             sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
             train = ["train", sheet.source_of(cell), "--preset", preset or sheet.preset, "--run", str(folder), *sets]
-            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], [verb, str(folder), *options], checked))
+            trust = ["--trust"] if outside.is_path(checked.room) else []  # the sheet's own config names it
+            measure = [verb, str(folder), *options, *trust]
+            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
     return found
 
 
@@ -141,16 +143,33 @@ def sweep(
             lost = sorted(set(left) - {job.folder.name for job in todo})
             if lost:
                 raise Mistake(f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder with -o")
+        _same_data([job for job in todo if done(job)], crew.root)
         write(known, text)
         failed = _worked([job for job in todo if not done(job)], crew, at_once, told)
     if failed:
         raise Mistake(f"{len(failed)} of {len(todo)} runs failed: {'; '.join(failed)}")
 
 
+def _same_data(jobs: list[Job], root: Path | None) -> None:
+    """A Mistake if a finished run was trained on other data than there are now. Where there are none, nothing is compared."""
+    seen: dict[Any, fingerprint.Files] = {}
+    for job in jobs:
+        before = run.fingerprint_of(job.folder)
+        if before is None:
+            continue
+        with suppress(Mistake):
+            if job.config.data not in seen:
+                seen[job.config.data] = data.fingerprint(job.config.data, root)
+        if told := fingerprint.apart(before, seen.get(job.config.data, before)):
+            raise Mistake(
+                f"{job.folder} was trained on other data: {told}. Give it the old ones back, or choose another folder with -o"
+            )
+
+
 def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str], None]) -> list[str]:
-    """Which of the jobs failed, and why. After Ctrl-C or SIGTERM all save and end."""
+    """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
     failed = []
-    with _terminable(), ThreadPoolExecutor(at_once) as pool:
+    with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
         futures = {pool.submit(_work, job, crew): job for job in todo}
         try:
             for future in as_completed(futures):
@@ -187,18 +206,3 @@ def _why(log: Path) -> str:
     """The last error in a file, or else its last line."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return next(reversed([line for line in lines if line.startswith("error: ")] or lines), "")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C, if this is the main thread, which alone may say so; and SIGINT is heard even where a script's
-    background ignores it, as trainings hear it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

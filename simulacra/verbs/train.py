@@ -2,24 +2,27 @@
 
 import contextlib
 import os
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from simulacra import config, data, fit, play, run, zoo
+from simulacra import config, data, fit, outside, play, run, signals, threads, zoo
+from simulacra.begin import Begun, begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
 from simulacra.measure import health, prognosis
+from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
+from simulacra.verbs._monitor import Monitor, with_log
 from simulacra.verbs.paint import paint
+from simulacra.world import seeing
 
 LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 
@@ -33,6 +36,7 @@ class Outcome:
     already: bool  # True: nothing was left to do
     health: list[str]  # sentences for a person
     pictures: list[Path]  # the last that were painted
+    status: int = 0  # of a program that a signal stopped so; 0: none came
 
 
 def train(
@@ -45,35 +49,41 @@ def train(
     tensorboard: bool = False,
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
+    told: Callable[[str], None] = lambda line: None,  # told, a line each, what a person should know
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
     if zoo.is_packed(folder):
         raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
     if (folder / "config.json").exists():
         checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
-    with _processes(checked), _signals() as stop:
+    with _computing(checked, folder, told) as asked:
         first = play.rank() == 0
         where = chosen_device(device)
         source = data.load(checked.data, root)
+        for note in getattr(source, "notes", []) if first else []:
+            told(note)
         _check_classes(checked, source)
         like = source.draw(0, checked.batch, checked.seed)
         model = build(checked, like, where)
+        run.storable(model, checked.room)
+        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
         if not run.checkpoints(folder):
             _met(model, like, partial(_examples, source, where))
+        opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
+        stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    begun, known = machine(root, where), config.completed
-                    run.begin(folder, config.plain(checked), begun, like, extend=extend, known=known)
+                    for line in _recorded(stage, like, begun, extend):
+                        told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
-            opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(_Stage(opened, checked, model, source, root, where), stop, tick, saved)
+                return _play(stage, asked, tick, saved, told)
             finally:
                 opened.close()
 
@@ -125,30 +135,61 @@ class _Stage:
         return to(self.device, {name: play.own_rows(value) if share else value for name, value in batch.items()})
 
     def rows(self) -> list[dict[str, Any]]:
-        """The run's log."""
-        return run.read_rows(self.run.folder / "log.jsonl")
+        """The run's log, with what the collapse monitor saw at its checkpoints."""
+        return with_log(self.run.folder)
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """What looks for collapses."""
+        return Monitor(self.source)
 
     def paint(self, step: int) -> list[Path]:
-        """The pictures of a step."""
+        """The pictures of a step; the collapse monitor looks at other samples of it."""
         try:
-            return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+            with untouched(self.model, self.run.remembered):
+                opened = Opened(self.run.folder, self.config, self.model, step, self.root, self.device)
+                pictures = paint(opened, self.source)
+                self.monitor.note(opened, self.run.saves(step))
+                return pictures
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
 
 
-def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], saved: Callable[[Path], None]) -> Outcome:
+def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
+    """The start is recorded in the run folder, or is refused; what a person should know of it."""
+    folder, checked, source = stage.run.folder, stage.config, stage.source
+    view = seeing.begun(folder, stage.model, source, like)
+    start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
+    code, files = outside.source_of(checked.room), partial(data.fingerprint, checked.data, stage.root)
+    how: dict[str, Any] = {"extend": extend, "known": config.completed, "room": code, "files": files}
+    lines = run.begin(folder, config.plain(checked), start, like, **how)
+    seeing.keep(folder, view)
+    return [*([begun.said] if begun else []), *lines]
+
+
+def _play(
+    stage: _Stage,
+    asked: list[int],
+    tick: Callable[..., None],
+    saved: Callable[[Path], None],
+    told: Callable[[str], None],
+) -> Outcome:
+    stop = partial(bool, asked)
     checked, pictures, step, already = stage.config, [], stage.config.steps, stage.run.finished()
     back = not already
     while back:
         back = False
         unseen = stage.held_out()
-        clock = fit.fit(stage.model, stage.draw, stage.run, steps=checked.steps, held_out=unseen, stop=stop, tick=tick)
+        how: dict[str, Any] = {"steps": checked.steps, "held_out": unseen, "stop": stop, "tick": tick, "told": told}
+        clock = fit.fit(stage.model, stage.draw, stage.run, **how)
         try:
             for path in clock:
                 step = int(path.stem)
                 if stage.run.writer:
                     pictures = stage.paint(step)
                     saved(path)
+                if checked.rollback:
+                    _meet()  # the first process has written what it saw
                 if checked.rollback and stage.run.saves(step) and not health.healthy(stage.rows(), _settings(stage.model)):
                     back = _roll_back(stage, step, "collapsed")
                     break
@@ -158,8 +199,9 @@ def _play(stage: _Stage, stop: Callable[[], bool], tick: Callable[..., None], sa
                 raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
     if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    told = prognosis.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
-    return Outcome(step, step >= checked.steps, already, told, pictures)
+    well = prognosis.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
+    ended = signals.status(asked[0]) if asked else 0
+    return Outcome(step, step >= checked.steps, already, well, pictures, ended)
 
 
 def _roll_back(stage: _Stage, step: int, why: str) -> bool:
@@ -190,6 +232,15 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
+def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
+    """Join the other processes, take the run's number of threads, and collect the signals that ask to end."""
+    with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
+        for line in told if play.rank() == 0 else ():
+            note(line)
+        yield numbers
+
+
+@contextlib.contextmanager
 def _processes(checked: Config) -> Iterator[None]:
     """Join the other processes that torchrun started, if it did."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -217,21 +268,3 @@ def _meet() -> None:
     """Wait until all processes are here."""
     if play.processes() > 1:
         dist.barrier()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a question that the clock asks between steps; the second one interrupts."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -4,6 +4,7 @@ Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures 
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from simulacra.data._decode import eight_bits, on_white, suffixes
-from simulacra.data.video import FILMS, Frames, animation, blaming, film, stills
+from simulacra.data import _clip as data
+from simulacra.data._clip import blaming
+from simulacra.data._decode import eight_bits, on_white
+from simulacra.data._film import clip_of
 from simulacra.errors import Mistake
-from simulacra.measure.overlap import objects
+from simulacra.video.mask import read_file
 
 FPS = 24.0  # of a clip that does not say
+SLOW, FAST = 0.01, 1000.0  # frames per second that films can have
 WHOLE = 1_000_000  # a size that no decoder reduces to
 NEED = 150  # bytes of memory that a pixel of a clip takes while it is decomposed
 LEAST = 16  # shortest side, pixels
@@ -27,8 +31,9 @@ class Clip(NamedTuple):
     """What was read, and what a person should be told of it."""
 
     frames: Tensor  # (T, 3, H, W) uint8
-    fps: float
+    fps: float  # frames per second; 0: it does not say
     notes: list[str]
+    stored: tuple[int, int] | None = None  # width and height of the frames as stored, where pixels are not square
 
 
 def room_for(pixels: int) -> int:
@@ -37,54 +42,58 @@ def room_for(pixels: int) -> int:
     return max(1, int(0.7 * free / (NEED * pixels)))
 
 
-def beat(path: Path) -> tuple[float, bool]:
-    """Frames per second of a film, and whether its frames are unequally long."""
-    import av
-
-    with blaming(path), av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-        rate = float(stream.average_rate or FPS)
-    steps = np.diff(np.sort(np.array(times)))
-    return rate, bool(len(steps) and steps.max() - steps.min() > 1)
-
-
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:
     """Width and height with the longer side at most `longest`; 0 leaves them."""
     scale = min(1.0, longest / max(width, height)) if longest else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def source(path: Path) -> tuple[Frames, float, list[str]]:
-    """The frames of a clip, how many a second, and what a person should be told."""
-    end = path.suffix.lower()
-    if path.is_dir():
-        return stills(path, WHOLE).frames, FPS, []
-    if not path.exists():
-        raise Mistake(f"no clip {path}")
-    if end in FILMS:
-        fps, uneven = beat(path)
-        told = f"{path}: frames are unequally long; they are taken one by one, at {fps:.4g} per second"
-        return film(path).frames, fps, [told] if uneven else []
-    if end in suffixes():
-        frames = animation(path).frames
-        with Image.open(path) as image:
-            return frames, 1000 / (image.info.get("duration") or 1000 / FPS), []
-    raise Mistake(f"clip {path} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}")
+def paced(fps: float) -> tuple[float, list[str]]:
+    """Frames per second that a film can have, and a note if they are not the clip's own."""
+    if SLOW <= fps <= FAST:
+        return fps, []
+    said = f"says {fps:g} frames per second" if fps else "does not say how many frames it has per second"
+    return FPS, [f"it {said}; {FPS:g} are assumed (--fps)"]
+
+
+def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
+    """A warning if width and height of a mask have another ratio than the clip's, as shown or as stored."""
+
+    def fits(one: tuple[int, int]) -> bool:
+        return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
+
+    if fits(size) or (stored is not None and fits(stored)):
+        return ""
+    turned = ", as if it were turned by 90 degrees" if fits(size[::-1]) else ""
+    return f"; it has another ratio of width to height than the clip{turned}, and is stretched"
+
+
+def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
+    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their sizes differ."""
+    extent, clear = (0, 0), False
+    for i, (name, image) in enumerate(source.frames):
+        with blaming(f"{name} of {path}"):
+            if not clear and is_clear(image):
+                notes.append(f"{path}: transparency is laid on white")
+                clear = True
+            plain = on_white(eight_bits(image)).convert("RGB")
+        if i and plain.size != extent:
+            (w, h), (width, height) = plain.size, extent
+            raise Mistake(f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one size")
+        extent = plain.size
+        yield plain
 
 
 def read_clip(path: Path, longest: int = 0, frames: int = 0) -> Clip:
     """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`, 0 for its own. A Mistake if
     there is none, if sizes differ, or if it does not fit into memory."""
-    images, fps, notes = source(path)
+    if not path.exists():
+        raise Mistake(f"no clip {path}")
+    source = clip_of(path, WHOLE, "clip")
+    notes = [f"{path}: {one}" for one in source.notes]
     found: list[np.ndarray] = []
     extent, size, most = (0, 0), (0, 0), 0
-    for name, image in images:
-        with blaming(f"{name} of {path}"):
-            plain = on_white(eight_bits(image)).convert("RGB")
-        if found and plain.size != extent:
-            (w, h), (width, height) = plain.size, extent
-            raise Mistake(f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one size")
+    for plain in coloured(path, source, notes):
         if not found:
             extent, size = plain.size, fitting(*plain.size, longest)
             most = room_for(size[0] * size[1])
@@ -102,22 +111,34 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0) -> Clip:
         raise Mistake(f"clip {path} has no frames")
     if size != extent:
         notes.append(f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 keeps its size)")
-    return Clip(torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(), fps, notes)
+    return Clip(torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(), source.fps, notes, source.stored)
 
 
-def read_mask(path: Path, height: int, width: int) -> tuple[Tensor, list[str]]:
-    """The mask (1, H, W) bool of a picture that shows the object in any colour on black or transparency, resized to a clip's
-    size, and what was done to it. A Mistake if it shows nothing, or nothing else."""
+def is_clear(image: Image.Image) -> bool:
+    """Whether something of a frame is transparent."""
+    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255  # type: ignore[operator]
+
+
+def read_mask(path: Path, height: int, width: int, stored: tuple[int, int] | None = None) -> tuple[Tensor, list[str]]:
+    """The mask (1, H, W) bool of a picture, resized to a clip's size, what it was taken for (`mask` has the rule), and what was
+    done to it; `stored` is the width and height of the clip's frames as stored, if its pixels are not square. A Mistake if it
+    shows nothing, or nothing else."""
     if not path.is_file():
         raise Mistake(f"no mask {path}" if not path.exists() else f"mask {path} is a folder; it must be a picture")
-    with blaming(path), Image.open(path) as image:
-        extent, seen = image.size, objects(image)
-    notes = []
+    reading = read_file(path)
+    seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
+    if not seen.any():
+        raise Mistake(f"mask {path} is empty; needed: the object in any colour on black or on transparency ({reading.rule})")
+    if seen.all():
+        raise Mistake(
+            f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency "
+            f"({'; '.join([reading.rule, *reading.notes])})"
+        )
+    told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):
-        notes.append(f"{path}: resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size")
+        doubt = stretched(extent, (width, height), stored)
+        told.append(f"resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size{doubt}")
         seen = np.asarray(Image.fromarray(seen.astype(np.float32)).resize((width, height), Image.Resampling.BOX)) > 0.5
     if not seen.any():
-        raise Mistake(f"mask {path} is empty; needed: the object in any colour on black or on transparency")
-    if seen.all():
-        raise Mistake(f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency")
-    return torch.from_numpy(seen.copy())[None], notes
+        raise Mistake(f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, or --longest 0")
+    return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]

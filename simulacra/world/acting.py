@@ -3,7 +3,8 @@
 Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in models/_dream.py. Frames are uint8, (P E, 3, H, W).
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from simulacra.seeds import generator
 
 CHUNK = 256  # frames encoded at once
 LIMIT = 1000  # steps of an official episode
+DRAWN = 64  # steps whose noise is drawn at once
 
 
 class Eye(Protocol):
@@ -32,7 +34,8 @@ class Eye(Protocol):
 
 
 class World(Protocol):
-    """N episodes at once. An episode that has ended stays ended, its reward 0."""
+    """N episodes at once. An episode that has ended stays ended, its reward 0. `seeds`, the track of each, are read from it if
+    it has them, and it is closed if it can be."""
 
     def reset(self) -> Any:
         """First frames (N, 3, H, W) uint8."""
@@ -74,6 +77,31 @@ def pictures(frames: Any) -> Tensor:
     return torch.from_numpy(np.asarray(frames).astype(np.uint8)).float().div_(127.5).sub_(1)
 
 
+class Luck:
+    """The noise of codes in E episodes: standard normal numbers that follow from a seed, the episode's name and the step, and
+    from nothing else, neither the other episodes nor how many processes share them."""
+
+    def __init__(self, seed: int, names: Sequence[tuple[int, ...]], z_size: int):
+        self.dice, self.z_size, self.step = [generator(seed, "drive", *name) for name in names], z_size, 0
+
+    def draw(self) -> Tensor:
+        """That of the next step, (E, Z)."""
+        if self.step % DRAWN == 0:
+            self.ahead = torch.stack([torch.randn(DRAWN, self.z_size, generator=one) for one in self.dice], 1)
+        self.step += 1
+        return self.ahead[(self.step - 1) % DRAWN]
+
+
+@contextlib.contextmanager
+def closing(world: World) -> Iterator[World]:
+    """The world, closed at the end if it can be: it may hold processes and files."""
+    try:
+        yield world
+    finally:
+        if hasattr(world, "close"):
+            world.close()
+
+
 @torch.inference_mode()
 def drive(
     controllers: Tensor,
@@ -84,18 +112,21 @@ def drive(
     watch: Watch | None = None,
     own: bool = False,
 ) -> Driven:
-    """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed, is
-    the same for every controller, so that equal ones on equal tracks earn the same, unless each is to have its `own`."""
+    """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed and
+    track (by place, where the world does not tell its tracks), is the same for every controller, so that equal ones on equal
+    tracks earn the same, unless each is to have its `own`."""
     P, frames = len(controllers), world.reset()
     rows = len(frames)
-    E, dice = rows // P, generator(seed, "drive")
+    E, tracks = rows // P, [int(track) for track in getattr(world, "seeds", range(rows))]
+    luck = Luck(
+        seed, [(track, i // E) if own else (track,) for i, track in enumerate(tracks[: rows if own else E])], senses.eye.z_size
+    )
     state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
     agents = Agents(controllers.float(), senses.memory, state, senses.squash)
     returns, lengths = torch.zeros(rows, dtype=torch.float64), torch.zeros(rows)
     alive, last = torch.ones(rows, dtype=torch.bool), None
     for _ in range(steps):
-        noise = torch.randn(rows if own else E, senses.eye.z_size, generator=dice) if senses.sampled else None
-        noise = noise if noise is None or own else noise.repeat(P, 1)
+        noise = luck.draw().repeat(1 if own else P, 1) if senses.sampled else None
         z = encoded(senses.eye, frames, alive, noise)
         actions = agents.act(z)
         if watch:

@@ -9,8 +9,10 @@ from simulacra.contract import Batch
 from simulacra.errors import Mistake
 from simulacra.models._memory_nets import Memory
 from simulacra.reopen import Opened, reopen
+from simulacra.world import seeing
 from simulacra.world.acting import Senses
-from simulacra.world.parts import Seen, eye_of, hash_of, same_eye
+from simulacra.world.parts import Seen, eye_of, eye_of_world, hash_of, same_eye
+from simulacra.world.view import View, same
 
 FRAME = 3, 64, 64  # channels, height, width of what a world shows
 
@@ -23,6 +25,8 @@ class Agent(NamedTuple):
     memory: Memory  # M that the run carries: the world of its dreams
     hash: str  # of the run's weights
     eye: str  # hash of the eye
+    view: View | None = None  # what it sees
+    notes: tuple[str, ...] = ()  # what had to be assumed, or is shown otherwise than usual, in sentences
 
 
 def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
@@ -32,13 +36,18 @@ def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
         raise Mistake(f"{opened.folder} is a run of room {opened.config.room}; allowed: room world_controller")
     model: Any = opened.model
     seen = eye_for(opened, eye)
+    mine = seeing.of_run(opened).view
+    same(mine, str(opened.folder), seen.view, "its eye")
     for memory in (model.memory.module, model.senses()):
         if memory is not None:
             same_eye(memory, seen)
     if seen.eye.z_size != (size := model.memory.module.form.z_size):
         raise Mistake(f"this eye's codes have {seen.eye.z_size} numbers; allowed: {size}, as {opened.folder} was trained with")
     senses = Senses(seen.eye, model.senses(), model.hyper.squash, model.hyper.act_on == "sample")
-    return Agent(model.centre, senses, model.memory.module, hash_of(opened), seen.hash)
+    shown = ("the world is shown with the bar of score and speed (hud), as this agent's eye saw it",) * bool(
+        seen.view and seen.view.hud
+    )
+    return Agent(model.centre, senses, model.memory.module, hash_of(opened), seen.hash, seen.view, (*seen.notes, *shown))
 
 
 def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
@@ -50,10 +59,11 @@ def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
             f"{opened.folder} names no eye, since it was trained on codes alone; name its eye's run folder with --eye"
         )
     found = reopen(Path(named).expanduser(), None)
-    seen, shape = eye_of(found), tuple(found.like(1)["image"].shape[1:])
+    eye_of(found)
+    shape = tuple(found.like(1)["image"].shape[1:])
     if shape != FRAME:
         raise Mistake(f"{found.folder} sees pictures of shape {shape}; allowed: {FRAME}, as the world shows them")
-    return seen
+    return eye_of_world(found)
 
 
 def same_codes(batch: Batch, eye: str) -> None:

@@ -5,14 +5,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
-from torch import nn
 
 from simulacra import run, zoo
 from simulacra.errors import Mistake, choose
 from simulacra.models._memory_nets import Memory, known
 from simulacra.reopen import Opened, reopen
+from simulacra.world import seeing
 from simulacra.world.acting import Eye, Factory
+from simulacra.world.view import WORLD, View, same
 
 PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
 
@@ -26,10 +28,12 @@ class Coder:
 
 
 class Seen(NamedTuple):
-    """An eye and its hash."""
+    """An eye, its hash, and what it sees."""
 
     eye: Eye
     hash: str  # 32 letters 0 to f
+    view: View | None = None  # None: nobody asked
+    notes: tuple[str, ...] = ()  # what had to be assumed of it
 
 
 def hash_of(opened: Opened) -> str:
@@ -48,6 +52,20 @@ def eye_of(opened: Opened) -> Seen:
     return Seen(eye, hash_of(opened))
 
 
+def eye_seen(opened: Opened) -> Seen:
+    """The same with what it sees; for whoever shows it frames."""
+    seen, known = eye_of(opened), seeing.of_run(opened)
+    return seen._replace(view=known.view, notes=known.notes)
+
+
+def eye_of_world(opened: Opened) -> Seen:
+    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world can show."""
+    seen = eye_seen(opened)
+    able = msgspec.structs.replace(WORLD, hud=None, crop=None)
+    same(seen.view, str(opened.folder), able, "the world")
+    return seen
+
+
 def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
     """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
@@ -57,33 +75,11 @@ def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
     return memory
 
 
-def coder_of(folder: str, like: nn.Module) -> dict[str, Any]:
-    """The weights of encoder and decoder of a run of vae or vaegan, as one looks at them; a Mistake if `like` has others."""
-    opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.room not in ("vae", "vaegan"):
-        raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: rooms vae, vaegan")
-    found: dict[str, Any] = opened.model.average.module.state_dict()  # type: ignore[attr-defined]
-    here, there = ({name: tuple(w.shape) for name, w in part.items()} for part in (like.state_dict(), found))
-    if apart := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
-        name = apart[0]
-        raise Mistake(f"hyper.begin: {folder} has other nets: {name} is {there.get(name)} there, {here.get(name)} here")
-    return found
-
-
-def search_of(folder: str) -> Any:
-    """The search that a run of world_controller has come to."""
-    opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.room != "world_controller":
-        raise Mistake(f"hyper.begin: {folder} is a run of room {opened.config.room}; allowed: room world_controller")
-    model: Any = opened.model
-    return model.search
-
-
 def eye_at(folder: str) -> Seen:
     """The eye of a run folder."""
     if not folder:
         raise Mistake("hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see pictures")
-    return eye_of(reopen(Path(folder).expanduser(), None))
+    return eye_of_world(reopen(Path(folder).expanduser(), None))
 
 
 def same_eye(memory: Memory, seen: Seen) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from simulacra import run
 from simulacra.errors import Mistake
 from simulacra.seeds import fold
-from simulacra.world.acting import LIMIT, Factory, Senses, drive
+from simulacra.world.acting import LIMIT, Factory, Senses, closing, drive
 from simulacra.world.tracks import OFFICIAL
 
 AT_ONCE = 25  # episodes driven in one batch
@@ -69,7 +69,7 @@ def score(
     factory: Factory,
     seeds: Sequence[int] = OFFICIAL,
     *,
-    seed: int = 0,  # of the noise of codes; each track has its own, the same for every agent
+    seed: int = 0,  # of the noise of codes; each track has its own, the same for every agent, whatever else is driven
     told: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Score:
     """One episode on each track to the official end, whatever cap the agent was trained with."""
@@ -78,12 +78,10 @@ def score(
     rows: list[Row] = []
     for start in range(0, len(seeds), AT_ONCE):
         some = list(seeds[start : start + AT_ONCE])
-        world = factory(some)
-        if (cap := getattr(world, "limit", LIMIT)) != LIMIT:
-            raise Mistake(f"this world ends episodes after {cap} steps; allowed: {LIMIT}, or it is no score")
-        driven = drive(controller[None], senses, world, fold(seed, "score", start), LIMIT)
-        if hasattr(world, "close"):
-            world.close()
+        with closing(factory(some)) as world:
+            if (cap := getattr(world, "limit", LIMIT)) != LIMIT:
+                raise Mistake(f"this world ends episodes after {cap} steps; allowed: {LIMIT}, or it is no score")
+            driven = drive(controller[None], senses, world, fold(seed, "score"), LIMIT)
         columns = (driven.returns[0], driven.lengths[0].int(), driven.finished[0], driven.progress[0])
         rows += [Row(*one) for one in zip(some, *(column.tolist() for column in columns), strict=True)]
         told(len(rows), len(seeds))

@@ -1,11 +1,13 @@
 """Recorded episodes on disk: a file each, which is there whole or not at all.
 
-store.json                     what the episodes are made from: Spec
-episodes/<number>.safetensors  frames, actions, rewards, ends, truths; `facts` in its header
+store.json                     what the episodes are made from: Spec, and `id`, a digest of it, the identity of the store
+episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums`, a checksum of each row of each of them;
+                               `facts`, with `identity`, a digest of facts and sums, in its header
 lock                           held by the process that adds episodes
 
 The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t are what came of it; what
-is seen after the end is not kept. Only the frames that are asked for are read, so that memory does not grow with the store.
+is seen after the end is not kept. Only the frames that are asked for are read, so that memory does not grow with the store, and
+what is read is verified. Episodes that are older than checksums have the identity that follows from their contents.
 """
 
 import contextlib
@@ -18,14 +20,19 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
-from simulacra import paint as easel
+from simulacra import files
 from simulacra.errors import Mistake
 from simulacra.run import alone, differences, reached
+from simulacra.world import checksums
 from simulacra.world.game import Truth
+from simulacra.world.view import View, of_frames
 
 FORMAT = 1
 KINDS = {"frames": "U8", "actions": "F32", "rewards": "F32", "ends": "BOOL", "truths": "F32"}
-BYTES = {"U8": np.uint8, "F32": np.float32, "BOOL": np.bool_}
+BYTES = {"U8": np.uint8, "F32": np.float32, "BOOL": np.bool_, "U32": np.uint32}
+SUMS = "sums"  # (T, 5) uint32: checksums of the rows of KINDS, in that order
+TABLES = 512  # of checksums, 20 kB each, that are kept in memory
+AGAIN = "remove it and collect it again"
 HEADER = 2**20  # bytes that a header stays under
 
 
@@ -75,6 +82,7 @@ class Entry(NamedTuple):
     length: int  # T
     places: dict[str, tuple[int, tuple[int, ...]]]  # first byte in the file and shape of each array
     facts: Facts
+    identity: str  # as the header has it; empty: older than checksums
 
 
 def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
@@ -89,15 +97,19 @@ def entry(path: Path, size: int) -> Entry:
         with path.open("rb") as file:
             n = int.from_bytes(file.read(8), "little")
             raw = json.loads(file.read(n)) if n < HEADER else {}
-        facts = msgspec.json.decode(raw.pop("__metadata__")["facts"], type=Facts)
+        told = json.loads(raw.pop("__metadata__")["facts"])
+        identity = str(told.pop("identity", ""))
+        facts = msgspec.convert(told, Facts)
         found = {name: (about["dtype"], tuple(about["shape"])) for name, about in raw.items()}
         length = found["frames"][1][0]
         end = max(about["data_offsets"][1] for about in raw.values())
         places = {name: (8 + n + about["data_offsets"][0], tuple(about["shape"])) for name, about in raw.items()}
         there = path.stat().st_size
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, msgspec.MsgspecError):
-        raise Mistake(f"{path} is no recorded episode, or damaged at its beginning; remove it and collect it again") from None
+        raise Mistake(f"{path} is no recorded episode, or damaged at its beginning; {AGAIN}") from None
     wanted = {name: (KINDS[name], shape) for name, shape in shapes(length, size).items()}
+    if identity:
+        wanted[SUMS] = ("U32", (length, len(KINDS)))
     if found != wanted or length < 1:
         wrong = next((name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)), "frames")
         raise Mistake(
@@ -105,7 +117,7 @@ def entry(path: Path, size: int) -> Entry:
         )
     if there != 8 + n + end:
         raise Mistake(f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again")
-    return Entry(path, length, places, facts)
+    return Entry(path, length, places, facts, identity)
 
 
 class Store:
@@ -120,29 +132,80 @@ class Store:
         for number, one in zip(sorted(files), self.entries, strict=True):
             if one.facts.number != number:
                 raise Mistake(f"{one.path} holds episode {one.facts.number}; allowed: its own number, {number}")
+            for name in "simulator", "hud":
+                if (found := getattr(one.facts, name)) != (wanted := getattr(self.spec, name)):
+                    raise Mistake(f"{one.path} has {name} = {found}, its store {wanted}; {AGAIN}")
+        self.id, written = identity(self.spec), id_of(folder)
+        if written not in ("", self.id):
+            raise Mistake(
+                f"{folder / 'store.json'} is not what was written: its id is {written}, that of its contents {self.id}"
+            )
+        self._sums: dict[int, np.ndarray] = {}  # of the episodes that were read last
+
+    @property
+    def view(self) -> View:
+        """What its frames show."""
+        return of_frames(self.spec.size, self.spec.hud)
+
+    def identity(self, i: int) -> str:
+        """That of the i-th episode; of one that is older than checksums all contents are read."""
+        one = self.entries[i]
+        if one.identity:
+            self._verified(i)
+            return one.identity
+        return identified(one.facts, checksums.table(self.read(i, name) for name in KINDS))
+
+    def _verified(self, i: int) -> np.ndarray:
+        """The checksums of the i-th episode, a column an array; a Mistake if they or its facts are not what was written."""
+        if i not in self._sums:
+            one = self.entries[i]
+            sums = self._rows(i, SUMS, 0, one.length)
+            if identified(one.facts, sums) != one.identity:
+                raise Mistake(f"{one.path} is damaged: its facts or checksums are not those that were written; {AGAIN}")
+            if len(self._sums) == TABLES:
+                self._sums.pop(next(iter(self._sums)))
+            self._sums[i] = sums
+        return self._sums[i]
+
+    def _rows(self, i: int, name: str, start: int, count: int) -> np.ndarray:
+        """Rows of one array of the i-th episode, as they are on disk."""
+        path, _, places, *_ = self.entries[i]
+        first, shape = places[name]
+        kind = np.dtype(BYTES[{**KINDS, SUMS: "U32"}[name]])
+        width = int(np.prod(shape[1:], dtype=int))
+        found = np.fromfile(path, kind, count * width, offset=first + start * width * kind.itemsize)
+        if len(found) != count * width:
+            raise Mistake(f"{path} became shorter while it was read; {AGAIN}")
+        return found.reshape(count, *shape[1:])
+
+    def _check(self, i: int, name: str, start: int, rows: np.ndarray) -> None:
+        """A Mistake if rows of an array are not those that were recorded; episodes older than checksums have none."""
+        if not self.entries[i].identity:
+            return
+        wrong = checksums.of_rows(rows) != self._verified(i)[start : start + len(rows), list(KINDS).index(name)]
+        if wrong.any():
+            step = start + int(wrong.argmax())
+            raise Mistake(f"{self.entries[i].path} is damaged: {name} of step {step} are not what was recorded; {AGAIN}")
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def read(self, i: int, name: str, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Rows of one array of the i-th episode, copied from disk."""
-        path, _, places, _ = self.entries[i]
-        first, shape = places[name]
-        kind = np.dtype(BYTES[KINDS[name]])
-        width = int(np.prod(shape[1:], dtype=int))
-        rows = shape[0] - start if count is None else count
-        if start < 0 or rows < 0 or start + rows > shape[0]:
-            raise Mistake(f"rows {start} to {start + rows} of {path}; allowed: 0 to {shape[0]}")
-        found = np.fromfile(path, kind, rows * width, offset=first + start * width * kind.itemsize)
-        if len(found) != rows * width:
-            raise Mistake(f"{path} became shorter while it was read; remove it and collect it again")
-        return found.reshape(rows, *shape[1:])
+        """Rows of one array of the i-th episode, copied from disk and verified."""
+        path, length, *_ = self.entries[i]
+        rows = length - start if count is None else count
+        if start < 0 or rows < 0 or start + rows > length:
+            raise Mistake(f"rows {start} to {start + rows} of {path}; allowed: 0 to {length}")
+        found = self._rows(i, name, start, rows)
+        self._check(i, name, start, found)
+        return found
 
     def episode(self, i: int) -> Episode:
-        """The i-th episode, its frames mapped from disk."""
-        path, _, places, facts = self.entries[i]
+        """The i-th episode, verified, its frames mapped from disk."""
+        path, _, places, facts, _ = self.entries[i]
         first, shape = places["frames"]
         frames = np.memmap(path, np.uint8, "r", first, shape)
+        self._check(i, "frames", 0, frames)
         actions, rewards, ends, truths = (self.read(i, name) for name in Episode._fields[1:-1])
         return Episode(frames, actions, rewards, ends, truths, facts)
 
@@ -173,8 +236,33 @@ def write(folder: Path, episode: Episode) -> Path:
             raise Mistake(f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one step or more")
     if episode.ends[:-1].any():
         raise Mistake(f"episode {episode.facts.number} goes on after its end at step {int(episode.ends.argmax())}")
-    facts = {"facts": msgspec.json.encode(episode.facts).decode()}
-    return easel.write(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, facts))
+    sums = checksums.table(arrays.values())
+    told = json.dumps(msgspec.to_builtins(episode.facts) | {"identity": identified(episode.facts, sums)})
+    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()} | {SUMS: sums}
+    return _written(path, save(kept, {"facts": told}))  # one key, since the library puts several in any order
+
+
+def _written(path: Path, data: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, lambda file: file.write(data))
+    except OSError as error:
+        raise Mistake(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def identified(facts: Facts, sums: np.ndarray) -> str:
+    """The identity of an episode with these facts and checksums."""
+    return checksums.identity(msgspec.json.encode(facts), np.ascontiguousarray(sums).tobytes())
+
+
+def identity(spec: Spec) -> str:
+    """The identity of a store: a digest of all that its episodes follow from, but for what has its default."""
+    usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
+    told: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(spec), type=Spec))  # 1 and 1.0 are alike
+    return checksums.identity(
+        json.dumps({key: told[key] for key in sorted(told) if told[key] != usual[key]}, sort_keys=True).encode()
+    )
 
 
 def spec_of(folder: Path) -> Spec:
@@ -182,13 +270,27 @@ def spec_of(folder: Path) -> Spec:
     path = folder / "store.json"
     if not path.is_file():
         raise Mistake(f"{folder} is no store of episodes: it has no store.json; simulacra collect makes one")
+    raw = _told(path)
     try:
-        spec = msgspec.json.decode(path.read_bytes(), type=Spec)
-    except (OSError, msgspec.MsgspecError) as error:
+        spec = msgspec.convert({key: value for key, value in raw.items() if key != "id"}, Spec)
+    except msgspec.MsgspecError as error:
         raise Mistake(f"cannot read {path}: {error}") from None
     if spec.format != FORMAT:
         raise Mistake(f"{path} has format {spec.format}; allowed: {FORMAT}")
     return spec
+
+
+def id_of(folder: Path) -> str:
+    """The identity that a store was given; empty if it is older than that."""
+    return str(_told(folder / "store.json").get("id", ""))
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        raw = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Mistake(f"cannot read {path}: {error}") from None
+    return raw
 
 
 @contextlib.contextmanager
@@ -207,12 +309,13 @@ def filling(folder: Path, spec: Spec) -> Iterator[None]:
                 told = "; ".join(f"{key} is {there} there, {now} asked" for key, (there, now) in changed.items())
                 raise Mistake(f"{folder} holds other episodes: {told}. Choose another folder")
         else:
-            easel.write(folder / "store.json", (json.dumps(asked, indent=1) + "\n").encode())
-        for part in (folder / "episodes").glob(".*.part"):  # of a process that was killed
+            _written(folder / "store.json", (json.dumps(asked | {"id": identity(spec)}, indent=1) + "\n").encode())
+        for part in (folder / "episodes").glob(".*.part*"):  # of a process that was killed
             part.unlink()
         yield
 
 
 def unlike(folder: Path) -> list[str]:
     """What is in a folder that no start of a store leaves there."""
-    return sorted(path.name for path in folder.iterdir() if path.name not in ("lock", "episodes", ".store.json.part"))
+    names = (path.name for path in folder.iterdir())
+    return sorted(name for name in names if name not in ("lock", "episodes") and not name.startswith(".store.json."))

@@ -24,6 +24,7 @@ WORDS = 300  # last characters that are told of what a dead process wrote
 def serve(pipe: Connection, words: str, seeds: list[int], tracks: str, hud: bool) -> None:
     """Drive these tracks until the pipe closes. What is written to standard error goes into the file `words`."""
     os.dup2(os.open(words, os.O_WRONLY | os.O_APPEND), 2)
+    Path(words).unlink()  # the file lives on until both processes have let it go, and is gone however they end
     faulthandler.enable()
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         games = [Game(seed, tracks=tracks, hud=hud) for seed in seeds]
@@ -42,8 +43,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.number, self.seeds = number, seeds
         handle, name = tempfile.mkstemp(prefix="simulacra-worker-")
-        os.close(handle)
-        self.words = Path(name)
+        self.words, self.place = os.fdopen(handle, errors="replace"), Path(name)
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=serve, args=(theirs, name, seeds, tracks, hud), daemon=True)
         self.process.start()
@@ -68,7 +68,8 @@ class Worker:
     def lost(self) -> Mistake:
         """What to say of a process that has ended."""
         self.process.join(5)
-        said = " ".join(self.words.read_text(errors="replace").split())[-WORDS:] or "it said nothing"
+        self.words.seek(0)
+        said = " ".join(self.words.read().split())[-WORDS:] or "it said nothing"
         told = f"racing worker {self.number}, tracks {self.seeds[0]} to {self.seeds[-1]}, ended"
         return Mistake(f"{told} with status {self.process.exitcode} ({said})")
 
@@ -79,7 +80,8 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-        self.words.unlink(missing_ok=True)
+        self.words.close()
+        self.place.unlink(missing_ok=True)  # if the process never came so far
 
 
 class Team:

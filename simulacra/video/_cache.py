@@ -1,0 +1,70 @@
+"""What a stopped run leaves for the next one: tensors in a file that is believed only if it is whole, of this work, and of the
+right shapes."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from simulacra import files
+
+Shapes = Mapping[str, tuple[int, ...]]  # of each tensor, by name
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """Of the bytes of tensors, in the order of their names."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        found.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        found.update(value.numpy().tobytes())
+    return found.hexdigest()
+
+
+def keep(path: Path, tensors: dict[str, Tensor], of: str) -> None:
+    """Write tensors of the work whose fingerprint is `of`."""
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    data = save(whole, {"of": of, "digest": digest(whole)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, lambda file: file.write(data))
+
+
+def fault(path: Path, of: str, shapes: Shapes) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a file, and why they are not to be believed, "" if they are."""
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        return {}, " ".join(str(error).split()) or type(error).__name__
+    have = {name: tuple(value.shape) for name, value in found.items()}
+    if have != shapes:
+        return {}, f"it holds {have}; needed: {shapes}"
+    if "digest" not in told:
+        return {}, "it has no checksum"
+    if told.get("of") != of:
+        return {}, "it is of another clip, mask or seed"
+    if told["digest"] != digest(found):
+        return {}, "its checksum does not fit"
+    if not all(torch.isfinite(value).all() for value in found.values()):
+        return {}, "not all its values are finite"
+    return found, ""
+
+
+def kept(path: Path, of: str, shapes: Shapes, make: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[str]]:
+    """What an earlier, stopped run made, or what is made now and kept; and a note if the former is not to be believed."""
+    notes: list[str] = []
+    if path.exists():
+        found, why = fault(path, of, shapes)
+        if not why:
+            return found, notes
+        notes = [f"{path} cannot be used ({why}); made again"]
+    keep(path, make(), of)
+    found, why = fault(path, of, shapes)  # as a resumed run sees it
+    if why:
+        raise RuntimeError(f"{path} was written and cannot be read: {why}")
+    return found, notes
