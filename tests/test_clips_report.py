@@ -68,6 +68,13 @@ def test_baselines(layered: Reals) -> None:
     told = baseline(layered)
     assert 0 < told["copy_mask_J"] < 1 and told["flow_mask_J"] > 0
     assert 5 < told["telea_bg_hole"] < 60 and 5 < told["copy_recon"] < 60
+    J, recon = [], []
+    for known in layered.known:  # every frame after the first, the last among them
+        for mask, frame in zip(known.mask[1:], known.frames[1:], strict=True):
+            J.append(float((mask & known.mask[0]).sum() / (mask | known.mask[0]).sum()))
+            recon.append(float(10 * (4 / (frame - known.frames[0]).square().mean()).log10()))
+    assert told["copy_mask_J"] == pytest.approx(np.mean(J), rel=1e-5)
+    assert told["copy_recon"] == pytest.approx(np.mean(recon), rel=1e-5)
 
 
 def test_frames_beyond_training_are_told_apart(layered: Reals) -> None:

@@ -400,7 +400,7 @@ def test_measure_of_an_eye(home):
     assert len(found) == len(rows) and {"frechet", "psnr", "probe_lateral", "KL", "active", "linear_psnr"} <= set(found)
     row = found["probe_lateral"]
     assert row["extractor"] == "frames" and row["over"] == "tracks" and row["n_groups"] == 3 and row["value"] <= 1
-    assert found["frechet"]["extractor"] == "pixels" and any("held-out tracks" in note for note in notes)
+    assert found["frechet"]["extractor"] == "pixels" and any("60 frames of 3 held-out tracks" in note for note in notes)
 
 
 def scores(shift: float, seeds: int = 3) -> list[Score]:

@@ -109,14 +109,10 @@ def drawn(room: str, k: int) -> Batch:
     if room == "rgan_series":
         return {"series": noise(6, 2), "label": label}
     if room == "foregan":
-        mask = torch.zeros(4, 1, 16, 20)
+        mask = torch.zeros(2, 1, 16, 20)
         mask[:, :, 4:9, 5:11] = 1
-        return {
-            "video": noise(4, 3, 16, 20),
-            "mask": mask,
-            "forward": 4 * noise(3, 2, 16, 20),
-            "backward": 4 * noise(3, 2, 16, 20),
-        }
+        forward, backward = (4 * noise(2, 2, 16, 20)[:2] for _ in range(2))
+        return {"video": noise(3, 3, 16, 20)[:2], "mask": mask, "forward": forward, "backward": backward}
     if room.startswith("world"):
         told = {"mean": noise(8, 3), "log_variance": noise(8, 3), "action": noise(8, 3), "reward": 3 * noise(8)}
         return told | {"done": (noise(8) > 0.5).float(), "eye": torch.ones(4, 16, dtype=torch.uint8)}
@@ -140,7 +136,7 @@ def variants(room: str) -> list[tuple[str, Any]]:
         raw = config.based(config.find(name))
         if raw["room"] != room:
             continue
-        experiments = ["", *raw.get("experiment", {})] + ["1,fixed", "4,fixed"] * (room == "foregan")
+        experiments = ["", *raw.get("experiment", {})] + ["1,fixed"] * (room == "foregan")
         for preset, experiment in itertools.product(raw["preset"], experiments):
             checked = config.resolve(name, preset, [f"experiment={experiment}"] * bool(experiment))
             plain = small(name, room, msgspec.to_builtins(checked.hyper))
@@ -158,14 +154,18 @@ def variants(room: str) -> list[tuple[str, Any]]:
 
 
 def essence(room: str, hyper: Any) -> Any:
-    """What tells variants apart: choices, switches, and what is idle; not how large a number is."""
+    """What tells variants apart: choices, switches, and what is idle; not how large a number is. Of rooms whose steps are long
+    what is idle alone, and which nets they have."""
+    named = tuple(config.room(room).idle(hyper))
+    if room in ("foregan", "rgan"):
+        return named, getattr(hyper, "version", None)
 
     def choices(value: Any) -> Any:
         if isinstance(value, dict):
             return tuple((key, choices(one)) for key, one in value.items())
         return value if isinstance(value, (str, bool)) else None
 
-    return choices(msgspec.to_builtins(hyper)), tuple(config.room(room).idle(hyper))
+    return choices(msgspec.to_builtins(hyper)), named
 
 
 def settled(room: str, hyper: Any) -> Any:
@@ -183,9 +183,9 @@ def computed(room: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
         scalars = dict(model.step(batch, k))
         yield digest({"told": scalars, "weights": weights(model)})
     reseed(99)
-    shown = {"sample": model.sample(batches[1])}
+    shown = {"sample": model.sample(batches[-1])}
     if hasattr(model, "health"):
-        shown |= {"health": model.health(batches[0], scalars, batches[1])}
+        shown |= {"health": model.health(batches[0], scalars, batches[-1])}
     if room == "visual_dynamics":
         shown |= {prior: model.imagine(batches[0]["image"], 2, prior) for prior in ("empirical", "mixture")}
     yield digest(shown)
@@ -264,9 +264,11 @@ def effect(room: str, hyper: Any, name: str, kind: Any, batches: list[Batch], ba
 
 @pytest.mark.parametrize("room", list(SMALL))
 def test_every_hyperparameter_changes_something_or_is_refused(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, batches = config.room(room), [drawn(room, k) for k in range(STEPS)]
+    module = config.room(room)
     faults, effective = [], set()
     for variant, hyper in variants(room):
+        heavy = room == "rgan" and hyper.version != "v6"
+        batches = [drawn(room, k) for k in range(1 if heavy else STEPS)]
         base = list(computed(room, hyper, batches))
         assert base == list(computed(room, hyper, batches)), "the same hyperparameters, the same numbers"
         named = module.idle(hyper)

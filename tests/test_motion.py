@@ -136,6 +136,21 @@ def test_a_forbidden_direction_is_read_as_such(move):
     assert forbidden_share(*read, truth) == pytest.approx(float(wrong.mean()))
 
 
+def test_each_pixel_is_some_shape_and_in_front_of_or_behind_the_others():
+    """A later shape lies over an earlier one: what is earlier, and the ground, is behind it."""
+    truth = apart()
+    found = parts(paint(truth, everywhere(truth, 0, 0)), truth)
+    assert {part.shape for part in found} == {(40, 3, 64, 64)}
+    places = [(19, 19), (19, 45), (45, 45), (2, 60)]  # rows and columns inside each shape, and of the ground
+    for s, (row, column) in enumerate(places):
+        own, front, behind = (
+            part[:, :, row, column].round(decimals=2).unique(dim=0).tolist() for part in (found.own, found.front, found.behind)
+        )
+        s = -1 if s == 3 else s
+        assert own == [[float(s == i) for i in range(3)]]
+        assert front == [[float(s > i) for i in range(3)]] and behind == [[float(s < i) for i in range(3)]]
+
+
 @pytest.mark.parametrize("move", [(1.75, 1.75), (-1.75, -1.75), (0.75, -0.5)])
 def test_the_search_below_a_pixel_goes_no_farther(move):
     truth = apart()

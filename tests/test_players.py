@@ -329,3 +329,55 @@ def test_noise_is_normal_and_uniform_is_not():
     z, u = play.noise(like, 2), play.uniform(like, 2)
     assert z.shape == u.shape == (4000, 2) and abs(z.mean()) < 0.05 and abs(z.std() - 1) < 0.05
     assert u.min() >= 0 and u.max() < 1 and abs(u.std() - math.sqrt(1 / 12)) < 0.01
+
+
+# What several processes do together, seen from the second of two
+
+
+class Two:
+    """Stands for torch.distributed where another process has `others` and this one is the second."""
+
+    def __init__(self, others: torch.Tensor) -> None:
+        self.others = others
+
+    def is_available(self) -> bool:
+        return True
+
+    is_initialized = is_available
+
+    def get_world_size(self) -> int:
+        return 2
+
+    def get_rank(self) -> int:
+        return 1
+
+    def all_reduce(self, value: torch.Tensor) -> None:
+        value += self.others
+
+    def all_gather(self, parts: list[torch.Tensor], own: torch.Tensor) -> None:
+        assert not own.requires_grad and len(parts) == 2
+        parts[0].copy_(self.others)
+        parts[1].copy_(own)
+
+
+def test_rows_of_two_processes_are_gathered(monkeypatch):
+    """In the order of the processes; the gradient is this one's, twice, since descend halves it."""
+    monkeypatch.setattr(play, "dist", Two(torch.tensor([[1.0, 2], [3, 4]])))
+    own = torch.tensor([[5.0, 6], [7, 8]], requires_grad=True)
+    whole = play.gathered(own)
+    assert whole.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    (gradient,) = torch.autograd.grad((whole * torch.arange(8.0).view(4, 2)).sum(), own)
+    assert gradient.tolist() == [[8, 10], [12, 14]]
+
+
+def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
+    monkeypatch.setattr(play, "dist", Two(torch.tensor([3.0, 5])))
+    own = torch.tensor([1.0, 2], requires_grad=True)
+    mean = play.averaged(own)
+    assert mean.tolist() == [2, 3.5] and not mean.requires_grad and own.tolist() == [1, 2]
+    module = torch.nn.Linear(1, 1)
+    rule = torch.optim.SGD(module.parameters(), 1.0)
+    before = [p.item() for p in module.parameters()]
+    play.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
+    after = [p.item() for p in module.parameters()]
+    assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
