@@ -85,6 +85,38 @@ def test_averages_follow(variant):
     raise AssertionError("an average stands still")
 
 
+def test_rates_follow_their_schedules(tiny):
+    """Halfway through a schedule, halfway between its values; each player has its own."""
+    rates = [name for name in tiny.config().hyper.__struct_fields__ if name.startswith("rate")]
+    halfway = {name: 1e-3 * (i + 1) for i, name in enumerate(rates)}
+    model, batches = tiny.model(*(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items()))
+    if not optimizers(model):
+        assert not rates, "no gradient moves this room"
+        return
+    model.step(batches[0], 4)
+    found = {name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"] for name in rates}
+    assert found == pytest.approx(halfway) and len(found) == len(optimizers(model))
+
+
+@pytest.mark.parametrize("name", ["gan_mnist", "rgan_mnist", "rgan_sines"])
+def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
+    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times the penalties with it."""
+    model, batches = variant.model("hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic")
+    seen: list[torch.Tensor] = []
+
+    def watched(*moves, clip=0.0):
+        seen.extend(loss.detach() for loss, player in moves if player is model.opt_D)
+        descend(*moves, clip=clip)
+
+    monkeypatch.setattr(config.room(variant.config().room), "descend", watched)
+    for k, weight in (2, 0), (3, 3.0 / 2 * 4):
+        seen.clear()
+        told = model.step(batches[0], k)
+        penalties = told.get("R1", torch.zeros(())) + told.get("R2", torch.zeros(()))
+        assert ("R1" in told) == (k == 3) and (weight == 0 or penalties > 0)
+        assert len(seen) == 1 and float(seen[0]) == pytest.approx((told["loss_D"] + weight * penalties).item(), rel=1e-5)
+
+
 class Felt(SGD):
     """Plain gradient descent that remembers what its weights felt last."""
 
@@ -381,3 +413,11 @@ def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
     play.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
     after = [p.item() for p in module.parameters()]
     assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
+
+
+def test_quiet_modules_come_back_as_they_were():
+    loud, calm = nn.Dropout(), nn.Sequential(nn.Dropout()).eval()
+    with pytest.raises(KeyError), play.quiet(loud, calm):
+        assert not (loud.training or calm.training or calm[0].training)
+        raise KeyError
+    assert loud.training and not (calm.training or calm[0].training)
