@@ -5,14 +5,17 @@ weight, no scalar, no sample and nothing else that the room shows, and is refuse
 or is refused for another reason."""
 
 import itertools
+import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from commands import Said
 from msgspec import Struct
+from tiny import Tiny, assert_same
 from torch import Tensor, nn
 
 from simulacra import config, idle, run
@@ -20,6 +23,7 @@ from simulacra.contract import Batch
 from simulacra.errors import Mistake
 from simulacra.parts import parts
 from simulacra.play import Schedule
+from simulacra.reopen import reopen
 from simulacra.seeds import reseed
 
 STEPS = 3
@@ -290,3 +294,60 @@ def test_every_hyperparameter_changes_something_or_is_refused(room: str, monkeyp
 
 def test_every_room_is_walked() -> None:
     assert sorted(SMALL) == config.rooms()
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "says"),
+    [
+        ("gan_digits", "hidden=99", "hyper.hidden = 99 changes nothing, since it needs nets = conv; allowed: 256"),
+        ("gan_digits", "norm_D=batch", "hyper.norm_D = batch changes nothing, since it needs nets = infogan; allowed: none"),
+        ("ebgan_digits", "dropout=0.5", "hyper.dropout = 0.5 changes nothing, since it needs nets = mlp; allowed: 0.0"),
+        ("rgan_digits", "dropout=0.5", "hyper.dropout = 0.5 changes nothing, since it needs version = v1 to v5; allowed: 0.25"),
+        ("rgan_sines", "stabilise.real_target=0.9", "hyper.stabilise.real_target = 0.9 changes nothing, since it needs loss"),
+        (
+            "foregan_davis",
+            "defects.epoch=9",
+            "hyper.defects.epoch = 9 changes nothing, since it needs critic_steps above 1; allowed: 0",
+        ),
+    ],
+)
+def test_who_gives_one_that_does_nothing_is_told(
+    source: str, given: str, says: str, simulacra: Callable[..., Said], tmp_path: Any
+) -> None:
+    more = ("--set", "hyper.critic_steps=1") if source == "foregan_davis" else ()
+    told = simulacra("train", source, "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.{given}", *more)
+    assert says in told.refusal() and not (tmp_path / "run").exists()
+
+
+def test_dropout_needs_a_layer_behind_it() -> None:
+    """The paper's grid has discriminators of one hidden layer."""
+    paper = config.resolve("ebgan_mnist", "paper", ["hyper.dropout=0.5"]).hyper
+    assert "dropout" in config.room("ebgan").idle(paper) and paper.dropout == 0.5
+    deeper = config.resolve("ebgan_mnist", "paper", ["hyper.dropout=0.5", "hyper.widths_D=[512, 256]"]).hyper
+    assert "dropout" not in config.room("ebgan").idle(deeper)
+
+
+def test_one_that_nobody_gave_goes_back_to_its_default(tmp_path: Any) -> None:
+    """A preset's sizes are of its own nets: with others they are left out, each in a line. A file of one's own gives what is in
+    it, not what is in its base."""
+    told: list[str] = []
+    found = config.resolve("gan_digits", "tiny", ["hyper.nets=infogan"], told.append).hyper
+    assert (found.widths, found.group, found.patch) == ((128, 64, 32), 16, 1)
+    assert [line.split(" = ")[0] for line in told] == [f"gan_digits: hyper.{name}" for name in ("widths", "patch", "group")]
+    (tmp_path / "mine.toml").write_text('base = "gan_digits"\n[hyper]\nnets = "infogan"\npatch = 2\n')
+    mine = config.resolve(str(tmp_path / "mine.toml"), "tiny").hyper
+    assert (mine.widths, mine.patch) == ((128, 64, 32), 2)
+
+
+def test_older_runs_with_one_still_open_and_go_on(tmp_path: Any) -> None:
+    """Their numbers are what they were: it did nothing."""
+    tiny = Tiny("gan_digits")
+    for folder in "old", "new":
+        tiny.train(tmp_path / folder, "steps=2", "save_every=1", "log_every=1")
+    path = tmp_path / "old" / "config.json"
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(raw | {"hyper": raw["hyper"] | {"hidden": 99, "norm_D": "batch"}}))
+    assert reopen(tmp_path / "old", None).step == 2
+    tiny.train(tmp_path / "old", "steps=4", "save_every=1", "log_every=1", "hyper.hidden=99", "hyper.norm_D=batch", extend=True)
+    tiny.train(tmp_path / "new", "steps=4", "save_every=1", "log_every=1", extend=True)
+    assert_same(tmp_path / "old", tmp_path / "new")
