@@ -3,7 +3,7 @@
     python scripts/mutants.py cover --cache FOLDER               # once: which tests run which lines, how long each takes
     python scripts/mutants.py run --cache FOLDER -o FILE.jsonl   # every mutant that FILE.jsonl does not have yet
     python scripts/mutants.py table FILE.jsonl [OTHER.jsonl]     # the share killed in each stratum
-    python scripts/mutants.py check                              # the mutants whose line is no longer there
+    python scripts/mutants.py check                              # the mutants whose line is gone
 
 A mutant is tried in a copy of the source tree, in a process forked from one that has imported torch, on the tests that ran
 the mutated line, fastest first, until one fails or 60 seconds of processor time are over.
@@ -38,6 +38,8 @@ HEAVY = ("torch", "torch._dynamo", "numpy", "scipy.stats", "scipy.linalg", "scip
 HEAVY += ("sklearn.neighbors", "PIL.Image", "pytest", "hypothesis", "typer", "rich.progress", "msgspec", "safetensors.torch")
 HEAVY += ("matplotlib.figure", "tensorboard.summary.writer.record_writer", "jinja2", "prdc", "unittest.mock")
 
+APART = {"simulacra/play.py": ["tests/test_distributed.py::test_two_halves_are_a_whole[ebgan]"]}  # in processes of its own
+
 
 class Mutant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A replacement in one line of one function, which is found by its text: lines may move."""
@@ -66,11 +68,6 @@ def read(path: Path = LIST) -> list[Mutant]:
 
 
 # Finding and making
-
-
-def functions(tree: ast.AST) -> list[ast.FunctionDef]:
-    """All functions and methods below a node."""
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
 def numbered(tree: ast.AST, above: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -183,7 +180,7 @@ class Tests:
             total += seconds
             if total <= self.most or not kept:
                 kept.append(name)
-        return kept
+        return kept or APART.get(file, [])
 
     def widened(self, names: set[str]) -> set[str]:
         """The tests of contexts. A line that ran while a fixture was made, which is noted for its first user only, belongs to
@@ -289,14 +286,14 @@ def tried(tree: Path, file: str, text: str, tests: list[str], log: Path) -> tupl
     return word, seconds
 
 
-def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str) -> dict[str, object]:
-    """The result of one mutant; `base` is the source that the coverage run had."""
+def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str, also: list[str]) -> dict[str, object]:
+    """The result of one mutant; `base` is the source that the coverage run had, `also` are tests that it did not know."""
     try:
         text = mutated(source, mutant)
     except LookupError as error:
         return {"result": "gone", "why": str(error)}
     try:
-        names = tests.of(mutant.file, place(base, mutant) + 1)
+        names = also + tests.of(mutant.file, place(base, mutant) + 1)
     except LookupError:
         return {"result": "gone", "why": "not in the tree that was covered"}
     log = tree.parent / f"{tree.name}.out"
@@ -320,7 +317,7 @@ def run(arguments: argparse.Namespace) -> None:
         if mutant.name in done or mutant.equivalent or not {mutant.name, mutant.stratum} & only:
             continue
         source, base = ((folder / mutant.file).read_text() for folder in (arguments.tree, arguments.covered or arguments.tree))
-        row = {"mutant": mutant.name, "stratum": mutant.stratum} | judged(source, mutant, tree, tests, base)
+        row = {"mutant": mutant.name, "stratum": mutant.stratum} | judged(source, mutant, tree, tests, base, arguments.also)
         with arguments.output.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), mutant.file, mutant.function, flush=True)
@@ -336,22 +333,18 @@ def results(files: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def table(files: Iterable[Path], mutants: list[Mutant]) -> str:
-    """Killed of those that are not equivalent, per stratum; a row that was not tried counts as not killed."""
+    """Killed of those that are there and not equivalent, per stratum; what no test runs or was not tried, is not killed."""
     found = {row["mutant"]: row["result"] for row in results(files)}
-    text = [
-        "| stratum | mutants | equivalent | killed | survived | no test | not tried | share |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ["stratum", "mutants", "equivalent", "line gone", "killed", "survived", "no test", "not tried", "share"]
+    text = [" | ".join(columns), " | ".join(["---"] * len(columns))]
     for stratum in [*sorted({m.stratum for m in mutants}), "all"]:
         of_it = [m for m in mutants if stratum in (m.stratum, "all")]
-        real = [m for m in of_it if not m.equivalent]
-        count = Counter(found.get(m.name, "not tried") for m in real)
-        killed = count["killed"] + count["timeout"]
-        other = len(real) - killed - count["survived"] - count["no test"]
-        share = f"{100 * killed / max(1, len(real)):.1f} %"
-        numbers = (len(of_it), len(of_it) - len(real), killed, count["survived"], count["no test"], other, share)
-        text.append(f"| {stratum} | " + " | ".join(map(str, numbers)) + " |")
-    return "\n".join(text)
+        count = Counter("equivalent" if m.equivalent else found.get(m.name, "not tried") for m in of_it)
+        killed, real = count["killed"] + count["timeout"], len(of_it) - count["equivalent"] - count["gone"]
+        left = real - killed - count["survived"] - count["no test"]
+        numbers = [len(of_it), count["equivalent"], count["gone"], killed, count["survived"], count["no test"], left]
+        text.append(" | ".join(map(str, [stratum, *numbers, f"{100 * killed / max(1, real):.1f} %"])))
+    return "\n".join(f"| {line} |" for line in text)
 
 
 def gone(mutants: list[Mutant], tree: Path = HOME) -> list[str]:
@@ -381,6 +374,7 @@ def parsed() -> argparse.Namespace:
         "--seconds", type=float, default=SECONDS, help="that the tests of a mutant may take, by their coverage run"
     )
     parser.add_argument("--most", type=float, default=600, help="seconds for a test file while it is covered")
+    parser.add_argument("--also", nargs="*", default=[], help="tests that are newer than the coverage run, tried first")
     parser.add_argument("--list", type=Path, default=LIST)
     return parser.parse_args()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from mutants import HOME, Mutant, functions, identity, mutated, numbered
+from mutants import HOME, Mutant, identity, mutated, numbered
 
 ARITHMETIC = {
     "Add_Sub",
@@ -48,7 +48,8 @@ def stratum(path: str, tree: ast.Module, name: str) -> str:
         return ""
     owner, _, method = name.rpartition(".")
     if owner:
-        methods = {f.name for c in tree.body if isinstance(c, ast.ClassDef) and c.name == owner for f in functions(c)}
+        bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner]
+        methods = {node.name for body in bodies for node in body if isinstance(node, ast.FunctionDef)}
         return "steps" if "step" in methods and method not in UNCHANGED else ""
     made = dict(numbered(tree))[name].returns
     said = ast.unparse(made) if made else ""

@@ -13,6 +13,12 @@ def write(path: Path, fill: Callable[..., object]) -> None:
     """Write a file whole or not at all: what `fill` writes into the open binary file goes to a temporary name that is nobody
     else's, to the disk, and only then to its place. An OSError leaves nothing behind; a kill may leave a hidden
     `.NAME.*.partial`."""
+    put(path, fill)
+    settle(path.parent)
+
+
+def put(path: Path, fill: Callable[..., object]) -> None:
+    """The same without the last step, `settle(path.parent)`, which many files of one folder may share."""
     handle, name = tempfile.mkstemp(".partial", f".{path.name[:200]}.", path.parent)
     partial = Path(name)
     try:
@@ -25,11 +31,15 @@ def write(path: Path, fill: Callable[..., object]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def settle(folder: Path) -> None:
+    """Have the names of a folder's files on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,8 +4,7 @@ Every file is written whole or not at all, and the same input gives the same byt
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
 from itertools import chain
@@ -18,11 +17,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from simulacra import files
 from simulacra.errors import Mistake
 
 GAP = 128  # the grey between the tiles of a sheet
 CLOCK = {"step", "images", "seconds"}  # what the log counts by, rather than what it measures
 LONG = 100  # points from which a curve gets a running mean
+BOARD = 2**31  # bytes of a sheet's pixels
 PANELS = 16  # curves, or plots of series, on one picture
 PLOT = 72, 112, 3  # height, width and channels of the plot of one series
 FINE = 4  # how many times larger it is drawn, for smooth lines
@@ -92,26 +93,30 @@ def picture(pixels: np.ndarray) -> Image.Image:
 
 def write(path: Path, data: bytes | memoryview) -> Path:
     """The path, once the file is there; if it cannot be, nothing is left of it."""
-    part = path.with_name(f".{path.name}.part")
+    return filled(path, lambda file: file.write(data))
+
+
+def filled(path: Path, fill: Callable[[Any], object], how: Callable[..., None] = files.write) -> Path:
+    """The same of a file whose content `fill` writes into the open binary file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
+        how(path, fill)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise Mistake(f"cannot write {path}: {error.strerror or error}") from None
     return path
 
 
 def write_all(folder: Path, suffix: str, contents: Iterable[bytes]) -> list[Path]:
-    """The paths of numbered files with these contents; if one cannot be written, none is left."""
-    paths: list[Path] = []
+    """The paths of numbered files with these contents; if one cannot be written, none is left that was not there before."""
+    paths, new = list[Path](), list[Path]()
     try:
         for number, content in enumerate(contents):
-            paths.append(write(folder / f"{number:05d}{suffix}", content))
-    except Mistake:
-        for path in paths:
+            path = folder / f"{number:05d}{suffix}"
+            new += [] if path.exists() else [path]
+            paths.append(filled(path, lambda file, data=content: file.write(data), files.put))  # type: ignore[misc]
+        files.settle(folder)
+    except BaseException:
+        for path in new:
             path.unlink(missing_ok=True)
         raise
     return paths
@@ -129,20 +134,55 @@ def save_sheet(images: Tensor, path: Path, columns: int | None = None, pad: int 
     return write(path, png(sheet(images, columns, pad, scale)))
 
 
+def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) -> Path:
+    """The path of a PNG with `count` pictures that come in parts (n, C, H, W); nothing but the sheet is kept meanwhile."""
+    board, columns, done = np.empty(0, np.uint8), 1, 0
+    for part in parts:
+        tiles = to_bytes(visible(part))
+        _, height, width, channels = tiles.shape
+        if not done:
+            columns = near_square(count, height, width)
+            shape = math.ceil(count / columns) * (height + pad) + pad, columns * (width + pad) + pad, channels
+            if math.prod(shape) > BOARD:
+                raise Mistake(f"a sheet of {count:,} pictures of {width}x{height} is too large; write an .npz or a folder")
+            board = np.full(shape, GAP, np.uint8)
+        for tile in tiles:
+            top, left = done // columns * (height + pad) + pad, done % columns * (width + pad) + pad
+            board[top : top + height, left : left + width] = tile
+            done += 1
+    return write(path, png(picture(board)))
+
+
 def save_pngs(images: Tensor, folder: Path) -> list[Path]:
     """The paths of one PNG for each picture (N, C, H, W): 00000.png, 00001.png, ..."""
-    return write_all(folder, ".png", (png(picture(one)) for one in to_bytes(visible(images))))
+    return stream_pngs([images], folder)
+
+
+def stream_pngs(parts: Iterable[Tensor], folder: Path) -> list[Path]:
+    """The same of pictures that come in parts (n, C, H, W)."""
+    return write_all(folder, ".png", (png(picture(one)) for part in parts for one in to_bytes(visible(part))))
 
 
 def save_npz(samples: Tensor, path: Path) -> Path:
     """The path of an npz, as numpy.load reads it: pictures (N, C, H, W) under "images", (N, H, W, C) uint8; series (N, T, C)
     under "series" as they are, float32."""
-    name, values = ("series", finite(samples).numpy()) if samples.ndim == 3 else ("images", to_bytes(samples))
-    buffer = BytesIO()
-    entry = ZipInfo(f"{name}.npy")  # numpy.savez would write the time of day into the file
-    with ZipFile(buffer, "w") as archive, archive.open(entry, "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, values, allow_pickle=False)
-    return write(path, buffer.getbuffer())
+    return stream_npz([samples], len(samples), path)
+
+
+def stream_npz(parts: Iterable[Tensor], count: int, path: Path) -> Path:
+    """The same of `count` samples that come in parts, each written before the next one is asked for."""
+
+    def fill(out: Any) -> None:
+        chunks = (("series", finite(part).numpy()) if part.ndim == 3 else ("images", to_bytes(part)) for part in parts)
+        name, first = next(chunks)
+        entry = ZipInfo(f"{name}.npy")  # numpy.savez would write the time of day into the file
+        with ZipFile(out, "w") as archive, archive.open(entry, "w", force_zip64=True) as file:
+            told = np.lib.format.header_data_from_array_1_0(first) | {"shape": (count, *first.shape[1:])}
+            np.lib.format.write_array_header_1_0(file, told)
+            for values in chain([first], (values for _, values in chunks)):
+                file.write(np.ascontiguousarray(values).data.cast("B"))
+
+    return filled(path, fill)
 
 
 def plot(values: np.ndarray) -> Image.Image:
@@ -174,9 +214,17 @@ def save_plots(series: Tensor, path: Path, pad: int = 2) -> Path:
 
 def save_csvs(series: Tensor, folder: Path) -> list[Path]:
     """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv, 00001.csv, ..."""
-    header = ",".join(f"channel_{number}" for number in range(series.shape[2]))
-    texts = ("\n".join([header, *(",".join(map(str, row)) for row in one), ""]) for one in finite(series).numpy())
-    return write_all(folder, ".csv", (text.encode() for text in texts))
+    return stream_csvs([series], folder)
+
+
+def stream_csvs(parts: Iterable[Tensor], folder: Path) -> list[Path]:
+    """The same of series that come in parts (n, T, C)."""
+
+    def text(one: np.ndarray) -> str:
+        header = ",".join(f"channel_{number}" for number in range(one.shape[1]))
+        return "\n".join([header, *(",".join(map(str, row)) for row in one), ""])
+
+    return write_all(folder, ".csv", (text(one).encode() for part in parts for one in finite(part).numpy()))
 
 
 def gif(images: Iterable[Image.Image], fps: float) -> bytes:

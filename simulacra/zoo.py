@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ def has_examples(folder: Path) -> bool:
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
     packed = {name: part.packed() if hasattr(part, "packed") else part.state_dict() for name, part in _looked_at(model).items()}
-    return {f"{name}/{key}": value.contiguous() for name, state in packed.items() for key, value in state.items()}
+    each = {f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()}
+    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in each.items()}  # none is shared
 
 
 def _looked_at(model: Model) -> dict[str, Any]:

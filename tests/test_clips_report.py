@@ -68,6 +68,13 @@ def test_baselines(layered: Reals) -> None:
     told = baseline(layered)
     assert 0 < told["copy_mask_J"] < 1 and told["flow_mask_J"] > 0
     assert 5 < told["telea_bg_hole"] < 60 and 5 < told["copy_recon"] < 60
+    J, recon = [], []
+    for known in layered.known:  # every frame after the first, the last among them
+        for mask, frame in zip(known.mask[1:], known.frames[1:], strict=True):
+            J.append(float((mask & known.mask[0]).sum() / (mask | known.mask[0]).sum()))
+            recon.append(float(10 * (4 / (frame - known.frames[0]).square().mean()).log10()))
+    assert told["copy_mask_J"] == pytest.approx(np.mean(J), rel=1e-5)
+    assert told["copy_recon"] == pytest.approx(np.mean(recon), rel=1e-5)
 
 
 def test_frames_beyond_training_are_told_apart(layered: Reals) -> None:
@@ -84,6 +91,7 @@ def test_frames_beyond_training_are_told_apart(layered: Reals) -> None:
 def test_mean_leaves_out_what_a_clip_lacks() -> None:
     told = mean([{"a": 1.0, "b": float("nan")}, {"a": 3.0, "b": 5.0}])
     assert told == {"a": 2, "b": 5}
+    assert list(mean([{"b": 1.0, "a": 2.0}, {"a": 4.0, "b": 3.0}]).items()) == [("b", 2), ("a", 3)], "in the first one's order"
 
 
 def test_a_cut_keeps_flows_between_its_frames() -> None:

@@ -9,7 +9,7 @@ import torch
 from tiny import Tiny
 from torch import Tensor
 
-from simulacra import data, run
+from simulacra import data, maths, run
 from simulacra.contract import Batch
 from simulacra.errors import Mistake
 from simulacra.models import ebgan
@@ -381,3 +381,19 @@ def test_it_covers_a_ring_of_eight() -> None:
     shares = torch.bincount(nearest[distance < 0.1], minlength=8) / len(points)
     assert (distance < 0.1).float().mean() > 0.6
     assert shares.min() > 0.02
+
+
+def test_energies_are_of_differences():
+    """Errors (-3, 4) and (0, 12) of two pictures of two pixels."""
+    x, rebuilt = torch.tensor([[3.0, 0], [1, 1]]).view(2, 1, 1, 2), torch.tensor([[0.0, 4], [1, 13]]).view(2, 1, 1, 2)
+    assert ebgan.l2(rebuilt, x).tolist() == [5, 12]
+    assert ebgan.l1(rebuilt, x).tolist() == [3.5, 6]
+    assert ebgan.sse(rebuilt, x).tolist() == [25, 144]
+    assert ebgan.batch_norm_error(rebuilt, x).tolist() == [6.5], "13, the norm of all errors together, over 2 pictures"
+
+
+def test_a_slope_is_each_examples_own():
+    """Of half the squares: the example itself, of norms 5 and 1, whatever the batch; the example stays as it was."""
+    x = torch.tensor([[3.0, 4], [0, 1]])
+    assert maths.slope(lambda x: x.square().sum(1) / 2, x).tolist() == [5, 1]
+    assert not x.requires_grad

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tiny import Tiny
 
-from simulacra import data
+from simulacra import data, seeds
 from simulacra.data.codes import Options as CodesOptions
 from simulacra.data.racing import Options as RacingOptions
 from simulacra.errors import Mistake
@@ -177,6 +177,9 @@ def test_as_many_components_as_the_rank_are_exact():
     singular = torch.linalg.svdvals((x - x.mean(0)).flatten(1))
     assert left.item() == pytest.approx(singular[3:].square().sum().item(), rel=1e-3)
     assert linear.components(x[:4], 9).z_size == 3 and linear.components(x, 9).z_size == 5
+    still = torch.full((4, 3, 8, 8), 0.5)
+    alike = linear.components(still, 3)
+    assert alike.z_size == 1 and torch.equal(alike.decode(alike.encode(still)[0]), still), "what never varies has no more"
 
 
 # Pictures
@@ -252,6 +255,15 @@ def test_a_look_at_a_trained_eye(home):
     assert look.values["aggregate_variance"] == pytest.approx(
         (mean.var(0, correction=0) + s.exp().mean(0)).mean().item(), rel=1e-4
     )
+    assert {name for name in look.measures if name.endswith("_drawn")} == {
+        "psnr_drawn",
+        "ssim_drawn",
+        "edge_energy_ratio_drawn",
+    }
+    noise = torch.randn(mean.shape, generator=seeds.generator(0, "drawn"))
+    mse = (opened.model.decode(mean + (s / 2).exp() * noise) - x).double().square().mean((1, 2, 3))
+    drawn = bootstrap.estimate(look.measures["psnr_drawn"]).value
+    assert drawn == pytest.approx((10 * (4 / mse).log10()).mean().item(), rel=1e-4)
     again = eyes.look(opened, held)
     assert all(torch.equal(one.sums, again.measures[name].sums) for name, one in look.measures.items())
 
@@ -388,7 +400,7 @@ def test_measure_of_an_eye(home):
     assert len(found) == len(rows) and {"frechet", "psnr", "probe_lateral", "KL", "active", "linear_psnr"} <= set(found)
     row = found["probe_lateral"]
     assert row["extractor"] == "frames" and row["over"] == "tracks" and row["n_groups"] == 3 and row["value"] <= 1
-    assert found["frechet"]["extractor"] == "pixels" and any("held-out tracks" in note for note in notes)
+    assert found["frechet"]["extractor"] == "pixels" and any("60 frames of 3 held-out tracks" in note for note in notes)
 
 
 def scores(shift: float, seeds: int = 3) -> list[Score]:

@@ -2,6 +2,7 @@
 
 import os
 import wave
+import zipfile
 from contextlib import nullcontext
 from itertools import pairwise, product
 from pathlib import Path
@@ -784,3 +785,27 @@ def test_video_without_pictures(tmp_path):
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(4000))
     assert "sound.avi has no pictures, only sound or text" in refusal(video.Options(path="sound.avi"), tmp_path)
+
+
+def lying(shape: str) -> bytes:
+    """An array's file whose header tells of another shape."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + bytes(1000)
+
+
+@pytest.mark.parametrize(
+    "shape", ["(-1, 9, 8, 64, 64, 3)", "(10**9, 9, 8, 64, 64, 3)", "(1000000000000, 9, 8, 64, 64, 3)", "('a',)"]
+)
+def test_sprites_whose_arrays_lie(tmp_path, shape):
+    (tmp_path / "sprites").mkdir()
+    with zipfile.ZipFile(tmp_path / "sprites" / sprites.NPZ, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("frames", "attributes", "actions"):
+            archive.writestr(f"{name}.npy", lying(shape))
+    assert f"cannot read {tmp_path / 'sprites' / sprites.NPZ}: " in refusal(sprites.Options(), tmp_path)
+
+
+def test_sprites_whose_archive_unpacks_without_end(tmp_path, monkeypatch):
+    (tmp_path / "sprites").mkdir()
+    np.savez_compressed(tmp_path / "sprites" / sprites.NPZ, frames=np.zeros(10_000, np.uint8))
+    monkeypatch.setattr(sprites, "LARGEST", 9000)
+    assert "its arrays take 10,128 bytes; allowed: 9,000" in refusal(sprites.Options(), tmp_path)

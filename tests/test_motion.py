@@ -27,9 +27,12 @@ from simulacra.measure.motion import (
     histogram,
     off_palette,
     pair_kl,
+    parts,
     psnr,
+    refined,
     ssim,
 )
+from simulacra.measure.pairs_report import warped
 
 EMPTY = SMOOTHING / BINS**2  # share of a bin that nothing fell into
 
@@ -131,6 +134,30 @@ def test_a_forbidden_direction_is_read_as_such(move):
     wrong = torch.tensor([[name != axes.get(move) for name in truth.names]]).float()
     assert torch.equal(forbidden(*read, truth), wrong.expand(len(truth.size), 3))
     assert forbidden_share(*read, truth) == pytest.approx(float(wrong.mean()))
+
+
+def test_each_pixel_is_some_shape_and_in_front_of_or_behind_the_others():
+    """A later shape lies over an earlier one: what is earlier, and the ground, is behind it."""
+    truth = apart()
+    found = parts(paint(truth, everywhere(truth, 0, 0)), truth)
+    assert {part.shape for part in found} == {(40, 3, 64, 64)}
+    places = [(19, 19), (19, 45), (45, 45), (2, 60)]  # rows and columns inside each shape, and of the ground
+    for s, (row, column) in enumerate(places):
+        own, front, behind = (
+            part[:, :, row, column].round(decimals=2).unique(dim=0).tolist() for part in (found.own, found.front, found.behind)
+        )
+        s = -1 if s == 3 else s
+        assert own == [[float(s == i) for i in range(3)]]
+        assert front == [[float(s > i) for i in range(3)]] and behind == [[float(s < i) for i in range(3)]]
+
+
+@pytest.mark.parametrize("move", [(1.75, 1.75), (-1.75, -1.75), (0.75, -0.5)])
+def test_the_search_below_a_pixel_goes_no_farther(move):
+    truth = apart()
+    seen = parts(paint(truth, everywhere(truth, *move)), truth)
+    shift = refined(torch.zeros_like(truth.displacement), seen, truth)
+    wanted = everywhere(truth, *move).clamp(-1, 1)
+    assert torch.allclose(shift, wanted, atol=0.05)
 
 
 def test_what_cannot_be_read():
@@ -248,10 +275,19 @@ def test_psnr_by_hand():
     zero = torch.zeros(2, 3, 4, 4)
     assert psnr(zero, zero + torch.tensor([2e-1, 2.0])[:, None, None, None]).tolist() == pytest.approx([20, 6.0206], abs=1e-4)
     assert psnr(zero + 5, zero).tolist() == pytest.approx([6.0206] * 2, abs=1e-4), "clipped to 1"
+    assert psnr(zero + 1.5, zero + 1).tolist() == psnr(zero - 1, zero - 1.5).tolist() == [100] * 2, "either, at either end"
     assert psnr(zero, zero).tolist() == [100] * 2
     samples = torch.tensor([[0.2, 0.02, 0.9], [0.02, -0.2, 0.2]])[:, :, None, None, None].expand(2, 3, 3, 4, 4)
     assert best_of_k_psnr(samples, zero) == pytest.approx(40)
     assert best_of_k_psnr(samples[:, :1], zero) == pytest.approx(30)
+
+
+def test_a_flow_of_whole_pixels_moves_whole_pixels():
+    """What is shown at a place was 2 pixels right of it and 1 above; the border goes on for ever."""
+    images = noise(2, 3, 6, 8)
+    moved = warped(images, torch.tensor([2.0, -1]).view(1, 2, 1, 1).expand(2, 2, 6, 8))
+    rows, columns = (torch.arange(6) - 1).clamp(0, 5), (torch.arange(8) + 2).clamp(0, 7)
+    assert torch.allclose(moved, images[:, :, rows][..., columns], atol=1e-5)
 
 
 def test_diversity_by_hand():

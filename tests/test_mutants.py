@@ -104,7 +104,7 @@ def test_killed_survived_and_not_tested(tmp_path):
     assert rows[0]["by"] == "tests/test_toy.py::test_adding"
     assert (tree / "simulacra" / "toy.py").read_text() == TOY
     last = mutants.table([found], LIST).splitlines()[-1]
-    assert last == "| all | 6 | 1 | 2 | 1 | 1 | 1 | 40.0 % |"
+    assert last == "| all | 6 | 1 | 1 | 2 | 1 | 1 | 0 | 50.0 % |"
 
 
 def test_the_list_is_300_of_four_strata():

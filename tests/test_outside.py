@@ -9,11 +9,13 @@ from unittest import mock
 
 import pytest
 import torch
-from tiny import assert_same, scribble
+from test_distributed import together
+from tiny import assert_same, equal, scribble
 
 from simulacra import config, outside, paint, parts, run
 from simulacra.errors import Mistake
 from simulacra.reopen import build, reopen
+from simulacra.verbs.export import export
 from simulacra.verbs.train import train
 
 CPU = torch.device("cpu")
@@ -255,6 +257,28 @@ def test_parts_name_everything(tmp_path):
     toml = written(tmp_path, WHOLE["a list of nets"])
     model = build(config.resolve(str(toml)), {"image": torch.zeros(2, 1, 28, 28)}, CPU)
     assert list(parts.parts(model)) == ["nets.0", "nets.1", "opts.0", "opts.1"]
+
+
+@pytest.mark.parametrize("case", ["a module with parameters and buffers of its own", "a shared module", "a list of nets"])
+def test_packed_and_unpacked(tmp_path, case):
+    """All weights that one looks at, shared ones too."""
+    trained(written(tmp_path, WHOLE[case]), tmp_path / "run")
+    export(reopen(tmp_path / "run", None), tmp_path / "packed")
+    whole, packed = (parts.weights(reopen(tmp_path / name, None).model) for name in ("run", "packed"))
+    assert whole and equal(dict(whole), dict(packed))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_processes_that_come_apart_are_told_of(tmp_path, own):
+    """A step with a backward of its own averages no gradients; one through descend does."""
+    descends = STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        play.descend((loss, self.opt))\n"
+    source = "from simulacra import play\n" + BASE + ("" if own else descends + "        return {'loss': loss}\n")
+    toml = written(tmp_path, source)
+    said = together(["train", str(toml), "--run", str(tmp_path / "run"), "--no-tensorboard"])
+    if own:
+        assert "the processes have different weights; allowed: steps that go through play.descend" in said[0].refusal()
+    else:
+        assert "is done: 8 steps" in said[0].success()
 
 
 # Where the code is from

@@ -1,6 +1,9 @@
 """Paint: what is written is what was there, whole or not at all, and twice the same."""
 
+import io
 import os
+import tempfile
+import zipfile
 from pathlib import Path
 
 import av
@@ -247,11 +250,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, name, monkeypatch):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_leaves_nothing(tmp_path, name, monkeypatch):
-    def full(path: Path, data: bytes) -> int:
-        path.touch()
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Mistake, match=f"cannot write .*{name}: No space left on device"):
         WRITERS[name](tmp_path / name)
     assert left(tmp_path) == []
@@ -271,17 +273,63 @@ def test_a_failure_keeps_the_former_file(tmp_path, monkeypatch):
 
 
 def test_pngs_that_end_halfway_leave_nothing(tmp_path, monkeypatch):
-    real = Path.write_bytes
+    real = tempfile.mkstemp
 
-    def third_fails(path: Path, data: bytes) -> int:
-        if "00002" in path.name:
+    def third_fails(suffix: str, prefix: str, folder: Path) -> tuple[int, str]:
+        if "00002" in prefix:
             raise OSError(28, "No space left on device")
-        return real(path, data)
+        return real(suffix, prefix, folder)
 
-    monkeypatch.setattr(Path, "write_bytes", third_fails)
+    (tmp_path / "00001.png").write_text("there before")
+    monkeypatch.setattr(tempfile, "mkstemp", third_fails)
     with pytest.raises(Mistake, match=r"00002\.png: No space left"):
         paint.save_pngs(noise(4, 1, 2, 2), tmp_path)
-    assert left(tmp_path) == []
+    assert left(tmp_path) == ["00001.png"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_written_is_on_the_disk_before_it_is_there(tmp_path, name, monkeypatch):
+    """First the content, under another name, then its place, then the folder; and nobody else's name is used."""
+    done: list[str] = []
+    for other in (f".{name}.part", f"{name}.part", f"{name}.partial"):
+        (tmp_path / other).write_text("mine")
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("folder" if os.path.isdir(handle) else "file"), sync(handle)))  # noqa: PTH112
+    monkeypatch.setattr(Path, "replace", lambda path, target: (done.append(Path(target).name), replace(path, target))[1])
+    WRITERS[name](tmp_path / name)
+    assert done == ["file", name, "folder"]
+    assert (
+        all((tmp_path / other).read_text() == "mine" for other in left(tmp_path) if other != name) and len(left(tmp_path)) == 4
+    )
+
+
+@pytest.mark.parametrize("sizes", [(7,), (3, 3, 1), (1,) * 7])
+def test_what_comes_in_parts_is_written_as_if_it_came_at_once(tmp_path, sizes):
+    images, series = noise(7, 3, 5, 4), noise(7, 6, 2)
+    assert paint.stream_sheet(images.split(sizes), 7, tmp_path / "a.png") and paint.save_sheet(images, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    for what, name in (images, "images"), (series, "series"):
+        paint.stream_npz(what.split(sizes), 7, tmp_path / "a.npz")
+        with np.load(tmp_path / "a.npz") as found:
+            whole = what.numpy() if name == "series" else paint.to_bytes(what)
+            assert found.files == [name] and found[name].dtype == whole.dtype and np.array_equal(found[name], whole)
+        buffer = io.BytesIO()
+        with (
+            zipfile.ZipFile(buffer, "w") as archive,
+            archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file,
+        ):
+            np.lib.format.write_array(file, whole, allow_pickle=False)
+        assert (tmp_path / "a.npz").read_bytes() == buffer.getvalue(), "the bytes that numpy writes at once"
+    assert len(paint.stream_pngs(images.split(sizes), tmp_path / "one")) == len(paint.save_pngs(images, tmp_path / "two")) == 7
+    assert len(paint.stream_csvs(series.split(sizes), tmp_path / "one")) == len(paint.save_csvs(series, tmp_path / "two")) == 7
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_sheet_that_no_memory_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(paint, "BOARD", 1000)
+    with pytest.raises(Mistake, match=r"a sheet of 700 pictures of 4x5 is too large; write an \.npz or a folder"):
+        paint.stream_sheet(iter([noise(7, 3, 5, 4)]), 700, tmp_path / "a.png")
 
 
 def test_where_nothing_can_be_written(tmp_path):

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from simulacra import config, play, run, seeds
+from simulacra.parts import parts, weights
 from simulacra.play import Average, at, descend
 from simulacra.reopen import build
 
@@ -27,13 +28,12 @@ def variant(name: str) -> Tiny:
 
 def optimizers(model) -> dict[str, Optimizer]:
     """The model's optimizers by name."""
-    return {name: part for name, part in vars(model).items() if isinstance(part, Optimizer)}
+    return {name: part for name, part in parts(model).items() if isinstance(part, Optimizer)}
 
 
 def own_weights(model) -> dict[str, nn.Parameter]:
-    """All trainable weights of the model's modules by name; averages are no modules."""
-    modules = {name: part for name, part in vars(model).items() if isinstance(part, nn.Module)}
-    return {f"{part}.{name}": w for part, m in modules.items() for name, w in m.named_parameters() if w.requires_grad}
+    """All trainable weights of the model by name; averages are no modules."""
+    return {name: weight for name, weight in weights(model).items() if weight.requires_grad}
 
 
 def copies(weights: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
@@ -75,7 +75,7 @@ def test_every_weight_moves(variant):
 
 def test_averages_follow(variant):
     model, batches = variant.model()
-    averages = [part for part in vars(model).values() if isinstance(part, Average)]
+    averages = [part for part in parts(model).values() if isinstance(part, Average)]
     if not averages:
         pytest.skip("the room samples its last weights")
     before = [[weight.clone() for weight in average.module.parameters()] for average in averages]
@@ -83,6 +83,38 @@ def test_averages_follow(variant):
         if all(not equal(was, list(average.module.parameters())) for was, average in zip(before, averages, strict=True)):
             return
     raise AssertionError("an average stands still")
+
+
+def test_rates_follow_their_schedules(tiny):
+    """Halfway through a schedule, halfway between its values; each player has its own."""
+    rates = [name for name in tiny.config().hyper.__struct_fields__ if name.startswith("rate")]
+    halfway = {name: 1e-3 * (i + 1) for i, name in enumerate(rates)}
+    model, batches = tiny.model(*(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items()))
+    if not optimizers(model):
+        assert not rates, "no gradient moves this room"
+        return
+    model.step(batches[0], 4)
+    found = {name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"] for name in rates}
+    assert found == pytest.approx(halfway) and len(found) == len(optimizers(model))
+
+
+@pytest.mark.parametrize("name", ["gan_mnist", "rgan_mnist", "rgan_sines"])
+def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
+    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times the penalties with it."""
+    model, batches = variant.model("hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic")
+    seen: list[torch.Tensor] = []
+
+    def watched(*moves, clip=0.0):
+        seen.extend(loss.detach() for loss, player in moves if player is model.opt_D)
+        descend(*moves, clip=clip)
+
+    monkeypatch.setattr(config.room(variant.config().room), "descend", watched)
+    for k, weight in (2, 0), (3, 3.0 / 2 * 4):
+        seen.clear()
+        told = model.step(batches[0], k)
+        penalties = told.get("R1", torch.zeros(())) + told.get("R2", torch.zeros(()))
+        assert ("R1" in told) == (k == 3) and (weight == 0 or penalties > 0)
+        assert len(seen) == 1 and float(seen[0]) == pytest.approx((told["loss_D"] + weight * penalties).item(), rel=1e-5)
 
 
 class Felt(SGD):
@@ -145,7 +177,7 @@ def test_looking_changes_nothing(variant):
     model, batches = variant.model()
     batch = batches[0]
     *_, scalars = playing(model, batches, min(20, variant.config().steps))
-    modules = [m for part in vars(model).values() if isinstance(part, nn.Module) for m in part.modules()]
+    modules = [m for part in parts(model).values() if isinstance(part, nn.Module) for m in part.modules()]
     modes, before = [m.training for m in modules], run.digest(run.states(model))
     told = model.health(batch, scalars, batches[1]) if hasattr(model, "health") else {}
     shown = model.sample(batch)
@@ -329,3 +361,63 @@ def test_noise_is_normal_and_uniform_is_not():
     z, u = play.noise(like, 2), play.uniform(like, 2)
     assert z.shape == u.shape == (4000, 2) and abs(z.mean()) < 0.05 and abs(z.std() - 1) < 0.05
     assert u.min() >= 0 and u.max() < 1 and abs(u.std() - math.sqrt(1 / 12)) < 0.01
+
+
+# What several processes do together, seen from the second of two
+
+
+class Two:
+    """Stands for torch.distributed where another process has `others` and this one is the second."""
+
+    def __init__(self, others: torch.Tensor) -> None:
+        self.others = others
+
+    def is_available(self) -> bool:
+        return True
+
+    is_initialized = is_available
+
+    def get_world_size(self) -> int:
+        return 2
+
+    def get_rank(self) -> int:
+        return 1
+
+    def all_reduce(self, value: torch.Tensor) -> None:
+        value += self.others
+
+    def all_gather(self, parts: list[torch.Tensor], own: torch.Tensor) -> None:
+        assert not own.requires_grad and len(parts) == 2
+        parts[0].copy_(self.others)
+        parts[1].copy_(own)
+
+
+def test_rows_of_two_processes_are_gathered(monkeypatch):
+    """In the order of the processes; the gradient is this one's, twice, since descend halves it."""
+    monkeypatch.setattr(play, "dist", Two(torch.tensor([[1.0, 2], [3, 4]])))
+    own = torch.tensor([[5.0, 6], [7, 8]], requires_grad=True)
+    whole = play.gathered(own)
+    assert whole.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    (gradient,) = torch.autograd.grad((whole * torch.arange(8.0).view(4, 2)).sum(), own)
+    assert gradient.tolist() == [[8, 10], [12, 14]]
+
+
+def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
+    monkeypatch.setattr(play, "dist", Two(torch.tensor([3.0, 5])))
+    own = torch.tensor([1.0, 2], requires_grad=True)
+    mean = play.averaged(own)
+    assert mean.tolist() == [2, 3.5] and not mean.requires_grad and own.tolist() == [1, 2]
+    module = torch.nn.Linear(1, 1)
+    rule = torch.optim.SGD(module.parameters(), 1.0)
+    before = [p.item() for p in module.parameters()]
+    play.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
+    after = [p.item() for p in module.parameters()]
+    assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
+
+
+def test_quiet_modules_come_back_as_they_were():
+    loud, calm = nn.Dropout(), nn.Sequential(nn.Dropout()).eval()
+    with pytest.raises(KeyError), play.quiet(loud, calm):
+        assert not (loud.training or calm.training or calm[0].training)
+        raise KeyError
+    assert loud.training and not (calm.training or calm[0].training)

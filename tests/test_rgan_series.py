@@ -266,6 +266,13 @@ def test_the_density_of_a_gaussian_process_needs_noise() -> None:
     assert "data.noise = 0, so no log-density" in series_report.notes(smooth.source)[0]
 
 
+def test_a_wave_of_one_amplitude_is_no_range():
+    """Nothing to be uniform over: there is no distance then, and the others stay."""
+    there = reals("sines", amplitudes=(0.5, 0.5))
+    found = series_report.compare(there.train, there)
+    assert "amplitude_distance" not in found and found["frequency_distance"] < 0.2 and found["phase_distance"] < 0.2
+
+
 def test_a_metric_says_from_how_many_it_was_told() -> None:
     assert series_report.counts("mmd2", 5000, 900) == {"n_real": 900, "n_fake": 2000}
     assert series_report.counts("sine_residual", 5000, 900) == {"n_real": 900, "n_fake": 5000}

@@ -63,6 +63,10 @@ def test_instance_noise_fades() -> None:
     reseed(0)
     assert float(stabilise.seen(h, x, 0).std()) == pytest.approx(0.5, rel=0.02)
     assert float(stabilise.seen(h, x, 50).std()) == pytest.approx(0.25, rel=0.02)
+    reseed(1)
+    noise = torch.randn(50, 1, 28, 28)
+    reseed(1)
+    assert torch.equal(stabilise.seen(h, x + 0.2, 0), x + 0.2 + 0.5 * noise), "added, as the runs there are had it"
     assert torch.equal(stabilise.seen(h, x, 100), x) and torch.equal(stabilise.seen(Stabilisers(), x, 0), x)
 
 

@@ -247,11 +247,19 @@ def test_two_processes_do_not_fill_one_store(full):
 
 
 def test_what_a_killed_process_left_is_removed(full):
-    part = full / "episodes" / ".00000003.safetensors.part"
-    part.write_bytes(b"half")
+    parts = [full / "episodes" / f".00000003.safetensors.{ending}" for ending in ("part", "x1y2.partial")]
+    for part in parts:
+        part.write_bytes(b"half")
     assert len(Store(full)) == 3
     with store.filling(full, SPEC):
-        assert not part.exists()
+        assert not any(part.exists() for part in parts)
+
+
+@pytest.mark.parametrize("left", [".store.json.part", ".store.json.x1y2.partial"])
+def test_a_process_killed_at_its_start_leaves_a_place_for_the_next(tmp_path, left):
+    (tmp_path / left).write_text("{")
+    with store.filling(tmp_path, SPEC):
+        assert (tmp_path / "store.json").exists()
 
 
 def test_a_full_disk_leaves_nothing(tmp_path):

@@ -1,16 +1,35 @@
 """All stages in one go: each is there, made of the one before, and left alone when the same command is given again."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simulacra import run
+from simulacra import config, run
 from simulacra.errors import Mistake
 from simulacra.reopen import reopen
 from simulacra.verbs import _ledger
-from simulacra.verbs.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, eye, memory, refined, world
+from simulacra.verbs.world import (
+    EXTENTS,
+    Site,
+    Stopped,
+    arm,
+    changes,
+    chosen,
+    controller,
+    dream,
+    eye,
+    memory,
+    planned,
+    refined,
+    searches,
+    until,
+    world,
+)
 from simulacra.world import parts
 from simulacra.world.score import Row, Score, read_csv
+from simulacra.world.store import Spec, filling
 from simulacra.world.tracks import SELECTION
 
 for package in ("cma", "envpool", "gymnasium"):
@@ -190,3 +209,109 @@ def test_there_are_only_these_stages_and_eyes(tmp_path):
             with pytest.raises(Mistake, match=wrong.split("=")[0].rpartition(".")[2]):
                 build(Site(tmp_path, "vae", changes={stage: [wrong]}))
     assert not list(Path(tmp_path).iterdir())
+
+
+def driven_by(site: Site, turn: int, weights: str) -> None:
+    """The drives of a round, as an agent of these weights made them."""
+    spec = Spec(
+        seed=11, simulator="envpool", size=64, hud=False, steps=9, lead=0, mixture={"agent": 1.0}, agent=weights, versions={}
+    )
+    with filling(site.folder / f"learnt_{turn}", spec):
+        pass
+
+
+@pytest.fixture
+def dreamt(monkeypatch):
+    """Make what a finished search leaves, by its agent's name."""
+    agents: dict[Path, str] = {}
+    monkeypatch.setattr("simulacra.verbs._watched.agent_at", agents.__getitem__)
+
+    def make(site: Site, turn: int, weights: str) -> None:
+        place = site.path("dream", turn)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "done").touch()
+        agents[place] = weights
+
+    return make
+
+
+def test_seeds_keep_their_rounds_apart(tmp_path, dreamt):
+    """All that follows from an agent: what it drove, codes and memories of that. What comes before is shared."""
+    zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
+    for stage in "eye", "codes", "memory":
+        assert zero.path(stage) == one.path(stage)
+    for stage in "learnt", "codes", "memory", "dream":
+        assert zero.path(stage, 1).name == f"{stage}_1" and one.path(stage, 1).name == f"{stage}_1_seed1"
+    dreamt(zero, 0, "aa")
+    dreamt(one, 0, "bb")
+    driven_by(zero, 1, "aa")
+    assert (zero.path("learnt", 1).name, one.path("memory", 1).name) == ("learnt_1", "memory_1_seed1")
+    sites = searches(one)
+    assert [path.name for path in sites] == ["dream_1_seed2", "dream_1_seed3"], "several searches, in one memory"
+    assert {mine.path("memory", 1) for mine in sites.values()} == {one.path("memory", 1)}
+
+
+def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path, dreamt):
+    """Which carried no seed, whoever made them."""
+    zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
+    dreamt(one, 0, "bb")
+    driven_by(one, 1, "bb")
+    assert one.path("memory", 1).name == "memory_1" and zero.path("memory", 1).name == "memory_1_seed0"
+    dreamt(zero, 0, "aa")
+    assert zero.path("codes", 1).name == "codes_1_seed0"
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "says"),
+    [
+        ("memory", "hyper.weight_reward=0", "weight_reward|no reward head|reward"),
+        ("memory", "data.length=5000", "stage memory: data.length = 5000; allowed: up to 60"),
+        ("dream", "hyper.context=10", "stage dream: .*context = 10; allowed: below the 10 steps"),
+        ("dream", "hyper.arm=full", None),
+        ("controller", "hyper.arm=z_only", None),
+        (
+            "refined",
+            "hyper.arm=z_only",
+            "stage refined: hyper.arm = z_only cannot go on from stage controller with hyper.arm = full",
+        ),
+        ("eye", "data.length=3", "stage eye: data.length = 3"),
+    ],
+)
+def test_stages_that_do_not_fit_are_refused_before_anything_begins(stage, change, says, monkeypatch, tmp_path):
+    begun: list[str] = []
+
+    def begin(site):
+        begun.append("racing")
+        raise Stopped("far enough")
+
+    monkeypatch.setattr("simulacra.verbs.world.recorded", begin)
+    with pytest.raises(Mistake if says else Stopped, match=says):
+        world(Site(tmp_path, "vae", "tiny", changes={stage: [change]}))
+    assert bool(begun) == (says is None) and not list(tmp_path.iterdir())
+
+
+def test_a_stage_that_was_made_otherwise_is_refused_before_anything_begins(monkeypatch, tmp_path):
+    monkeypatch.setattr("simulacra.verbs.world.recorded", lambda site: pytest.fail("begun"))
+    site = Site(tmp_path, "vae", "tiny")
+    site.path("refined").mkdir(parents=True)
+    there = config.plain(planned(site, "refined"))
+    (site.path("refined") / "config.json").write_text(json.dumps(there))
+    with pytest.raises(Mistake, match=r"refined holds a run of another config: steps is .* there, 7 asked"):
+        world(replace(site, changes={"refined": ["steps=7"]}))
+
+
+def test_a_stage_that_is_not_trained_is_not_changed():
+    assert until("dream") == ("eye", "memory", "dream")
+    with pytest.raises(Mistake, match="refined"):
+        changes(["refined.steps=3"], until("dream"))
+
+
+def test_an_older_memory_keeps_its_reward_head(tmp_path):
+    """So that what goes on from it has the same; new ones learn rewards as they are."""
+    site = Site(tmp_path, "vae", "laptop")
+    assert planned(site, "memory").hyper.reward == "twohot"
+    site.path("memory").mkdir(parents=True)
+    there = config.plain(planned(site, "memory"))
+    del there["hyper"]["reward"]
+    (site.path("memory") / "config.json").write_text(json.dumps(there))
+    assert planned(site, "memory").hyper.reward == "value"

@@ -2,6 +2,8 @@
 
 import math
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import coded
 import pytest
@@ -11,10 +13,27 @@ from torch import distributions as D
 
 from simulacra import config, data, paint, play, run, seeds
 from simulacra.errors import Mistake
-from simulacra.models._dream import Agents, squashed
-from simulacra.models._memory_nets import LOG_ROOT, Form, Memory, Mixture, bounded, drawn, expected, known, log_density
+from simulacra.measure import bootstrap, foresight
+from simulacra.models._dream import Agents, Dream, beginning, dream_returns, earning, squashed
+from simulacra.models._memory_nets import (
+    BINS,
+    LOG_ROOT,
+    Form,
+    Memory,
+    Mixture,
+    bins,
+    bounded,
+    drawn,
+    expected,
+    known,
+    log_density,
+    symexp,
+    symlog,
+    twohot,
+    valued,
+)
 from simulacra.models.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
-from simulacra.reopen import reopen
+from simulacra.reopen import Opened, reopen
 from simulacra.verbs.train import train
 
 SMALL = "hyper.units=8", "hyper.mixtures=2"
@@ -200,7 +219,7 @@ def test_losses_by_hand():
     assert normal_nll(2 * errors, errors).item() == pytest.approx(LOG_ROOT + 2)
 
 
-@pytest.mark.parametrize("reward", ["value", "sign"])
+@pytest.mark.parametrize("reward", ["value", "sign", "twohot"])
 def test_the_loss_is_the_weighted_sum_and_targets_are_those_of_the_next_step(reward):
     batch = coded.batch()
     model = WorldMemory(Hyper(units=8, reward=reward, weight_reward=0.3, weight_end=7.0), batch)
@@ -360,3 +379,127 @@ def test_training_begins_where_another_run_ended(tmp_path):
     assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
     with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
         begun.begun(tmp_path, "hyper.units=9")
+
+
+# Rewards
+
+
+def test_symlog_and_two_bins_by_hand():
+    """arXiv 2301.04104: symlog(x) = sign(x) ln(|x| + 1); the weights of two bins around a number, whose mean it is."""
+    x = torch.tensor([-100.0, -0.1, 0.0, 3.2, 402.0])
+    assert symlog(x)[0].item() == pytest.approx(-math.log(101)) and symlog(x)[3].item() == pytest.approx(math.log(4.2))
+    assert torch.allclose(symexp(symlog(x)), x, atol=1e-4)
+    b = bins(x.double())
+    assert len(b) == BINS and torch.allclose(b, -b.flip(0)) and (b.diff() > 0).all() and b[BINS // 2] == 0
+    weights = twohot(x.double())
+    assert torch.allclose(weights.sum(-1), torch.ones(5).double()) and ((weights > 0).sum(-1) <= 2).all()
+    assert torch.allclose((weights * b).sum(-1), x.double(), rtol=1e-9)
+    k = int((b <= -100).sum()) - 1
+    assert weights[0, k].item() == pytest.approx(float((b[k + 1] + 100) / (b[k + 1] - b[k])))
+    assert twohot(torch.tensor([1e4, -1e4])).argmax(-1).tolist() == [BINS - 1, 0], "beyond the last bin is the last bin"
+
+
+def test_the_loss_of_two_bins_is_their_cross_entropy():
+    told = torch.randn(2, 3, BINS, generator=torch.Generator().manual_seed(0))
+    reward = torch.tensor([[-100.0, -0.1, 3.2], [0.0, 7.0, -50.0]])
+    p = twohot(reward)
+    wanted = -(p * (told.exp() / told.exp().sum(-1, keepdim=True)).log()).sum(-1)
+    assert torch.allclose(loss_reward("twohot", told, reward, 10.0), wanted, atol=1e-4)
+    assert torch.allclose(valued("twohot", twohot(reward).log()), reward, rtol=1e-4, atol=1e-4), "what is learnt is the mean"
+
+
+def crashes(B: int, T: int, seed: int) -> dict[str, torch.Tensor]:
+    """Drives that pay 3.2 or -0.1 a step, and -100 in a step of a hundred, which its code shows."""
+    dice = torch.Generator().manual_seed(seed)
+    z = torch.randn(B, T, 4, generator=dice)
+    crash = torch.rand(B, T, generator=dice) < 0.01
+    z[..., 0] = torch.where(crash, 3.0, z[..., 0].clamp(-1, 1))
+    reward = torch.where(crash, -100.0, torch.where(z[..., 1] > 0, 3.2, -0.1))
+    action = torch.rand(B, T, 3, generator=dice)
+    eye = torch.tensor(list(bytes.fromhex(coded.EYE)), dtype=torch.uint8).expand(B, -1)
+    flat = torch.full_like(z, -20)
+    return {"mean": z, "log_variance": flat, "action": action, "reward": reward, "done": crash.float(), "eye": eye}
+
+
+@pytest.mark.parametrize(("reward", "low", "high"), [("twohot", -125, -75), ("value", -12, -5)])
+def test_rare_large_rewards_are_believed_or_clipped(reward, low, high):
+    """Dreams cost what the world costs; with clipped rewards a crash costs 10 at most."""
+    torch.manual_seed(0)
+    hyper = Hyper(units=24, mixtures=1, reward=reward, weight_reward=1.0, rate=2e-2, clip=10.0)
+    model = WorldMemory(hyper, crashes(16, 32, 0))
+    for k in range(350):
+        model.step(crashes(16, 32, k), k)
+    unseen = crashes(32, 32, 10**6)
+    with torch.no_grad():
+        follows, _ = model.average.module(unseen["mean"], unseen["action"])
+        believed = earning(model.average.module, follows)
+    crash = unseen["reward"] == -100
+    assert crash.sum() >= 5 and low < believed[crash].mean() < high
+    assert (believed - unseen["reward"])[~crash].abs().mean() < 1
+
+
+def test_a_memory_of_bins_begins_with_no_reward_and_leaves_the_others_their_bits():
+    """What draws its first weights draws the same for all that was there before."""
+    batch = coded.batch()
+    models = {}
+    for reward in "value", "sign", "twohot":
+        torch.manual_seed(3)
+        models[reward] = WorldMemory(Hyper(units=8, reward=reward, weight_reward=1.0), batch)
+    one, other = (models[name].M.state_dict() for name in ("value", "sign"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    M = models["twohot"].M
+    follows, _ = M(batch["mean"], batch["action"])
+    assert follows.reward.shape == (4, 12, BINS) and earning(M, follows).abs().max() < 1e-3
+
+
+def test_dreams_pay_what_the_bins_mean():
+    M = Memory(Form(4, 3, units=8, reward="twohot"))
+    rows = slice(sum(M.sizes[:3]), sum(M.sizes[:4]))
+    with torch.no_grad():
+        M.head.weight[rows] = 0
+        M.head.bias[rows] = twohot(torch.tensor(-100.0)).clamp_min(1e-30).log()
+    start = beginning(coded.batch(2)["mean"], coded.batch(2)["action"], 0)
+    dreamt = dream_returns(torch.zeros(3, 15), Dream(M, None, 2, 1.0), start, 0)
+    assert torch.allclose(dreamt.returns, torch.full((3, 2), -200.0), rtol=1e-3)
+
+
+def test_foresight_is_of_rewards_as_they_are_paid():
+    """Whatever the head learns of them: a memory of bins and one of clipped values are held to the same reward, by hand."""
+    found = {}
+    for reward in "value", "twohot":
+        torch.manual_seed(1)
+        model = WorldMemory(Hyper(units=8, mixtures=2, reward=reward, weight_reward=1.0), coded.batch(1, 30))
+        drive = crashes(1, 300, 5)
+        opened = Opened(Path("run"), SimpleNamespace(room="world_memory"), model, 0, None, torch.device("cpu"))
+        told = foresight.losses(opened, {"a": drive, "b": crashes(1, 300, 6)}, {"a": drive})
+        drives = {"a": drive, "b": crashes(1, 300, 6)}
+        seen = [(one, foresight.drawn(model, one, seeds.fold(0, "drawn", name))) for name, one in drives.items()]
+        believed = [earning(model.average.module, model.average.module(z, one["action"])[0])[0].detach() for one, z in seen]
+        off = torch.cat([b - one["reward"][0] for b, (one, _) in zip(believed, seen, strict=True)])
+        crash = torch.cat([one["reward"][0] == -100 for one, _ in seen])
+        found[reward] = bootstrap.estimate(told["reward"]).value
+        assert found[reward] == pytest.approx(float(off.square().mean()), rel=1e-4)
+        assert bootstrap.estimate(told["reward_crash"]).value == pytest.approx(
+            float(torch.cat(believed)[crash].mean()), abs=1e-4
+        )
+    assert min(found.values()) > 50, "an untrained memory is off by 100 in a step of a hundred"
+
+
+def test_what_a_memory_learns_of_no_reward_is_refused():
+    for hyper, told in (Hyper(reward="twohot"), "reward"), (Hyper(reward="sign", weight_reward=1.0, most=3.0), "most"):
+        with pytest.raises(ValueError, match=rf"hyper.{told} = .* changes nothing, since it needs"):
+            WorldMemory(hyper, coded.batch())
+
+
+def test_a_memory_without_rewards_dreams_none():
+    memory = Memory(Form(z_size=1, a_size=1, units=4))
+    follows = memory.predict(torch.zeros(2, 4))
+    assert follows.reward is None and float(earning(memory, follows)) == 0
+
+
+def test_at_temperature_0_the_likeliest_component_is_drawn():
+    """Whichever it is, of each number its own, and without noise."""
+    logits, mean = torch.tensor([[0.0, 9], [5, 1], [1, 2]]), torch.tensor([[10.0, 11], [20, 21], [30, 31]])
+    mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
+    for u in 0.0, 0.5, 0.99:
+        assert drawn(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]

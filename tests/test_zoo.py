@@ -1,11 +1,13 @@
 """Packed runs: they look the same as the run, are small, refuse what they are not, and bring the runs that they name."""
 
 import json
+import os
 from pathlib import Path
 
 import coded
 import pytest
 import torch
+from safetensors.torch import save
 from tiny import Tiny
 
 from simulacra import play, run, zoo
@@ -58,6 +60,44 @@ def test_it_is_refused_what_it_has_not(trained, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter"]
 
 
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("before", [False, True])
+def test_a_full_disk_leaves_what_was_there_and_keeps_nobody_from_trying_again(trained, tmp_path, monkeypatch, at, before):
+    out = tmp_path / "packed"
+    if before:
+        export(reopen(trained, None), out, note="First.", examples=2)
+    there = {path.name: path.read_bytes() for path in out.iterdir()} if before else {}
+    sync, count = os.fsync, []
+
+    def full(handle: int) -> None:
+        count.append(handle)
+        if len(count) == 2 * at - 1:  # a file and its folder are synced by turns
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Mistake, match=r"cannot write into .*packed \(No space left on device\)"):
+        export(reopen(trained, None), out, note="Second.")
+    monkeypatch.undo()
+    assert ({path.name: path.read_bytes() for path in out.iterdir()} if out.exists() else {}) == there
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"] * before
+    export(reopen(trained, None), out, note="Third.")
+    assert "Third." in (out / "README.md").read_text() and not zoo.has_examples(out) and reopen(out, None).step == 60
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"weights of somebody", save({"a": torch.zeros(2)}), save({"a": torch.zeros(2)}, {"format": "pt"})]
+)
+def test_weights_of_others_make_no_packed_run(trained, tmp_path, content):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name, what in (zoo.WEIGHTS, content), ("config.json", b"{}"), ("README.md", b"years"):
+        (mine / name).write_bytes(what)
+    with pytest.raises(Mistake, match="holds something else"):
+        export(reopen(trained, None), mine)
+    assert (mine / "README.md").read_bytes() == b"years" and (mine / zoo.WEIGHTS).read_bytes() == content
+
+
 def test_nobody_trains_in_it(trained, tmp_path):
     export(reopen(trained, None), tmp_path / "packed")
     before = sorted(path.name for path in (tmp_path / "packed").iterdir())
@@ -80,10 +120,13 @@ def test_damaged_weights_are_one_line(trained, tmp_path, harm):
         reopen(tmp_path / "packed", None)
 
 
-def test_a_room_without_averages_is_refused(tmp_path):
+def test_a_room_without_averages_keeps_its_nets(tmp_path):
     Tiny("gan_digits").train(tmp_path / "run")
     opened = reopen(tmp_path / "run", None)
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"average"}
     del opened.model.average
+    assert {name.partition("/")[0] for name in zoo.kept(opened.model)} == {"G", "D"}
+    del opened.model.G, opened.model.D
     with pytest.raises(Mistake, match="nothing of room gan can be packed"):
         export(opened, tmp_path / "packed")
 

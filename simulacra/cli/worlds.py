@@ -119,11 +119,12 @@ def world(
     change: StageChanges = None,
 ) -> None:
     """World Models from nothing: record, train eye, memory and controller, in the dream and then in the world, and score."""
-    from simulacra.verbs.world import Site, changes
+    from simulacra.verbs.world import EXTENTS, Site, changes, until
     from simulacra.verbs.world import world as verb
 
     with _staged() as (told, shown):
-        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or []))
+        extent = EXTENTS[choose("preset", preset or "laptop", list(EXTENTS))]
+        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or [], until(extent.last)))
         found = verb(site).summary()
     ends = f"95 % of the mean {found.low:.0f} to {found.high:.0f}"
     out.print(f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True)
@@ -140,14 +141,15 @@ def compare_eyes(
 ) -> None:
     """Train both eyes on the same frames, a memory and controllers on each, and write one table with intervals."""
     from simulacra.verbs.compare_eyes import sheet, table
-    from simulacra.verbs.world import EYES, Site, arm, changes
+    from simulacra.verbs.world import EYES, Site, arm, changes, until
 
     if seeds < 2:
         raise Mistake(f"seeds = {seeds}; allowed: 2 and more, or nothing is known of another search")
     from simulacra.files import write_text
 
     with _staged() as (told, shown):
-        sites = [Site(target, eye, preset or "laptop", 0, told, shown, changes(change or [])) for eye in EYES]
+        asked = changes(change or [], until("dream"))
+        sites = [Site(target, eye, preset or "laptop", 0, told, shown, asked) for eye in EYES]
         arms = {site.eye: arm(site, seeds) for site in sites}
         rows, text = table(arms, told=lambda what: told(f"measuring {what}", 0.0))
     write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")

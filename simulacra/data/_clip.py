@@ -6,7 +6,7 @@ Whatever is left out, assumed or converted on the way stands in the clip's notes
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from simulacra.data._decode import header, is_grey, opened, suffixes
+from simulacra.data._decode import Header, eight_bits, eight_bits_of, header, is_grey, on_white, opened, suffixes, top
 from simulacra.data._files import fault, listing
 from simulacra.data._pairs import usable
 from simulacra.errors import Mistake
@@ -54,6 +54,14 @@ def blaming(what: object) -> Iterator[None]:
         raise
     except Exception as error:  # what decoders raise on damaged files is beyond listing
         raise Mistake(f"cannot read {what}: {fault(error).reason}") from None
+
+
+def photograph(path: Path, side: int) -> Image.Image:
+    """The photograph in colour, reduced if its shorter side stays no less than `side` pixels."""
+    with blaming(path), opened(path) as image:
+        image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
+        plain = on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")
+        return plain.reduce(max(1, min(plain.size) // side))
 
 
 def named(names: list[str]) -> str:
@@ -135,15 +143,32 @@ def stills(folder: Path, size: int) -> Clip:
     """The frames that are a folder's pictures, in natural order of their names."""
     names, notes = chosen(folder)
     heads = usable(folder, names, lambda _, path: header(path))
+    brightest = top(head.peak for head in heads.values())
+    notes += taken(heads.values(), brightest)
 
     def frames() -> Frames:
         for name in names:
             with blaming(folder / name), opened(folder / name) as image:
                 image.draft(None, (FINE * size, FINE * size))  # a large JPEG is decoded at a fraction of its size
-                upright = ImageOps.exif_transpose(image)
-            yield name, upright
+                deep = is_grey(image.mode)  # grey loses its orientation with its depth, colours keep it
+                upright = ImageOps.exif_transpose(image if deep else eight_bits_of(folder / name, image, brightest))
+                plain = eight_bits(upright, brightest) if deep else upright
+            yield name, plain
 
     return Clip(frames(), all(is_grey(head.mode) for head in heads.values()), len(names), notes=tuple(notes))
+
+
+def taken(heads: Iterable[Header], brightest: int) -> list[str]:
+    """Notes on frames of more than 8 bits a channel, and of several pages."""
+    found = list(heads)
+    deep, several = sum(bool(head.peak) for head in found), sum(head.several for head in found)
+    notes = []
+    if deep:
+        bits = f"0 to {brightest} ({brightest.bit_length()} bits) became 0 to 255 in all of them"
+        notes.append(f"{deep} frames have more than 8 bits a channel; {bits}")
+    if several:
+        notes.append(f"{several} files hold several pictures, of which the first is taken")
+    return notes
 
 
 def colourless(image: Image.Image) -> bool:

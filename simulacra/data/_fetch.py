@@ -1,5 +1,6 @@
 """Downloading one file so that it is either there, whole and checked, or not there at all."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from http.client import HTTPException
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from simulacra.errors import Mistake
+from simulacra.files import settle
+
+LARGEST = 2**28  # bytes of a download
 
 
 def copy(url: str, target: IO[bytes], label: str) -> None:
@@ -22,6 +26,8 @@ def copy(url: str, target: IO[bytes], label: str) -> None:
         task = bar.add_task(label, total=int(answer.headers.get("Content-Length") or 0) or None)
         while block := answer.read(1 << 16):
             target.write(block)
+            if target.tell() > LARGEST:
+                raise ValueError(f"more than {LARGEST:,} bytes come")
             bar.advance(task, len(block))
 
 
@@ -33,7 +39,10 @@ def fetch(url: str, path: Path, check: Callable[[Path], object]) -> None:
             part = Path(folder, path.name)
             with part.open("wb") as target:
                 copy(url, target, path.name)
+                target.flush()
+                os.fsync(target.fileno())
             check(part)
             part.replace(path)
+            settle(path.parent)
     except (OSError, HTTPException, ValueError) as error:
         raise Mistake(f"cannot download {url} to {path}: {error}") from None

@@ -14,6 +14,7 @@ from simulacra.data._fetch import fetch
 from simulacra.data._pictures import Pictures, Split, padded
 from simulacra.errors import Mistake
 
+LARGEST = 2**26  # bytes, decompressed; the largest official file holds 47,040,016
 TRAIN = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 HELD_OUT = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
@@ -57,12 +58,15 @@ def locate(source: Source, root: Path | None, url: str) -> dict[str, Path]:
 
 
 def unpacked(path: Path) -> bytes:
-    """The file's content, decompressed where the name ends in .gz."""
+    """The file's content, decompressed where the name ends in .gz; no more is read than the official files hold."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = bytes(file.read(LARGEST + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise Mistake(f"cannot read {path}: {error}") from None
+    if len(data) > LARGEST:
+        raise Mistake(f"{path} holds other data than the official file: more than {LARGEST:,} bytes")
+    return data
 
 
 def read(path: Path, digest: str) -> np.ndarray:

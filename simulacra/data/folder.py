@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -61,6 +61,11 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
     """The pictures that are read, by their names in the folder."""
     folder = locate(options.path, root)
     return {name: folder / name for name in listing(folder)[0]}
+
+
+def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
+    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come with a package."""
+    return files(options, root) if options.path else {}
 
 
 def share(name: str) -> float:

@@ -25,18 +25,18 @@ from typing import Annotated, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.contract import Batch
-from simulacra.data._clip import blaming
-from simulacra.data._decode import eight_bits, header, on_white, opened
-from simulacra.data._files import listing
+from simulacra.data._clip import photograph
+from simulacra.data._decode import header
 from simulacra.data._order import Order
 from simulacra.data._pairs import usable
 from simulacra.data._pictures import floats
 from simulacra.data.folder import extent, locate
+from simulacra.data.folder import files_if_named as files
 from simulacra.errors import Mistake
 from simulacra.seeds import fold
 from simulacra.video.flow import Flows
@@ -168,8 +168,7 @@ class Truth(NamedTuple):
 def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
     """The photographs to use, with width and height: the folder's, or the pagoda and the flower, CC BY 2.0, of scikit-learn."""
     if options.path:
-        folder = locate(options.path, root)
-        names = listing(folder)[0]
+        folder, names = locate(options.path, root), list(files(options, root))
     else:
         spec = find_spec("sklearn")  # to import it takes a second
         if spec is None or not spec.submodule_search_locations:
@@ -183,22 +182,6 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
         if min(w, h) < least:
             raise Mistake(f"picture {path} is {w}x{h}; allowed: sides of at least {least:g}, half the frames' shorter side")
     return found
-
-
-def files(options: Options, root: Path | None) -> dict[str, Path]:
-    """The photographs, by their names in the folder; those that come with a package are always the same."""
-    if not options.path:
-        return {}
-    folder = locate(options.path, root)
-    return {name: folder / name for name in listing(folder)[0]}
-
-
-def photograph(path: Path, side: int) -> Image.Image:
-    """The photograph in colour, reduced if its shorter side stays no less than `side` pixels."""
-    with blaming(path), opened(path) as image:
-        image.draft(None, (side, side))  # a large JPEG is decoded at a fraction of its size
-        plain = on_white(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")
-        return plain.reduce(max(1, min(plain.size) // side))
 
 
 def developed(image: Image.Image, scale: float, mirrored: bool) -> Tensor:

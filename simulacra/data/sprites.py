@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from simulacra.seeds import fold
 
 SIDE = 64  # pixels of a cell
 ROWS, COLUMNS = 21, 13  # cells of a sheet
+LARGEST = 2**32  # bytes of the arrays; the published ones take 141,557,760
 NPZ = "sprites_160x9x8.npz"
 LAYERS = "body", "bottomwear", "topwear", "hair"  # from below; shoes come last
 SHOES = "shoes/1.png"
@@ -106,9 +107,13 @@ def from_npz(folder: Path, options: Options) -> Cast:
     if not file.is_file():
         raise Mistake(f"data.path: {file} is not there; allowed: a folder that holds it, or data.source = sheets")
     try:
+        with ZipFile(file) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > LARGEST:
+            raise ValueError(f"its arrays take {total:,} bytes; allowed: {LARGEST:,}")
         with np.load(file) as arrays:
             frames, attributes, actions = (arrays[key] for key in ("frames", "attributes", "actions"))
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile) as error:
+    except Exception as error:  # what may be wrong with an archive and with the arrays in it is beyond listing
         raise Mistake(f"cannot read {file}: {fault(error).reason}; needed: arrays frames, attributes and actions") from None
     whole = frames.ndim == 6 and frames.dtype == np.uint8 and frames.shape[3:] == (SIDE, SIDE, 3) and frames.shape[2] > 1
     if not whole or attributes.shape != (len(frames), len(LAYERS)) or actions.shape != frames.shape[1:2]:

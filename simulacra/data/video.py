@@ -17,10 +17,10 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.data._clip import FINE, Clip, blaming
+from simulacra.data._clip import FINE, Clip, blaming, chosen
 from simulacra.data._clip import natural as natural
 from simulacra.data._decode import eight_bits, fitted, on_white
-from simulacra.data._files import listing, watched
+from simulacra.data._files import watched
 from simulacra.data._film import clip_of
 from simulacra.data._pairs import Pairs, Split, treatment
 from simulacra.data.folder import locate
@@ -62,7 +62,7 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
     place = located(options.path, root)
     if place.is_file():
         return {"film": place}
-    return {name: place / name for name in listing(place)[0]}
+    return {name: place / name for name in chosen(place)[0]}
 
 
 def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:
@@ -128,6 +128,7 @@ class Video:
         train, rest = (Split(pixels, step * t, step * t + reach) for t in starts)
         self.pairs = Pairs(train, rest, options.flip)
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
+        self.notes = [f"{self.place}: {one}" for one in self.clip.notes]
 
     def _images(self) -> Iterator[Image.Image]:
         """All frames in the mode wanted, of one size."""
@@ -172,7 +173,7 @@ class Video:
             "stabilised": found if options.stabilise else "no",
             "split": f"frames {self.cut} to {self.count - 1} held out, counted from 0; no frame in both",
             **self.pairs.describe(),
-            **({"notes": "; ".join(self.clip.notes)} if self.clip.notes else {}),
+            **({"note": "; ".join(self.clip.notes)} if self.clip.notes else {}),
         }
 
 

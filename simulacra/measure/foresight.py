@@ -22,6 +22,8 @@ from simulacra.measure.bootstrap import Grouped
 from simulacra.measure.eyes import decoded
 from simulacra.measure.linear import Linear
 from simulacra.models import world_memory
+from simulacra.models._dream import earning
+from simulacra.models._memory_nets import Memory
 from simulacra.models.world_memory import AHEAD
 from simulacra.reopen import Opened
 from simulacra.seeds import fold, reseed
@@ -31,6 +33,7 @@ from simulacra.world.store import Store
 from simulacra.world.view import same
 
 DRIVES = 100  # of each split, at most
+CRASH = -50.0  # a reward below it: the car left the field, which costs 100
 EVERY = 4  # steps from one that a probe of drives sees to the next
 TOLD = "lateral", "heading", "speed"  # what probes read in imagined codes
 
@@ -57,29 +60,45 @@ def alone(opened: Opened, source: Codes, *, drives: int = DRIVES, windows: int =
 
 def losses(opened: Opened, held: Drives, train: Drives, seed: int = 0) -> dict[str, Grouped]:
     """One-step losses over whole episodes: of the code in nats a number (`nll`), of one normal distribution and of the last
-    code, fitted to training episodes (`nll_normal`, `nll_copy`); of reward and end, where M has such heads."""
+    code, fitted to training episodes (`nll_normal`, `nll_copy`); of reward and end, where M has such heads. The reward's is the
+    squared error of the reward as it was paid, whatever M learns of it (of a memory of signs: the cross-entropy), and
+    `reward_crash` what M believes it was where the world paid less than -50."""
     model: Any = opened.model
     seen = [drawn(model, batch, fold(seed, "seen", name)) for name, batch in train.items()]
     middle = torch.cat(seen, 1).mean(1)
     spread, change = torch.cat([z - middle for z in seen], 1), torch.cat([z.diff(dim=1) for z in seen], 1)
-    rows: dict[str, list[tuple[float, int]]] = {}
+    rows: dict[str, list[tuple[str, float, int]]] = {}
     for name, batch in held.items():
         z, T = drawn(model, batch, fold(seed, "drawn", name)), batch["mean"].shape[1]
         with torch.no_grad():
             told = model.losses(model.average.module, z.to(opened.device), moved(opened, batch))
+            believed = priced(model.average.module, z.to(opened.device), moved(opened, batch))
+        if believed is not None:
+            paid = batch["reward"][0]
+            told["loss_reward"] = (believed - paid).square().mean()
+            if len(crash := believed[paid < CRASH]):
+                rows.setdefault("reward_crash", []).append((name, float(crash.mean()), len(crash)))
         nll = {"nll": told.pop("loss_z"), "nll_normal": world_memory.normal_nll(z[:, 1:] - middle, spread)}
         nll["nll_copy"] = world_memory.normal_nll(z.diff(dim=1), change)
         for what, value in nll.items():
-            rows.setdefault(what, []).append((float(value), T - 1))
+            rows.setdefault(what, []).append((name, float(value), T - 1))
         for what, value in told.items():
-            rows.setdefault(what.removeprefix("loss_"), []).append((float(value), T))
-    names = list(held)
-    return {what: _weighted(values, names) for what, values in rows.items()}
+            rows.setdefault(what.removeprefix("loss_"), []).append((name, float(value), T))
+    return {what: _weighted(values) for what, values in rows.items()}
 
 
-def _weighted(values: Sequence[tuple[float, int]], names: Sequence[str]) -> Grouped:
-    """The mean over steps of each drive's mean."""
-    mean, steps = torch.tensor(values, dtype=torch.float64).unbind(1)
+def priced(M: Memory, z: Tensor, batch: Batch) -> Tensor | None:
+    """The rewards (T,) that M believes were paid along one drive, B = 1; None if it has no head for their values."""
+    if M.form.reward not in ("value", "twohot"):
+        return None
+    follows, _ = M(z, batch["action"])
+    return earning(M, follows)[0].cpu()
+
+
+def _weighted(values: Sequence[tuple[str, float, int]]) -> Grouped:
+    """The mean over steps of each drive's mean, by its name."""
+    names, means, counts = zip(*values, strict=True)
+    mean, steps = (torch.tensor(one, dtype=torch.float64) for one in (means, counts))
     return bootstrap.ratio(mean * steps, steps, names)
 
 

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulacra.measure import modes
 from simulacra.measure.equilibrium import number
 
 Rows = Sequence[Mapping[str, Any]]
-"""Logged rows in order of step: {"step": int, name: number, ...}; any scalar may be absent from any row."""
+"""Logged rows in order of step: {"step": int, name: number, ...}; any scalar may be absent from any row. What was seen of the
+samples of a checkpoint (measure/modes.py) is a row of its own."""
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Lines = tuple[float, float]
@@ -256,6 +258,24 @@ def mode_loss(rows: Rows, s: Settings) -> Iterator[Spell]:
     yield from spells("mode_loss", w, s, says)
 
 
+def lost_modes(rows: Rows, s: Settings) -> Iterator[Spell]:
+    """Samples of a checkpoint repeat each other, show few classes, or are like few of the reals (measure/modes.py): each look
+    counts by itself. Samples that never were otherwise may be so for a while."""
+    spell, differed = None, False
+    for row in rows:
+        if "distinct" not in row:
+            continue
+        step, why = int(row["step"]), modes.collapse(row)
+        differed = differed or not why
+        if why and spell is None and (differed or step >= s.warm_up_modes):
+            spell = Spell("collapse", step, None, why)
+        elif spell and not why:
+            yield replace(spell, ended=step)
+            spell = None
+    if spell:
+        yield spell
+
+
 def flat_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
     """E_real equals E_fake, both above the error of always answering the mean picture (theorem 2's flat surface)."""
     steps, *energies = columns(rows, "E_real", "E_fake", "predict_mean")
@@ -329,12 +349,15 @@ def not_finite(rows: Rows, s: Settings) -> Iterator[Spell]:
         yield spell
 
 
-DETECTORS = (d_won_by_energy, d_won_by_loss, mode_loss, flat_energy, identity_ae, overfit_d, diverged, not_finite)
+DETECTORS = (
+    *(d_won_by_energy, d_won_by_loss, mode_loss, lost_modes, flat_energy, identity_ae, overfit_d, diverged, not_finite),
+)
 ENDINGS = {
     "d_won": ("recovered", "the discriminator lost its lead"),
     "mode_loss": ("mode_recovered", "samples differ again"),
+    "collapse": ("collapse_over", "samples show again what the data show"),
 }
-COLLAPSES = "d_won", "mode_loss", "diverged", "nan"
+COLLAPSES = "d_won", "mode_loss", "collapse", "diverged", "nan"
 
 
 def states(rows: Rows, settings: Settings) -> list[Spell]:

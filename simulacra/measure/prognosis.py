@@ -6,10 +6,12 @@ from dataclasses import replace
 
 from simulacra.measure.equilibrium import centre, distances, number
 from simulacra.measure.health import COLLAPSES, Rows, Settings, Spell, states
+from simulacra.measure.modes import collapse
 
 STORIES = {
     "d_won": ("collapsed", "recovered", "not recovered"),
     "mode_loss": ("mode loss", "over", "not over"),
+    "collapse": ("collapsed", "over", "not over"),
     "flat_energy": ("energy went flat", "sloped again", "still flat"),
     "identity_ae": ("auto-encoder became the identity", "left it", "has not left it"),
     "overfit_d": ("discriminator overfitted", "no longer did", "still does"),
@@ -38,19 +40,30 @@ READINGS = {
 
 def summary(rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()) -> list[str]:  # noqa: B008 (frozen)
     """Sentences for a person at the end of training: what happened, then how the run stands."""
+    looks, rows = [row for row in rows if "distinct" in row], [row for row in rows if "distinct" not in row]
     if not rows:
         return ["nothing was logged"]
-    found = states(rows, replace(settings, equilibrium=equilibrium))
+    found = states(sorted([*rows, *looks], key=lambda row: row["step"]), replace(settings, equilibrium=equilibrium))
     told = [story(spell, int(rows[-1]["step"])) for spell in found]
-    if not any(spell.name in COLLAPSES for spell in found):
-        kinds = [number(row["diversity"]) for row in rows[len(rows) // 2 :] if "diversity" in row]
-        alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]  # from too early on to be dated
-        seen = "collapsed: samples were nearly alike in all of the second half" if alike else "no collapse seen in"
-        told.insert(0, f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}")
+    game = bool(equilibrium or looks or any("loss_D" in row for row in rows))
+    if game and not any(spell.name in COLLAPSES for spell in found):
+        told.insert(0, verdict(rows, looks))
     recent = [row for row in rows if row["step"] > rows[-1]["step"] - 1000]
     span = min(1000, int(rows[-1]["step"] - rows[0]["step"]))
     when = f"over the last {span:,} steps" if span else "at the only logged step"
     return [*told, *balance(recent, equilibrium, when), *readings(recent, when), *slopes(recent, when)]
+
+
+def verdict(rows: Rows, looks: Rows) -> str:
+    """What to say of a game in which no collapse could be dated."""
+    last = looks[-1] if looks else None
+    if last and (why := collapse(last)):  # from the beginning on, and not for long
+        return f"collapsed, or not begun yet: at step {last['step']:,}, {why}"
+    kinds = [number(row["diversity"]) for row in rows[len(rows) // 2 :] if "diversity" in row]
+    alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]  # from too early on to be dated
+    seen = "collapsed: samples were nearly alike in all of the second half" if alike else "no collapse seen in"
+    looked = f", nor in samples of {len(looks)} checkpoint{'s' * (len(looks) > 1)}" if looks and not alike else ""
+    return f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}{looked}"
 
 
 def story(spell: Spell, last: int) -> str:

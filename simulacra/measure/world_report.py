@@ -19,6 +19,8 @@ NAME = "codes"
 HASH = digest(repr((10_000, foresight.AHEAD, foresight.DRIVES, eyes.TRAINED, eyes.PALETTE)).encode())
 """Of the constants that the numbers depend on, in the place of an extractor's hash; the first is of intervals as they were, and
 stays so that numbers still compare."""
+HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {foresight.CRASH}".encode())
+"""The same of memories' numbers."""
 
 
 def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:

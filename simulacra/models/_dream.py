@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simulacra import play
-from simulacra.models._memory_nets import Memory, Prediction, State, drawn
+from simulacra.models._memory_nets import Memory, Prediction, State, drawn, valued
 from simulacra.seeds import generator
 
 ROWS = 1024  # dreamt at once: more leave the processor's cache
@@ -160,8 +160,7 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
 
 
 def earning(memory: Memory, follows: Prediction) -> Tensor:
-    """The reward dreamt: its value, or 1 where it is positive as the published code for signs counts it; 0 without that
-    head."""
+    """The reward dreamt, as the world would pay it, or 1 where it is positive of a memory of signs; 0 without that head."""
     if follows.reward is None:
         return torch.zeros(())
-    return follows.reward if memory.form.reward == "value" else (follows.reward > 0).float()
+    return valued(memory.form.reward, follows.reward)

@@ -4,7 +4,8 @@ Shapes: B sequences, T steps, Z numbers of a code, A of an action, K components,
 Time: code z_t and action a_t go in together, and h_{t+1} comes out, from which z_{t+1} and the reward and the end that follow
 on a_t are predicted. A controller sees z_t and h_t, the state before z_t was read.
 
-Reference: Ha, Schmidhuber, arXiv 1803.10122, and its published code.
+Reference: Ha, Schmidhuber, arXiv 1803.10122, and its published code; rewards as distributions over bins: Hafner et al.,
+"Mastering diverse domains through world models", arXiv 2301.04104.
 """
 
 import math
@@ -18,6 +19,8 @@ from simulacra.errors import Mistake
 
 LOG_ROOT = math.log(2 * math.pi) / 2  # of a normal density's normaliser
 DIGEST = 16  # bytes of an eye's hash
+BINS = 61  # of the distribution of a reward
+WIDEST = 6.0  # symlog of the outermost bins, which are rewards of -402 and 402
 
 
 class State(NamedTuple):
@@ -51,11 +54,45 @@ def bounded(free: Tensor, low: float) -> Tensor:
     return low + F.softplus(free - low)
 
 
+def symlog(x: Tensor) -> Tensor:
+    """sign(x) ln(|x| + 1): like x near 0, a logarithm far from it."""
+    return x.sign() * x.abs().log1p()
+
+
+def symexp(x: Tensor) -> Tensor:
+    """sign(x) (exp(|x|) - 1), the inverse of symlog."""
+    return x.sign() * x.abs().expm1()
+
+
+def bins(like: Tensor) -> Tensor:
+    """The rewards b_1 < ... < b_n that a distribution is over: symexp of evenly spaced numbers, (BINS,)."""
+    numbers = torch.arange(BINS, dtype=like.dtype, device=like.device) - BINS // 2
+    return symexp(numbers * (2 * WIDEST / (BINS - 1)))
+
+
+def twohot(x: Tensor) -> Tensor:
+    """Weights (..., BINS) of the two bins around each number x (...): where b_k <= x <= b_{k+1}, bin k has the weight
+    (b_{k+1} - x) / (b_{k+1} - b_k) and bin k + 1 the rest, so that their mean is x. Beyond the last bin is the last bin."""
+    b = bins(x)
+    x = x.clamp(b[0], b[-1])
+    k = (torch.searchsorted(b, x.contiguous(), right=True) - 1).clamp(0, BINS - 2)
+    upper = (x - b[k]) / (b[k + 1] - b[k])
+    return F.one_hot(k, BINS) * (1 - upper).unsqueeze(-1) + F.one_hot(k + 1, BINS) * upper.unsqueeze(-1)
+
+
+def valued(kind: str, told: Tensor) -> Tensor:
+    """The reward (...,) that a head of this kind tells of: its number; the mean sum_k p_k b_k of its distribution, p the
+    softmax of told (..., BINS); of a sign 1 where it is positive, as the published code counts it, else 0."""
+    if kind == "twohot":
+        return (told.softmax(-1) * bins(told)).sum(-1)
+    return told if kind == "value" else (told > 0).float()
+
+
 class Prediction(NamedTuple):
     """What follows on a code and an action."""
 
     code: Mixture
-    reward: Tensor | None  # (...,), the reward, or the logit of its being positive; None without that head
+    reward: Tensor | None  # (...,), the reward, or the logit of its being positive; (..., BINS) logits; None without that head
     end: Tensor | None  # (...,), the logit of the episode's end; None without that head
 
 
@@ -67,7 +104,7 @@ class Form(NamedTuple):
     units: int = 256  # H
     mixtures: int = 5  # K
     joint: bool = False  # one choice of component for a whole code
-    reward: str = "none"  # none | value | sign
+    reward: str = "none"  # none | value | sign | twohot
     end: bool = False  # an end head
     low: float = -6.0  # lower bound of the logarithm of a standard deviation
 
@@ -111,9 +148,14 @@ class Memory(nn.Module):
     def __init__(self, form: Form):
         super().__init__()
         self.form, K, columns = form, form.mixtures, 1 if form.joint else form.z_size
-        self.sizes = [K * columns, K * form.z_size, K * form.z_size, int(form.reward != "none"), int(form.end)]
+        told = {"none": 0, "twohot": BINS}.get(form.reward, 1)
+        self.sizes = [K * columns, K * form.z_size, K * form.z_size, told, int(form.end)]
         self.lstm = nn.LSTM(form.z_size + form.a_size, form.units, batch_first=True)
         self.head = nn.Linear(form.units, sum(self.sizes))
+        if form.reward == "twohot":  # from weights of 0 it begins with a reward of 0, not with any of hundreds
+            rows = slice(sum(self.sizes[:3]), sum(self.sizes[:4]))
+            for weight in self.head.parameters():
+                weight.data[rows] = 0
         self.register_buffer(
             "eye", torch.zeros(DIGEST, dtype=torch.uint8)
         )  # hash of the eye whose codes these are; 0: none yet
@@ -136,10 +178,8 @@ class Memory(nn.Module):
     def predict(self, h: Tensor) -> Prediction:
         """From states (..., H) to what follows."""
         logits, mean, scale, reward, end = self.head(h).float().split(self.sizes, -1)
-        K, heads = (
-            self.form.mixtures,
-            (reward.squeeze(-1) if reward.shape[-1] else None, end.squeeze(-1) if end.shape[-1] else None),
-        )
+        K, ended = self.form.mixtures, end.squeeze(-1) if end.shape[-1] else None
+        heads = (reward.squeeze(-1) if reward.shape[-1] else None), ended  # squeezes one number alone, not bins
         logits, mean, scale = (part.unflatten(-1, (K, -1)) for part in (logits, mean, scale))
         return Prediction(Mixture(logits, mean, scale, self.form.low), *heads)
 

@@ -74,7 +74,7 @@ def idle(h: Hyper) -> dict[str, str]:
 
 
 def loss_D(kind: str, d_x: Tensor, d_g: Tensor, target: Tensor) -> Tensor:
-    """The game of D, averaged over steps: logits (B, T), labels of reals (B,). -> (B,)."""
+    """The game of D, averaged over steps: logits (B, T), labels of reals (B,), not read in the relativistic game. -> (B,)."""
     if kind == "relativistic":
         return games.relativistic(d_x, d_g).mean(1)
     return games.non_saturating_D(d_x, d_g, target[:, None]).mean(1)
@@ -175,7 +175,8 @@ class RGANSeries:
             fake = self.G(self.z(x), y)
         gamma = at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
         d_x, d_g, penalties = self.judge(stabilise.seen(h.stabilise, x, k), stabilise.seen(h.stabilise, fake, k), y, gamma > 0)
-        game = loss_D(h.loss, d_x, d_g, stabilise.targets(h.stabilise, x)).mean()
+        target = stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
+        game = loss_D(h.loss, d_x, d_g, target).mean()
         descend((game + gamma / 2 * sum(penalties.values(), torch.zeros_like(game)), self.opt_D))
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
 

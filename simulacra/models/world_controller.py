@@ -27,6 +27,7 @@ from torch import Tensor
 
 from simulacra import play
 from simulacra.contract import Batch
+from simulacra.idle import refuse, unless
 from simulacra.models._dream import Dream, Dreamt, beginning, dream_returns, numbers
 from simulacra.models._evolution import Search
 from simulacra.models._memory_nets import Form, Memory, known
@@ -59,6 +60,11 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
     noise: Weight = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
     units: Size = 256  # of an untrained M
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    return unless(h.arm == "untrained" or not h.memory, "arm = untrained, or an untrained memory", "units")
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
@@ -95,6 +101,7 @@ class WorldController:
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         if "mean" not in like:
             raise ValueError(f"room world_controller takes codes, the data hold {', '.join(like)}")
         Z, A = like["mean"].shape[2], like["action"].shape[2]

@@ -8,7 +8,7 @@ it, reward r_t that it earned and done_t, 1 where the episode ended with it. M r
 done_t.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, appendix A.2 and A.3, and its published code; Bishop, Mixture density networks,
-1994.
+1994; rewards as distributions (`reward = "twohot"`): Hafner et al., arXiv 2301.04104.
 How to run: simulacra train memory_racing, on codes written by `simulacra encode`.
 
 Deviations
@@ -18,6 +18,8 @@ Deviations
 - Gradients are clipped by their norm; the published code clips each number at 1.
 - Reward and end heads, and one mixture over whole codes (`mixture = "joint"`), are options that the published code for this
   world does not have. All code losses are in nats a number, so that both mixtures can be compared.
+- With `reward = "value"` rewards are clipped, so that leaving the field, -100, is believed to cost 10 at most. `"twohot"` is
+  DreamerV3's head, with 61 bins up to symlog +-6 in place of 255 up to +-20.
 - What is looked at comes from a moving average of M unless `average = 0`.
 """
 
@@ -31,7 +33,8 @@ from torch.nn import functional as F
 
 from simulacra import play
 from simulacra.contract import Batch
-from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density
+from simulacra.idle import refuse, unless
+from simulacra.models._memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
 from simulacra.play import Schedule, Weight, at, descend, noise
 
 Size = Annotated[int, Meta(ge=1)]
@@ -48,8 +51,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mixtures: Size = 5  # components (A.2)
     mixture: Literal["each", "joint"] = "each"  # one for each number of a code | one over whole codes, diagonal
     low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
-    reward: Literal["value", "sign"] = "value"  # what the reward head predicts: its value | whether it is positive
-    most: Annotated[float, Meta(gt=0)] = 10.0  # rewards are learnt as if within this of 0 (a tile: up to 4, leaving: -100)
+    reward: Literal["value", "sign", "twohot"] = "value"  # predicted: the reward, clipped | its sign | shares of its bins
+    most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
     weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
     weight_end: Weight = 0.0  # of the end's loss; 0: no such head, as published for this world
     rate: Schedule = 1e-3  # Adam's learning rate
@@ -61,6 +64,12 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tau: Weight = 1.0  # temperature of what is looked at (3.2)
 
 
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    headed, clipped = h.weight_reward != 0, h.reward == "value"
+    return unless(clipped, "reward = value", "most") | unless(headed, "weight_reward above 0", "reward", "most")
+
+
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
@@ -70,7 +79,10 @@ def loss_code(mixture: Mixture, z: Tensor) -> Tensor:
 
 
 def loss_reward(kind: str, told: Tensor, reward: Tensor, most: float) -> Tensor:
-    """(r - reward)^2 with the reward clipped to [-most, most], or the cross-entropy of reward > 0. (B, T) -> (B, T)."""
+    """(r - reward)^2 with the reward clipped to [-most, most], the cross-entropy of reward > 0, or that of the two bins around
+    the reward: -twohot(reward) . log softmax(told) (arXiv 2301.04104). told (B, T) or (B, T, BINS) -> (B, T)."""
+    if kind == "twohot":
+        return -(twohot(reward.to(told.dtype)) * told.log_softmax(-1)).sum(-1)
     if kind == "sign":
         return F.binary_cross_entropy_with_logits(told, (reward > 0).to(told.dtype), reduction="none")
     return (told - reward.clamp(-most, most)).square()
@@ -97,6 +109,7 @@ class WorldMemory:
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
+        refuse(h, idle(h))
         if "mean" not in like:
             raise ValueError(f"room world_memory takes codes, the data hold {', '.join(like)}")
         form = Form(

@@ -46,6 +46,7 @@ WORDS = {
     "aggregate_variance": "1 is the prior's",
     "nll": "nats a number; not comparable between eyes",
     "open_": "relative; not comparable between eyes",
+    "reward_crash": "believed where leaving the field was paid -100",
     "picture_": "dB",
     "lateral_": "units, root mean square",
     "heading_": "radians, root mean square",

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import save
 
 from simulacra import config, outside, run, zoo
 from simulacra.errors import Mistake
+from simulacra.files import settle
 from simulacra.reopen import Opened, reopen
 from simulacra.world import seeing
 from simulacra.world.parts import hash_of
@@ -24,24 +26,55 @@ def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examp
     """Folders written and the bytes of their weights: the run's own and those of the runs that its config names. A Mistake, and
     nothing written, if weights take more than `most` bytes or there is something else at `out`. The run's own folder also gets
     its first `examples` held-out examples, if any are asked for."""
-    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not zoo.is_packed(out):
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not _ours(out):
         raise Mistake(f"{out} holds something else than a packed run; choose another folder with -o")
     runs = {out: opened} | {out / name: reopen(Path(place), None) for name, place in zoo.named(opened.config).items()}
     contents = {place: content(one, most) for place, one in runs.items()}
     begun = save(opened.examples(examples)) if examples else None
     with run.full_disk(out):
-        for place, one in runs.items():
-            place.mkdir(parents=True, exist_ok=True)
-            run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
-            shutil.copyfile(one.folder / "shapes.json", place / "shapes.json")
-            if (code := outside.source_of(one.config.room)) is not None:
-                run.write(place / outside.COPY, lambda file, code=code: file.write(code))
-            run.write_text(place / CARD, card(one, place.name, note if one is opened else ""))
-            run.write(place / zoo.WEIGHTS, lambda file, data=contents[place]: file.write(data))
-        (out / zoo.EXAMPLES).unlink(missing_ok=True)  # those of a run packed there before
-        if begun:
-            run.write(out / zoo.EXAMPLES, lambda file: file.write(begun))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(".partial", f".{out.name[:200]}.", out.parent))
+        try:
+            for place, one in runs.items():
+                _fill(
+                    fresh / place.relative_to(out), one, contents[place], card(one, place.name, note if one is opened else "")
+                )
+            if begun:
+                run.write(fresh / zoo.EXAMPLES, lambda file: file.write(begun))
+            _install(fresh, out)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     return [(place, len(data)) for place, data in contents.items()]
+
+
+def _ours(out: Path) -> bool:
+    """Whether a folder is a packed run, and not one in which somebody else keeps weights."""
+    try:
+        return zoo.is_packed(out) and bool(zoo.facts(out))
+    except Mistake:
+        return False
+
+
+def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
+    """Write what is kept of a run into a new folder."""
+    place.mkdir(exist_ok=True)
+    run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
+    run.write(place / "shapes.json", lambda file: file.write((one.folder / "shapes.json").read_bytes()))
+    if (code := outside.source_of(one.config.room)) is not None:
+        run.write(place / outside.COPY, lambda file: file.write(code))
+    run.write_text(place / CARD, card_text)
+    run.write(place / zoo.WEIGHTS, lambda file: file.write(weights))
+
+
+def _install(fresh: Path, out: Path) -> None:
+    """Move the files, all of which are on the disk, to where they belong; examples of a run packed there before are removed."""
+    made = [path.relative_to(fresh) for path in sorted(fresh.rglob("*")) if path.is_file()]
+    for name in made:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / name).replace(out / name)
+        settle((out / name).parent)
+    if Path(zoo.EXAMPLES) not in made:
+        (out / zoo.EXAMPLES).unlink(missing_ok=True)
 
 
 def content(opened: Opened, most: int) -> bytes:

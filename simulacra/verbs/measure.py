@@ -87,7 +87,7 @@ def _of_codes(opened: Opened, source: Data, protocol: Protocol) -> tuple[Rows, l
     if protocol.downstream:
         _check_downstream(opened, source, None)
     found, notes = world_report.of_memory(opened, source, protocol.count, protocol.seed)  # type: ignore[arg-type]
-    told = {"extractor": world_report.NAME, "extractor_hash": world_report.HASH, "resize": None, "repeats": 1}
+    told = {"extractor": world_report.NAME, "extractor_hash": world_report.HASH_OF_MEMORIES, "resize": None, "repeats": 1}
     provenance = _provenance(opened, protocol, {"n_real": found[0]["n_groups"]}, time.monotonic() - start) | told
     return [_plain(provenance | row) for row in found], notes
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import torch
 import torch.distributed as dist
 
 from simulacra import config, data, fit, outside, play, run, signals, threads, zoo
-from simulacra.begin import begin
+from simulacra.begin import Begun, begin
 from simulacra.config import Config
 from simulacra.contract import Batch, Data
 from simulacra.errors import Mistake
 from simulacra.measure import health, prognosis
 from simulacra.remembered import untouched
 from simulacra.reopen import Opened, build, chosen_device, machine, to
+from simulacra.verbs._monitor import Monitor, with_log
 from simulacra.verbs.paint import paint
 from simulacra.world import seeing
 
@@ -56,40 +57,39 @@ def train(
     if (folder / "config.json").exists():
         checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
     with _computing(checked, folder, told) as asked:
-        first = play.rank() == 0
-        where = chosen_device(device)
+        first, where = play.rank() == 0, chosen_device(device)
         source = data.load(checked.data, root)
-        for note in getattr(source, "notes", []) if first else []:
-            told(note)
-        _check_classes(checked, source)
+        _checked(checked, source, told if first else lambda line: None)
         like = source.draw(0, checked.batch, checked.seed)
-        model = build(checked, like, where)
-        run.storable(model, checked.room)
-        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
-        if not run.checkpoints(folder):
-            _met(model, like, partial(_examples, source, where))
+        model, begun = _built(checked, folder, source, like, where)
+        opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
+        stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
             mistake = None
             if first:
                 try:
                     held.enter_context(run.locked(folder))
-                    view = seeing.begun(folder, model, source, like)
-                    how: dict[str, Any] = {"extend": extend, "known": config.completed}
-                    how |= {"room": outside.source_of(checked.room), "files": lambda: data.fingerprint(checked.data, root)}
-                    start = machine(root, where) | ({"init_from": begun.record} if begun else {})
-                    lines = run.begin(folder, config.plain(checked), start, like, **how)
-                    seeing.keep(folder, view)
-                    for line in [*([begun.said] if begun else []), *lines]:
+                    for line in _recorded(stage, like, begun, extend):
                         told(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
-            opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
             try:
-                return _play(_Stage(opened, checked, model, source, root, where), asked, tick, saved, told)
+                return _play(stage, asked, tick, saved, told)
             finally:
                 opened.close()
+
+
+def _built(checked: Config, folder: Path, source: Data, like: Batch, where: torch.device) -> tuple[Any, Begun | None]:
+    """The model, and what it begins from, if it begins and from anything."""
+    model = build(checked, like, where)
+    run.storable(model, checked.room)
+    if run.checkpoints(folder):
+        return model, None
+    begun = begin(checked, model, folder, where)
+    _met(model, like, partial(_examples, source, where))
+    return model, begun
 
 
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
@@ -108,8 +108,10 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _check_classes(checked: Config, source: Data) -> None:
-    """A Mistake if the room is told of other classes than the data have."""
+def _checked(checked: Config, source: Data, told: Callable[[str], None]) -> None:
+    """A Mistake if the room is told of other classes than the data have; what the data took for granted is told."""
+    for note in getattr(source, "notes", []):
+        told(note)
     asked = getattr(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = f"0 or {source.classes}, as many as the data have" if source.classes else "0, the data have no labels"
@@ -139,16 +141,36 @@ class _Stage:
         return to(self.device, {name: play.own_rows(value) if share else value for name, value in batch.items()})
 
     def rows(self) -> list[dict[str, Any]]:
-        """The run's log."""
-        return run.read_rows(self.run.folder / "log.jsonl")
+        """The run's log, with what the collapse monitor saw at its checkpoints."""
+        return with_log(self.run.folder)
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """What looks for collapses."""
+        return Monitor(self.source)
 
     def paint(self, step: int) -> list[Path]:
-        """The pictures of a step."""
+        """The pictures of a step; the collapse monitor looks at other samples of it."""
         try:
             with untouched(self.model, self.run.remembered):
-                return paint(Opened(self.run.folder, self.config, self.model, step, self.root, self.device), self.source)
+                opened = Opened(self.run.folder, self.config, self.model, step, self.root, self.device)
+                pictures = paint(opened, self.source)
+                self.monitor.note(opened, self.run.saves(step))
+                return pictures
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None
+
+
+def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
+    """The start is recorded in the run folder, or is refused; what a person should know of it."""
+    folder, checked, source = stage.run.folder, stage.config, stage.source
+    view = seeing.begun(folder, stage.model, source, like)
+    start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
+    code, files = outside.source_of(checked.room), partial(data.fingerprint, checked.data, stage.root)
+    how: dict[str, Any] = {"extend": extend, "known": config.completed, "room": code, "files": files}
+    lines = run.begin(folder, config.plain(checked), start, like, **how)
+    seeing.keep(folder, view)
+    return [*([begun.said] if begun else []), *lines]
 
 
 def _play(
@@ -172,6 +194,8 @@ def _play(
                 if stage.run.writer:
                     pictures = stage.paint(step)
                     saved(path)
+                if checked.rollback:
+                    _meet()  # the first process has written what it saw
                 if checked.rollback and stage.run.saves(step) and not health.healthy(stage.rows(), _settings(stage.model)):
                     back = _roll_back(stage, step, "collapsed")
                     break

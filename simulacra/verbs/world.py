@@ -15,11 +15,12 @@ in the world, and score it. Every stage is a folder that goes on where it stands
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
 goes on from memory, and dream_1 is a search of its own in it; and so on. In the last memory there are searches of
 several seeds, which their names tell, and whoever of them drives best on the selection tracks (selection_dream_2.csv) goes on.
+Since rounds follow from the agent, each seed has its own; those of another than 0 carry it in their names (learnt_1_seed1).
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,12 +29,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from simulacra import config
+from simulacra import config, run
 from simulacra.config import Config
 from simulacra.errors import choose
 from simulacra.paint import write
 from simulacra.reopen import reopen
-from simulacra.verbs import _ledger
+from simulacra.verbs import _ledger, _rehearsal, _watched
+from simulacra.verbs._watched import Shown, Stopped
 from simulacra.verbs.collect import collect
 from simulacra.verbs.compare_eyes import Arm
 from simulacra.verbs.encode import Stored, encode
@@ -41,12 +43,13 @@ from simulacra.verbs.score import Course, score
 from simulacra.verbs.train import train
 from simulacra.world.agent import agent_of
 from simulacra.world.score import Score, read_csv
-from simulacra.world.store import Store
+from simulacra.world.store import Store, spec_of
 from simulacra.world.tracks import SELECTION
 
 EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
 OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"  # that each seed has its own of
+OF_ROUNDS = "learnt", "codes", "memory"  # that each seed has its own of after the first dream
 
 MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that anything will do
     "racing": {"brownian": 0.25, "scripted": 0.75},
@@ -77,25 +80,6 @@ EXTENTS = {
 }
 
 
-class Stopped(Exception):
-    """A signal stopped a training; the same command goes on."""
-
-    status = 130  # of the program that ends so
-
-
-class Shown(AbstractContextManager["Shown"]):
-    """Whoever watches a training; this one does not look."""
-
-    def tick(self, step: int, row: dict[str, float]) -> None:
-        """Hear of a step."""
-
-    def saved(self, path: Path) -> None:
-        """Hear of a checkpoint."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
-
-
 @dataclass(frozen=True)
 class Site:
     """Where the stages of one eye are."""
@@ -107,6 +91,7 @@ class Site:
     told: Callable[[str, float], None] = lambda stage, share: None
     shown: Callable[[Config, str], Any] = lambda checked, stage: Shown()
     changes: dict[str, list[str]] = field(default_factory=dict)  # by stage, KEY=VALUE
+    search: int | None = None  # seed of a search in the last memory, of which a seed makes several; None: the seed itself
 
     @property
     def folder(self) -> Path:
@@ -114,9 +99,23 @@ class Site:
         return self.out / self.eye
 
     def path(self, stage: str, turn: int = 0) -> Path:
-        """Of a stage in a round; controllers carry their seed, unless it is 0."""
-        seeded = self.seed and stage in OF_CONTROLLERS
-        return self.folder / f"{stage}{f'_{turn}' * (turn > 0)}{f'_seed{self.seed}' * bool(seeded)}"
+        """Of a stage in a round; controllers carry the seed of their search, rounds that of the site, unless it is 0."""
+        plain = f"{stage}{f'_{turn}' * (turn > 0)}"
+        if stage in OF_CONTROLLERS:
+            seed = self.seed if self.search is None else self.search
+            return self.folder / f"{plain}{f'_seed{seed}' * bool(seed)}"
+        if turn and stage in OF_ROUNDS and not self.owns(turn):
+            return self.folder / f"{plain}_seed{self.seed}"
+        return self.folder / plain
+
+    def owns(self, turn: int) -> bool:
+        """Whether the folders of a round that carry no seed are of this one: those of the seed 0, unless there are older ones,
+        which any seed may have made first; then they are of whoever drove them."""
+        drives = self.folder / f"learnt_{turn}"
+        if not (drives / "store.json").exists():
+            return not self.seed
+        dream = replace(self, search=None).path("dream", turn - 1)
+        return (dream / "done").exists() and _watched.agent_at(dream) == spec_of(drives).agent
 
     def timed(self, place: Path) -> AbstractContextManager[None]:
         """Note what is spent on a folder that is no run, whose clock would tell."""
@@ -144,19 +143,40 @@ class Site:
             raise stopped
 
 
-def changes(texts: list[str]) -> dict[str, list[str]]:
-    """By stage, from STAGE.KEY=VALUE; a Mistake if there is no such stage."""
+def changes(texts: list[str], stages: Sequence[str] = STAGES) -> dict[str, list[str]]:
+    """By stage, from STAGE.KEY=VALUE; a Mistake if no such stage is trained."""
     found: dict[str, list[str]] = {}
     for text in texts:
         stage, _, change = text.partition(".")
-        found.setdefault(choose("stage", stage, list(STAGES)), []).append(change)
+        found.setdefault(choose("stage", stage, list(stages)), []).append(change)
     return found
 
 
-def validate(site: Site) -> None:
-    """A Mistake if a stage does not allow a change: told before the hours of the stages before it."""
+def validate(site: Site, last: str) -> None:
+    """A Mistake if a stage does not allow a change, if stages do not fit each other, or if what is there was made otherwise:
+    told before the hours of the stages before it. `last` is the last that is trained."""
     for stage in STAGES:
         site.resolved(stage)
+    plans = {stage: planned(site, stage) for stage in until(last)}
+    _rehearsal.unchanged({site.path(stage): plan for stage, plan in plans.items()})
+    _rehearsal.rehearse(EXTENTS[site.preset].steps, plans)
+
+
+def until(last: str) -> tuple[str, ...]:
+    """The stages that are trained, up to the last one."""
+    return STAGES[: STAGES.index(last) + 1]
+
+
+def planned(site: Site, stage: str) -> Config:
+    """The config that a stage will have the first time, but for the run that it goes on from."""
+    if stage == "eye":
+        return site.resolved(stage, *(_kind(site, "onward") if precursor(site) else []))
+    if stage == "memory":
+        return site.resolved(stage, *_memory(site, 0))
+    if stage == "dream":
+        return site.resolved(stage, *_seen(site, 0), *_dream(site))
+    kind = {"controller": "short", "refined": "refined"}[stage]
+    return site.resolved(stage, *_seen(site, EXTENTS[site.preset].rounds), *_kind(site, kind), "hyper.world=envpool")
 
 
 # --- stages, in order -------------------------------------------------------------------------------------------------
@@ -222,19 +242,34 @@ def learnt(site: Site, turn: int) -> None:
 def memory(site: Site, turn: int = 0) -> None:
     """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads, which the paper's has not."""
     own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
-    seen = f"data.path={site.path('codes', turn).name}", "hyper.weight_reward=1.0", "hyper.weight_end=1.0"
-    site.train("memory", site.folder, *_kind(site, "more" if turn else "long"), *seen, *own, turn=turn)
+    site.train("memory", site.folder, *_memory(site, turn), *own, turn=turn)
+
+
+def _memory(site: Site, turn: int) -> list[str]:
+    heads = "hyper.weight_reward=1.0", "hyper.weight_end=1.0", f"hyper.reward={head(site)}"
+    return [*_kind(site, "more" if turn else "long"), f"data.path={site.path('codes', turn).name}", *heads]
+
+
+def head(site: Site) -> str:
+    """Which reward head memories have: that of the first one where it is there, since the others go on from it."""
+    first = site.path("memory")
+    there = run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
+    return str(there.get("reward", "value"))
 
 
 def dream(site: Site, turn: int = 0) -> None:
     """C, in M's dream."""
-    _controller(site, "dream", turn, *_kind(site, "whole"), "hyper.world=dream", f"hyper.arm={EXTENTS[site.preset].dreamer}")
+    _controller(site, "dream", turn, *_dream(site))
+
+
+def _dream(site: Site) -> list[str]:
+    return [*_kind(site, "whole"), "hyper.world=dream", f"hyper.arm={EXTENTS[site.preset].dreamer}"]
 
 
 def searches(site: Site) -> dict[Path, Site]:
     """Of several seeds, in the last memory, by their runs."""
     extent = EXTENTS[site.preset]
-    sites = [replace(site, seed=site.seed * extent.searches + i) for i in range(extent.searches)]
+    sites = [replace(site, search=site.seed * extent.searches + i) for i in range(extent.searches)]
     return {mine.path("dream", extent.rounds): mine for mine in sites}
 
 
@@ -271,10 +306,14 @@ def _kind(site: Site, experiment: str) -> list[str]:
 
 def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
     """With the codes and the memory of the round `last`."""
-    seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
-    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed}"
     turn = last if stage == "dream" else 0
-    site.train(stage, site.folder, *changes, *seen, *own, turn=turn)
+    site.train(stage, site.folder, *changes, *_seen(site, last), turn=turn)
+
+
+def _seen(site: Site, last: int) -> list[str]:
+    seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
+    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed if site.search is None else site.search}"
+    return [*seen, *own]
 
 
 def table(site: Site, run: Path, course: Course) -> Path:
@@ -302,7 +341,7 @@ def world(site: Site) -> Score:
     """All stages."""
     choose("eye", site.eye, list(EYES))
     choose("preset", site.preset, list(EXTENTS))
-    validate(site)
+    validate(site, EXTENTS[site.preset].last)
     for stage in recorded, eye, codes, memory:
         stage(site)
     for turn in range(1, EXTENTS[site.preset].rounds + 1):
@@ -331,9 +370,9 @@ def stages(site: Site, best: Path, course: Course) -> str:
     places += [run for run in dreams if run != best]
     rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places]
     drive, before = [best, site.path("controller"), site.path(extent.last)], None
-    for run in dict.fromkeys(drive):
-        found = scored(site, run, seen)
-        rows.append(_ledger.Stage(str(run.relative_to(site.out)), site.minutes(run), found, before))
+    for one in dict.fromkeys(drive):
+        found = scored(site, one, seen)
+        rows.append(_ledger.Stage(str(one.relative_to(site.out)), site.minutes(one), found, before))
         before = found
     tables = {table(site, run, seen) for run in (*dreams, *drive)} | {table(site, drive[-1], course)}
     rows.append(_ledger.Stage("scores", site.minutes(*tables)))
@@ -343,7 +382,7 @@ def stages(site: Site, best: Path, course: Course) -> str:
 def arm(site: Site, seeds: int) -> Arm:
     """An eye for a comparison, with its memory and the scores of controllers of so many seeds, trained in dreams alone. They
     drive in envpool, which is faster, on the official tracks."""
-    validate(site)
+    validate(site, "dream")
     for stage in recorded, eye, codes, memory:
         stage(site)
     scores, course = [], Course("envpool", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
