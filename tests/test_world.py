@@ -25,6 +25,7 @@ from simulacra.verbs.world import (
     refined,
     searches,
     until,
+    validate,
     world,
 )
 from simulacra.world import parts
@@ -296,6 +297,8 @@ def test_a_stage_that_was_made_otherwise_is_refused_before_anything_begins(monke
     site.path("refined").mkdir(parents=True)
     there = config.plain(planned(site, "refined"))
     (site.path("refined") / "config.json").write_text(json.dumps(there))
+    (site.path("refined") / "config.json").write_text(json.dumps(there | {"init_from": "a run that ended elsewhere"}))
+    validate(site, "refined")
     with pytest.raises(Mistake, match=r"refined holds a run of another config: steps is .* there, 7 asked"):
         world(replace(site, changes={"refined": ["steps=7"]}))
 
