@@ -94,7 +94,8 @@ def controller(home: Path, name: str, *hyper: str) -> Path:
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     if (home / name).exists():
         return home / name
-    lines = ["[hyper]", 'world = "dream"', "population = 4", "units = 5", "steps = 4", "sigma = 0.8", *hyper]
+    sizes = [] if any(line.startswith("memory") for line in hyper) else ["units = 5"]
+    lines = ["[hyper]", 'world = "dream"', "population = 4", *sizes, "steps = 4", "sigma = 0.8", *hyper]
     return made(home, f'room = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n' + "\n".join(lines), name)
 
 
