@@ -231,6 +231,8 @@ def settled(checked: Config, given: Sequence[str] = (), told: Callable[[str], No
 def based(path: Path) -> dict[str, Any]:
     """The raw contents of a TOML file, laid on its base if it names one."""
     raw = read(path)
+    if not raw:
+        raise Mistake(f"{path}: room is missing, and all else; the file holds no key")
     name = raw.pop("base", "")
     if not isinstance(name, str):
         raise Mistake(f"{path}: base = {shown(name)}: expected the name of a config")

@@ -4,6 +4,7 @@ A room names them in `idle(hyper)` and refuses whoever gives one. One that nobod
 choice made it idle, or with a run that is older than the refusal, goes back to its default, which changes nothing.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +24,12 @@ def ever(schedule: Schedule) -> bool:
     return schedule > 0 if isinstance(schedule, (int, float)) else any(value > 0 for _, value in schedule)
 
 
-def found(hyper: Struct, idle: Mapping[str, str]) -> dict[str, str]:
+def found(hyper: Any, idle: Mapping[str, str]) -> dict[str, str]:
     """Those of the idle that are not at their defaults."""
     return {name: needs for name, needs in idle.items() if value(hyper, name) != value(type(hyper)(), name)}
 
 
-def refuse(hyper: Struct, idle: Mapping[str, str]) -> None:
+def refuse(hyper: Any, idle: Mapping[str, str]) -> None:
     """ValueError naming every idle hyperparameter that is not at its default, what it needs, and its default."""
     lines = []
     for name, needs in found(hyper, idle).items():
@@ -45,7 +46,7 @@ def settled(hyper: Any, idle: Mapping[str, str]) -> Any:
     return hyper
 
 
-def value(hyper: Struct, name: str) -> Any:
+def value(hyper: Any, name: str) -> Any:
     """The value of a dotted name."""
     at: Any = hyper
     for part in name.split("."):
@@ -58,6 +59,7 @@ def said(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _put(hyper: Struct, name: list[str], new: Any) -> Struct:
+def _put(hyper: Any, name: list[str], new: Any) -> Any:
     first, *rest = name
-    return msgspec.structs.replace(hyper, **{first: _put(getattr(hyper, first), rest, new) if rest else new})
+    changed = {first: _put(getattr(hyper, first), rest, new) if rest else new}
+    return (msgspec.structs if isinstance(hyper, Struct) else dataclasses).replace(hyper, **changed)

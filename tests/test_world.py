@@ -25,6 +25,7 @@ from simulacra.verbs.world import (
     refined,
     searches,
     until,
+    validate,
     world,
 )
 from simulacra.world import parts
@@ -220,14 +221,22 @@ def driven_by(site: Site, turn: int, weights: str) -> None:
         pass
 
 
-def dreamt(site: Site, turn: int, weights: str) -> None:
-    """A finished search."""
-    place = site.path("dream", turn)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "done").write_text(f'{{"steps": 2, "weights": "{weights}"}}')
+@pytest.fixture
+def dreamt(monkeypatch):
+    """Make what a finished search leaves, by its agent's name."""
+    agents: dict[Path, str] = {}
+    monkeypatch.setattr("simulacra.verbs._watched.agent_at", agents.__getitem__)
+
+    def make(site: Site, turn: int, weights: str) -> None:
+        place = site.path("dream", turn)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "done").touch()
+        agents[place] = weights
+
+    return make
 
 
-def test_seeds_keep_their_rounds_apart(tmp_path):
+def test_seeds_keep_their_rounds_apart(tmp_path, dreamt):
     """All that follows from an agent: what it drove, codes and memories of that. What comes before is shared."""
     zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
     for stage in "eye", "codes", "memory":
@@ -243,7 +252,7 @@ def test_seeds_keep_their_rounds_apart(tmp_path):
     assert {mine.path("memory", 1) for mine in sites.values()} == {one.path("memory", 1)}
 
 
-def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path):
+def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path, dreamt):
     """Which carried no seed, whoever made them."""
     zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
     dreamt(one, 0, "bb")
@@ -288,6 +297,8 @@ def test_a_stage_that_was_made_otherwise_is_refused_before_anything_begins(monke
     site.path("refined").mkdir(parents=True)
     there = config.plain(planned(site, "refined"))
     (site.path("refined") / "config.json").write_text(json.dumps(there))
+    (site.path("refined") / "config.json").write_text(json.dumps(there | {"init_from": "a run that ended elsewhere"}))
+    validate(site, "refined")
     with pytest.raises(Mistake, match=r"refined holds a run of another config: steps is .* there, 7 asked"):
         world(replace(site, changes={"refined": ["steps=7"]}))
 
