@@ -397,3 +397,10 @@ def test_a_slope_is_each_examples_own():
     x = torch.tensor([[3.0, 4], [0, 1]])
     assert maths.slope(lambda x: x.square().sum(1) / 2, x).tolist() == [5, 1]
     assert not x.requires_grad
+
+
+def test_the_share_of_active_hinges_is_a_share():
+    """With a margin beyond every energy all fakes are active, with one that is 0 none."""
+    for margin, share in (50.0, 1.0), (0.0, 0.0):
+        model = room(margin=margin, margin_unit="energy")
+        assert float(model.step(images(), 1)["hinge_active"]) == share

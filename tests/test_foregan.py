@@ -672,3 +672,14 @@ def test_all_measures():
     assert "fg_motion" in measured.measures(made, frames, true, forward=jumping()["forward"][0])
     with pytest.raises(measured.Mistake, match=r"true masks \(4, 1, 16, 32\) torch.bool; allowed: \(4, 16, 32\) torch.bool"):
         measured.measures(made, frames, true[:, None])
+
+
+def test_what_a_step_tells_of_mattes_are_means(monkeypatch):
+    """One after another, of all pictures and steps."""
+    batch, model = clips(), room()
+    made = model.unroll(batch)
+    monkeypatch.setattr(model, "unroll", lambda batch: made)
+    told = model.step(batch, 0)
+    wanted = {"A": made.attention, "A_b": made.attention_b, "m": made.mask}
+    for name, values in wanted.items():
+        assert float(told[name]) == pytest.approx(sum(values.flatten().tolist()) / values.numel(), rel=1e-4)

@@ -421,3 +421,30 @@ def test_quiet_modules_come_back_as_they_were():
         assert not (loud.training or calm.training or calm[0].training)
         raise KeyError
     assert loud.training and not (calm.training or calm[0].training)
+
+
+class Alike(Two):
+    """Another process that has what this one has."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(()))
+
+    def all_reduce(self, value: torch.Tensor) -> None:
+        value *= 2
+
+    def all_gather(self, parts: list[torch.Tensor], own: torch.Tensor) -> None:
+        for part in parts:
+            part.copy_(own)
+
+
+def test_averages_count_the_pictures_of_all_processes(tiny, monkeypatch):
+    model, batches = tiny.model()
+    if not any(isinstance(part, Average) for part in parts(model).values()):
+        assert tiny.config().room in ("foregan", "world_controller")
+        return
+    monkeypatch.setattr(play, "dist", Alike())
+    counted: list[tuple[int, int]] = []
+    monkeypatch.setattr(Average, "update", lambda self, images, seen, half_life: counted.append((images, seen)))
+    model.step(batches[0], 2)
+    images = 2 * len(next(iter(batches[0].values())))
+    assert counted == [(images, 3 * images)]
