@@ -404,3 +404,9 @@ def test_the_share_of_active_hinges_is_a_share():
     for margin, share in (50.0, 1.0), (0.0, 0.0):
         model = room(margin=margin, margin_unit="energy")
         assert float(model.step(images(), 1)["hinge_active"]) == share
+
+
+def test_forms_of_the_hinge_by_hand() -> None:
+    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5; of their mean, 7, nothing; without a hinge -2."""
+    E_x, E_g, m = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 12.0]), torch.tensor(5.0)
+    assert [float(hinge_loss(E_x, E_g, m, form)) for form in ("sample", "batch", "none")] == [3.5, 2.0, 0.0]
