@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-noted: list[str] = []  # what `saying` told last: some versions of typer swallow the interruption that has it as a note
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came, this one; whoever catches it may add_note what was saved."""
+    """A signal came, this one; whoever catches it may add_note what was saved. `last` is the last that was made: some versions
+    of typer swallow it."""
+
+    last: "Interrupted | None" = None
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__(number)
         self.status = status(number)
+        Interrupted.last = self
 
 
 def status(number: int) -> int:
@@ -67,6 +70,5 @@ def saying(kept: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         with contextlib.suppress(Exception):  # that a folder cannot be read is no reason to end otherwise
-            noted[:] = [kept()]
-            stop.add_note(noted[0])
+            stop.add_note(kept())
         raise

@@ -47,7 +47,7 @@ def main() -> None:
 def _ended() -> int:
     """The exit status of the verb."""
     heard: list[int] = []
-    signals.noted.clear()
+    signals.Interrupted.last = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         heard.append(number)
@@ -57,7 +57,7 @@ def _ended() -> int:
         with signals.heard(interrupt, deaf=True):
             code = app(standalone_mode=False)
             if code == 130:  # which is what newer versions of typer make of Ctrl-C
-                raise signals.Interrupted
+                raise signals.Interrupted.last or signals.Interrupted()
             return int(code or 0)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -74,8 +74,7 @@ def _ended() -> int:
 
 
 def _interrupted(stop: BaseException, heard: list[int]) -> int:
-    notes = getattr(stop, "__notes__", []) or signals.noted
-    err.print(escape("; ".join(["interrupted", *notes])), soft_wrap=True)
+    err.print(escape("; ".join(["interrupted", *getattr(stop, "__notes__", [])])), soft_wrap=True)
     return signals.status(heard[0]) if heard else getattr(stop, "status", 130)
 
 
