@@ -10,8 +10,6 @@ the mutated line, fastest first, until one fails or 60 seconds of processor time
 """
 
 import argparse
-import ast
-import hashlib
 import importlib
 import json
 import os
@@ -27,10 +25,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
+from mutant import HOME, LIST, Mutant, mutated, place, read
 
-HOME = Path(__file__).parent.parent
-LIST = HOME / "tests" / "mutants.json"
 SECONDS = 60.0  # of processor time for the tests of a mutant
 LIMIT = 1.5 * SECONDS  # of processor time, after which a mutant that should have been through counts as hanging
 WALL = 5.0  # a machine that is busy may take so many times longer
@@ -39,94 +35,6 @@ HEAVY += ("sklearn.neighbors", "PIL.Image", "pytest", "hypothesis", "typer", "ri
 HEAVY += ("matplotlib.figure", "tensorboard.summary.writer.record_writer", "jinja2", "prdc", "unittest.mock")
 
 APART = {"simulacra/play.py": ["tests/test_distributed.py::test_two_halves_are_a_whole[ebgan]"]}  # in processes of its own
-
-
-class Mutant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A replacement in one line of one function, which is found by its text: lines may move."""
-
-    stratum: str
-    file: str
-    function: str  # qualified: "EBGAN.step"
-    line: str  # without its indentation
-    occurrence: int = 0  # among the equal lines of that function
-    column: int  # in that line
-    old: str
-    new: str
-    operator: str
-    equivalent: str = ""  # why no test could notice
-
-    @property
-    def name(self) -> str:
-        """What results call it."""
-        words = (self.file, self.function, self.line, self.occurrence, self.column, self.old, self.new)
-        return hashlib.blake2b(repr(words).encode(), digest_size=4).hexdigest()
-
-
-def read(path: Path = LIST) -> list[Mutant]:
-    """The list."""
-    return msgspec.json.decode(path.read_bytes(), type=list[Mutant])
-
-
-# Finding and making
-
-
-def numbered(tree: ast.AST, above: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
-    """(qualified name, function), an outer one before what it holds."""
-    for node in ast.iter_child_nodes(tree):
-        name = f"{above}{node.name}" if isinstance(node, ast.ClassDef | ast.FunctionDef) else ""
-        if isinstance(node, ast.FunctionDef):
-            yield name, node
-        yield from numbered(node, f"{name}." if name else above)
-
-
-def lines_of(source: str, function: str) -> range:
-    """The numbers of a function's lines, from 0; LookupError if there is none of the name."""
-    for name, node in numbered(ast.parse(source)):
-        if name == function:
-            return range(node.lineno - 1, node.end_lineno or node.lineno)
-    raise LookupError(f"no function {function}")
-
-
-def place(source: str, mutant: Mutant) -> int:
-    """The number of the mutant's line, from 0; LookupError if the source no longer has it."""
-    lines = source.splitlines()
-    equal = [i for i in lines_of(source, mutant.function) if lines[i].strip() == mutant.line]
-    if len(equal) <= mutant.occurrence:
-        raise LookupError(f"no line {mutant.line!r} in {mutant.function}")
-    return equal[mutant.occurrence]
-
-
-def mutated(source: str, mutant: Mutant) -> str:
-    """The source with the mutant in it."""
-    lines = source.splitlines(keepends=True)
-    number = place(source, mutant)
-    line = lines[number]
-    start = len(line) - len(line.lstrip()) + mutant.column
-    end = start + len(mutant.old)
-    if line[start:end] != mutant.old:
-        raise LookupError(f"{mutant.old!r} is not at column {mutant.column} of {mutant.line!r}")
-    lines[number] = line[:start] + mutant.new + line[end:]
-    return "".join(lines)
-
-
-def identity(source: str, stratum: str, path: str, line: int, column: int, old: str, new: str, operator: str) -> Mutant:
-    """The mutant that replaces `old` at a line (from 1) and column of the file."""
-    lines = source.splitlines()
-    owner = [(n, f) for n, f in numbered(ast.parse(source)) if f.lineno <= line <= (f.end_lineno or 0)][-1][0]
-    text = lines[line - 1].strip()
-    equal = [i for i in lines_of(source, owner) if lines[i].strip() == text]
-    indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())
-    return Mutant(
-        stratum=stratum,
-        file=path,
-        function=owner,
-        line=text,
-        occurrence=equal.index(line - 1),
-        column=column - indent,
-        old=old,
-        new=new,
-        operator=operator,
-    )
 
 
 # Which tests
@@ -163,10 +71,12 @@ def cover(cache: Path, tests: list[Path], tree: Path, most: float) -> None:
 class Tests:
     """What the coverage runs in a cache found: which tests passed, in how many seconds, and the lines that each ran."""
 
-    def __init__(self, cache: Path, most: float = SECONDS):
-        self.most = most
+    def __init__(self, cache: Path, most: float = SECONDS, there: Path | None = None):
+        self.most = most  # and only tests that are in the folder `there`
         self.files = sorted(cache.glob("test_*.coverage"))
-        self.seconds = dict(pair for report in sorted(cache.glob("test_*.xml")) for pair in passed(report))
+        self.seconds = dict(
+            pair for report in sorted(cache.glob("test_*.xml")) for pair in passed(report) if exists(pair[0], there)
+        )
         self.connections = [sqlite3.connect(f"file:{path}?mode=ro", uri=True) for path in self.files]
 
     def of(self, file: str, line: int) -> list[str]:
@@ -187,6 +97,13 @@ class Tests:
         every test of that file, or to those with the same parameters where the first user has some."""
         made = {parts(name) for name in names if name.endswith("|setup")}
         return {name.rpartition("|")[0] for name in names} | {name for name in self.seconds if parts(name) in made}
+
+
+def exists(name: str, tree: Path | None) -> bool:
+    """Whether a tree has the function of a test; None has all."""
+    file, _, function = name.partition("[")[0].partition("::")
+    path = tree / file if tree else None
+    return path is None or (path.exists() and f"def {function.rpartition('::')[2]}(" in path.read_text())
 
 
 def parts(name: str) -> tuple[str, str]:
@@ -252,13 +169,13 @@ def child(tree: Path, words: list[str], log: Path) -> None:
 
 
 def watched(pid: int, most: float, ending: int = signal.SIGKILL) -> tuple[int | None, float]:
-    """(exit status, processor seconds) of a child; None if it took longer than `most` seconds and was ended."""
+    """(exit status, processor seconds) of a child; None if the clock says more than `most` seconds and it was ended."""
     begun, late = time.monotonic(), False
     while True:
         ended, status, used = os.wait4(pid, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
-            return (None if late or code < 0 else code), used.ru_utime + used.ru_stime
+            return (None if late else code), used.ru_utime + used.ru_stime
         if not late and time.monotonic() - begun > most:
             late = True
             os.killpg(pid, ending)
@@ -266,7 +183,7 @@ def watched(pid: int, most: float, ending: int = signal.SIGKILL) -> tuple[int | 
 
 
 def tried(tree: Path, file: str, text: str, tests: list[str], log: Path) -> tuple[str, float]:
-    """(killed, survived, timeout, no test or an error, processor seconds) of a file's text in a tree that is put back."""
+    """(killed, survived, timeout, late, no test or an error; processor seconds) of a file's text in a tree that is put back."""
     if not tests:
         return "no test", 0.0
     path = tree / file
@@ -282,8 +199,11 @@ def tried(tree: Path, file: str, text: str, tests: list[str], log: Path) -> tupl
     finally:
         path.write_bytes(before)
         os.utime(path, (stamp.st_atime, stamp.st_mtime))
-    word = {None: "timeout", 0: "survived", 1: "killed", 2: "killed", 3: "killed", 4: "killed"}.get(code, f"error {code}")
-    return word, seconds
+    if code is None:
+        return "late", seconds  # the machine was busy, or it waits for ever: nobody knows
+    if code < 0:
+        return "timeout" if seconds >= LIMIT else "killed", seconds
+    return {0: "survived", 1: "killed", 2: "killed", 3: "killed", 4: "killed"}.get(code, f"error {code}"), seconds
 
 
 def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str, also: list[str]) -> dict[str, object]:
@@ -307,7 +227,7 @@ def judged(source: str, mutant: Mutant, tree: Path, tests: Tests, base: str, als
 
 def run(arguments: argparse.Namespace) -> None:
     """Try what the file of results lacks, of this part of the list."""
-    tests = Tests(arguments.cache, arguments.seconds)
+    tests = Tests(arguments.cache, arguments.seconds, arguments.tree)
     tree = copied(arguments.tree, arguments.output.resolve().with_suffix(".tree"))
     done = {row["mutant"] for row in results([arguments.output])}
     part, parts = map(int, arguments.part.split("of"))

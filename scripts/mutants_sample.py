@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from mutants import HOME, Mutant, identity, mutated, numbered
+from mutant import HOME, LIST, Mutant, identity, mutated, numbered
 
 ARITHMETIC = {
     "Add_Sub",
@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=75, help="mutants a stratum")
-    parser.add_argument("-o", "--output", type=Path, default=HOME / "tests" / "mutants.json")
+    parser.add_argument("-o", "--output", type=Path, default=LIST)
     arguments = parser.parse_args()
     mutants = draw(arguments.each, arguments.seed)
     text = ",\n".join(msgspec.json.encode(mutant).decode() for mutant in mutants)

@@ -201,10 +201,7 @@ def begin(
     found = known(config_of(folder)) if begun else config
     changed, known_data = differences(found, config), begun and (folder / "data.json").exists()
     moved = "data.path" in changed and known_data
-    apart = {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}
-    longer = extend and list(apart) == ["steps"] and config["steps"] > found["steps"]
-    if apart and not longer:
-        raise Mistake(f"{folder} holds a run of another config: {_apart(apart)}. {ANEW.format(folder)}")
+    longer = _longer(folder, {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}, extend)
     finished = _finished(folder, config["steps"]) and not longer
     if finished and not moved:
         return []  # nothing starts
@@ -227,6 +224,14 @@ def begin(
         shapes = {name: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for name, t in like.items()}
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
     return notes
+
+
+def _longer(folder: Path, apart: dict[str, tuple[Any, Any]], extend: bool) -> bool:
+    """Whether the configs differ in that more steps are asked for; a Mistake if they differ otherwise."""
+    longer = extend and list(apart) == ["steps"] and apart["steps"][1] > apart["steps"][0]
+    if apart and not longer:
+        raise Mistake(f"{folder} holds a run of another config: {_apart(apart)}. {ANEW.format(folder)}")
+    return longer
 
 
 def fingerprint_of(folder: Path) -> Files | None:

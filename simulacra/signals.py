@@ -11,11 +11,15 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came, this one; whoever catches it may add_note what was saved."""
+    """A signal came, this one; whoever catches it may add_note what was saved. `last` is the last that was made: some versions
+    of typer swallow it."""
+
+    last: "Interrupted | None" = None
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__(number)
         self.status = status(number)
+        Interrupted.last = self
 
 
 def status(number: int) -> int:

@@ -17,6 +17,7 @@ from simulacra.data._clip import animation, sequence, stills
 from simulacra.data._film import film
 from simulacra.data._typed import typed
 from simulacra.errors import Mistake
+from simulacra.video import clip
 from simulacra.video.clip import Clip, paced, read_clip
 
 H, W = 48, 64
@@ -352,3 +353,13 @@ def test_pictures_of_a_photo_with_a_second_picture(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(buffer.getvalue())
     clip: Clip = read_clip(tmp_path / "photo.jpg")
     assert len(clip.frames) == 1 and "holds 2 pictures, of which the first is read" in clip.notes[0]
+
+
+def test_memory_is_asked_about_for_the_size_that_frames_will_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(3):
+        Image.new("RGB", (96, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    asked: list[int] = []
+    monkeypatch.setattr(clip, "room_for", lambda pixels: asked.append(pixels) or 2)
+    with pytest.raises(Mistake, match="more than 2 frames of 64x32, which is what fits into memory; take the first ones"):
+        read_clip(tmp_path, longest=64)
+    assert asked == [64 * 32]

@@ -225,3 +225,25 @@ def test_the_data_folders_clips():
     data = Davis(Options(sequences=("bear", "blackswan", "flamingo"), frames=2, roll=1, size=(56, 104)), ROOT)
     area = {name: float(data.clips[name].mask.mean()) for name in data.names}
     assert area == pytest.approx({"bear": 0.120, "blackswan": 0.100, "flamingo": 0.056}, abs=0.004)
+
+
+def test_a_picture_beside_the_frames_is_no_frame(tmp_path):
+    clean = Davis(Options(path=".", frames=3), layout(tmp_path / "clean"))
+    layout(tmp_path / "stray")
+    Image.new("RGB", (9, 9)).save(tmp_path / "stray" / "JPEGImages" / "1p" / "cat" / "0 mask.png")
+    stray = Davis(Options(path=".", frames=3), tmp_path / "stray")
+    assert same(clean.draw(0, 2, 0), stray.draw(0, 2, 0))
+    assert stray.describe()["left out"] == "not numbered as the other frames are: cat/0 mask.png"
+    assert "left out" not in clean.describe()
+
+
+def test_masks_are_read_by_the_rule_of_all_masks(tmp_path):
+    """Black on transparency: the object is what is opaque."""
+    layout(tmp_path, names=("cat",))
+    path = tmp_path / "Annotations" / "1p" / "cat" / "00000.png"
+    clean = Davis(Options(path=".", frames=3), tmp_path).draw(0, 1, 0)
+    with Image.open(path) as image:
+        mask = image.convert("L")
+    black = Image.new("L", mask.size)
+    Image.merge("LA", (black, mask)).save(path)
+    assert same(clean, Davis(Options(path=".", frames=3), tmp_path).draw(0, 1, 0))

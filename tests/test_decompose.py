@@ -1,18 +1,25 @@
 """Decompose and edit from the command line, and the layers that they handle."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra import paint
+from simulacra.data._clip import FILMS
+from simulacra.verbs import _layers
 from simulacra.verbs import decompose as verb
-from simulacra.video import _appearance, clip, layers
+from simulacra.video import _appearance, _cache, clip, layers
 
 T, H, W = 6, 48, 64
 
@@ -51,10 +58,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def taken(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The layers of the clip; not to be written into."""
     out = tmp_path_factory.mktemp("layers") / "layers"
+
+    def noted(make: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+        return lambda *given: MADE.setdefault(make.__name__, make(*given))
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_appearance, "STEPS", 150)
+        for make in verb.segmented, verb.plated:
+            patch.setattr(verb, make.__name__, noted(make))
         verb.decompose(film / "frames", film / "mask.png", out)
     return out
+
+
+MADE: dict[str, dict[str, Tensor]] = {}  # what took long, of the clip of `film`
+
+
+@pytest.fixture
+def remade(taken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is not done again, but taken from where it was done."""
+    for name in MADE:
+        monkeypatch.setattr(verb, name, lambda *_, name=name: MADE[name])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -279,3 +302,278 @@ def test_mistakes_of_edit(
     Path("text.png").write_text("no picture")
     assert says in " ".join(simulacra("edit", *words.replace("TAKEN", str(taken)).split()).refusal().split())
     assert not Path("out").exists()
+
+
+# Folders that are finished, broken, or somebody's
+
+
+@pytest.fixture
+def mine(taken: Path, tmp_path: Path) -> Path:
+    """A copy of the layers, to do with as one likes."""
+    return Path(shutil.copytree(taken, tmp_path / "mine"))
+
+
+def words(film: Path, out: Path, *more: object) -> tuple[object, ...]:
+    return "decompose", film / "frames", "--mask", film / "mask.png", "-o", out, *more
+
+
+def notes(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_mask_is_shown_at_once(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is learnt: the first frame, the object in red."""
+    heard: list[str] = []
+    monkeypatch.setattr(verb, "segmented", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        verb.decompose(film / "frames", film / "mask.png", tmp_path / "out", said=heard.append)
+    shown = np.asarray(Image.open(tmp_path / "out" / "mask_on_first_frame.png")).astype(int)
+    frame, mask = (np.asarray(Image.open(film / name)).astype(int) for name in ("frames/00000.png", "mask.png"))
+    assert np.array_equal(shown[mask == 0], frame[mask == 0])
+    assert np.abs(shown[mask > 0] - (frame[mask > 0] + [204, 51, 51]) / 2).max() <= 1
+    assert any("what is not black is the object; it covers 8.3% of the picture" in line for line in heard)
+    assert any("24 are assumed" in line for line in heard) and any("mask_on_first_frame.png" in line for line in heard)
+
+
+def test_another_rate_writes_the_films_again(mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verb, "segmented", None)
+    before = files(mine)
+    said = notes(simulacra(*words(film, mine, "--fps", 5)).success())
+    assert "films had 24 frames per second, and now have 5; written again" in said
+    assert json.loads((mine / "quality.json").read_text())["fps"] == 5
+    for name in "overlay.mp4", "background.mp4":
+        with av.open(str(mine / name)) as container:
+            assert container.streams.video[0].average_rate == 5 and container.streams.video[0].frames == T
+    with Image.open(mine / "overlay.gif") as image:
+        assert image.info["duration"] == 200
+    changed = {"overlay.mp4", "overlay.gif", "background.mp4", "quality.json"}
+    assert {name for name, data in files(mine).items() if before[name] != data} == changed
+    assert "--fps" not in said and "holds these layers already" in notes(simulacra(*words(film, mine, "--fps", 5)).success())
+    simulacra(*words(film, mine)).success()
+    assert files(mine) == before, "without --fps: the clip's again"
+
+
+@pytest.mark.usefixtures("remade")
+@pytest.mark.parametrize("lost", ["layers", "folder", "one", "empty", "zeros", "cut short", "another size"])
+def test_layers_that_are_lost_are_made_again(lost: str, film: Path, mine: Path, simulacra) -> None:
+    out = mine
+    before, one = files(out), out / "matte" / "00003.png"
+    if lost == "layers":
+        for path in [*out.rglob("*.png"), *out.glob("*.mp4"), *out.glob("*.gif")]:
+            path.unlink()
+    elif lost == "folder":
+        shutil.rmtree(out / "foreground")
+    elif lost == "one":
+        one.unlink()
+    elif lost == "another size":
+        Image.new("L", (5, 5)).save(one)
+    else:
+        whole = one.read_bytes()
+        one.write_bytes({"empty": b"", "zeros": bytes(len(whole)), "cut short": whole[: len(whole) // 2]}[lost])
+    said = notes(simulacra(*words(film, out)).success())
+    count = {"layers": 5 * T, "folder": T}.get(lost, 1)
+    assert f"{count} layers are not there or damaged, such as" in said and "made again" in said
+    assert files(out) == before
+
+
+@pytest.mark.parametrize("name", ["overlay.mp4", "overlay.gif", "background.mp4", "mask_on_first_frame.png"])
+def test_films_that_are_lost_are_made_of_the_layers(
+    name: str, mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb, "segmented", None)
+    before = files(mine)
+    for content in None, before[name][: len(before[name]) // 2]:
+        (mine / name).unlink() if content is None else (mine / name).write_bytes(content)
+        said = notes(simulacra(*words(film, mine)).success())
+        assert files(mine) == before and ("films are not there or damaged" in said) == (name != "mask_on_first_frame.png")
+
+
+def test_touched_up_layers_are_kept(mine: Path, film: Path, simulacra) -> None:
+    """What a person painted is a whole picture; only what is lost is written."""
+    Image.new("L", (W, H), 255).save(mine / "matte" / "00002.png")
+    own = (mine / "matte" / "00002.png").read_bytes()
+    assert "holds these layers already" in notes(simulacra(*words(film, mine)).success())
+    assert (mine / "matte" / "00002.png").read_bytes() == own
+
+
+def spoilt(path: Path, how: str) -> None:
+    """A file of tensors that is not to be believed."""
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    tensors = load_file(path)
+    if how == "other shape":
+        save_file({name: value[:1].clone() for name, value in tensors.items()}, path)
+    elif how == "no checksum":
+        save_file(tensors, path)
+    elif how == "no tensors":
+        save_file({}, path)
+    elif how == "of another clip":
+        _cache.keep(path, tensors, "another")
+    elif how == "not finite":
+        with safe_open(path, "pt") as file:
+            of = file.metadata()["of"]
+        _cache.keep(path, {name: value * torch.nan for name, value in tensors.items()}, of)
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "zeros": bytes(len(whole)),
+                "zeros behind the header": whole[:start] + bytes(len(whole) - start),
+                "one bit": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+                "cut short": whole[: len(whole) // 2],
+                "text": b"no tensors at all, but some text",
+            }[how]
+        )
+
+
+SPOILT = [
+    "empty", "zeros", "zeros behind the header", "one bit", "cut short", "text", "other shape", "no checksum", "no tensors",
+    "of another clip", "not finite",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("remade")
+def test_work_that_is_not_to_be_believed_is_done_again(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of both files, in all ways; the layers are those of a run that was not stopped."""
+    clip_of, mask_of = film / "frames", film / "mask.png"
+    verb.decompose(clip_of, mask_of, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(_layers, "films", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            verb.decompose(clip_of, mask_of, tmp_path / "part")
+    for name in "soft", "plate":
+        for how in SPOILT:
+            out = Path(shutil.copytree(tmp_path / "part", tmp_path / f"{name} {how}"))
+            spoilt(out / "work" / f"{name}.safetensors", how)
+            _, told = verb.decompose(clip_of, mask_of, out)
+            said = [line for line in told if "cannot be used" in line]
+            assert len(said) == 1 and f"{name}.safetensors cannot be used (" in said[0] and "made again" in said[0], (how, told)
+            assert files(out) == files(tmp_path / "whole"), how
+
+
+@pytest.mark.parametrize("content", [b"", bytes(30), b"[]", b'{"of": 3}', b'{"of": "x'])
+@pytest.mark.usefixtures("remade")
+def test_a_broken_note_of_whose_layers_they_are(content: bytes, film: Path, tmp_path: Path) -> None:
+    """In the folder of what is being done it means to begin again; nothing else in it is removed."""
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    (tmp_path / "out" / "work" / "of.json").write_bytes(content)
+    (tmp_path / "out" / "work" / "mine.txt").write_text("somebody's")
+    _, told = verb.decompose(film / "frames", film / "mask.png", tmp_path / "out")
+    assert any("of.json cannot be read; all is made anew" in line for line in told)
+    assert list((tmp_path / "out" / "work").iterdir()) == [tmp_path / "out" / "work" / "mine.txt"]
+
+
+def test_files_of_somebody_are_not_overwritten(film: Path, simulacra, tmp_path: Path) -> None:
+    Image.new("L", (W, H)).save(empty(tmp_path / "out" / "mask") / "00000.png")
+    before = files(tmp_path)
+    text = notes(simulacra(*words(film, tmp_path / "out")).refusal())
+    assert "out holds mask, which would be overwritten; name another folder" in text and files(tmp_path) == before
+
+
+def empty(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--frames", 3), "(frames 6, now 3)"),
+        (("--longest", 40), "(width 64, now 40; height 48, now 30)"),
+        (("--seed", 4), "(seed 0, now 4)"),
+    ],
+)
+def test_another_option_names_both_values(more: tuple[object, ...], says: str, taken: Path, film: Path, simulacra) -> None:
+    before = files(taken)
+    assert f"another clip, mask or option {says}; name another" in notes(simulacra(*words(film, taken, *more)).refusal())
+    assert files(taken) == before
+
+
+def test_another_mask_or_clip_is_named(taken: Path, film: Path, simulacra, tmp_path: Path) -> None:
+    Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, H - 18), (9, W - 18)))).save(tmp_path / "other.png")
+    text = notes(simulacra("decompose", film / "frames", "--mask", tmp_path / "other.png", "-o", taken).refusal())
+    assert "(mask mask.png, now other.png with other contents)" in text
+    paint.save_pngs(scene()[0].flip(0), tmp_path / "backwards")
+    text = notes(simulacra("decompose", tmp_path / "backwards", "--mask", film / "mask.png", "-o", taken).refusal())
+    assert "(clip frames, now backwards with other contents)" in text
+
+
+def test_older_folders_are_still_known(mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+    """quality.json said less of what the layers are made of."""
+    monkeypatch.setattr(verb, "segmented", None)
+    told = json.loads((mine / "quality.json").read_text())
+    (mine / "quality.json").write_text(json.dumps({key: value for key, value in told.items() if key != "source"}))
+    (mine / "mask_on_first_frame.png").unlink()
+    assert "holds these layers already" in notes(simulacra(*words(film, mine)).success())
+    assert (mine / "mask_on_first_frame.png").is_file()
+    assert "(seed 0, now 2)" in notes(simulacra(*words(film, mine, "--seed", 2)).refusal())
+
+
+@pytest.mark.usefixtures("remade")
+@pytest.mark.parametrize("last", [1, 2, 9, 31, 33])
+def test_killed_while_it_writes(last: int, film: Path, taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any write, and started again, it leaves the files of a run that was not."""
+    wrote, real = 0, paint.write
+
+    def dying(path: Path, data: bytes) -> Path:
+        nonlocal wrote
+        wrote += 1
+        if wrote == last:
+            raise KeyboardInterrupt
+        return real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paint, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            verb.decompose(film / "frames", film / "mask.png", tmp_path / "part")
+    assert not (tmp_path / "part" / "quality.json").exists()
+    verb.decompose(film / "frames", film / "mask.png", tmp_path / "part")
+    assert files(tmp_path / "part") == files(taken)
+
+
+# Backgrounds
+
+
+def test_backgrounds_stand_upright(taken: Path, simulacra, tmp_path: Path) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 6  # turned clockwise: what is on the left in the file is above
+    image = Image.new("RGB", (H, W), (0, 0, 255))
+    image.paste((0, 255, 0), (0, 0, H // 2, W))
+    image.save(tmp_path / "turned.png", exif=tag)
+    simulacra("edit", taken, "--remove", "--background", tmp_path / "turned.png", "-o", tmp_path / "out").success()
+    frame = frames_of(tmp_path / "out")[0]
+    assert (frame[: H // 2 - 2] == (0, 255, 0)).all() and (frame[H // 2 + 2 :] == (0, 0, 255)).all()
+
+
+def test_backgrounds_of_every_kind_of_clip(taken: Path, simulacra, tmp_path: Path) -> None:
+    """All that decompose takes: films by any of its endings, animations, folders; and what is done to them is said."""
+    ground = torch.tensor([-1.0, 0, 1])[None, :, None, None] * torch.ones(2, 3, H, W)
+    ground[1] = -ground[1]
+    for end in FILMS:
+        if end in (".mpeg", ".mpg", ".webm"):  # of other containers than the one that is written here
+            continue
+        paint.save_mp4(ground, tmp_path / "film.mp4", 12).rename(tmp_path / f"film{end}")
+    paint.save_gif(ground, tmp_path / "film.gif", 12.5)
+    pictures = [Image.fromarray(one) for one in paint.to_bytes(ground)]
+    pictures[0].save(tmp_path / "film.webp", save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    paint.save_pngs(ground, tmp_path / "frames")
+    for place in [*tmp_path.glob("film.*"), tmp_path / "frames"]:
+        out = tmp_path / "out" / place.name
+        said = notes(simulacra("edit", taken, "--remove", "--background", place, "-o", out).success())
+        made = frames_of(out).astype(int)
+        assert np.abs(made[::2, 5, 5] - [0, 128, 255]).max() < 12 and np.abs(made[1::2, 5, 5] - [255, 128, 0]).max() < 12
+        assert "it has 2 frames, of 6, and begins again" in said
+        assert ("its frames are taken one by one, at 24 per second" in said) == (place.name != "frames")
+
+
+def test_backgrounds_that_are_none(taken: Path, simulacra, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("x")
+    text = notes(simulacra("edit", taken, "--background", tmp_path / "x.txt", "-o", tmp_path / "out").refusal())
+    assert "ends in '.txt'; allowed: a folder of frames" in text
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        voice = container.add_stream("aac", rate=8000)
+        wave = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        wave.rate, wave.pts = 8000, 0
+        container.mux([*voice.encode(wave), *voice.encode()])
+    text = notes(simulacra("edit", taken, "--background", tmp_path / "sound.mp4", "-o", tmp_path / "out").refusal())
+    assert "has no pictures, only sound or text" in text and not (tmp_path / "out").exists()

@@ -397,3 +397,16 @@ def test_a_slope_is_each_examples_own():
     x = torch.tensor([[3.0, 4], [0, 1]])
     assert maths.slope(lambda x: x.square().sum(1) / 2, x).tolist() == [5, 1]
     assert not x.requires_grad
+
+
+def test_the_share_of_active_hinges_is_a_share():
+    """With a margin beyond every energy all fakes are active, with one that is 0 none."""
+    for margin, share in (50.0, 1.0), (0.0, 0.0):
+        model = room(margin=margin, margin_unit="energy")
+        assert float(model.step(images(), 1)["hinge_active"]) == share
+
+
+def test_forms_of_the_hinge_by_hand() -> None:
+    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5; of their mean, 7, nothing; without a hinge -2."""
+    E_x, E_g, m = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 12.0]), torch.tensor(5.0)
+    assert [float(hinge_loss(E_x, E_g, m, form)) for form in ("sample", "batch", "none")] == [3.5, 2.0, 0.0]

@@ -4,6 +4,7 @@ import math
 import tomllib
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -672,3 +673,39 @@ def test_all_measures():
     assert "fg_motion" in measured.measures(made, frames, true, forward=jumping()["forward"][0])
     with pytest.raises(measured.Mistake, match=r"true masks \(4, 1, 16, 32\) torch.bool; allowed: \(4, 16, 32\) torch.bool"):
         measured.measures(made, frames, true[:, None])
+
+
+def test_what_a_step_tells_of_mattes_are_means(monkeypatch):
+    """One after another, of all pictures and steps."""
+    batch, model = clips(), room()
+    made = model.unroll(batch)
+    monkeypatch.setattr(model, "unroll", lambda batch: made)
+    told = model.step(batch, 0)
+    wanted = {"A": made.attention, "A_b": made.attention_b, "m": made.mask}
+    for name, values in wanted.items():
+        assert told[name].item() == pytest.approx(sum(values.flatten().tolist()) / values.numel(), rel=1e-4)
+
+
+def test_telea_looks_three_pixels_far():
+    """As OpenCV inpaints these bytes with that radius, and not as with the next ones."""
+    import cv2
+
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    hole = np.zeros((24, 24), np.uint8)
+    hole[8:16, 8:16] = 1
+    frames = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
+    found = ((filled(frames, torch.from_numpy(hole)[None, None].float(), "telea")[0] + 1) * 127.5).round().byte()
+    wanted = [torch.from_numpy(cv2.inpaint(pixels, hole, r, cv2.INPAINT_TELEA)).permute(2, 0, 1) for r in (2, 3, 4)]
+    assert [torch.equal(found, one) for one in wanted] == [False, True, False]
+
+
+def test_critics_lose_what_fakes_score_over_reals(monkeypatch):
+    """Reals of 2 and fakes of 5 for one critic, of 7 and 3 for the other: 3 and -4, weighed and times the steps."""
+    model = room(lambda_Df=0.5, lambda_Db=2.0, lambda_Df_gp=0.0, lambda_Db_gp=0.0)
+    values = {"Df": (2.0, 5.0), "Db": (7.0, 3.0)}
+    games = {name: (lambda x: 1 * x, *(torch.full((2, 1, 2, 2), v) for v in pair)) for name, pair in values.items()}
+    monkeypatch.setattr(model, "games", lambda real, fake: games)
+    monkeypatch.setattr(foregan, "descend", lambda *moves, clip=0.0: None)
+    nothing = foregan.Shown(*(torch.zeros(1),) * 3)
+    told = model.play_D(nothing, nothing, 0, 3)
+    assert (float(told["Df"]), float(told["Db"]), float(told["loss_D"])) == (3, -4, 3 * (0.5 * 3 - 2 * 4))

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra import data, paint
+from simulacra.contract import Data
 from simulacra.data import pairs, sprites, video
 from simulacra.data._pairs import Pairs, Split, decibels
 from simulacra.data._pictures import Pictures
@@ -71,7 +72,7 @@ def saved(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def every(source: data.Data) -> dict[str, Tensor]:
+def every(source: Data) -> dict[str, Tensor]:
     """All pairs of both splits, "train" first."""
     taken = [source.take(split, source.size(split)) for split in ("train", "held_out")]
     return {name: torch.cat([one[name] for one in taken]) for name in ("image", "next")}
@@ -160,7 +161,7 @@ def pair(folder: Path, name: str, values: tuple[int, int], size: tuple[int, int]
         saved(folder / f"{name}_im{i + 1}{end}", np.full(size, value, np.uint8))
 
 
-def values(source: data.Data) -> set[tuple[int, int]]:
+def values(source: Data) -> set[tuple[int, int]]:
     """The first byte of the frames of every pair."""
     found = every(source)
     return set(zip(*(to_bytes(found[name])[:, 0, 0, 0].tolist() for name in ("image", "next")), strict=True))

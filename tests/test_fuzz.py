@@ -33,7 +33,7 @@ VALUES = [
     *(10**400, 2**63, 2**64, -(2**63) - 1, 1e308, float("inf"), float("nan"), -0.0, True, None, 1.0, -1, 0, "", "a" * 5000),
     *("\ud800", "\0", "../../x", ".", "a/b", {}, [], [[[]]], {"a": {"b": 1}}, ["ebgan"], [1], nested(30)),
 ]
-SETTINGS = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def held(act) -> None:

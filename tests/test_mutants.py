@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import mutants  # noqa: E402
+from mutant import Mutant, identity, mutated, read  # noqa: E402
 
 TOY = """
 class Purse:
@@ -45,10 +47,10 @@ def test_largest():
 """
 
 
-def mutant(**changes: object) -> mutants.Mutant:
+def mutant(**changes: object) -> Mutant:
     """One of the toy's."""
     usual = {"function": "Purse.add", "line": "self.coins = self.coins + coins", "column": 24, "old": "+", "new": "-"}
-    return mutants.Mutant(**({"stratum": "steps", "file": "simulacra/toy.py", "operator": "Add_Sub"} | usual | changes))
+    return Mutant(**({"stratum": "steps", "file": "simulacra/toy.py", "operator": "Add_Sub"} | usual | changes))
 
 
 SECOND = {"function": "largest", "line": "found = max(numbers)", "column": 8, "old": "max", "new": "min"}
@@ -63,11 +65,11 @@ LIST = [
 
 
 def test_a_mutant_is_found_by_its_text():
-    changed = mutants.mutated(TOY, mutant())
+    changed = mutated(TOY, mutant())
     assert changed == TOY.replace("self.coins + coins", "self.coins - coins")
     moved = "# a line more\n" * 7 + TOY
-    assert mutants.mutated(moved, mutant()) == "# a line more\n" * 7 + changed
-    second = mutants.mutated(TOY, mutant(**SECOND, occurrence=1)).splitlines()
+    assert mutated(moved, mutant()) == "# a line more\n" * 7 + changed
+    second = mutated(TOY, mutant(**SECOND, occurrence=1)).splitlines()
     assert [line.strip() for line in second if "found =" in line] == ["found = max(numbers)", "found = min(numbers)"]
 
 
@@ -76,23 +78,22 @@ def test_a_mutant_is_found_by_its_text():
 )
 def test_a_mutant_whose_line_is_gone_is_not_made(changes):
     with pytest.raises(LookupError):
-        mutants.mutated(TOY, mutant(**changes))
+        mutated(TOY, mutant(**changes))
 
 
 def test_a_mutant_is_named_by_its_place():
     line = TOY.splitlines().index("        self.coins = self.coins + coins") + 1
-    made = mutants.identity(TOY, "steps", "simulacra/toy.py", line, 32, "+", "-", "Add_Sub")
+    made = identity(TOY, "steps", "simulacra/toy.py", line, 32, "+", "-", "Add_Sub")
     assert made == mutant()
     assert made.name == mutant().name != mutant(new="*").name
 
 
 def test_killed_survived_and_not_tested(tmp_path):
-    pytest.importorskip("pytest_cov")
     tree, cache, found = tmp_path / "tree", tmp_path / "cache", tmp_path / "found.jsonl"
     for path, text in {"simulacra/__init__.py": "", "simulacra/toy.py": TOY, "tests/test_toy.py": TESTS}.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_text(text)
-    (tmp_path / "list.json").write_bytes(mutants.msgspec.json.encode(LIST))
+    (tmp_path / "list.json").write_bytes(msgspec.json.encode(LIST))
     said = [sys.executable, str(SCRIPTS / "mutants.py"), "--cache", str(cache), "--tree", str(tree), "--bare"]
     subprocess.run([*said, "cover"], check=True)
     seen = mutants.Tests(cache)
@@ -108,7 +109,7 @@ def test_killed_survived_and_not_tested(tmp_path):
 
 
 def test_the_list_is_300_of_four_strata():
-    drawn = mutants.read()
+    drawn = read()
     assert len({m.name for m in drawn}) == len(drawn) == 300
     assert {m.stratum for m in drawn} == {"losses", "steps", "metrics", "readers"}
     assert all(m.old != m.new for m in drawn)

@@ -2,6 +2,7 @@
 baselines do what their docstrings say."""
 
 import csv
+import json
 import math
 import os
 from functools import cache
@@ -417,6 +418,46 @@ def test_folders_that_do_not_fit(tmp_path):
     )
     short = save(clip(0, 2), tmp_path / "more" / "short" / "bear")
     assert "holds 2 masks; needed: 3, since the first and the last do not count" in said(short, short)
+
+
+def test_other_numbers_fit_in_order(tmp_path):
+    """Truth numbered from 1 on, or every fifth, against frames numbered anew; nothing that lacks a frame."""
+    found, heard = save(clip(3), tmp_path / "found"), []
+    for kind, names in {
+        "from 1": [f"{i + 1:05d}" for i in range(5)],
+        "named": [f"bear {i + 7}" for i in range(5)],
+        "every fifth": [f"{5 * i:05d}" for i in range(5)],
+    }.items():
+        true = save(clip(0), tmp_path / kind, names)
+        heard.clear()
+        results = overlap.compare_folders(found, true, lambda note, doubt: heard.append((note, doubt)))
+        assert results == {kind: sequence(clip(3), clip(0))}
+        said = f"{found} (00000 to 00004, 5 masks) and {true} ({names[0]} to {names[-1]}, 5 masks) have other names"
+        assert heard[0] == (f"{said}; they are compared in order", True)
+    gap = save(clip(3), tmp_path / "gap", [f"{i:05d}" for i in (0, 1, 2, 4, 5)])
+    text = refusal(overlap.compare_folders, gap, save(clip(0), tmp_path / "whole"))
+    assert "00003.png is missing" in text and "found 00000 to 00005, 5 masks, true 00000 to 00004, 5 masks" in text
+    text = refusal(overlap.compare_folders, found, save(clip(0, 6), tmp_path / "more", [f"{i + 1:05d}" for i in range(6)]))
+    assert "found 00000 to 00004, 5 masks, true 00001 to 00006, 6 masks" in text
+
+
+def test_what_masks_were_taken_for_is_said(tmp_path, simulacra):
+    """Black on transparency is the same object; doubts are said beside JSON, too."""
+    true = save(clip(0), tmp_path / "true")
+    for i, mask in enumerate(clip(0)):
+        black = np.zeros((*mask.shape, 4), np.uint8)
+        black[..., 3] = mask.numpy() * 255
+        (tmp_path / "found").mkdir(exist_ok=True)
+        Image.fromarray(black).save(tmp_path / "found" / f"{i:05d}.png")
+    said = " ".join(simulacra("measure", tmp_path / "found", "--truth", true).success().split())
+    assert "found: 5 masks, which cover 4.0% of the frame on average; its transparency decides: what is opaque" in said
+    assert "true: 5 masks, which cover 4.0% of the frame on average; what is not black is the object" in said
+    told = json.loads(simulacra("measure", tmp_path / "found", "--truth", true, "--json").success())
+    assert told["mean"]["J_mean"] == 1
+    save(~clip(0), tmp_path / "inverted")
+    done = simulacra("measure", tmp_path / "inverted", "--truth", true, "--json")
+    assert json.loads(done.out)["mean"]["J_mean"] < 0.1
+    assert "of 5 of 5 masks: it covers 96.0% of the frame and most of its border" in " ".join(done.err.split())
 
 
 # Baselines

@@ -5,6 +5,7 @@ What holds for a room's nets and losses is tested for every config, since varian
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch.optim import SGD, Optimizer
 
 from simulacra import config, play, run, seeds
 from simulacra.parts import parts, weights
-from simulacra.play import Average, at, descend
+from simulacra.play import Average, Schedule, at, descend
 from simulacra.reopen import build
 
 
@@ -83,6 +84,38 @@ def test_averages_follow(variant):
         if all(not equal(was, list(average.module.parameters())) for was, average in zip(before, averages, strict=True)):
             return
     raise AssertionError("an average stands still")
+
+
+def test_rates_follow_their_schedules(tiny):
+    """Halfway through a schedule, halfway between its values; each player has its own."""
+    fields = msgspec.structs.fields(tiny.config().hyper)
+    rates = [field.name for field in fields if field.type == Schedule and field.name.startswith("rate")]
+    halfway = {name: 1e-3 * (i + 1) for i, name in enumerate(rates)}
+    model, batches = tiny.model(*(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items()))
+    if not rates:  # nothing that a gradient moves, or rates that stay
+        return
+    model.step(batches[0], 4)
+    found = {name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"] for name in rates}
+    assert found == pytest.approx(halfway) and len(found) == len(optimizers(model))
+
+
+@pytest.mark.parametrize("name", ["gan_mnist", "rgan_mnist", "rgan_sines"])
+def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
+    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times the penalties with it."""
+    model, batches = variant.model("hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic")
+    seen: list[torch.Tensor] = []
+
+    def watched(*moves, clip=0.0):
+        seen.extend(loss.detach() for loss, player in moves if player is model.opt_D)
+        descend(*moves, clip=clip)
+
+    monkeypatch.setattr(config.room(variant.config().room), "descend", watched)
+    for k, weight in (2, 0), (3, 3.0 / 2 * 4):
+        seen.clear()
+        told = model.step(batches[0], k)
+        penalties = told.get("R1", torch.zeros(())) + told.get("R2", torch.zeros(()))
+        assert ("R1" in told) == (k == 3) and (weight == 0 or penalties > 0)
+        assert len(seen) == 1 and float(seen[0]) == pytest.approx((told["loss_D"] + weight * penalties).item(), rel=1e-5)
 
 
 class Felt(SGD):
@@ -381,3 +414,38 @@ def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
     play.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
     after = [p.item() for p in module.parameters()]
     assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
+
+
+def test_quiet_modules_come_back_as_they_were():
+    loud, calm = nn.Dropout(), nn.Sequential(nn.Dropout()).eval()
+    with pytest.raises(KeyError), play.quiet(loud, calm):
+        assert not (loud.training or calm.training or calm[0].training)
+        raise KeyError
+    assert loud.training and not (calm.training or calm[0].training)
+
+
+class Alike(Two):
+    """Another process that has what this one has."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(()))
+
+    def all_reduce(self, value: torch.Tensor) -> None:
+        value *= 2
+
+    def all_gather(self, parts: list[torch.Tensor], own: torch.Tensor) -> None:
+        for part in parts:
+            part.copy_(own)
+
+
+def test_averages_count_the_pictures_of_all_processes(tiny, monkeypatch):
+    model, batches = tiny.model()
+    if not any(isinstance(part, Average) for part in parts(model).values()):
+        assert tiny.config().room in ("foregan", "world_controller")
+        return
+    monkeypatch.setattr(play, "dist", Alike())
+    counted: list[tuple[int, int]] = []
+    monkeypatch.setattr(Average, "update", lambda self, images, seen, half_life: counted.append((images, seen)))
+    model.step(batches[0], 2)
+    images = 2 * len(next(iter(batches[0].values())))
+    assert counted == [(images, 3 * images)]

@@ -119,7 +119,8 @@ def test_summary_by_hand():
     found = summary([1.0, 2.0, 3.0, 6.0])
     assert (found.n, found.mean) == (4, 3.0) and found.std == pytest.approx(math.sqrt(14 / 3))
     assert found.standard_error == pytest.approx(found.std / 2)
-    assert 1 <= found.low < 3 < found.high <= 6 and summary([1.0, 2.0, 3.0, 6.0]) == found
+    reach = 3.182446 * found.standard_error  # Student's t of three degrees of freedom
+    assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach)) and summary([1.0, 2.0, 3.0, 6.0]) == found
     one = summary([5.0])
     assert one.mean == 5 and math.isnan(one.low) and math.isnan(one.std)
     for bad in [], [1.0, math.nan]:

@@ -13,6 +13,7 @@ from scipy.stats import kstest, multivariate_normal
 from torch import Tensor
 
 from simulacra import data
+from simulacra.contract import Data
 from simulacra.data import _table, gaussian_process, series, sines
 from simulacra.data._series import Scale, Sequences, Split, even, leading, spanning
 from simulacra.errors import Mistake
@@ -54,7 +55,7 @@ def refusal(root: Path | None, name: str, **options: object) -> str:
     return str(caught.value)
 
 
-def everything(found: data.Data) -> Tensor:
+def everything(found: Data) -> Tensor:
     """All series of both splits in the units of the file."""
     return torch.cat([found.restore(found.take(split, found.size(split))["series"]) for split in ("train", "held_out")])
 

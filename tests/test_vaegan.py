@@ -616,3 +616,13 @@ def test_the_loss_of_the_notes(monkeypatch) -> None:
     assert {name: loss.item() for name, loss in found.items()} == pytest.approx(
         {n: v.item() for n, v in wanted.items()}, rel=1e-4
     )
+
+
+def test_what_a_step_tells_of_the_discriminator_are_means(monkeypatch) -> None:
+    x = batch()
+    model = room(x)
+    seen = model.played(x["image"])
+    monkeypatch.setattr(model, "played", lambda x: seen)
+    told = model.step(x, 0)
+    for name, values in {"D_real": seen.d_x, "D_rebuilt": seen.d_r, "D_fake": seen.d_p}.items():
+        assert float(told[name]) == pytest.approx(sum(values.tolist()) / 6, abs=1e-6)

@@ -25,6 +25,7 @@ from simulacra.verbs.world import (
     refined,
     searches,
     until,
+    validate,
     world,
 )
 from simulacra.world import parts
@@ -119,8 +120,8 @@ def test_a_gain_is_paired_by_track():
     one, other = (Score(tuple(Row(i, value, 1000, 0.0, 0.5) for i, value in enumerate(values))) for values in ([1, 5], [4, 8]))
     told = _ledger.table([_ledger.Stage("a", None, one), _ledger.Stage("b", 2.0, other, one)], "2 tracks").splitlines()
     assert told[0] == "| stage | minutes | score on 2 tracks | gain, track by track |"
-    assert told[2].startswith("| a |  | 3 [1, 5] |  |")
-    assert told[3] == "| b | 2.0 | 6 [4, 8] | 3 [3, 3] |" and told[4] == "| all of these | 2.0 | | |"
+    assert told[2].startswith("| a |  | 3 [-22, 28] |  |")
+    assert told[3] == "| b | 2.0 | 6 [-19, 31] | 3 [3, 3] |" and told[4] == "| all of these | 2.0 | | |"
 
 
 def test_what_is_done_is_left_alone(built):
@@ -143,7 +144,9 @@ def test_an_arm_has_controllers_of_several_seeds(built):
 
 def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
     site, _ = built
-    monkeypatch.setattr("simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3}))
+    monkeypatch.setattr(
+        "simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3, "status": 143})
+    )
     with pytest.raises(Stopped, match="stage eye at step 3; the same command goes on"):
         world(site)
 
@@ -220,14 +223,22 @@ def driven_by(site: Site, turn: int, weights: str) -> None:
         pass
 
 
-def dreamt(site: Site, turn: int, weights: str) -> None:
-    """A finished search."""
-    place = site.path("dream", turn)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "done").write_text(f'{{"steps": 2, "weights": "{weights}"}}')
+@pytest.fixture
+def dreamt(monkeypatch):
+    """Make what a finished search leaves, by its agent's name."""
+    agents: dict[Path, str] = {}
+    monkeypatch.setattr("simulacra.verbs._watched.agent_at", agents.__getitem__)
+
+    def make(site: Site, turn: int, weights: str) -> None:
+        place = site.path("dream", turn)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "done").touch()
+        agents[place] = weights
+
+    return make
 
 
-def test_seeds_keep_their_rounds_apart(tmp_path):
+def test_seeds_keep_their_rounds_apart(tmp_path, dreamt):
     """All that follows from an agent: what it drove, codes and memories of that. What comes before is shared."""
     zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
     for stage in "eye", "codes", "memory":
@@ -243,7 +254,7 @@ def test_seeds_keep_their_rounds_apart(tmp_path):
     assert {mine.path("memory", 1) for mine in sites.values()} == {one.path("memory", 1)}
 
 
-def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path):
+def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path, dreamt):
     """Which carried no seed, whoever made them."""
     zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
     dreamt(one, 0, "bb")
@@ -288,6 +299,8 @@ def test_a_stage_that_was_made_otherwise_is_refused_before_anything_begins(monke
     site.path("refined").mkdir(parents=True)
     there = config.plain(planned(site, "refined"))
     (site.path("refined") / "config.json").write_text(json.dumps(there))
+    (site.path("refined") / "config.json").write_text(json.dumps(there | {"init_from": "a run that ended elsewhere"}))
+    validate(site, "refined")
     with pytest.raises(Mistake, match=r"refined holds a run of another config: steps is .* there, 7 asked"):
         world(replace(site, changes={"refined": ["steps=7"]}))
 

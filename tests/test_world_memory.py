@@ -503,3 +503,9 @@ def test_at_temperature_0_the_likeliest_component_is_drawn():
     mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
     for u in 0.0, 0.5, 0.99:
         assert drawn(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]
+
+
+def test_something_is_left_to_forecast():
+    """The context, or all but the last code of a sequence that is no longer."""
+    model = SimpleNamespace(hyper=Hyper(context=3))
+    assert [WorldMemory.shown(model, {"mean": torch.zeros(1, T, 2)}) for T in (2, 3, 4, 9)] == [1, 2, 3, 3]

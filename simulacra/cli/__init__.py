@@ -47,6 +47,7 @@ def main() -> None:
 def _ended() -> int:
     """The exit status of the verb."""
     heard: list[int] = []
+    signals.Interrupted.last = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         heard.append(number)
@@ -56,7 +57,7 @@ def _ended() -> int:
         with signals.heard(interrupt, deaf=True):
             code = app(standalone_mode=False)
             if code == 130:  # which is what newer versions of typer make of Ctrl-C
-                raise signals.Interrupted
+                raise signals.Interrupted.last or signals.Interrupted()
             return int(code or 0)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

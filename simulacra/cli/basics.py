@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -96,17 +96,8 @@ def train(
     from simulacra.verbs.train import train as verb
 
     with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
-        outcome = verb(
-            checked,
-            folder,
-            place,
-            device=device,
-            extend=extend,
-            tensorboard=tensorboard,
-            tick=progress.tick,
-            saved=progress.saved,
-            told=lambda line: told([], [line]),
-        )
+        heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "told": lambda line: told([], [line])}
+        outcome = verb(checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard)
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
         sys.exit(outcome.status)

@@ -44,9 +44,7 @@ def sweep(
         for job in left:
             out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
-    with saying(
-        lambda: f"{sum(map(verb.done, todo))} of {len(todo)} runs are done, the others saved; the same command goes on"
-    ):
+    with saying(lambda: f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"):
         verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
     _print(told(asked, place, preset))
 

@@ -47,7 +47,8 @@ def patient() -> Iterator[Stream]:
     for name in "stdout", "stderr":
         inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123 (closed by whoever began us: 2>&-)
         if hasattr(inner, "reconfigure"):
-            inner.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # a file that somebody replaced by a pipe cannot be asked where it stands
+                inner.reconfigure(errors="backslashreplace")
         setattr(sys, name, Stream(inner))
     try:
         yield sys.stdout  # type: ignore[misc]

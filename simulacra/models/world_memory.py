@@ -51,9 +51,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mixtures: Size = 5  # components (A.2)
     mixture: Literal["each", "joint"] = "each"  # one for each number of a code | one over whole codes, diagonal
     low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
-    reward: Literal["value", "sign", "twohot"] = (
-        "value"  # predicted: its value, clipped | its sign | its distribution over bins
-    )
+    reward: Literal["value", "sign", "twohot"] = "value"  # predicted: the reward, clipped | its sign | shares of its bins
     most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
     weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
     weight_end: Weight = 0.0  # of the end's loss; 0: no such head, as published for this world

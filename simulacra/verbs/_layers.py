@@ -105,11 +105,13 @@ def layers(out: Path, count: int) -> Iterator[Path]:
 
 
 def is_whole(path: Path, size: tuple[int, int]) -> bool:
-    """Whether a picture of this width and height can be read to its end."""
+    """Whether a picture of this width and height, or each of a GIF, can be read to its end."""
     try:
         with blaming(path), opened(path) as image:
-            image.load()
-            return image.size == size
+            for i in range(getattr(image, "n_frames", 1)):
+                image.seek(i)
+                image.load()
+            return image.size == size and (image.format != "GIF" or path.read_bytes().endswith(b";"))
     except Mistake:
         return False
 

@@ -62,7 +62,7 @@ def _codes(Z: int, T: int) -> Batch:
 
 def _built(stage: str, plan: Config, like: Batch) -> None:
     """Build a stage's model without the runs that are not there yet."""
-    there = {name: "" for name in ("memory", "eye", "begin") if hasattr(plan.hyper, name)}
+    there = {name: "" for name in ("memory", "eye") if hasattr(plan.hyper, name)}
     try:
         build(msgspec.structs.replace(plan, hyper=msgspec.structs.replace(plan.hyper, **there)), like, CPU)
     except Mistake as error:
@@ -82,5 +82,5 @@ def unchanged(plans: Mapping[Path, Config]) -> None:
 
 def _without(plain: dict[str, Any]) -> dict[str, Any]:
     """A config without the runs that it names, whose folders may have been moved."""
-    named = ("begin", "memory", "eye", "init_from")
-    return plain | {"hyper": {key: value for key, value in plain["hyper"].items() if key not in named}}
+    hyper = {key: value for key, value in plain["hyper"].items() if key not in ("memory", "eye")}
+    return plain | {"hyper": hyper, "init_from": ""}

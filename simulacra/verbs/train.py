@@ -57,18 +57,11 @@ def train(
     if (folder / "config.json").exists():
         checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
     with _computing(checked, folder, told) as asked:
-        first = play.rank() == 0
-        where = chosen_device(device)
+        first, where = play.rank() == 0, chosen_device(device)
         source = data.load(checked.data, root)
-        for note in getattr(source, "notes", []) if first else []:
-            told(note)
-        _check_classes(checked, source)
+        _checked(checked, source, told if first else lambda line: None)
         like = source.draw(0, checked.batch, checked.seed)
-        model = build(checked, like, where)
-        run.storable(model, checked.room)
-        begun = None if run.checkpoints(folder) else begin(checked, model, folder, where)
-        if not run.checkpoints(folder):
-            _met(model, like, partial(_examples, source, where))
+        model, begun = _built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
@@ -88,6 +81,17 @@ def train(
                 opened.close()
 
 
+def _built(checked: Config, folder: Path, source: Data, like: Batch, where: torch.device) -> tuple[Any, Begun | None]:
+    """The model, and what it begins from, if it begins and from anything."""
+    model = build(checked, like, where)
+    run.storable(model, checked.room)
+    if run.checkpoints(folder):
+        return model, None
+    begun = begin(checked, model, folder, where)
+    _met(model, like, partial(_examples, source, where))
+    return model, begun
+
+
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
     """The model has seen its data before the first step, if it asks for that; `like` is the first batch."""
     if hasattr(model, "check"):
@@ -104,8 +108,10 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _check_classes(checked: Config, source: Data) -> None:
-    """A Mistake if the room is told of other classes than the data have."""
+def _checked(checked: Config, source: Data, told: Callable[[str], None]) -> None:
+    """A Mistake if the room is told of other classes than the data have; what the data took for granted is told."""
+    for note in getattr(source, "notes", []):
+        told(note)
     asked = getattr(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = f"0 or {source.classes}, as many as the data have" if source.classes else "0, the data have no labels"

@@ -20,7 +20,6 @@ Since rounds follow from the agent, each seed has its own; those of another than
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -35,7 +34,8 @@ from simulacra.config import Config
 from simulacra.errors import choose
 from simulacra.paint import write
 from simulacra.reopen import reopen
-from simulacra.verbs import _ledger, _rehearsal
+from simulacra.verbs import _ledger, _rehearsal, _watched
+from simulacra.verbs._watched import Shown, Stopped
 from simulacra.verbs.collect import collect
 from simulacra.verbs.compare_eyes import Arm
 from simulacra.verbs.encode import Stored, encode
@@ -80,25 +80,6 @@ EXTENTS = {
 }
 
 
-class Stopped(Exception):
-    """A signal stopped a training; the same command goes on."""
-
-    status = 130  # of the program that ends so
-
-
-class Shown(AbstractContextManager["Shown"]):
-    """Whoever watches a training; this one does not look."""
-
-    def tick(self, step: int, row: dict[str, float]) -> None:
-        """Hear of a step."""
-
-    def saved(self, path: Path) -> None:
-        """Hear of a checkpoint."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
-
-
 @dataclass(frozen=True)
 class Site:
     """Where the stages of one eye are."""
@@ -133,8 +114,8 @@ class Site:
         drives = self.folder / f"learnt_{turn}"
         if not (drives / "store.json").exists():
             return not self.seed
-        done = replace(self, search=None).path("dream", turn - 1) / "done"
-        return done.exists() and json.loads(done.read_text()).get("weights") == spec_of(drives).agent
+        dream = replace(self, search=None).path("dream", turn - 1)
+        return (dream / "done").exists() and _watched.agent_at(dream) == spec_of(drives).agent
 
     def timed(self, place: Path) -> AbstractContextManager[None]:
         """Note what is spent on a folder that is no run, whose clock would tell."""

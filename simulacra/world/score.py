@@ -15,12 +15,12 @@ from torch import Tensor
 
 from simulacra import run
 from simulacra.errors import Mistake
+from simulacra.measure.interval import interval
 from simulacra.seeds import fold
 from simulacra.world.acting import LIMIT, Factory, Senses, closing, drive
 from simulacra.world.tracks import OFFICIAL
 
 AT_ONCE = 25  # episodes driven in one batch
-RESAMPLES = 10_000  # of the bootstrap
 COLUMNS = "track", "return", "steps", "lap_finished", "progress"
 
 
@@ -43,7 +43,7 @@ class Summary:
     mean: float
     std: float  # between tracks, n - 1
     standard_error: float  # of the mean
-    low: float  # ends of its 95 % bootstrap interval
+    low: float  # ends of its 95 % Student interval
     high: float
 
 
@@ -89,7 +89,7 @@ def score(
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Mean, standard deviation and error, and the 95 % bootstrap interval of the mean, the same at every call."""
+    """Mean, standard deviation and error, and the 95 % Student interval of the mean."""
     found = np.asarray(values, np.float64)
     if not len(found) or not np.isfinite(found).all():
         raise Mistake(
@@ -98,10 +98,8 @@ def summary(values: Sequence[float]) -> Summary:
     n, mean = len(found), float(found.mean())
     if n == 1:
         return Summary(1, mean, math.nan, math.nan, math.nan, math.nan)
-    dice = np.random.Generator(np.random.PCG64(fold(0, "bootstrap", n)))
-    means = found[dice.integers(0, n, (RESAMPLES, n))].mean(1)
     std = float(found.std(ddof=1))
-    return Summary(n, mean, std, std / math.sqrt(n), *(float(end) for end in np.quantile(means, [0.025, 0.975])))
+    return Summary(n, mean, std, std / math.sqrt(n), *interval(found.tolist())[1:])
 
 
 def paired(one: Score, other: Score) -> Summary:
