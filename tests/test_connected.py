@@ -29,7 +29,7 @@ def test_what_shows_through_leaves_is_hidden_from_the_plate() -> None:
     error = (plate.background - ground).abs().mean(1, keepdim=True)
     for t in 3, 4, 5, 6:  # until it comes out on the other side
         glimpsed = (whole & gaps & ~seen)[t]
-        assert glimpsed.sum() > 10 and float((red - frames[0]).abs().mean(0)[glimpsed[0]].mean()) > 0.8
+        assert glimpsed.sum() >= 10 and float((red - frames[0]).abs().mean(0)[glimpsed[0]].mean()) > 0.6
         assert float(error[t][glimpsed].mean()) < 0.3
 
 

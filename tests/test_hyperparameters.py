@@ -338,7 +338,7 @@ def test_one_that_nobody_gave_goes_back_to_its_default(tmp_path: Any) -> None:
     found = config.resolve("gan_digits", "tiny", ["hyper.nets=infogan"], told.append).hyper
     assert (found.widths, found.group, found.patch) == ((128, 64, 32), 16, 1)
     assert [line.split(" = ")[0] for line in told] == [f"gan_digits: hyper.{name}" for name in ("widths", "patch", "group")]
-    (tmp_path / "mine.toml").write_text('base = "gan_digits"\n[hyper]\nnets = "infogan"\npatch = 2\n')
+    (tmp_path / "mine.toml").write_text('base = "gan_mnist"\n[hyper]\nnets = "infogan"\npatch = 2\n')
     mine = config.resolve(str(tmp_path / "mine.toml"), "tiny").hyper
     assert (mine.widths, mine.patch) == ((128, 64, 32), 2)
 
