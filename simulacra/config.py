@@ -99,6 +99,8 @@ def resolve(
         wanted = [value for key, _, value in (text.partition("=") for text in changes) if key.strip() == "experiment"]
         changes = [text for text in changes if text.partition("=")[0].strip() != "experiment"]
         raw = {"name": path.stem} | based(path)
+        if "room" not in raw:
+            raise Mistake(f"{source}: room is missing")
         experiments = raw.pop("experiment", {})
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
         if path.parent.resolve() != FOLDER.resolve():
@@ -177,7 +179,7 @@ def _unknown(key: str, allowed: list[str], prefix: str) -> str:
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
     """Hyperparameters of older configs that are keys of the config now, as the room's RENAMED says, put there; `strict` refuses
     another value at both places."""
-    name, hyper = str(raw.get("room", "")), raw.get("hyper")
+    name, hyper = raw.get("room"), raw.get("hyper")
     if name not in rooms() or not isinstance(hyper, dict):
         return
     for old, key in constant(HERE / "models" / f"{name}.py", "RENAMED", {}).items():
@@ -186,7 +188,8 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
         value, there = hyper[old], raw.get(key) or ""
         if strict and there and value and there != value:
             raise Mistake(
-                f"{source}: hyper.{old} = {value}, the older name of {key}, and {key} = {there}; allowed: one of them"
+                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = {shown(there)}; allowed: one of "
+                f"them"
             )
         raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
         raw[key] = value or there if strict else value

@@ -3,6 +3,7 @@
 Every file is written whole or not at all, and the same input gives the same bytes.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -117,7 +118,8 @@ def write_all(folder: Path, suffix: str, contents: Iterable[bytes]) -> list[Path
         files.settle(folder)
     except BaseException:
         for path in new:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what could not be made cannot be removed
+                path.unlink(missing_ok=True)
         raise
     return paths
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+noted: list[str] = []  # what `saying` told last: some versions of typer swallow the interruption that has it as a note
 
 
 class Interrupted(KeyboardInterrupt):
@@ -66,5 +67,6 @@ def saying(kept: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         with contextlib.suppress(Exception):  # that a folder cannot be read is no reason to end otherwise
-            stop.add_note(kept())
+            noted[:] = [kept()]
+            stop.add_note(noted[0])
         raise

@@ -112,7 +112,7 @@ def test_the_older_name(tmp_path):
     toml = tmp_path / "mine.toml"
     toml.write_text('base = "vaegan_mnist"\ninit_from = "a"\n[hyper]\nbegin = "b"\n')
     with pytest.raises(
-        Mistake, match=r"hyper\.begin = b, the older name of init_from, and init_from = a; allowed: one of them"
+        Mistake, match=r"hyper\.begin = 'b', the older name of init_from, and init_from = 'a'; allowed: one of them"
     ):
         config.resolve(str(toml), "tiny")
     assert config.resolve(str(tmp_path / "old"), None, ["hyper.begin=c"]).init_from == "c"

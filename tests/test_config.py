@@ -220,7 +220,7 @@ def test_experiments(tmp_path):
         ("room = ", "cannot read "),
         ("[preset.tiny]\nsteps = 3", "room is missing"),
         ('room = "gan"\n[preset.tiny]\nsteps = 3', "data is missing"),
-        ('room = "gan"\ndata = {}\n[preset.tiny]\nsteps = 3', "data.name is missing"),
+        ('room = "gan"\ndata = {}\nbatch = 4\n[preset.tiny]\nsteps = 3', "data.name is missing"),
         ('room = "gan"\ndata.name = "digits"\n[preset.tiny]\nbatch = 3', "steps is missing"),
         ('room = "gan"\npreset = "tiny"', "presets are tables"),
         ('room = "gan"\npreset.tiny = 3', "presets are tables"),

@@ -468,7 +468,7 @@ def test_words_for_players_ahead_and_behind():
 )
 def test_words_for_slopes(real, fake, says):
     said = summary([{"step": 5, "grad_real": real, "grad_fake": fake}], {})
-    assert said[1] == f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes at the only logged step: {says}"
+    assert said[-1] == f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes at the only logged step: {says}"
 
 
 def test_words_for_a_margin_that_came_late():

@@ -58,7 +58,7 @@ ALSO: dict[str, list[dict[str, Any]]] = {  # what no config has by itself, laid 
         {"weigh": "doubling", "every": 2, "target": 10.0, "log_variance": "doubled", "prior": "learned", "clip": 1.0},
     ],
     "foregan": [{"lambda_Dm": 1.0, "lambda_Dm_gp": 1.0, "lambda_Gm": 1.0, "mask_head": "foreground", "previous_mask": True}],
-    "world_memory": [{"mixture": "joint", "reward": "sign"}],
+    "world_memory": [{"mixture": "joint", "reward": "sign"}, {"reward": "value", "weight_reward": 1.0}],
     "world_controller": [{"arm": "z_only", "luck": "own", "act_on": "mean"}],
 }
 AT_FIRST: dict[str, dict[str, Any]] = {  # so that what comes late in a training comes in the first steps
@@ -72,7 +72,11 @@ LATER = {  # what not every variant's first steps feel
     "vaegan": {"gate"},
     "visual_dynamics": {"components"},
 }
-ELSEWHERE = {"rgan_series": {"stabilise.augment"}, "world_controller": {"world"}}  # of pictures; needs a simulator
+ELSEWHERE = {  # of pictures; needs a simulator; refuses what belongs to its other value, of which there are variants, too
+    "rgan_series": {"stabilise.augment"},
+    "world_controller": {"world"},
+    "visual_dynamics": {"paint"},
+}
 CHOSEN: dict[str, list[Any]] = {  # values to try, where not any will do
     "classes": [3],
     "widths": [[4], [4, 4, 4], [6, 4]],

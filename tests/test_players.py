@@ -5,6 +5,7 @@ What holds for a room's nets and losses is tested for every config, since varian
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch.optim import SGD, Optimizer
 
 from simulacra import config, play, run, seeds
 from simulacra.parts import parts, weights
-from simulacra.play import Average, at, descend
+from simulacra.play import Average, Schedule, at, descend
 from simulacra.reopen import build
 
 
@@ -87,11 +88,11 @@ def test_averages_follow(variant):
 
 def test_rates_follow_their_schedules(tiny):
     """Halfway through a schedule, halfway between its values; each player has its own."""
-    rates = [name for name in tiny.config().hyper.__struct_fields__ if name.startswith("rate")]
+    fields = msgspec.structs.fields(tiny.config().hyper)
+    rates = [field.name for field in fields if field.type == Schedule and field.name.startswith("rate")]
     halfway = {name: 1e-3 * (i + 1) for i, name in enumerate(rates)}
     model, batches = tiny.model(*(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items()))
-    if not optimizers(model):
-        assert not rates, "no gradient moves this room"
+    if not rates:  # nothing that a gradient moves, or rates that stay
         return
     model.step(batches[0], 4)
     found = {name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"] for name in rates}

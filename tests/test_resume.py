@@ -215,6 +215,8 @@ def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatc
     broken, save = tmp_path / "broken", torch.save
 
     def cut_short(content, file):
+        if isinstance(file, io.BytesIO):  # what asks whether the room can be stored
+            return save(content, file)
         save(content, buffer := io.BytesIO())
         file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2])
         file.flush()

@@ -26,7 +26,7 @@ def begun(*words: object, before: list[str] | None = None) -> "subprocess.Popen[
 
 def until(ready, child: "subprocess.Popen[str]") -> None:
     """Wait for it."""
-    last = time.monotonic() + 120
+    last = time.monotonic() + 600
     while not ready():
         assert child.poll() is None and time.monotonic() < last, child.stderr.read()
         time.sleep(0.02)
@@ -36,7 +36,7 @@ def ended(child: "subprocess.Popen[str]", number: int) -> tuple[int, str]:
     """Exit status and what it said, after a signal."""
     child.send_signal(number)
     try:
-        return child.wait(120), child.communicate()[1]
+        return child.wait(600), child.communicate()[1]
     finally:
         child.kill()
 

@@ -87,7 +87,7 @@ def home(tmp_path_factory) -> Path:
 def controller(home: Path, name: str, prefix: str, *hyper: str) -> Path:
     """A run of a controller, in dreams unless something else is said."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
-    lines = ["[hyper]", "population = 4", "units = 5", "steps = 4", f'memory = "{home / f"{prefix}memory"}"', *hyper]
+    lines = ["[hyper]", "population = 4", "steps = 4", f'memory = "{home / f"{prefix}memory"}"', *hyper]
     return made(home, f'room = "world_controller"\nbatch = 2\n{codes(home / f"{prefix}codes")}\n' + "\n".join(lines), name)
 
 

@@ -751,7 +751,7 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
     Image.new("P", (50, 40)).save(tmp_path / "wide.png")
     Image.fromarray(np.pad(np.full((32, 32), 200, np.uint8), ((0, 0), (29, 29)))).save(tmp_path / "grey.png")
     notes = {
-        "sixteen bits.png": "made colour",
+        "sixteen bits.png": "made colour, 0 to 65535 became 0 to 255",
         "clear.png": "",
         "wide.png": "centre crop of 50x40, resized to 32x32",
         "grey.png": "centre crop of 90x32, resized to 32x32, made colour",
@@ -770,7 +770,8 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
 
 def test_a_run_of_grey_frames_takes_colour_and_one_of_oblong_frames_nothing(now: Path) -> None:
     def opened(*shape: int) -> SimpleNamespace:
-        return SimpleNamespace(like=lambda rows: {"image": torch.zeros(rows, *shape)}, device=CPU)
+        image = {"image": torch.zeros(1, *shape)}
+        return SimpleNamespace(like=lambda rows: image, device=CPU, config=SimpleNamespace(data=None))
 
     x, done = _picture.picture(now, opened(1, 32, 32))  # type: ignore[arg-type]
     assert x.shape == (1, 1, 32, 32) and done == "made grey" and -1 <= x.min() < x.max() <= 1
@@ -853,9 +854,9 @@ def test_mistakes(words: str, says: str, trained: Path, now: Path, simulacra, tm
 
 
 def test_a_picture_that_is_too_large_is_a_mistake(trained: Path, now: Path, simulacra, tmp_path: Path, monkeypatch) -> None:
-    for most in 1000, 100:
+    for most, says in (1000, "32x32 is too large; allowed: at most"), (100, "exceeds limit of"):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-        assert "exceeds limit of" in simulacra("predict", trained, now, "-o", tmp_path / "out").refusal()
+        assert says in simulacra("predict", trained, now, "-o", tmp_path / "out").refusal()
     assert not (tmp_path / "out").exists()
 
 

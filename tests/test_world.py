@@ -120,8 +120,8 @@ def test_a_gain_is_paired_by_track():
     one, other = (Score(tuple(Row(i, value, 1000, 0.0, 0.5) for i, value in enumerate(values))) for values in ([1, 5], [4, 8]))
     told = _ledger.table([_ledger.Stage("a", None, one), _ledger.Stage("b", 2.0, other, one)], "2 tracks").splitlines()
     assert told[0] == "| stage | minutes | score on 2 tracks | gain, track by track |"
-    assert told[2].startswith("| a |  | 3 [1, 5] |  |")
-    assert told[3] == "| b | 2.0 | 6 [4, 8] | 3 [3, 3] |" and told[4] == "| all of these | 2.0 | | |"
+    assert told[2].startswith("| a |  | 3 [-22, 28] |  |")
+    assert told[3] == "| b | 2.0 | 6 [-19, 31] | 3 [3, 3] |" and told[4] == "| all of these | 2.0 | | |"
 
 
 def test_what_is_done_is_left_alone(built):
@@ -144,7 +144,9 @@ def test_an_arm_has_controllers_of_several_seeds(built):
 
 def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
     site, _ = built
-    monkeypatch.setattr("simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3}))
+    monkeypatch.setattr(
+        "simulacra.verbs.world.train", lambda *_, **__: type("Outcome", (), {"done": False, "step": 3, "status": 143})
+    )
     with pytest.raises(Stopped, match="stage eye at step 3; the same command goes on"):
         world(site)
 

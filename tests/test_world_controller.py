@@ -74,7 +74,8 @@ def written(folder, *lines: str) -> str:
     text = "\n".join([
         'room = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
         f'[data]\nname = "codes"\npath = "{folder}"\nlength = 8',
-        '[hyper]\nworld = "dream"\npopulation = 6\nunits = 8\nsteps = 5\ncontext = 2',
+        '[hyper]\nworld = "dream"\npopulation = 6\nsteps = 5\ncontext = 2',
+        *([] if any(line.startswith("memory") for line in lines) else ["units = 8"]),
         *lines,
         "[preset.tiny]",
     ])  # fmt: skip
@@ -505,13 +506,13 @@ weight_reward = 1.0
     train(begun, tmp_path / "begun", None)
     means = [run.contents(run.checkpoints(tmp_path / name)[-1])["parts"]["search"]["mean"] for name in ("controller", "begun")]
     assert torch.allclose(*means, atol=1e-6) and means[0].abs().max() > 1e-3
+    with pytest.raises(Mistake, match="is empty; allowed: the run folder"):
+        train(config.resolve(source, "tiny", ["hyper.world=envpool"]), tmp_path / "blind", None)
+    assert not (tmp_path / "blind").exists()
     coded.folder(folder, eye=coded.OTHER)
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
         train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "other", None)
     assert not (tmp_path / "other").exists()
-    with pytest.raises(Mistake, match="is empty; allowed: the run folder"):
-        train(config.resolve(source, "tiny", ["hyper.world=envpool"]), tmp_path / "blind", None)
-    assert not (tmp_path / "blind").exists()
     assert train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None).already
     with pytest.raises(Mistake, match="allowed: room world_memory"):
         wrong = [f"hyper.memory={tmp_path / 'controller'}"]

@@ -47,6 +47,7 @@ def main() -> None:
 def _ended() -> int:
     """The exit status of the verb."""
     heard: list[int] = []
+    signals.noted.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         heard.append(number)
@@ -73,7 +74,8 @@ def _ended() -> int:
 
 
 def _interrupted(stop: BaseException, heard: list[int]) -> int:
-    err.print(escape("; ".join(["interrupted", *getattr(stop, "__notes__", [])])), soft_wrap=True)
+    notes = getattr(stop, "__notes__", []) or signals.noted
+    err.print(escape("; ".join(["interrupted", *notes])), soft_wrap=True)
     return signals.status(heard[0]) if heard else getattr(stop, "status", 130)
 
 
