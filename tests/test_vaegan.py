@@ -625,4 +625,4 @@ def test_what_a_step_tells_of_the_discriminator_are_means(monkeypatch) -> None:
     monkeypatch.setattr(model, "played", lambda x: seen)
     told = model.step(x, 0)
     for name, values in {"D_real": seen.d_x, "D_rebuilt": seen.d_r, "D_fake": seen.d_p}.items():
-        assert float(told[name]) == pytest.approx(sum(values.tolist()) / 6, abs=1e-6)
+        assert told[name].item() == pytest.approx(sum(values.tolist()) / 6, abs=1e-6)
