@@ -28,7 +28,9 @@ def until(ready, child: "subprocess.Popen[str]") -> None:
     """Wait for it."""
     last = time.monotonic() + 600
     while not ready():
-        assert child.poll() is None and time.monotonic() < last, child.stderr.read()
+        if child.poll() is not None or time.monotonic() > last:
+            child.kill()
+            raise AssertionError(child.communicate()[1])
         time.sleep(0.02)
 
 
@@ -81,6 +83,18 @@ def test_a_second_signal_ends_at_once_with_its_own_status():
         assert numbers == [signal.SIGUSR1]
         signal.raise_signal(signal.SIGTERM)
     assert stop.value.status == 143 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_second_signal_says_what_stays(simulacra, monkeypatch, tmp_path):
+    """Also where the library that parses words makes another end of an interrupt."""
+
+    def stopped(*words, **how):
+        raise signals.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("simulacra.verbs.train.train", stopped)
+    said = simulacra(*endless(tmp_path / "run"))
+    told = "interrupted; no checkpoint was written yet; the same command goes on from there\n"
+    assert (said.code, said.err) == (143, told)
 
 
 SLOW = """

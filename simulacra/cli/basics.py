@@ -23,6 +23,7 @@ from simulacra.cli.words import (
     settled,
     told,
 )
+from simulacra.signals import saying
 
 
 @app.command("list")
@@ -95,7 +96,8 @@ def train(
     from simulacra.progress import Progress
     from simulacra.verbs.train import train as verb
 
-    with Progress(out, checked.steps, checked.batch, f"{checked.name} ({checked.preset})") as progress:
+    title = f"{checked.name} ({checked.preset})"
+    with saying(lambda: _survives(folder)), Progress(out, checked.steps, checked.batch, title) as progress:
         heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "told": lambda line: told([], [line])}
         outcome = verb(checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard)
     if not outcome.done:
@@ -107,6 +109,12 @@ def train(
         out.print(f"  {escape(line)}", soft_wrap=True)
     for path in outcome.pictures:
         out.print(f"  look at {escape(str(path))}", soft_wrap=True)
+
+
+def _survives(folder: Path) -> str:
+    from simulacra.checkpoint import last_good
+
+    return f"{last_good(folder)}; the same command goes on from there"
 
 
 def _default_folder(source: str, name: str) -> Path:
