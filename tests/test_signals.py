@@ -98,7 +98,8 @@ def test_a_second_signal_says_what_stays(simulacra, monkeypatch, tmp_path):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
 from simulacra import cli
 from simulacra.verbs import collect
 def slow(target, *words, **more):
