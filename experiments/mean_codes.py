@@ -3,7 +3,7 @@
     python experiments/mean_codes.py RUN [RUN ...] [--eye RUN] [--tracks 32]
 
 RUNs are of world_controller. Each drives the same selection tracks in envpool twice: on codes drawn from the eye's posterior,
-as published, and on their means. Brackets: 95 % bootstrap over tracks; the last row is the mean of the runs' differences with
+as published, and on their means. Brackets: 95 % over tracks; the last row is the mean of the runs' differences with
 its t interval, which speaks of other searches too where runs differ in them.
 """
 

@@ -5,6 +5,7 @@ Every file is written whole or not at all, and the same input gives the same byt
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
@@ -107,8 +108,16 @@ def filled(path: Path, fill: Callable[[Any], object], how: Callable[..., None] =
     return path
 
 
-def write_all(folder: Path, suffix: str, contents: Iterable[bytes]) -> list[Path]:
-    """The paths of numbered files with these contents; if one cannot be written, none is left that was not there before."""
+def write_all(folder: Path, suffix: str, count: int, contents: Iterable[bytes]) -> list[Path]:
+    """The paths of `count` numbered files with these contents; if one cannot be written, none is left that was not there
+    before. A Mistake if the folder has later numbers, of another and longer result, which would look like part of this one."""
+    numbers = (path.stem for path in folder.glob(f"*{suffix}") if re.fullmatch(r"[0-9]{5,}", path.stem))
+    later = sorted(number for number in numbers if int(number) >= count)
+    if later:
+        raise Mistake(
+            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, and {count} are to be written; "
+            f"remove them or choose another folder"
+        )
     paths, new = list[Path](), list[Path]()
     try:
         for number, content in enumerate(contents):
@@ -157,12 +166,12 @@ def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) 
 
 def save_pngs(images: Tensor, folder: Path) -> list[Path]:
     """The paths of one PNG for each picture (N, C, H, W): 00000.png, 00001.png, ..."""
-    return stream_pngs([images], folder)
+    return stream_pngs([images], len(images), folder)
 
 
-def stream_pngs(parts: Iterable[Tensor], folder: Path) -> list[Path]:
-    """The same of pictures that come in parts (n, C, H, W)."""
-    return write_all(folder, ".png", (png(picture(one)) for part in parts for one in to_bytes(visible(part))))
+def stream_pngs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]:
+    """The same of `count` pictures that come in parts (n, C, H, W)."""
+    return write_all(folder, ".png", count, (png(picture(one)) for part in parts for one in to_bytes(visible(part))))
 
 
 def save_npz(samples: Tensor, path: Path) -> Path:
@@ -216,17 +225,17 @@ def save_plots(series: Tensor, path: Path, pad: int = 2) -> Path:
 
 def save_csvs(series: Tensor, folder: Path) -> list[Path]:
     """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv, 00001.csv, ..."""
-    return stream_csvs([series], folder)
+    return stream_csvs([series], len(series), folder)
 
 
-def stream_csvs(parts: Iterable[Tensor], folder: Path) -> list[Path]:
-    """The same of series that come in parts (n, T, C)."""
+def stream_csvs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]:
+    """The same of `count` series that come in parts (n, T, C)."""
 
     def text(one: np.ndarray) -> str:
         header = ",".join(f"channel_{number}" for number in range(one.shape[1]))
         return "\n".join([header, *(",".join(map(str, row)) for row in one), ""])
 
-    return write_all(folder, ".csv", (text(one).encode() for part in parts for one in finite(part).numpy()))
+    return write_all(folder, ".csv", count, (text(one).encode() for part in parts for one in finite(part).numpy()))
 
 
 def gif(images: Iterable[Image.Image], fps: float) -> bytes:

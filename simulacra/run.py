@@ -364,12 +364,19 @@ def rewind(path: Path, keep: Callable[[int], bool]) -> dict[str, Any]:
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a .jsonl file, on a new line even where a full disk cut the last one short."""
-    with full_disk(path.parent), path.open("a+b") as file:
-        if file.tell():
+    """Add rows to a .jsonl file, on a new line even where a kill cut the last one short; where a disk is full, none of them."""
+    with full_disk(path.parent), path.open("a+b", buffering=0) as file:
+        size = file.tell()
+        if size:
             file.seek(-1, os.SEEK_END)
-            file.write(b"" if file.read(1) == b"\n" else b"\n")
-        file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        start = b"\n" if size and file.read(1) != b"\n" else b""
+        left = memoryview(start + "".join(json.dumps(row) + "\n" for row in rows).encode())
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 @contextlib.contextmanager

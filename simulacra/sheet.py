@@ -273,7 +273,7 @@ def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
 
 def same_protocol(found: Values, metric: str) -> None:
     """A Mistake if the values of a metric were not measured alike: such numbers do not compare."""
-    rows = [(key, rows[metric]) for key, rows in found.items() if metric in rows]
+    rows = [(key, versions.renamed(rows[metric])) for key, rows in found.items() if metric in rows]
     versions.alike(metric, [(f"{cell}, seed {seed}", row) for (cell, seed), row in rows])
     for key, row in rows[1:]:
         first, alike = rows[0]

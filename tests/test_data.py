@@ -484,9 +484,10 @@ def test_linked_folders_are_followed_and_lead_nowhere_twice(tmp_path):
     assert _files.listing(through)[0] == names
 
 
-def test_folder_turns_pictures_as_exif_says(tmp_path):
-    image = Image.new("RGB", (16, 16), "black")
-    image.paste((255, 255, 255), (0, 0, 16, 8))  # the upper half; orientation 6 turns it to the right
+@pytest.mark.parametrize(("mode", "white"), [("RGB", (255, 255, 255)), ("L", 255), ("I;16", 65535)])
+def test_folder_turns_pictures_as_exif_says(tmp_path, mode, white):
+    image = Image.new(mode, (16, 16))
+    image.paste(white, (0, 0, 16, 8))  # the upper half; orientation 6 turns it to the right
     tag = Image.Exif()
     tag[0x0112] = 6
     for name in "ab":

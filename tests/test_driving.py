@@ -210,7 +210,7 @@ def test_a_score_is_written_told_and_kept_with_its_provenance(agent, noise, simu
         "step": 1,
         "agent": json.loads((agent / "done").read_text())["weights"],
     }
-    assert {"commit", "config", "eye", "version", "seconds", "processor_seconds", "seed"} <= rows["return"].keys()
+    assert {"commit", "config", "eye", "simulator_version", "seconds", "processor_seconds", "seed"} <= rows["return"].keys()
     options = "--selection", "--tracks", 3, "-o", tmp_path / "some.csv", "--json"
     found = json.loads(simulacra("score", agent, *options).success())
     assert [row.track for row in read_csv(tmp_path / "some.csv").rows] == list(tracks.SELECTION[:3])

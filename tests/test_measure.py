@@ -134,3 +134,11 @@ def test_two_versions_share_no_column():
     same_protocol({key: rows for key, rows in found.items() if key[0] == "margin = 1"}, "memorisation")
     frechet = {"metric": "frechet", "value": 1.0}
     same_protocol({("a", 0): {"frechet": frechet}, ("b", 0): {"frechet": frechet | {"version": 1, "over": "x"}}}, "frechet")
+
+
+def test_the_simulator_of_an_older_score_is_no_version_of_the_metric():
+    old, new = {"metric": "return", "version": "1.3.0"}, {"metric": "return", "version": 1, "simulator_version": "1.3.0"}
+    same_protocol({("a", 0): {"return": old}, ("b", 0): {"return": new}}, "return")
+    for other in ({"version": "1.2.0"}, {"version": 1, "simulator_version": "1.2.0"}):
+        with pytest.raises(Mistake, match=r"simulator_version is 1\.3\.0 .* and 1\.2\.0"):
+            same_protocol({("a", 0): {"return": old}, ("b", 0): {"return": {"metric": "return"} | other}}, "return")

@@ -320,8 +320,12 @@ def test_what_comes_in_parts_is_written_as_if_it_came_at_once(tmp_path, sizes):
         ):
             np.lib.format.write_array(file, whole, allow_pickle=False)
         assert (tmp_path / "a.npz").read_bytes() == buffer.getvalue(), "the bytes that numpy writes at once"
-    assert len(paint.stream_pngs(images.split(sizes), tmp_path / "one")) == len(paint.save_pngs(images, tmp_path / "two")) == 7
-    assert len(paint.stream_csvs(series.split(sizes), tmp_path / "one")) == len(paint.save_csvs(series, tmp_path / "two")) == 7
+    assert (
+        len(paint.stream_pngs(images.split(sizes), 7, tmp_path / "one")) == len(paint.save_pngs(images, tmp_path / "two")) == 7
+    )
+    assert (
+        len(paint.stream_csvs(series.split(sizes), 7, tmp_path / "one")) == len(paint.save_csvs(series, tmp_path / "two")) == 7
+    )
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -343,3 +347,13 @@ def test_where_writing_is_forbidden(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(Mistake, match="Permission denied"):
         paint.save_sheet(noise(1, 1, 2, 2), tmp_path / "a.png")
+
+
+def test_a_shorter_result_is_not_laid_among_a_longer_one(tmp_path):
+    paint.save_pngs(noise(12, 1, 8, 8), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(Mistake, match=r"holds 2 files of a longer result, as 00010\.png, and 10 are to be written"):
+        paint.save_pngs(noise(10, 1, 8, 8), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    paint.save_csvs(torch.zeros(3, 4, 1), tmp_path)  # other files are in nobody's way
+    assert len(paint.save_pngs(noise(12, 1, 8, 8), tmp_path)) == 12

@@ -7,6 +7,8 @@ import pickle
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -491,3 +493,23 @@ def test_rows_after_a_full_disk(tmp_path):
     run.append_rows(path, [{"a": 3}])
     run.append_rows(path, [{"a": 4}])
     assert run.read_rows(path) == [{"a": 1}, {"a": 3}, {"a": 4}]
+
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+from simulacra import run
+path = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 30, resource.RLIM_INFINITY))
+run.append_rows(path, [{"b": number} for number in range(9)])
+"""
+
+
+def test_rows_for_which_there_is_no_room_are_all_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    run.append_rows(path, [{"a": 1}])
+    before = path.read_bytes()
+    found = subprocess.run([sys.executable, "-c", FILLED, path], capture_output=True, text=True)
+    assert "Mistake: cannot write into" in found.stderr and path.read_bytes() == before
+    run.append_rows(path, [{"a": 2}])
+    assert run.read_rows(path) == [{"a": 1}, {"a": 2}]

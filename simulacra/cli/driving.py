@@ -57,7 +57,7 @@ def score(
 
 
 def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str, str]]:
-    where = f"{found['n']} {found['tracks']} tracks, {found['simulator']} {found['version']}"
+    where = f"{found['n']} {found['tracks']} tracks, {found['simulator']} {found['simulator_version']}"
     who = f"driver {found['driver']}" if "driver" in found else f"step {found['step']:,}"
     lines = [
         ("return", f"{_interval(found)} ({who}, {where})"),

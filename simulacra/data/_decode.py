@@ -158,7 +158,13 @@ def eight_bits(image: Image.Image, white: int = FULL) -> Image.Image:
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         shown[grey == clear] = 255
-    return Image.fromarray(shown)
+    return turned_as(image, Image.fromarray(shown))
+
+
+def turned_as(image: Image.Image, shown: Image.Image) -> Image.Image:
+    """Another picture of the same, with what EXIF says of how the camera was held."""
+    shown.getexif()[TURNED] = image.getexif().get(TURNED, 1)
+    return shown
 
 
 def eight_bits_of(path: Path, image: Image.Image, white: int) -> Image.Image:
@@ -168,9 +174,7 @@ def eight_bits_of(path: Path, image: Image.Image, white: int) -> Image.Image:
     found = values(path, image)
     if found.max() > white:
         raise ValueError(f"values up to {found.max()}; allowed: 0 to {white}")
-    shown = Image.fromarray((found * (255 / white)).round().astype(np.uint8))
-    shown.getexif()[TURNED] = image.getexif().get(TURNED, 1)
-    return shown
+    return turned_as(image, Image.fromarray((found * (255 / white)).round().astype(np.uint8)))
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -1,7 +1,8 @@
 """Which meaning a measured number has. A metric whose meaning changed has another version from then on, and numbers of two
 versions do not stand in one column.
 
-A row of metrics.jsonl carries the version of its metric; one that carries none is of version 1.
+A row of metrics.jsonl carries the version of its metric; one that carries none is of version 1. Older scores carry that of
+their simulator under this name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,14 @@ VERSIONS = {
 
 def version(row: Mapping[str, Any]) -> int:
     """That of a row."""
-    return int(row.get("version", 1))
+    return int(renamed(row).get("version", 1))
+
+
+def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the names of today."""
+    if isinstance(row.get("version"), str):
+        return {("simulator_version" if name == "version" else name): value for name, value in row.items()}
+    return dict(row)
 
 
 def stamped(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,5 +84,5 @@ def sample(opened: Opened, count: int, out: Path, seed: int, wanted: int | None 
         return [easel.save_plots(first, out)]
     del first
     if series:
-        return easel.stream_csvs(made, out)
-    return [easel.stream_sheet(made, count, out)] if out.suffix == ".png" else easel.stream_pngs(made, out)
+        return easel.stream_csvs(made, count, out)
+    return [easel.stream_sheet(made, count, out)] if out.suffix == ".png" else easel.stream_pngs(made, count, out)

@@ -14,6 +14,7 @@ from typing import Any
 
 from simulacra import config, run
 from simulacra.errors import Mistake, choose
+from simulacra.measure import versions
 from simulacra.reopen import Opened, commit
 from simulacra.seeds import fold
 from simulacra.verbs._film import writable
@@ -117,12 +118,12 @@ def score(
 
 def rows_of(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """A row each for the return and both shares, without where they come from."""
-    shared = {name: numbers[name] for name in ("n", "tracks", "simulator", "version", "processor_seconds")}
+    shared = {name: numbers[name] for name in ("n", "tracks", "simulator", "simulator_version", "processor_seconds")}
     ends = {name: numbers[name] for name in ("low", "high", "std", "standard_error")}
     rows = [{"metric": "return", "value": numbers["mean"], **ends, "floor": None}]
     alone = {"low": None, "high": None, "floor": None}
     rows += [{"metric": name, "value": numbers[name], **alone} for name in ("lap_finished", "progress")]
-    return [row | shared for row in rows]
+    return [versions.stamped(row | shared) for row in rows]
 
 
 def anchor(
@@ -168,7 +169,7 @@ def told_of(found: Score, course: Course, rival: Score | None, seconds: float) -
     if rival:
         told["difference"] = asdict(paired(found, rival))
         told["difference"] = {name: finite(value) for name, value in told["difference"].items()}
-    where = {"tracks": course.kind(), "simulator": course.simulator, "version": version(course.simulator)}
+    where = {"tracks": course.kind(), "simulator": course.simulator, "simulator_version": version(course.simulator)}
     numbers = {name: value if isinstance(value, dict) else finite(value) for name, value in told.items()}
     return numbers | where | {"processor_seconds": round(seconds, 1)}
 
