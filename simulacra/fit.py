@@ -37,6 +37,7 @@ def fit(
 ) -> Iterator[Path]:
     """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
     resumed from again, since a kill may have come before anyone looked at it."""
+    built = Looked(model)
     k = run.resume(model)
     if k:
         yield run.path(k)
@@ -44,19 +45,17 @@ def fit(
     while k < steps:
         reseed(run.seed_of(k))
         batch = draw(k)
-        looking = k < first + 2 or k + 1 == steps or run.saves(k + 1)
-        with watched(model, run, told) if looking else contextlib.nullcontext():
+        with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
             scalars = numbers(model.step(batch, k))
         k += 1
-        row: dict[str, float] = {}
-        if run.logs(k):
-            scalars |= probe(model, batch, scalars, held_out)
-            row = finite(scalars, k)
+        logging = run.logs(k)
+        row = finite(scalars | (probe(model, batch, scalars, held_out) if logging else {}), k)
+        if logging:
             run.log(k, row)
-        else:
-            finite(scalars, k)
-        tick(k, row)
+        tick(k, row if logging else {})
         ending = k == steps or everyone(stop())
+        if ending or run.saves(k) or k <= first + 2:
+            note(model, built, run, told)
         if ending or run.saves(k):
             sound(model, k)
             alike(model, k)
@@ -66,17 +65,21 @@ def fit(
 
 
 @contextlib.contextmanager
-def watched(model: Model, run: Run, told: Callable[[str], None]) -> Iterator[None]:
-    """Note what a step changes beside the parts, so that checkpoints hold it; a Mistake if it makes or drops a part, or moves
-    a module that is in none."""
-    names, before = list(parts(model)), Looked(model)
+def watched(model: Model) -> Iterator[None]:
+    """A Mistake if a step makes or drops a part."""
+    names = list(parts(model))
     yield
     if (now := list(parts(model))) != names:
         which = sorted(set(now) ^ set(names)) or now
         raise Mistake(f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that a run can go on")
+
+
+def note(model: Model, built: Looked, run: Run, told: Callable[[str], None]) -> None:
+    """Note what steps have changed beside the parts since the model was built, be it by every hundredth of them, so that
+    checkpoints hold it; a Mistake if they move a module that is in none."""
     after = Looked(model)
-    run.remembered |= set(after.changed(before))
-    for path in after.lost(before):
+    run.remembered |= set(after.changed(built))
+    for path in after.lost(built):
         if path in after.strays:
             raise Mistake(f"a step changes the module {path}, which is in no part, so no checkpoint would hold it; {ADVICE}")
         if path not in run.lost:

@@ -22,6 +22,7 @@ import msgspec
 from simulacra.errors import Mistake, shown
 from simulacra.tables import is_file
 
+PREFIX = "simulacra_room_"  # how the modules are called
 COPY = "room.py"  # in a run folder
 IDENTITY = re.compile(r"(.+\.py)@([0-9a-f]{32})")
 
@@ -130,7 +131,7 @@ def _load(file: Path, source: bytes) -> None:
     digest = _hash(source)
     if digest in _loaded:
         return
-    module = ModuleType(f"simulacra_room_{digest[:12]}")
+    module = ModuleType(f"{PREFIX}{digest[:12]}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # where dataclasses and annotations look
     before = set(sys.modules)
@@ -154,7 +155,7 @@ def _alone(file: Path, imported: set[str]) -> None:
     home = file.resolve().parent
     for name in sorted(imported):
         place = getattr(sys.modules.get(name), "__file__", None)
-        if place and Path(place).resolve().parent == home:
+        if place and Path(place).is_file() and Path(place).resolve().parent == home:
             raise Mistake(f"room {file} imports {name}, a file beside it, which a run would not have; a room is one file")
 
 

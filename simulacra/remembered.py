@@ -1,10 +1,12 @@
 """What a room remembers beside its parts: counters, histories, pools of pictures, random generators.
 
-They are plain attributes of the room, or of objects of classes in the room's own file. Those that a step changes are kept in
-the checkpoint, so that a run goes on exactly; all others follow from building the room.
+They are plain attributes of the room, of its modules, or of objects of classes in the room's own file, and buffers that are in
+no state_dict. Those that a step changes are kept in the checkpoint, so that a run goes on exactly; all others follow from
+building the room.
 """
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.fingerprint import digest
+from simulacra.outside import PREFIX
 from simulacra.parts import Held, attributes, parts, strays
 
 DEEP = 4  # objects inside objects that are looked into
@@ -34,6 +37,8 @@ def plain(value: Any) -> Any:
         return {"kind": "generator", "value": value.get_state()}
     if isinstance(value, np.random.Generator):
         return {"kind": "generator", "value": plain(value.bit_generator.state)}
+    if isinstance(value, np.random.RandomState):
+        return {"kind": "generator", "value": plain(value.get_state(legacy=False))}
     if hasattr(value, "getstate") and hasattr(value, "setstate"):  # Python's own generator
         return {"kind": "generator", "value": plain(value.getstate())}
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
@@ -79,28 +84,72 @@ def _turned(old: Any, value: Any) -> Any:
         old.set_state(value)
     elif isinstance(old, np.random.Generator):
         old.bit_generator.state = put(None, value)
+    elif isinstance(old, np.random.RandomState):
+        old.set_state(put(None, value))
     elif hasattr(old, "setstate"):
         old.setstate(put(None, value))
     return old
 
 
 def places(model: Any) -> dict[str, tuple[Any, str]]:
-    """PATH -> (object, attribute) of all that is neither a part nor a hyperparameter."""
+    """PATH -> (object, attribute) of all that is neither a part, nor in the state of one, nor a hyperparameter."""
     found: dict[str, tuple[Any, str]] = {}
-    own = type(model).__module__
+    own, seen = type(model).__module__, {id(model)}
 
-    def visit(prefix: str, thing: Any, seen: set[int]) -> None:
+    def visit(prefix: str, thing: Any, depth: int) -> None:
         for name, value in attributes(thing).items():
-            if hasattr(value, "state_dict") or (isinstance(value, Tensor) and value.requires_grad and value.is_leaf):
+            if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
                 continue
-            if type(value).__module__ == own and hasattr(value, "__dict__") and not isinstance(value, nn.Module):
-                if id(value) not in seen and len(seen) < DEEP**2:
-                    visit(f"{prefix}{name}.", value, seen | {id(value)})
-            else:
+            inner = list(_inside(value, own))
+            if not inner and not hasattr(value, "state_dict"):
                 found[f"{prefix}{name}"] = thing, name
+            for key, item in inner if depth < DEEP else ():
+                enter(f"{prefix}{name}{key}.", item, depth)
+        if isinstance(thing, nn.Module):
+            found.update({f"{prefix}{name}": (thing, name) for name in thing._non_persistent_buffers_set})
+            for name, child in thing._modules.items():
+                enter(f"{prefix}{name}.", child, depth)
 
-    visit("", model, {id(model)})
+    def enter(prefix: str, item: Any, depth: int) -> None:
+        if item is not None and id(item) not in seen:
+            seen.add(id(item))
+            visit(prefix, item, depth + (not isinstance(item, nn.Module)))
+
+    visit("", model, 0)
     return found
+
+
+def _inside(value: Any, own: str) -> Iterator[tuple[str, Any]]:
+    """What of a value is looked into: itself, as a module or an object of a class of the file `own`, or all that lies in it, if
+    those are such."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    each = [(f".{key}", item) for key, item in items] or [("", value)]
+    if all(isinstance(item, nn.Module) or (_is_own(item, own) and not hasattr(item, "state_dict")) for _, item in each):
+        yield from each
+
+
+def _is_own(value: Any, own: str) -> bool:
+    return type(value).__module__ == own and hasattr(value, "__dict__")
+
+
+def shared(model: Any) -> dict[str, Any]:
+    """NAME -> value of what a room from outside keeps in its class or its file, where no checkpoint looks."""
+    own = sys.modules.get(type(model).__module__)
+    if own is None or not own.__name__.startswith(PREFIX):
+        return {}
+    classes = [one for one in type(model).__mro__ if one.__module__ == own.__name__]
+    each = {f"{one.__name__}.{name}": value for one in reversed(classes) for name, value in vars(one).items()}
+    each |= {f"{name} of its file": value for name, value in vars(own).items()}
+    return {name: value for name, value in each.items() if isinstance(value, (int, float, list, dict, Tensor, np.ndarray))}
+
+
+def _told(value: Any) -> object:
+    """What tells a value that cannot be kept: which object it is, and, of iterators, how far it is."""
+    if isinstance(value, msgspec.Struct):
+        return repr(value)
+    if type(value).__module__ in ("itertools", "builtins") and hasattr(value, "__next__"):
+        return id(value), repr(value)
+    return id(value)
 
 
 class Looked:
@@ -114,7 +163,10 @@ class Looked:
             try:
                 self.prints[path] = digest(plain(value))
             except _Unkept:
-                self.opaque[path] = repr(value) if isinstance(value, msgspec.Struct) else id(value)
+                self.opaque[path] = _told(value)
+        for path, value in shared(model).items():
+            with contextlib.suppress(_Unkept):
+                self.opaque[path] = digest(plain(value))
         self.strays = {path: digest(module.state_dict()) for path, module in strays(model).items()}
 
     def changed(self, before: "Looked") -> list[str]:

@@ -9,8 +9,7 @@ view.json              of eyes, memories and agents of a world: what is shown of
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log
 checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
-pictures/<step>/       painted from fixed held-out inputs and fixed noise
-curves.png             the log, painted
+pictures/<step>/       painted from fixed held-out inputs and fixed noise; curves.png: the log, painted
 rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked for)
 metrics.jsonl          a line a measured value, with its provenance
 events/                TensorBoard's view of the log
@@ -366,11 +365,9 @@ def rewind(path: Path, keep: Callable[[int], bool]) -> dict[str, Any]:
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Add rows to a .jsonl file, on a new line even where a kill cut the last one short; where a disk is full, none of them."""
     with full_disk(path.parent), path.open("a+b", buffering=0) as file:
-        size = file.tell()
-        if size:
-            file.seek(-1, os.SEEK_END)
-        start = b"\n" if size and file.read(1) != b"\n" else b""
-        left = memoryview(start + "".join(json.dumps(row) + "\n" for row in rows).encode())
+        file.seek(max(0, (size := file.tell()) - 1))
+        start = "" if file.read(1) in (b"", b"\n") else "\n"
+        left = (start + "".join(json.dumps(row) + "\n" for row in rows)).encode()
         try:
             while left:
                 left = left[file.write(left) :]

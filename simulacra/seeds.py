@@ -1,7 +1,9 @@
 """Every random number follows from (seed, step), so that resuming needs no generator state."""
 
+import random
 from hashlib import blake2b
 
+import numpy as np
 import torch
 
 
@@ -13,9 +15,11 @@ def fold(seed: int, *names: str | int) -> int:
 
 
 def reseed(seed: int) -> None:
-    """Set torch's generators (CPU, and CUDA where it is in use). Two hundred times cheaper on CPU than
-    torch.manual_seed, whose cost is the lazy look at CUDA."""
+    """Set torch's generators (CPU, and CUDA where it is in use), and those of Python and numpy, which a room from outside may
+    use. Many times cheaper on CPU than torch.manual_seed, whose cost is the lazy look at CUDA."""
     torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002, the generator that old code uses
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
 

@@ -60,6 +60,11 @@ def test_data_list_and_show(simulacra, tmp_path):
     assert Image.open(sheet).size == (8 * 34 + 2, 8 * 34 + 2)
 
 
+def test_data_show_drops_no_key(simulacra):
+    for words in ("digits", "--set", "foo=3"), ("series", "--set", "path=a.csv"):
+        assert "only data.KEY can be set" in simulacra("data", "show", *words).refusal()
+
+
 def test_data_show_tells_what_training_will_do_with_pictures(simulacra, tmp_path):
     for number in range(3):
         Image.new("RGB", (40 + number, 30), (number, 0, 0)).save(tmp_path / f"{number}.png")

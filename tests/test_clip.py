@@ -130,6 +130,8 @@ def test_the_pace_of_a_film(tmp_path: Path) -> None:
     assert even.fps == pytest.approx(12, abs=0.01) and not even.notes, "12 a second, in whole milliseconds"
     uneven = film(filmed(tmp_path / "uneven.mp4", [0, 100, 400, 450]))
     assert "unequally long" in uneven.notes[0] and 5 < uneven.fps < 9
+    defaulted = film(filmed(tmp_path / "defaulted.mkv", [0, 100, 400, 450]))
+    assert pytest.approx(defaulted.fps, rel=0.01) == 1000 * 3 / 450, "by its times, not by what it says besides"
 
 
 @pytest.mark.parametrize(
@@ -250,9 +252,19 @@ def test_what_is_no_frame_is_left_out(tmp_path: Path) -> None:
     clip = stills(home, 8)
     assert [name for name, _ in clip.frames] == ["000.png", "001.png", "002.png"] and clip.length == 3
     told = "; ".join(clip.notes)
-    for part in "numbering of 000.png: mask.png, mask2.png", "no pictures: notes.txt, Thumbs.db", "1 pictures in masks":
+    for part in "called masks: mask.png, mask2.png", "no pictures: notes.txt, Thumbs.db", "1 pictures in masks":
         assert part in told, told
     assert list(video.files(video.Options(), home)) == ["000.png", "001.png", "002.png"], "what a run's data are"
+
+
+def test_a_mask_among_frames_is_no_frame(tmp_path: Path) -> None:
+    home = folder(tmp_path, "a.png", "b.png", "c.png", "mask.png", "object.png")
+    assert [name for name, _ in stills(home, 8).frames] == ["a.png", "b.png", "c.png", "object.png"]
+    clip = stills(home, 8, [home / "object.png"])
+    assert [name for name, _ in clip.frames] == ["a.png", "b.png", "c.png"]
+    assert clip.notes == ("left out, since it is a mask: object.png", "left out, since they are called masks: mask.png")
+    named = folder(tmp_path / "named", "mask_0.png", "mask_1.png", "masked.png")
+    assert stills(named, 8).length == 2, "frames may be called masks, if all are"
 
 
 def test_the_same_numbers_twice(tmp_path: Path) -> None:

@@ -412,9 +412,7 @@ def test_grey_of_every_depth_in_16_bits(tmp_path, bits, end):
 def test_colours_of_12_bits_in_16(tmp_path, end, kind):
     for name in "ab":
         deep(tmp_path / f"{name}{end}", np.full((8, 8), 4000), kind)
-    if kind == "veiled":  # all of 65535 is opaque, and the range is full
-        assert loaded(tmp_path).white == 65535
-        return
+    # veiled: opacity, of 65535, says nothing of the colours' range
     found = loaded(tmp_path)
     assert found.white == 4095 and by_value(found) == [(249, 125, 0)] * 2
     assert by_value(loaded(tmp_path, bits=16)) == [(15, 7, 0)] * 2
@@ -494,6 +492,32 @@ def test_folder_turns_pictures_as_exif_says(tmp_path, mode, white):
         image.save(tmp_path / f"{name}.png", exif=tag)
     turned = loaded(tmp_path).take("train", 1)["image"][0, 0]
     assert turned[:, 5:].min() > 0.9 and turned[:, :3].max() < -0.9
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
+def test_tiffs_are_turned_as_they_say(tmp_path, mode, turn):
+    """Uncompressed ones too, which Pillow maps into memory in the wrong size if it is given their name."""
+    ramp = np.add.outer(np.arange(12) * 4, np.arange(20) * 9).astype(np.uint16)
+    image = Image.fromarray(ramp) if mode == "I;16" else Image.fromarray(ramp.astype(np.uint8)).convert(mode)
+    tag = Image.Exif()
+    tag[0x0112] = turn
+    image.save(tmp_path / "a.tif", exif=tag)
+    image.save(
+        tmp_path / "b.png" if mode in ("L", "RGB", "RGBA") else tmp_path / "b.tif",
+        exif=tag,
+        **({} if mode in ("L", "RGB", "RGBA") else {"compression": "tiff_deflate"}),
+    )
+    files = sorted(tmp_path.iterdir())
+    one, other = (_decode.decode(file, "L", 12, "stretch", 255 if mode == "I;16" else 65535) for file in files)
+    assert np.array_equal(one, other) and one.std() > 5
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    for name in "ab":
+        painted(tmp_path / f"{name}.png", 3)
+    os.mkfifo(tmp_path / "c.png")
+    assert "no regular file" in refusal(folder.Options(size=8), tmp_path)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("auto", 1), ("grey", 1), ("colour", 3)])

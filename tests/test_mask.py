@@ -68,6 +68,8 @@ EXACT = {
     "WebP, lossless": stored(grey().convert("RGB"), "WEBP", lossless=True),
     "JPEG 95": stored(grey(), "JPEG", quality=95),
     "JPEG 75, red": stored(Image.merge("RGB", (grey(), flat(0), flat(0))), "JPEG", quality=75),
+    "JPEG 95, saved again as PNG": stored(stored(grey(), "JPEG", quality=95), "PNG"),
+    "JPEG 98, saved again as PNG": stored(stored(grey(), "JPEG", quality=98), "PNG"),
     "JPEG 50": stored(grey(), "JPEG", quality=50),
     "JPEG, CMYK": stored(grey().convert("RGB").convert("CMYK"), "JPEG", quality=95),
 }

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -107,6 +108,30 @@ WHOLE = {
     + "class Pool:\n    def __init__(self):\n        self.images = []\n"
     + "    def mean(self):\n        return sum(image.mean() for image in self.images) * 0.01\n"
     + "    def add(self, x):\n        self.images = [*self.images, x[:2]][-3:]\n",
+    "chance of Python and numpy": BASE
+    + STEP
+    + "        noise = random.random() + np.random.rand()\n"
+    + "        return {'loss': moved(self.net(x) * noise, x, self.opt), 'noise': noise}\n",
+    "what modules remember by themselves": BASE.replace("net()", "nn.Sequential(net(), Counting())")
+    + STEP
+    + "        return {'loss': moved(self.net(x), x, self.opt)}\n"
+    + "class Counting(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.seen = 0\n"
+    + "        self.register_buffer('mean', torch.zeros(()), persistent=False)\n"
+    + "    def forward(self, y):\n        if self.training:\n            self.seen += 1\n"
+    + "            self.mean = 0.5 * self.mean + 0.5 * y.mean().detach()\n"
+    + "        return y * (1 + self.mean) / (1 + self.seen)\n",
+    "objects in lists and tables": BASE
+    + "        self.pools, self.named = [Pool(), Pool()], {'a': Pool()}\n"
+    + "        self.old = np.random.RandomState(3)\n"
+    + STEP
+    + "        pool = self.pools[k % 2]\n        pool.n += 1\n        self.named['a'].n += self.old.rand()\n"
+    + "        return {'loss': moved(self.net(x) / (1 + pool.n + self.named['a'].n), x, self.opt)}\n"
+    + "class Pool:\n    def __init__(self):\n        self.n = 0\n",
+    "a counter that turns rarely": BASE
+    + "        self.turns = 0\n"
+    + STEP
+    + "        self.turns += k % 4 == 3\n"
+    + "        return {'loss': moved(self.net(x), x / (1 + self.turns), self.opt)}\n",
     "an average of its own making": BASE
     + "        self.ema = EMA(self.net)\n"
     + STEP
@@ -220,13 +245,22 @@ def test_what_shows_at_the_first_step_is_refused_there(tmp_path, case):
     assert words in str(refused.value) and not run.checkpoints(tmp_path / "run")
 
 
-def test_what_no_checkpoint_can_hold_is_said_once(tmp_path):
-    source = BASE + "        self.thing = object()\n" + STEP + "        self.thing = object()\n"
+@pytest.mark.parametrize(
+    ("path", "made", "step"),
+    [
+        ("thing", "self.thing = object()", "self.thing = object()"),
+        ("count", "import itertools; self.count = itertools.count()", "next(self.count)"),
+        ("Model.turns", "Model.turns = 0", "Model.turns += 1"),
+        ("TURNS of its file", "global TURNS; TURNS = [0]", "TURNS[0] += k % 3 == 1"),
+    ],
+)
+def test_what_no_checkpoint_can_hold_is_said_once(tmp_path, path, made, step):
+    source = BASE + f"        {made}\n" + STEP + f"        {step}\n"
     said = []
     trained(
         written(tmp_path, source + "        return {'loss': moved(self.net(x), x, self.opt)}\n"), tmp_path / "run", said=said
     )
-    assert len(said) == 1 and said[0].startswith("steps change thing, which no checkpoint can hold")
+    assert len(said) == 1 and said[0].startswith(f"steps change {path}, which no checkpoint can hold")
 
 
 def test_states_that_could_not_be_loaded_are_refused_before_training(tmp_path):
@@ -380,6 +414,21 @@ def test_a_file_that_is_no_room(tmp_path, monkeypatch, source, words):
     with pytest.raises(Mistake, match=words):
         config.resolve(str(toml))
     assert not any(outside.is_path(name) for name in config.rooms())
+
+
+def test_a_room_is_trained_from_its_own_folder(tmp_path, monkeypatch):
+    """Torch has modules whose file is a name without a folder, which is no file beside the room."""
+    written(tmp_path, WHOLE["a module"])
+    monkeypatch.chdir(tmp_path)
+    assert any(not Path(getattr(one, "__file__", None) or "/").is_absolute() for one in sys.modules.values())
+    for name in [name for name in sys.modules if name.startswith("torch.classes")]:
+        monkeypatch.delitem(sys.modules, name)
+    source = "import sys, types\nsys.modules['late'] = types.ModuleType('late')\nsys.modules['late'].__file__ = '_late.py'\n"
+    toml = written(tmp_path, source + HEAD + WHOLE["a module"])
+    try:
+        assert config.resolve(str(toml)).room.endswith(tuple("0123456789abcdef"))
+    finally:
+        sys.modules.pop("late", None)
 
 
 PLAIN = """

@@ -425,6 +425,8 @@ def test_csv_refused(tmp_path, text, options, says):
 
 BELOW = "".join(f"{math.sin(t / 7):.6f},{math.cos(t / 7):.6f},{t % 9 / 18:.6f}\n" for t in range(12))
 COUNTS = "".join(f"{t * 7 % 11},{t * 5 % 13},{t * 3 % 10}\n" for t in range(12))
+PERCENT = "".join(f"{t * 37 % 100}.{t * 7 % 89:02},{t * 53 % 100}.{t % 9}1,{t * 71 % 100}.50\n" for t in range(12))
+FIVE = "".join(",".join(f"{(t * 37 + i * i * 59) % 30}.123" for i in range(5)) + "\n" for t in range(12))
 DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in range(1, 12))
 
 
@@ -453,6 +455,11 @@ DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in
         ("201911,201912,202001\n" + BELOW, ["201911", "201912", "202001"]),
         ("600519,1,858\n" + BELOW, None),
         ("0.5,1.0,2.0\n" + BELOW, None),
+        ("400.12,402.57,405.01\n" + COUNTS, None),
+        ("400.12,402.57,405.01\n" + PERCENT, None),
+        ("0.25,1.0,2.5,5.0,10.0\n" + FIVE, None),
+        ("0.120,0.120,0.300\n" + BELOW, ["1", "2", "3"]),
+        (",0,1\n" + "".join(f"{t},{math.sin(t):.4f},{math.cos(t):.4f}\n" for t in range(12)), ["0", "1"]),
         ("0\n" + BELOW.replace(",", "\n"), None),
         ("x,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'x'"),
         ("NA,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'NA'"),
@@ -666,3 +673,8 @@ def test_uniform_distance_is_scipys():
     values = torch.rand(100, generator=torch.Generator().manual_seed(0)).double() ** 2 * 4 + 1
     assert uniform_distance(values, 1, 5) == pytest.approx(kstest(values.numpy(), "uniform", args=(1, 4)).statistic)
     assert uniform_distance(torch.full((3,), 9.0), 1, 5) == 1
+
+
+def test_names_that_stand_twice_are_no_numbers(tmp_path):
+    written(tmp_path, "2019,2019,2020\n" + BELOW)
+    assert "could be names or numbers" in refusal(tmp_path, "a.csv", length=2)

@@ -6,7 +6,7 @@ Whatever is left out, assumed or converted on the way stands in the clip's notes
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from simulacra.errors import Mistake
 
 FILMS = ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"
 FINE = 4  # frames are read at no less than this many times the size that is wanted
+MASK = re.compile(r"(?<![a-z])(mask|matte)s?(?![a-z])")  # what a picture beside frames may be called
 NAMED = 5  # names that a note lists
 
 Frames = Iterator[tuple[str, Image.Image]]  # what to call a frame, and the frame
@@ -130,18 +131,32 @@ def others(folder: Path) -> list[str]:
     return [f"left out, since they are no pictures: {named(lost)}"] if lost else []
 
 
-def chosen(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the frames in a folder, in order, and notes on what is not among them."""
+def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """The pictures that are none of these masks, nor called mask or matte among others that are not; and notes."""
+    own = {mask.resolve() for mask in masks if mask.resolve().is_relative_to(folder.resolve())}
+    left = [name for name in names if own and (folder / name).resolve() in own]
+    called = [name for name in names if name not in left and MASK.search(Path(name).stem.lower())]
+    notes = [f"left out, since it is a mask: {named(left)}"] if left else []
+    if called and 2 * len(called) <= len(names):
+        notes.append(f"left out, since they are called masks: {named(called)}")
+        left += called
+    return [name for name in names if name not in left], notes
+
+
+def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[str]]:
+    """The names of the frames in a folder, in order, these masks not among them, and notes on what is not among them."""
     names, notes = at_home(folder, sorted(listing(folder)[0], key=natural))
+    names, more = unmasked(folder, names, masks)
+    notes += more
     names, strays = sequence(folder, names)
     if strays:
         notes.append(f"left out, since they do not follow the numbering of {names[0]}: {named(strays)}")
     return names, notes + others(folder / Path(names[0]).parent) + jumps(names)
 
 
-def stills(folder: Path, size: int) -> Clip:
-    """The frames that are a folder's pictures, in natural order of their names."""
-    names, notes = chosen(folder)
+def stills(folder: Path, size: int, masks: Sequence[Path] = ()) -> Clip:
+    """The frames that are a folder's pictures, but for these masks, in natural order of their names."""
+    names, notes = chosen(folder, masks)
     heads = usable(folder, names, lambda _, path: header(path))
     brightest = top(head.peak for head in heads.values())
     notes += taken(heads.values(), brightest)

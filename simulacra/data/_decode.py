@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -80,10 +80,18 @@ def opened(path: Path, only: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """A picture whose pixels are not decoded yet: the one way in which the laboratory opens picture files. Only the formats of
     `formats()`, or only those asked for, whatever the name says. A ValueError, UnidentifiedImageError or OSError if it is none
     of them, or of more pixels than Pillow takes for harmless."""
+    if path.exists() and not path.is_file():
+        raise ValueError("no regular file")  # a pipe would be waited for
+    with path.open("rb") as file:  # by its name Pillow would map a TIFF into memory, and scramble one that is to be turned
+        yield from _opened(path, file, only)
+
+
+def _opened(path: Path, file: BinaryIO, only: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The picture in an open file."""
     try:
         with OPENING, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=only or formats())
+            image = Image.open(file, formats=only or formats())
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     except UnidentifiedImageError:
@@ -104,7 +112,7 @@ def header(path: Path) -> Header:
         if min(image.size) < LEAST:
             raise ValueError(f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} pixels")
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
-        return Header(image.size, image.mode, reach(values(path, image)) if is_deep(image) else 0, several)
+        return Header(image.size, image.mode, reach(shades(values(path, image))) if is_deep(image) else 0, several)
 
 
 def is_grey(mode: str) -> bool:
@@ -130,6 +138,11 @@ def values(path: Path, image: Image.Image) -> np.ndarray:
     if read is None or read.dtype != np.uint16 or read.shape[:2] != image.size[::-1]:
         raise ValueError("16 bits a channel in a form that is not read; allowed: PNG and TIFF")
     return read if read.ndim == 2 else read[..., [2, 1, 0, 3][: read.shape[2]]]  # OpenCV's colours are blue, green, red
+
+
+def shades(found: np.ndarray) -> np.ndarray:
+    """A deep picture's values without their opacity, which has a range of its own."""
+    return found if found.ndim == 2 else found[..., :3]
 
 
 def reach(found: np.ndarray) -> int:
@@ -172,9 +185,11 @@ def eight_bits_of(path: Path, image: Image.Image, white: int) -> Image.Image:
     if image.mode[0] in "IF" or white == FULL or not is_deep(image):
         return eight_bits(image, white)
     found = values(path, image)
-    if found.max() > white:
-        raise ValueError(f"values up to {found.max()}; allowed: 0 to {white}")
-    return turned_as(image, Image.fromarray((found * (255 / white)).round().astype(np.uint8)))
+    if shades(found).max() > white:
+        raise ValueError(f"values up to {shades(found).max()}; allowed: 0 to {white}")
+    ranges = np.full(1 if found.ndim == 2 else found.shape[2], float(white))
+    ranges[3:] = white if found[..., 3:].max(initial=0) <= white else FULL  # opacity of 16 bits beside colours of fewer
+    return turned_as(image, Image.fromarray((found * (255 / ranges)).round().astype(np.uint8)))
 
 
 def on_white(image: Image.Image) -> Image.Image:

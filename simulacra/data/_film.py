@@ -4,7 +4,7 @@ What is dropped, such as sound, and what is converted, such as pixels that are n
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from simulacra.data._decode import suffixes
 from simulacra.errors import Mistake
 
 SLACK = 0.1  # of a frame's time, by which times of a film of even rate may jitter
+SAID = 0.02  # by which the rate that a film says may differ from that of its times
 HIGH = 720  # rows from which films are rarely of BT.601 colours
 ODD = 8.0  # times as wide as high, or as high as wide, beyond which no pixels are
 UNSAID = 2  # colour property that is not tagged
@@ -141,8 +142,9 @@ def pace(file: Path) -> tuple[float, list[str]]:
         rate = float(stream.average_rate or 0)
         tick = float(stream.time_base or 0)
     steps = np.diff(times)
-    if not rate and len(steps) and tick and times[-1] > times[0]:
-        rate = len(steps) / (tick * float(times[-1] - times[0]))
+    if len(steps) and tick and times[-1] > times[0]:
+        timed = len(steps) / (tick * float(times[-1] - times[0]))  # what is said besides may be a default
+        rate = rate if abs(rate - timed) <= SAID * timed else timed
     if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * float(np.median(steps))):
         return rate, [f"frames are unequally long; they are taken one by one, at {rate:.4g} per second"]
     return rate, []
@@ -176,12 +178,12 @@ def film(file: Path) -> Clip:
     return Clip(frames(), grey, count, fps, (*notes, *more), stored)
 
 
-def clip_of(place: Path, size: int, what: str) -> Clip:
-    """The clip in a folder of frames, an animated picture or a film, of which frames of `size` pixels are wanted; a Mistake
-    that begins with `what` if the file is none of them."""
+def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Clip:
+    """The clip in a folder of frames, these masks not among them, an animated picture or a film, of which frames of `size`
+    pixels are wanted; a Mistake that begins with `what` if the file is none of them."""
     end = place.suffix.lower()
     if place.is_dir():
-        return stills(place, size)
+        return stills(place, size, masks)
     if end in FILMS:
         return film(place)
     if end in suffixes():

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 import numpy as np
 
 FAR = 10.0  # ranges of the rows below; names lie farther outside
+RISING = 4  # numbers that only rise, or only fall, from which they could be names where the rows below do neither
 SAMPLE = 100_000  # rows that are looked at
 MISSING = {"", "-", ".", "?", "n/a", "na", "none", "null"}  # cells that are neither a number nor a name
 YEARS = range(1500, 2501)
@@ -86,25 +87,45 @@ def like_names(values: Sequence[float]) -> bool:
     return all(math.isclose(step, steps[0], rel_tol=1e-6) for step in steps) or (whole and min(steps) > 0)
 
 
+def is_monotone(values: Sequence[float]) -> bool:
+    """Whether numbers only rise, or only fall."""
+    steps = [b - a for a, b in pairwise(values)]
+    return min(steps, default=0) > 0 or max(steps, default=0) < 0
+
+
+def rises_alone(values: Sequence[float], below: Sequence[Sequence[str]]) -> bool:
+    """Whether many numbers only rise or fall, as measured places do, and the rows below do not."""
+    rows = [[number(cell) for cell in row] for row in below]
+    plain = [[value for value in row if value is not None] for row in rows]
+    return len(values) >= RISING and is_monotone(values) and not any(map(is_monotone, plain))
+
+
 def of_numbers(first: Sequence[str], below: Columns, places: Sequence[int]) -> bool | None:
     """True if the numbers at these places of a first row are names, False if they are a row like the others, None if they could
     be either."""
     cells = [first[i] for i in places]
     values = [float(cell) for cell in cells]
-    if not below.count or len(set(values)) < len(values) or not all(map(math.isfinite, values)):
+    if not below.count or not all(map(math.isfinite, values)):
         return False
     outside = [below.beyond(i, value) for i, value in zip(places, values, strict=True)]
     alike = [decimals(cell) in below.written[i] for i, cell in zip(places, cells, strict=True)]
-    named = like_names(values)
+    if len(set(values)) < len(values):  # names differ; but years may be written above several columns
+        return None if min(outside) > FAR else False
+    rows = [[row[i] for i in places] for row in below.rows]
+    named = like_names(values) or rises_alone(values, rows)
     if named and min(outside) > FAR and not any(alike):
         return True
-    if continues(cells, [[row[i] for i in places] for row in below.rows]):
+    if continues(cells, rows):
         return False
     if named or min(outside) > FAR:
         return None
-    if any(map(decimals, cells)):  # written as the others are, or at least not as names are
-        return False if any(alike) or max(map(decimals, cells)) > 1 else None
-    return False if any(alike) and min(outside) <= 1 else None
+    uneven = max(map(decimals, cells)) > 1 and len({*map(decimals, cells)}) > 1  # names are written alike
+    return False if (any(alike) or uneven) and min(outside) <= 1 else None
+
+
+def numbered_rows(first: Sequence[str], below: Columns) -> bool:
+    """Whether the first cell is empty above 0, 1, ...: so pandas writes a table whose columns are numbered, too."""
+    return len(first) > 1 and not first[0] and [row[0] for row in below.rows] == ["0", "1"]
 
 
 def holds_names(first: Sequence[str], rows: Iterable[Sequence[str]]) -> bool | None:
@@ -117,6 +138,8 @@ def holds_names(first: Sequence[str], rows: Iterable[Sequence[str]]) -> bool | N
     for row in islice(rows, SAMPLE):
         if len(row) == len(first):
             below.add(row)
+    if numbered_rows(first, below):
+        return True
     answer = of_numbers(first, below, numbers)
     if not words or not below.count:
         return answer if below.count or not words else True

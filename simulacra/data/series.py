@@ -9,6 +9,7 @@ are not clipped. Which whole series are held out follows from a hash of their id
 no other; of a long table its end is held out, and no row is in both splits.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -73,10 +74,19 @@ def array(file: Path) -> np.ndarray:
         values = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:  # what numpy raises on a damaged header is beyond listing
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Mistake(f"cannot read {file}: {reason}; allowed: a plain array of numbers") from None
+        raise Mistake(f"cannot read {file}: {reason}{_said(file)}; allowed: a plain array of numbers") from None
     if values.dtype.kind not in "biuf":
         raise Mistake(f"{file} holds values of type {values.dtype}; allowed: real numbers")
     return values
+
+
+def _said(file: Path) -> str:
+    """The shape in the header of an .npy file, in words, if that can be read."""
+    with contextlib.suppress(Exception), file.open("rb") as text:
+        kind = np.lib.format.read_magic(text)
+        read = np.lib.format.read_array_header_1_0 if kind == (1, 0) else np.lib.format.read_array_header_2_0
+        return f" (its header says shape {read(text)[0]})"
+    return ""
 
 
 def arrays(file: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 
 from simulacra import config, data
 from simulacra import paint as easel
-from simulacra.errors import Mistake
+from simulacra.errors import Mistake, shown
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
 ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over time
@@ -43,4 +43,6 @@ def _options(name: str, changes: list[str]) -> object:
     raw: dict[str, object] = {"data": {"name": name}}
     for change in changes:
         config.change(raw, change)
+    if other := next((key for key in raw if key != "data"), None):
+        raise Mistake(f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set")
     return config.check_data(raw["data"], name)

@@ -55,7 +55,7 @@ def decompose(
         for line in lines:
             said(line)
 
-    clip = read_clip(path, longest, frames)
+    clip = read_clip(path, longest, frames, [mask])
     note(clip.notes)
     first, lines = read_mask(mask, clip.frames.shape[2], clip.frames.shape[3], clip.stored)
     note(lines)

@@ -4,7 +4,7 @@ Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,12 +84,13 @@ def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.
         yield plain
 
 
-def read_clip(path: Path, longest: int = 0, frames: int = 0) -> Clip:
-    """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`, 0 for its own. A Mistake if
-    there is none, if sizes differ, or if it does not fit into memory."""
+def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Path] = ()) -> Clip:
+    """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`, 0 for its own; these masks,
+    which may lie among the frames, are none of them. A Mistake if there is none, if sizes differ, or if it does not fit into
+    memory."""
     if not path.exists():
         raise Mistake(f"no clip {path}")
-    source = clip_of(path, WHOLE, "clip")
+    source = clip_of(path, WHOLE, "clip", masks)
     notes = [f"{path}: {one}" for one in source.notes]
     found: list[np.ndarray] = []
     extent, size, most = (0, 0), (0, 0), 0

@@ -70,7 +70,8 @@ def parted(values: np.ndarray, lossy: bool) -> tuple[np.ndarray, str]:
     if len(levels) > FEW:
         return (values > 0, BRIGHT) if even[between].mean() >= LABELS else (half, HALF)
     labels = [level for level in levels[1:] if level == most or even[values == level].mean() >= EVEN]
-    edges = 2 * values.astype(np.float64) >= highest
+    beside = np.isin(highest, labels) | (FEW * values.astype(np.float64) > most)  # not what compression left somewhere
+    edges = beside & (2 * values.astype(np.float64) >= highest)
     return (values > 0) & (np.isin(values, labels) | edges), BRIGHT
 
 
