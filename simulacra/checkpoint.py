@@ -59,6 +59,8 @@ def contents(path: Path) -> dict[str, Any]:
         raise Mistake(f"damaged checkpoint {path} ({reason}): {advice}") from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT or not {"step", "parts"} <= saved.keys():
         raise Mistake(f"{path} is no checkpoint of this program (format {FORMAT})")
+    if saved["step"] != int(path.stem):
+        raise Mistake(f"checkpoint {path} holds step {saved['step']}, not what its name says; {advice}")
     return saved
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from simulacra.contract import Batch, Model
 from simulacra.errors import Mistake
-from simulacra.parts import ADVICE, parts, weights
+from simulacra.parts import ADVICE, groups, moved, weights
 from simulacra.play import averaged, processes
 from simulacra.remembered import Looked
 from simulacra.run import Run
@@ -66,12 +67,21 @@ def fit(
 
 @contextlib.contextmanager
 def watched(model: Model) -> Iterator[None]:
-    """A Mistake if a step makes or drops a part."""
-    names = list(parts(model))
-    yield
-    if (now := list(parts(model))) != names:
-        which = sorted(set(now) ^ set(names)) or now
+    """A Mistake if a step makes, drops or enlarges a part, or moves what is in none."""
+    before, moving = groups(model), list[Optimizer]()
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: moving.append(optimizer))
+    try:
+        yield
+    finally:
+        hook.remove()
+    now = groups(model)
+    if list(now) != list(before):
+        which = sorted(now.keys() ^ before.keys()) or list(now)
         raise Mistake(f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that a run can go on")
+    if grown := next((name for name in now if now[name] != before[name]), ""):
+        raise Mistake(f"a step changes which weights {grown} moves; allowed: groups made in __init__, so that a run can go on")
+    if lost := moved(model, moving):
+        raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
 
 
 def note(model: Model, built: Looked, run: Run, told: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ attribute of the model, or lies in a list, tuple or dict that is one; of a model
 and buffers are parts too. `complete` refuses a model that learns anything else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -105,6 +105,30 @@ def complete(model: Any, room: str) -> None:
             lost = [f"module {path} has a weight of shape {_shape(one)} that is" for one in learnt if _lost(one, places)]
         if lost:
             raise Mistake(f"room {room}: {lost[0]} in no part, so no checkpoint would hold it; {ADVICE}")
+
+
+def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
+    """What of optimizers that have moved weights no checkpoint would hold, "" if nothing: the last net under `complete`, which
+    does not see into every kind of object."""
+    mine = parts(model)
+    known = {id(part) for part in mine.values()} | {id(one.value) for one in _walk("", model, set(), 0) if one.saved}
+    places = _held(mine)
+    for one in optimizers:
+        name = type(one).__name__
+        if id(one) not in known:
+            return f"an optimizer ({name}) is in no part"
+        lost = [weight for group in one.param_groups for weight in group["params"] if _lost(weight, places)]
+        if lost:
+            return f"an optimizer ({name}) moves a weight of shape {_shape(lost[0])} that is in no part"
+    return ""
+
+
+def groups(model: Any) -> dict[str, tuple[int, ...]]:
+    """Of each part how many weights its groups have, if it is an optimizer."""
+    return {
+        name: tuple(len(group["params"]) for group in part.param_groups) if isinstance(part, Optimizer) else ()
+        for name, part in parts(model).items()
+    }
 
 
 def strays(model: Any) -> dict[str, nn.Module]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from simulacra.fingerprint import digest
 from simulacra.outside import PREFIX
-from simulacra.parts import Held, attributes, parts, strays
+from simulacra.parts import Held, attributes, parts, strays, weights
 
 DEEP = 4  # objects inside objects that are looked into
 
@@ -147,9 +147,20 @@ def _told(value: Any) -> object:
     """What tells a value that cannot be kept: which object it is, and, of iterators, how far it is."""
     if isinstance(value, msgspec.Struct):
         return repr(value)
-    if type(value).__module__ in ("itertools", "builtins") and hasattr(value, "__next__"):
-        return id(value), repr(value)
-    return id(value)
+    try:
+        return digest(_plain_state(value))
+    except Exception:  # what an object raises that is no copyable one is its own affair
+        return id(value)
+
+
+def _plain_state(value: Any) -> Any:
+    """What a copy of an object would be made of, types by their names; _Unkept if it is not plain."""
+    made = value.__reduce_ex__(2)
+    if isinstance(made, str):
+        raise _Unkept
+    arguments = [repr(one) if isinstance(one, type) else one for one in made[1]]
+    state = made[2] if len(made) > 2 else None
+    return plain([repr(type(value)), arguments, list(state) if isinstance(state, tuple) else state])
 
 
 class Looked:
@@ -164,6 +175,7 @@ class Looked:
                 self.prints[path] = digest(plain(value))
             except _Unkept:
                 self.opaque[path] = _told(value)
+        self.opaque["which weights learn"] = tuple(weight.requires_grad for weight in weights(model).values())
         for path, value in shared(model).items():
             with contextlib.suppress(_Unkept):
                 self.opaque[path] = digest(plain(value))

@@ -6,6 +6,7 @@ import pytest
 from tiny import assert_same
 
 from simulacra import run
+from simulacra.errors import Mistake
 from simulacra.reopen import reopen
 
 COPIES = "00000007 (copy).pt", "00000020 (1).pt", "00000020-Kopie.pt", "00000020.pt.pt", "0000020.pt", "9.pt", "٠٠٠٠٠٠٩٩.pt"
@@ -34,6 +35,12 @@ def test_a_run_goes_on_beside_copies(tiny, trained, own):
     for name in COPIES:
         (own / "checkpoints" / name).unlink()
     assert_same(trained, own)
+
+
+def test_a_checkpoint_under_another_step(own):
+    shutil.copy(run.checkpoints(own)[-1], own / "checkpoints" / "00000090.pt")
+    with pytest.raises(Mistake, match=r"00000090\.pt holds step 20, not what its name says; remove it"):
+        reopen(own, None)
 
 
 def test_copied_pictures_are_none(simulacra, own, tmp_path):

@@ -174,6 +174,31 @@ LOST = {
     "no sample": ("class Model:\n" + INIT + "        pass\n" + STEP, "its Model has no method sample"),
 }
 LATE = {
+    "what a slotted class holds": (
+        "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass Nets:\n    net: object\n    opt: object\n"
+        + BASE.replace("net()", "nn.Identity()").replace("self.net.parameters()", "[nn.Parameter(torch.ones(1))]")
+        + "        del self.opt\n        made = net()\n"
+        + "        self.nets = Nets(made, torch.optim.Adam(made.parameters()))\n"
+        + STEP
+        + "        return {'loss': moved(self.nets.net(x), x, self.nets.opt)}\n",
+        "an optimizer (Adam) is in no part",
+    ),
+    "a net in a closure": (
+        BASE
+        + "        made = net()\n        opt = torch.optim.Adam(made.parameters())\n"
+        + "        self.moved = lambda x: moved(made(x), x, opt)\n"
+        + STEP
+        + "        return {'loss': self.moved(x)}\n",
+        "an optimizer (Adam) is in no part",
+    ),
+    "a group added in a step": (
+        BASE
+        + STEP
+        + "        if k == 0:\n            self.net.more = nn.Linear(2, 2)\n"
+        + "            self.opt.add_param_group({'params': list(self.net.more.parameters())})\n"
+        + "        return {'loss': moved(self.net[:5](x), x, self.opt)}\n",
+        "a step changes which weights opt moves",
+    ),
     "an optimizer made in a step": (
         BASE + STEP + "        self.late = torch.optim.SGD(self.net.parameters(), 0.1)\n"
         "        return {'loss': moved(self.net(x), x, self.opt)}\n",
@@ -248,8 +273,10 @@ def test_what_shows_at_the_first_step_is_refused_there(tmp_path, case):
 @pytest.mark.parametrize(
     ("path", "made", "step"),
     [
-        ("thing", "self.thing = object()", "self.thing = object()"),
+        ("thing", "self.thing = (lambda: 0)", "self.thing = (lambda: k)"),
         ("count", "import itertools; self.count = itertools.count()", "next(self.count)"),
+        ("box", "import types; self.box = types.SimpleNamespace(n=0)", "self.box.n += k % 3 == 1"),
+        ("which weights learn", "pass", "self.net[1].weight.requires_grad_(k < 5)"),
         ("Model.turns", "Model.turns = 0", "Model.turns += 1"),
         ("TURNS of its file", "global TURNS; TURNS = [0]", "TURNS[0] += k % 3 == 1"),
     ],
