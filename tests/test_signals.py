@@ -18,10 +18,21 @@ ENV = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGUSR1: 143}
 
 
+def listening() -> None:
+    """Hear all signals, be it that the suite itself runs under nohup, or in the background of a script."""
+    for number in STATUS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def started(command: list[str]) -> "subprocess.Popen[str]":
+    """A process of its own, as a person's shell begins it."""
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=ENV, text=True, preexec_fn=listening, **pipes)
+
+
 def begun(*words: object, before: list[str] | None = None) -> "subprocess.Popen[str]":
-    """`simulacra WORDS` in a process of its own, as a shell begins it."""
-    command = [*(before or []), sys.executable, "-m", "simulacra", *map(str, words)]
-    return subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """`simulacra WORDS`, so begun."""
+    return started([*(before or []), sys.executable, "-m", "simulacra", *map(str, words)])
 
 
 def until(ready, child: "subprocess.Popen[str]") -> None:
@@ -116,7 +127,7 @@ cli.main()
 @pytest.mark.parametrize(("number", "status"), STATUS.items())
 def test_other_verbs_end_in_a_line_that_says_what_stays(number, status, tmp_path):
     command = [sys.executable, "-c", SLOW, str(tmp_path / "store")]
-    child = subprocess.Popen(command, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    child = started(command)
     until((tmp_path / "store" / "begun").exists, child)
     place = tmp_path / "store"
     assert ended(child, number) == (
