@@ -103,7 +103,7 @@ def exists(name: str, tree: Path | None) -> bool:
     """Whether a tree has the function of a test; None has all."""
     file, _, function = name.partition("[")[0].partition("::")
     path = tree / file if tree else None
-    return path is None or (path.exists() and f"def {function.rpartition('::')[2]}(" in path.read_text())
+    return path is None or (path.is_file() and f"def {function.rpartition('::')[2]}(" in path.read_text())
 
 
 def parts(name: str) -> tuple[str, str]:
