@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -419,7 +418,8 @@ def test_checkpoint_of_another_room(trained, own, room, simulacra, tmp_path, tmp
             continue
         folder = tmp_path / other
         tiny.train(folder, "steps=1", "save_every=1")
-        shutil.copy(run.checkpoints(folder)[0], own / "checkpoints" / "00000030.pt")
+        saved = torch.load(run.checkpoints(folder)[0], weights_only=True)
+        torch.save(saved | {"step": 30}, own / "checkpoints" / "00000030.pt")
         text = simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
         assert "holds the parts" in text or "does not fit this room's" in text
 

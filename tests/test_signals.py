@@ -159,7 +159,7 @@ def test_while_the_command_line_is_imported():
         "from simulacra.__main__ import main\n"
         "main()"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV, preexec_fn=listening)
     assert (said.returncode, said.stderr) == (130, "interrupted\n")
 
 
@@ -173,7 +173,11 @@ def test_what_a_library_makes_of_ctrl_c_is_still_ctrl_c(simulacra, monkeypatch):
             raise ImportError("numpy._core failed to import") from None
 
     monkeypatch.setattr(config, "resolve", press)
-    said = simulacra("train", "ebgan_digits")
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        said = simulacra("train", "ebgan_digits")
+    finally:
+        signal.signal(signal.SIGINT, old)
     assert (said.code, said.err) == (130, "interrupted\n")
 
 

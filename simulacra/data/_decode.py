@@ -80,7 +80,7 @@ def opened(path: Path, only: tuple[str, ...] = ()) -> Iterator[Image.Image]:
     """A picture whose pixels are not decoded yet: the one way in which the laboratory opens picture files. Only the formats of
     `formats()`, or only those asked for, whatever the name says. A ValueError, UnidentifiedImageError or OSError if it is none
     of them, or of more pixels than Pillow takes for harmless."""
-    if path.exists() and not path.is_file():
+    if path.exists() and not path.is_file() and not path.is_dir():
         raise ValueError("no regular file")  # a pipe would be waited for
     with path.open("rb") as file:  # by its name Pillow would map a TIFF into memory, and scramble one that is to be turned
         yield from _opened(path, file, only)
