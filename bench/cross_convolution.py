@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra import memory
-from simulacra.models._visual_dynamics_nets import cross_convolution, grouped
+from simulacra.core import allocator
+from simulacra.models.visual_dynamics.nets import cross_convolution, grouped
 
 Way = Callable[[Tensor, Tensor], Tensor]
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
     asked = parser.parse_args()
-    memory.keep()
+    allocator.keep()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     ways = {"ours": cross_convolution, "loop": loop, "library's gradient": library}
     compare(

@@ -22,9 +22,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra import config, data, fit, memory, seeds
-from simulacra.errors import Mistake
-from simulacra.reopen import build, data_root
+from simulacra.core import config, data_sets, loop, allocator, seeds
+from simulacra.core.errors import Mistake
+from simulacra.core.load import build, data_root
 
 
 def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
@@ -78,9 +78,9 @@ def flops(model: Any, batch: dict[str, torch.Tensor], ks: range) -> float:
 
 def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:
     """One row of the table."""
-    memory.keep()
+    allocator.keep()
     checked = config.resolve(name, preset, ["steps=1000000", "log_every=1000000", "save_every=1000000"])
-    source = data.load(checked.data, root)
+    source = data_sets.load(checked.data, root)
     like = source.draw(0, checked.batch, 0)
     model = build(checked, like, torch.device("cpu"))
     for k in range(3):
@@ -114,7 +114,7 @@ def overhead(model: Any, source: Any, checked: Any) -> float:
     for k in range(200):
         seeds.reseed(seeds.fold(0, "step", k))
         source.draw(k, checked.batch, 0)
-        fit.finite(scalars, k)
+        loop.finite(scalars, k)
     return (time.perf_counter() - start) / 200
 
 

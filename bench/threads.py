@@ -5,7 +5,7 @@
 Each number is the mean over rounds of the seconds of a whole `simulacra train`, its start included: first those that pass, with
 their range, then those of processors. The rows of a round are run one after the other and the rounds are interleaved, so that a
 machine that others use, too, is as slow for one as for another; processor seconds suffer less from them.
-"spinning" is what OpenMP does by itself, "sleeping" what simulacra/threads.py asks of it.
+"spinning" is what OpenMP does by itself, "sleeping" what simulacra/core/threads.py asks of it.
 """
 
 import argparse

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.errors import one_line
-from simulacra.models._dream import earning
-from simulacra.models._memory_nets import Memory
-from simulacra.reopen import reopen
-from simulacra.world import parts
-from simulacra.world.acting import LIMIT, drive
-from simulacra.world.agent import Agent, agent_of
-from simulacra.world.seeing import shown
-from simulacra.world.tracks import SELECTION
+from simulacra.core.errors import one_line
+from simulacra.models.world.dreaming import earning
+from simulacra.models.world.memory_nets import Memory
+from simulacra.core.load import reopen
+from simulacra.models.world import artefacts
+from simulacra.models.world.acting import LIMIT, drive
+from simulacra.models.world.agent import Agent, agent_of
+from simulacra.models.world.seeing import shown
+from simulacra.envs.carracing.tracks import SELECTION
 
 WINDOW = 100  # steps of a row
 STILL = 21  # steps without a tile that count as off the road
@@ -85,9 +85,9 @@ def main() -> None:
     asked = words.parse_args()
     torch.set_num_threads(1)
     agent = agent_of(reopen(asked.run, None, step=asked.step))
-    memory = parts.memory_of(asked.memory) if asked.memory else agent.memory
-    parts.same_eye(memory, parts.Seen(agent.senses.eye, agent.eye))
-    world = shown(parts.factory("envpool", 1), agent.view)(SELECTION[: asked.tracks])
+    memory = artefacts.memory_of(asked.memory) if asked.memory else agent.memory
+    artefacts.same_eye(memory, artefacts.Seen(agent.senses.eye, agent.eye))
+    world = shown(artefacts.factory("envpool", 1), agent.view)(SELECTION[: asked.tracks])
     print(*table(*told(agent, world, memory)), sep="\n")
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from simulacra import config, data, memory, seeds
-from simulacra.reopen import build, data_root
+from simulacra.core import config, data_sets, allocator, seeds
+from simulacra.core.load import build, data_root
 
 COLUMNS = [
     "frechet",
@@ -42,7 +42,7 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
     the training, since some configs begin with cheaper ones, or do more in every fifth than in the others."""
     torch.set_num_threads(1)
     checked = config.resolve(name, "laptop", changes)
-    source = data.load(checked.data, root)
+    source = data_sets.load(checked.data, root)
     model = build(checked, source.draw(0, checked.batch, 0), torch.device("cpu"))
     first, total = checked.steps // 2, 0.0
     for k in [0, *range(first, first + steps)]:
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--columns", nargs="+", default=COLUMNS, help="metrics of the table")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
-    memory.keep()  # as the trainings do that it times
+    allocator.keep()  # as the trainings do that it times
     root = data_root(asked.data)
     asked.runs.mkdir(parents=True, exist_ok=True)
     sets = ["--repeats", str(asked.repeats), "--samples", str(asked.samples)]

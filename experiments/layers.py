@@ -19,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra import memory
+from simulacra.core import allocator
 from simulacra.data import davis, layered
 from simulacra.data._pictures import floats
-from simulacra.maths import psnr
-from simulacra.measure import overlap
-from simulacra.reopen import data_root
-from simulacra.video import classical, flow, layers
+from simulacra.nn.maths import psnr
+from simulacra.metrics.video import mask_scores
+from simulacra.core.load import data_root
+from simulacra.metrics.video import classical
+from simulacra.nn import optical_flow
+from simulacra.video import layers
 from simulacra.video.plate import clean_plate, hidden_by
 from simulacra.video.segment import segment
 
@@ -45,13 +47,13 @@ def of_masks(frames: Tensor, true: Tensor) -> Row:
     """J and F of three ways to follow the first mask, and processor seconds of ours."""
     ways: dict[str, Callable[[], Tensor]] = {
         "copy": lambda: classical.copy_first(true[0], len(true)),
-        "flow": lambda: classical.by_flow(true[0], flow.of_clip(frames)),
+        "flow": lambda: classical.by_flow(true[0], optical_flow.of_clip(frames)),
         "ours": lambda: segment(frames, true[0], seed=0),
     }
     row: Row = {}
     for name, way in ways.items():
         start = time.process_time()
-        told = overlap.sequence(classical.hard(way()), true)
+        told = mask_scores.sequence(classical.hard(way()), true)
         row |= {f"{name} J": told["J_mean"], f"{name} F": told["F_mean"]}
     return row | {"seconds": time.process_time() - start}
 
@@ -83,7 +85,7 @@ def of_generated(truth: layered.Truth) -> Row:
     matte = layers.explained(frames, matte, plate.background, plate.known)
     colours = layers.foregrounds(frames, matte, plate.background)
     revealed, hole = mask & truth.revealed, mask
-    row = {"J": float(overlap.jaccard(soft[:, 0] > 0.5, mask[:, 0]).mean())}
+    row = {"J": float(mask_scores.jaccard(soft[:, 0] > 0.5, mask[:, 0]).mean())}
     for name, where in (("revealed", revealed), ("all", hole)):
         row |= {f"{name} ours": inside(plate.background, truth.layers.background, where)}
         row |= {f"{name} telea": inside(plain, truth.layers.background, where)}
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=10, help="generated ones")
     parser.add_argument("--parts", nargs="+", default=["masks", "backgrounds", "generated"])
     asked = parser.parse_args()
-    memory.keep()
+    allocator.keep()
     torch.set_num_threads(1)
     root = data_root(asked.data)
     if "masks" in asked.parts:

@@ -14,8 +14,8 @@ from itertools import product
 
 import torch
 
-from simulacra import config, data, seeds
-from simulacra.reopen import build
+from simulacra.core import config, data_sets, seeds
+from simulacra.core.load import build
 
 WINDOW = 50  # steps of the running median
 FAR = 10.0  # times the median
@@ -47,7 +47,7 @@ def curves(row: str, seed: int, steps: int, size: int) -> dict[str, list[float]]
     """Loss, squared error and KL of each step; a run that is not finite ends there."""
     torch.set_num_threads(1)
     checked = config.resolve("visual_dynamics_shapes", "laptop", [*NOTES, *ROWS[row], f"data.size={size}", "batch=16"])
-    source = data.load(checked.data, None)
+    source = data_sets.load(checked.data, None)
     model = build(checked, source.draw(0, checked.batch, seed), torch.device("cpu"))
     found: dict[str, list[float]] = {"loss": [], "L2": [], "KL": []}
     for k in range(steps):

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from scipy import stats
 
-from simulacra.errors import one_line
-from simulacra.reopen import reopen
-from simulacra.world import parts
-from simulacra.world.acting import Factory
-from simulacra.world.agent import Agent, agent_of
-from simulacra.world.score import Summary, paired, score
-from simulacra.world.seeing import shown
-from simulacra.world.tracks import SELECTION
+from simulacra.core.errors import one_line
+from simulacra.core.load import reopen
+from simulacra.models.world import artefacts
+from simulacra.models.world.acting import Factory
+from simulacra.models.world.agent import Agent, agent_of
+from simulacra.metrics.world.returns import Summary, paired, score
+from simulacra.models.world.seeing import shown
+from simulacra.envs.carracing.tracks import SELECTION
 
 
 def both(agent: Agent, factory: Factory, tracks: list[int]) -> tuple[Summary, Summary, Summary]:
@@ -51,7 +51,7 @@ def main() -> None:
     words.add_argument("--tracks", type=int, default=len(SELECTION), help=f"how many of the {len(SELECTION)}")
     asked = words.parse_args()
     torch.set_num_threads(1)
-    factory, tracks = parts.factory("envpool", 1), list(SELECTION[: asked.tracks])
+    factory, tracks = artefacts.factory("envpool", 1), list(SELECTION[: asked.tracks])
     agents = [agent_of(reopen(run, None), asked.eye) for run in asked.runs]
     print("| run | on sampled codes | on their means | difference |", "|---|---|---|---|", sep="\n")
     differences = []

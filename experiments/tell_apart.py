@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.nn import functional as F
 
-from simulacra.errors import Mistake, one_line
-from simulacra.reopen import reopen
-from simulacra.verbs._picture import within
-from simulacra.world import parts
-from simulacra.world.acting import LIMIT, Factory, drive
-from simulacra.world.agent import Agent, agent_of
-from simulacra.world.seeing import shown
-from simulacra.world.tracks import SELECTION
+from simulacra.core.errors import Mistake, one_line
+from simulacra.core.load import reopen
+from simulacra.tasks._picture import within
+from simulacra.models.world import artefacts
+from simulacra.models.world.acting import LIMIT, Factory, drive
+from simulacra.models.world.agent import Agent, agent_of
+from simulacra.models.world.seeing import shown
+from simulacra.envs.carracing.tracks import SELECTION
 
 FEATURES = [
     *(f"{what} of {name}" for what in ("mean", "spread", "change") for name in ("steer", "gas", "brake")),
@@ -136,7 +136,7 @@ def main() -> None:
     if not 3 <= asked.tracks <= len(SELECTION):
         raise Mistake(f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, since the others are learnt from")
     torch.set_num_threads(1)
-    factory, tracks = parts.factory("envpool", 1), list(SELECTION[: asked.tracks])
+    factory, tracks = artefacts.factory("envpool", 1), list(SELECTION[: asked.tracks])
     both = [(run, asked.eye) for run in asked.runs] + [(run, asked.other_eye) for run in asked.against]
     agents = [agent_of(reopen(run, None), eye) for run, eye in both]
     names = [f"{run.parent.name}/{run.name}" for run, _ in both]

@@ -38,13 +38,13 @@ PAINTERS = {"simulacra/data/shapes.py", "simulacra/data/sprites.py", "simulacra/
 
 def stratum(path: str, tree: ast.Module, name: str) -> str:
     """losses, steps, metrics or readers; "" for a function that is none of them."""
-    if path.startswith("simulacra/measure/"):
+    if path.startswith("simulacra/metrics/"):
         return "readers" if path.endswith("overlap.py") and name in READ else "metrics"
-    if path in ("simulacra/video/clip.py",) or (path.startswith("simulacra/data/") and path not in PAINTERS):
+    if path in ("simulacra/io/clip_and_mask.py",) or (path.startswith("simulacra/data/") and path not in PAINTERS):
         return "readers"
-    if path == "simulacra/play.py":
+    if path == "simulacra/core/play.py":
         return "steps"
-    if not (path.startswith("simulacra/models/") or path in ("simulacra/maths.py", "simulacra/stabilise.py")):
+    if not (path.startswith("simulacra/models/") or path in ("simulacra/nn/maths.py", "simulacra/nn/stabilise.py")):
         return ""
     owner, _, method = name.rpartition(".")
     if owner:

@@ -1,4 +1,4 @@
-"""Trains the two grey feature extractors of simulacra.measure and writes their weights.
+"""Trains the two grey feature extractors of simulacra.metrics and writes their weights.
 
     python scripts/train_extractors.py --data DIR            # both, about 10 minutes on two idle cores
     python scripts/train_extractors.py --data DIR --only mnist_cnn
@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from simulacra.data import fashion_mnist, mnist
 from simulacra.data._idx import HELD_OUT, TRAIN, Source, locate, read
-from simulacra.measure.classifier import FEATURES, SIDE, Classifier
-from simulacra.seeds import fold, reseed
+from simulacra.metrics.images.classifier import FEATURES, SIDE, Classifier
+from simulacra.core.seeds import fold, reseed
 
 WEIGHTS = Path(__file__).parents[1] / "simulacra" / "measure" / "weights"
 CALIBRATION = 5_000

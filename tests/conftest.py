@@ -14,7 +14,8 @@ import torch
 from commands import Child, Said
 from tiny import Tiny, needed, of_room
 
-from simulacra import cli, config
+from simulacra import cli
+from simulacra.core import config
 
 torch.set_num_threads(1)
 

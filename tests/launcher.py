@@ -62,8 +62,10 @@ def serve() -> None:
     from PIL import Image
     from tiny import scribble
 
-    import simulacra.verbs.train
-    from simulacra import cli, config, paint
+    import simulacra.tasks.train
+    from simulacra import cli
+    from simulacra.core import config
+    from simulacra.io import paint
 
     paint.curves = scribble
     torch.set_num_threads(1)

@@ -16,13 +16,14 @@ import pytest
 import torch
 from PIL import Image
 
-from simulacra import config, data, paint, run
-from simulacra.begin import begin
-from simulacra.config import Config
-from simulacra.contract import Batch, Model
-from simulacra.errors import Mistake
-from simulacra.reopen import build, data_root
-from simulacra.verbs.train import Outcome, train
+from simulacra.core import config, data_sets, run
+from simulacra.io import paint
+from simulacra.core.warm_start import begin
+from simulacra.core.config import Config
+from simulacra.core.contract import Batch, Model
+from simulacra.core.errors import Mistake
+from simulacra.core.load import build, data_root
+from simulacra.tasks.train import Outcome, train
 
 ROOT = data_root(None)
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ class Tiny:
     def model(self, *more: str) -> tuple[Model, list[Batch]]:
         """The untrained model and its first ten batches."""
         checked = self.config(*more)
-        source = data.load(checked.data, ROOT)
+        source = data_sets.load(checked.data, ROOT)
         batches = [source.draw(k, checked.batch, checked.seed) for k in range(10)]
         return build(checked, batches[0], CPU), batches
 
@@ -72,7 +73,7 @@ def works(tiny: Tiny, root: Path | None) -> bool:
     """Whether its data are there and its nets take them."""
     try:
         checked = tiny.config()
-        build(checked, data.load(checked.data, root).draw(0, checked.batch, 0), CPU)
+        build(checked, data_sets.load(checked.data, root).draw(0, checked.batch, 0), CPU)
     except Mistake:
         return False
     return True

@@ -13,20 +13,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from simulacra import __version__, outside, signals
-from simulacra.cli import (
-    basics,
-    driving,
-    eyes,
-    futures,
-    measuring,
-    sheets,
-    streams,
-    video,
-    worlds,
-)  # each names its verbs to the program
+from simulacra import __version__
+from simulacra.core import external, signals
+from simulacra.cli import basics, driving, eyes, futures, measuring, sheets, streams, video, worlds  # each names its verbs to the program
 from simulacra.cli.words import app, err
-from simulacra.errors import Mistake, shown
+from simulacra.core.errors import Mistake, shown
 
 MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")  # in what torch says
 
@@ -36,7 +27,7 @@ __all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C, 143 after another signal that asks it
     to end, 1 if what it had to say could not be written."""
-    outside.forget()
+    external.forget()
     with streams.patient() as said:
         code = _ended()
         if (lost := streams.missed(said)) and not code:

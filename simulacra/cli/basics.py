@@ -7,23 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import (
-    Changes,
-    DataFolder,
-    Device,
-    Preset,
-    RunFolder,
-    Step,
-    Trust,
-    Weights,
-    app,
-    data_app,
-    err,
-    out,
-    settled,
-    told,
-)
-from simulacra.signals import saying
+from simulacra.cli.words import Changes, DataFolder, Device, Preset, RunFolder, Step, Trust, Weights, app, data_app, err, out, settled, told
+from simulacra.core.signals import saying
 
 
 @app.command("list")
@@ -31,9 +16,10 @@ def list_() -> None:
     """Rooms, configs, data sets and experiments."""
     from rich.table import Table
 
-    from simulacra import config, data, sheet
+    from simulacra.core import config, data_sets
+    from simulacra.studies import sheet
 
-    for title, names in (("rooms", config.rooms()), ("data sets", data.names())):
+    for title, names in (("rooms", config.rooms()), ("data sets", data_sets.names())):
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
     table = Table(box=None, header_style="bold")
     for title in "config", "room", "data", "in one line":
@@ -49,10 +35,10 @@ def list_() -> None:
 @data_app.command("list")
 def data_list() -> None:
     """The data sets."""
-    from simulacra import data
+    from simulacra.core import data_sets
 
-    for name in data.names():
-        out.print(f"[bold]{name:17}[/] {escape(data.headline(name))}", soft_wrap=True)
+    for name in data_sets.names():
+        out.print(f"[bold]{name:17}[/] {escape(data_sets.headline(name))}", soft_wrap=True)
 
 
 @data_app.command("show")
@@ -63,8 +49,8 @@ def data_show(
     change: Changes = None,
 ) -> None:
     """What a data set holds and what is done to it, before any training."""
-    from simulacra.reopen import data_root
-    from simulacra.verbs.data import show
+    from simulacra.core.load import data_root
+    from simulacra.tasks.data import show
 
     place = data_root(root)
     facts, path = show(name, place, settled(change, place), sheet)
@@ -87,14 +73,14 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train a room, or go on where its run folder stands."""
-    from simulacra import config, data
+    from simulacra.core import config, data_sets
 
-    place = data.data_root(root)
+    place = data_sets.data_root(root)
     changes = settled(change, place)
     checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
     folder = run or _default_folder(source, checked.name)
-    from simulacra.progress import Progress
-    from simulacra.verbs.train import train as verb
+    from simulacra.core.progress import Progress
+    from simulacra.tasks.train import train as verb
 
     title = f"{checked.name} ({checked.preset})"
     with saying(lambda: _survives(folder)), Progress(out, checked.steps, checked.batch, title) as progress:
@@ -112,7 +98,7 @@ def train(
 
 
 def _survives(folder: Path) -> str:
-    from simulacra.checkpoint import last_good
+    from simulacra.core.checkpoint import last_good
 
     return f"{last_good(folder)}; the same command goes on from there"
 
@@ -137,8 +123,8 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Write samples of a trained run. Its data are not needed."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.sample import sample as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.sample import sample as verb
 
     paths = verb(reopen(run, None, device, step, weights), count, target, seed, wanted)
     out.print(f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}", soft_wrap=True)
@@ -154,8 +140,8 @@ def paint(
     trust: Trust = False,
 ) -> None:
     """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.paint import paint as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.paint import paint as verb
 
     opened = reopen(run, root, device, step, weights)
     for path in verb(opened, opened.data()):
@@ -172,7 +158,7 @@ def evolve(
     scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
 ) -> None:
     """Show the same noise through training, from the pictures in the run. Neither checkpoints nor data are needed."""
-    from simulacra.verbs.evolve import evolve as verb
+    from simulacra.tasks.evolve import evolve as verb
 
     steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
     span = f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,}," if len(steps) > 1 else f"step {steps[0]:,}"
@@ -191,8 +177,8 @@ def export(
     trust: Trust = False,
 ) -> None:
     """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.export import export as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.export import export as verb
 
     for place, size in verb(reopen(run, root, step=step), target, note=note, most=most, examples=examples):
         out.print(f"{size / 1e6:5.1f} MB in {escape(str(place))}", soft_wrap=True)

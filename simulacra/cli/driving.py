@@ -8,8 +8,8 @@ import typer
 from rich.markup import escape
 
 from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, out, told
-from simulacra.errors import Mistake
-from simulacra.signals import saying
+from simulacra.core.errors import Mistake
+from simulacra.core.signals import saying
 
 Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
 EyeFolder = Annotated[Path | None, typer.Option("--eye", metavar="RUN", help="Run folder of the eye; otherwise the config's.")]
@@ -38,10 +38,10 @@ def score(
         raise Mistake("score needs a run folder or --driver, and not both")
     if driver and (eye or step is not None):
         raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
-    from simulacra.progress import Stages
-    from simulacra.reopen import reopen
-    from simulacra.verbs.score import Course, anchor
-    from simulacra.verbs.score import score as verb
+    from simulacra.core.progress import Stages
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds.score import Course, anchor
+    from simulacra.tasks.worlds.score import score as verb
 
     course = Course(simulator, count, selection, threads)
     with saying(lambda: "no score was written"), Stages(out, quiet=as_json) as stages:
@@ -97,10 +97,10 @@ def drive(
     trust: Trust = False,
 ) -> None:
     """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected (world_controller)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs._film import Screen
-    from simulacra.verbs.drive import drive as verb
-    from simulacra.world.tracks import SELECTION
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds._film import Screen
+    from simulacra.tasks.worlds.drive import drive as verb
+    from simulacra.envs.carracing.tracks import SELECTION
 
     track = SELECTION[0] if track is None else track
     screen, opened = Screen(fps, every, scale), reopen(run, None, step=step)
@@ -128,10 +128,10 @@ def dream(
     trust: Trust = False,
 ) -> None:
     """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was recorded (world_memory)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs._film import Screen
-    from simulacra.verbs.dream import Asked
-    from simulacra.verbs.dream import dream as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds._film import Screen
+    from simulacra.tasks.worlds.dream import Asked
+    from simulacra.tasks.worlds.dream import dream as verb
 
     opened = reopen(run, root, step=step)
     found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))

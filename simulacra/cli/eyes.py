@@ -23,8 +23,8 @@ def reconstruct(
     trust: Trust = False,
 ) -> None:
     """Turn pictures into a run's codes and back, and say how much of them is left (vae, vaegan)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.reconstruct import reconstruct as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.reconstruct import reconstruct as verb
 
     paths, rows, done = verb(reopen(run, None, device, step, weights), pictures, target, scale=scale)
     if as_json:
@@ -51,8 +51,8 @@ def interpolate(
     trust: Trust = False,
 ) -> None:
     """Go from one picture to another through what a run has learnt (vae, vaegan)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.interpolate import interpolate as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.interpolate import interpolate as verb
 
     opened = reopen(run, None, device, step, weights)
     path, done = verb(opened, first, second, target, steps=steps, kind=kind, scale=scale)

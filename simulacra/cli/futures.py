@@ -23,8 +23,8 @@ def predict(
     trust: Trust = False,
 ) -> None:
     """Imagine possible futures of one picture (visual_dynamics)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.predict import predict as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.predict import predict as verb
 
     opened = reopen(run, None, device, step)
     paths, done = verb(opened, path, target, count=count, roll=roll, prior=prior, seed=seed, scale=scale)
@@ -44,8 +44,8 @@ def transfer(
     trust: Trust = False,
 ) -> None:
     """Give the motion between two frames to another picture (visual_dynamics)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.transfer import transfer as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.transfer import transfer as verb
 
     paths, done = verb(reopen(run, None, device, step), first, second, to, target, scale=scale)
     told(paths, done)
@@ -64,8 +64,8 @@ def traverse(
     trust: Trust = False,
 ) -> None:
     """Vary the most active dimensions of the motion, one at a time (visual_dynamics)."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.traverse import traverse as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.traverse import traverse as verb
 
     opened = reopen(run, None, device, step)
     paths, chosen, done = verb(opened, path, target, dimensions=dimensions, steps=steps, scale=scale)

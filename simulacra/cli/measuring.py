@@ -36,9 +36,9 @@ def measure(
         _overlap(run, truth, csv, as_json)
         return
     a_run(run)
-    from simulacra.reopen import reopen
-    from simulacra.verbs.measure import Protocol
-    from simulacra.verbs.measure import measure as verb
+    from simulacra.core.load import reopen
+    from simulacra.tasks.measure import Protocol
+    from simulacra.tasks.measure import measure as verb
 
     opened = reopen(run, root, device, step, weights)
     protocol = Protocol(count, repeats, seed, extractor, weights, downstream, prior)
@@ -52,16 +52,16 @@ def _told(rows: list[dict[str, Any]], notes: list[str]) -> None:
 
 
 def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
-    from simulacra.measure import overlap
+    from simulacra.metrics.video import mask_scores
 
     def said(note: str, doubt: bool) -> None:
         if doubt or not as_json:
             (err if as_json else out).print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
-    results = overlap.compare_folders(masks, truth, said)
+    results = mask_scores.compare_folders(masks, truth, said)
     if csv is not None:
-        overlap.write_csv(results, csv)
-    print(json.dumps(dict(overlap.table(results))) if as_json else overlap.text(results))
+        mask_scores.write_csv(results, csv)
+    print(json.dumps(dict(mask_scores.table(results))) if as_json else mask_scores.text(results))
 
 
 def _metrics_table(rows: list[dict[str, Any]]) -> "Table":

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from simulacra.cli.words import DataFolder, Json, Preset, app, err, out
-from simulacra.signals import saying
+from simulacra.core.signals import saying
 
 Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]
 Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; otherwise runs/SHEET.")]
@@ -28,12 +28,12 @@ def sweep(
     dry: Annotated[bool, typer.Option("--dry", help="Only say what would be done.")] = False,
 ) -> None:
     """Train and measure all runs of a sheet, and print its table. A stopped sweep goes on."""
-    from simulacra import sheet
+    from simulacra.studies import sheet
 
     path = sheet.find(source)
-    from simulacra.reopen import data_root
-    from simulacra.verbs import sweep as verb
-    from simulacra.verbs.table import table as told
+    from simulacra.core.load import data_root
+    from simulacra.studies import sweep as verb
+    from simulacra.studies.table import table as told
 
     asked, place = sheet.read(path), target or Path("runs") / path.stem
     crew = verb.Crew(data_root(root), threads)
@@ -63,10 +63,10 @@ def _counted(count: int) -> Callable[[Any, str], None]:
 @app.command()
 def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
     """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
-    from simulacra import sheet
+    from simulacra.studies import sheet
 
     path = sheet.find(source)
-    from simulacra.verbs.table import table as verb
+    from simulacra.studies.table import table as verb
 
     found = verb(sheet.read(path), target or Path("runs") / path.stem, preset)
     if as_json:
@@ -78,7 +78,7 @@ def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Js
 def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from simulacra.verbs.table import MARKS, spoken
+    from simulacra.studies.table import MARKS, spoken
 
     cells = Table(title=escape(found["name"]), caption=escape(f"{found['protocol']}; 95 % intervals over seeds"))
     for name in "cell", "seeds", *found["metrics"]:
@@ -103,7 +103,7 @@ def notebook(
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
     """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with their verdicts."""
-    from simulacra.verbs.notebook import notebook as verb
+    from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)
     out.print(f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)

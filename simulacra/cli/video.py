@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from simulacra.cli.words import Json, Results, app, out, told
-from simulacra.errors import Mistake
-from simulacra.signals import saying
+from simulacra.core.errors import Mistake
+from simulacra.core.signals import saying
 
 
 @app.command()
@@ -23,8 +23,8 @@ def decompose(
     as_json: Json = False,
 ) -> None:
     """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run goes on."""
-    from simulacra.progress import Stages
-    from simulacra.verbs.decompose import decompose as verb
+    from simulacra.core.progress import Stages
+    from simulacra.tasks.decompose import decompose as verb
 
     with saying(lambda: f"what is finished stays in {target}; the same command goes on"), Stages(out, quiet=as_json) as stages:
         options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "told": stages.told}
@@ -49,7 +49,7 @@ def edit(
     move: Annotated[str | None, typer.Option(metavar="DX,DY", help="Move the object so many pixels right and down.")] = None,
 ) -> None:
     """Put the layers of a clip together in another way."""
-    from simulacra.verbs.edit import edit as verb
+    from simulacra.tasks.edit import edit as verb
 
     paths, done = verb(layers, target, remove=remove, background=background, move=_two(move) if move else None)
     told(paths[-2:], done)

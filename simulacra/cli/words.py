@@ -29,7 +29,7 @@ err = Console(stderr=True, highlight=False)
 def a_run(folder: Path | None) -> Path | None:
     """The run folder that an argument names; a Mistake if it is none, before anything is imported that takes seconds."""
     if folder is not None:
-        from simulacra.config import run_file
+        from simulacra.core.config import run_file
 
         run_file(folder)
     return folder
@@ -38,9 +38,9 @@ def a_run(folder: Path | None) -> Path | None:
 def _trusted(context: typer.Context, given: bool) -> bool:
     """Allow it for as long as the command lasts."""
     if given:
-        from simulacra import outside
+        from simulacra.core import external
 
-        context.with_resource(outside.trusting())
+        context.with_resource(external.trusting())
     return given
 
 
@@ -63,7 +63,7 @@ Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many p
 
 def settled(changes: list[str] | None, root: Path | None) -> list[str]:
     """Changes as they were typed, a relative data.path that is in the working directory made absolute."""
-    from simulacra.data._typed import typed
+    from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)
     told([], notes)

@@ -11,11 +11,11 @@ import typer
 from rich.markup import escape
 
 from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, out
-from simulacra.errors import Mistake, choose
-from simulacra.signals import saying
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.signals import saying
 
 if TYPE_CHECKING:
-    from simulacra.progress import Progress
+    from simulacra.core.progress import Progress
 
 
 def note(sentences: Sequence[str]) -> None:
@@ -48,11 +48,11 @@ def collect(
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
     choose("world", world, ["racing"])
-    from simulacra.progress import Stages
-    from simulacra.reopen import reopen
-    from simulacra.verbs.collect import MIXTURE
-    from simulacra.verbs.collect import collect as verb
-    from simulacra.world.agent import agent_of
+    from simulacra.core.progress import Stages
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds.collect import MIXTURE
+    from simulacra.tasks.worlds.collect import collect as verb
+    from simulacra.models.world.agent import agent_of
 
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
@@ -92,10 +92,10 @@ def encode(
     trust: Trust = False,
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
-    from simulacra.reopen import reopen
-    from simulacra.verbs.encode import Stored
-    from simulacra.verbs.encode import encode as verb
-    from simulacra.world.store import Store
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds.encode import Stored
+    from simulacra.tasks.worlds.encode import encode as verb
+    from simulacra.envs.carracing.episodes import Store
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
@@ -119,8 +119,8 @@ def world(
     change: StageChanges = None,
 ) -> None:
     """World Models from nothing: record, train eye, memory and controller, in the dream and then in the world, and score."""
-    from simulacra.verbs.world import EXTENTS, Site, changes, until
-    from simulacra.verbs.world import world as verb
+    from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
+    from simulacra.tasks.worlds.world import world as verb
 
     with _staged() as (told, shown):
         extent = EXTENTS[choose("preset", preset or "laptop", list(EXTENTS))]
@@ -140,12 +140,12 @@ def compare_eyes(
     change: StageChanges = None,
 ) -> None:
     """Train both eyes on the same frames, a memory and controllers on each, and write one table with intervals."""
-    from simulacra.verbs.compare_eyes import sheet, table
-    from simulacra.verbs.world import EYES, Site, arm, changes, until
+    from simulacra.tasks.worlds.compare_encoders import sheet, table
+    from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
 
     if seeds < 2:
         raise Mistake(f"seeds = {seeds}; allowed: 2 and more, or nothing is known of another search")
-    from simulacra.files import write_text
+    from simulacra.core.files import write_text
 
     with _staged() as (told, shown):
         asked = changes(change or [], until("dream"))
@@ -161,8 +161,8 @@ def compare_eyes(
 @contextmanager
 def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
     """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another signal than Ctrl-C."""
-    from simulacra.progress import Progress, Stages
-    from simulacra.verbs.world import Stopped
+    from simulacra.core.progress import Progress, Stages
+    from simulacra.tasks.worlds.world import Stopped
 
     def shown(checked: Any, stage: str) -> Progress:
         return Progress(out, checked.steps, checked.batch, stage)

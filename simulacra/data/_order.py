@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulacra.errors import Mistake, choose
-from simulacra.seeds import fold
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.seeds import fold
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from simulacra.contract import Batch
-from simulacra.data._files import each
+from simulacra.core.contract import Batch
+from simulacra.io.listing import each
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats, mirrored
 from simulacra.data.folder import FITS
-from simulacra.errors import Mistake
-from simulacra.seeds import fold
+from simulacra.core.errors import Mistake
+from simulacra.core.seeds import fold
 
 CHUNK = 2**22  # bytes compared together
 

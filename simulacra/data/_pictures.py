@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.contract import Batch
+from simulacra.core.contract import Batch
 from simulacra.data._order import Order
-from simulacra.seeds import fold, generator
+from simulacra.core.seeds import fold, generator
 
 
 class Moments(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.contract import Batch
+from simulacra.core.contract import Batch
 from simulacra.data._order import Order
-from simulacra.errors import Mistake
+from simulacra.core.errors import Mistake
 
 CHUNK = 2**22  # numbers looked at together
 MOST = 2**28  # numbers of a generated set, 1 GiB

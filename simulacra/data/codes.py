@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
-from simulacra.contract import Batch
+from simulacra.core.contract import Batch
 from simulacra.data._order import Order
 from simulacra.data.folder import held_out, locate
-from simulacra.errors import Mistake
-from simulacra.world import checksums, view
-from simulacra.world.view import View
+from simulacra.core.errors import Mistake
+from simulacra.envs.carracing import checksums, view
+from simulacra.envs.carracing.view import View
 
 KINDS = {"mean": "F16", "log_variance": "F16", "action": "F32", "reward": "F32", "done": "U8"}
 SUFFIX = ".safetensors"

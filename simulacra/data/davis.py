@@ -19,15 +19,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.contract import Batch
-from simulacra.data._clip import blaming, named, natural, sequence
-from simulacra.data._decode import eight_bits, on_white, opened, suffixes
+from simulacra.core.contract import Batch
+from simulacra.io.clip import blaming, named, natural, sequence
+from simulacra.io.pictures import eight_bits, on_white, opened, suffixes
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
 from simulacra.data.folder import locate
-from simulacra.errors import Mistake, choose
-from simulacra.video import flow
-from simulacra.video.mask import read_file
+from simulacra.core.errors import Mistake, choose
+from simulacra.nn import optical_flow
+from simulacra.io.mask import read_file
 
 Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
 
@@ -91,7 +91,7 @@ def read_frame(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """One mask, (H, W) bool; `simulacra.video.mask` says what counts as object."""
+    """One mask, (H, W) bool; `simulacra.io.mask` says what counts as object."""
     return read_file(path).mask
 
 
@@ -123,9 +123,9 @@ def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[in
     if not mask.any():
         raise Mistake(f"mask {path} covers no pixel of {size[1]}x{size[0]}; needed: an object in the first frame")
     video = floats(np.stack(found))
-    both = flow.of_clip(video)
+    both = optical_flow.of_clip(video)
     pixels = ((shrunk(video, size) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
-    return Clip(pixels, mask, *(flow.resized(one, size) for one in both))
+    return Clip(pixels, mask, *(optical_flow.resized(one, size) for one in both))
 
 
 class Layout(NamedTuple):

@@ -29,17 +29,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.contract import Batch
-from simulacra.data._clip import photograph
-from simulacra.data._decode import header
+from simulacra.core.contract import Batch
+from simulacra.io.clip import photograph
+from simulacra.io.pictures import header
 from simulacra.data._order import Order
 from simulacra.data._pairs import usable
 from simulacra.data._pictures import floats
 from simulacra.data.folder import extent, locate
 from simulacra.data.folder import files_if_named as files
-from simulacra.errors import Mistake
-from simulacra.seeds import fold
-from simulacra.video.flow import Flows
+from simulacra.core.errors import Mistake
+from simulacra.core.seeds import fold
+from simulacra.nn.optical_flow import Flows
 
 AREA = 240 * 432  # pixels of the frame that lengths refer to
 FINE = 2  # pixels of a photograph, as it is sampled, to one of the frame, each way

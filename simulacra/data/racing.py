@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 import torch
 
-from simulacra.contract import Batch
+from simulacra.core.contract import Batch
 from simulacra.data import folder
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
-from simulacra.errors import Mistake, choose
-from simulacra.seeds import fold
-from simulacra.world.store import Store
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.seeds import fold
+from simulacra.envs.carracing.episodes import Store
 
 MAKER = "simulacra collect racing --episodes N -o"  # and the folder
 

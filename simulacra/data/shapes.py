@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.contract import Batch
+from simulacra.core.contract import Batch
 from simulacra.data._order import Order
-from simulacra.errors import Mistake
-from simulacra.seeds import fold
+from simulacra.core.errors import Mistake
+from simulacra.core.seeds import fold
 
 CANVAS = 128  # pixels that the laws' lengths refer to
 GRID = 14**4  # pairs of the law two_objects

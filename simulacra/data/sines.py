@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from simulacra.data._series import Sequences, affordable, even, leading
-from simulacra.errors import Mistake
-from simulacra.seeds import fold
+from simulacra.core.errors import Mistake
+from simulacra.core.seeds import fold
 
 Cycles = Annotated[float, msgspec.Meta(gt=0, le=5000)]
 Height = Annotated[float, msgspec.Meta(gt=0, le=1)]

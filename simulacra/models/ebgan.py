@@ -27,11 +27,12 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra import layers, maths, play
-from simulacra.contract import Batch
-from simulacra.errors import Mistake
-from simulacra.idle import refuse, unless
-from simulacra.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
+from simulacra.nn import blocks, maths
+from simulacra.core import play
+from simulacra.core.contract import Batch
+from simulacra.core.errors import Mistake
+from simulacra.core.idle import refuse, unless
+from simulacra.core.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -225,16 +226,16 @@ def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     """G: z (B, z_size) -> picture (B, *shape) in [-1, 1]."""
     C, H, W = shape
     if h.nets == "mlp":
-        return nn.Sequential(layers.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), layers.Unflatten(*shape))
+        return nn.Sequential(blocks.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), blocks.Unflatten(*shape))
     top = h.widths_G[0]
-    rows, cols = layers.coarsest(H, W, len(h.widths_G))
+    rows, cols = blocks.coarsest(H, W, len(h.widths_G))
     start = [
         nn.Linear(h.z_size, top * rows * cols),
-        layers.Unflatten(top, rows, cols),
-        layers.norm(h.norm_G, top),
+        blocks.Unflatten(top, rows, cols),
+        blocks.norm(h.norm_G, top),
         nn.ReLU(),
     ]
-    body = [layer for a, b in pairwise(h.widths_G) for layer in layers.double(a, b, h.norm_G)]
+    body = [layer for a, b in pairwise(h.widths_G) for layer in blocks.double(a, b, h.norm_G)]
     return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths_G[-1], C, 4, 2, 1), nn.Tanh())
 
 
@@ -248,25 +249,25 @@ class AutoEncoder(nn.Module):
 
     def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
-        Enc = nn.Sequential(nn.Flatten(), layers.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU())
-        return Enc, nn.Sequential(nn.Linear(h.widths_D[-1], C * H * W), layers.Unflatten(*shape), *_last(h))
+        Enc = nn.Sequential(nn.Flatten(), blocks.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU())
+        return Enc, nn.Sequential(nn.Linear(h.widths_D[-1], C * H * W), blocks.Unflatten(*shape), *_last(h))
 
     def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
         first, deepest = h.widths_D[0], h.widths_D[-1]
-        rows, cols = layers.coarsest(H, W, len(h.widths_D))
-        Enc = [nn.Conv2d(C, first, 4, 2, 1), nn.LeakyReLU(layers.LEAK)]
-        Enc += [x for a, b in pairwise(h.widths_D) for x in layers.halve(a, b, h.norm_D)]
+        rows, cols = blocks.coarsest(H, W, len(h.widths_D))
+        Enc = [nn.Conv2d(C, first, 4, 2, 1), nn.LeakyReLU(blocks.LEAK)]
+        Enc += [x for a, b in pairwise(h.widths_D) for x in blocks.halve(a, b, h.norm_D)]
         up = h.widths_D[::-1]
-        Dec = [x for a, b in pairwise(up) for x in layers.double(a, b, h.norm_D)]
+        Dec = [x for a, b in pairwise(up) for x in blocks.double(a, b, h.norm_D)]
         Dec += [nn.ConvTranspose2d(first, C, 4, 2, 1), *_last(h)]
         if h.code_size:
             maps = (deepest, rows, cols)
             Enc += [nn.Flatten(), nn.Linear(deepest * rows * cols, h.code_size)]
             Dec = [
                 nn.Linear(h.code_size, deepest * rows * cols),
-                layers.Unflatten(*maps),
-                nn.LeakyReLU(layers.LEAK),
+                blocks.Unflatten(*maps),
+                nn.LeakyReLU(blocks.LEAK),
                 *Dec,
             ]
         return nn.Sequential(*Enc), nn.Sequential(*Dec)
@@ -290,8 +291,8 @@ class EBGAN:
         C, H, W = like["image"].shape[1:]
         shape = C, H, W
         self.energy, self.measured = ENERGIES[h.energy], False  # whether the margin's unit is known
-        self.G = layers.channels_last(layers.normal_init(generator(h, shape), h.init_G))
-        self.D = layers.channels_last(layers.normal_init(AutoEncoder(h, shape), h.init_D))
+        self.G = blocks.channels_last(blocks.normal_init(generator(h, shape), h.init_G))
+        self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
         self.average = play.Average(self.G)
         self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)

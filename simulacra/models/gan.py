@@ -31,11 +31,12 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra import games, layers, play
-from simulacra.contract import Batch
-from simulacra.games import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
-from simulacra.idle import ever, refuse, unless
-from simulacra.play import Schedule, Weight, at, descend, noise
+from simulacra.nn import adversarial, blocks as layers
+from simulacra.core import play
+from simulacra.core.contract import Batch
+from simulacra.nn.adversarial import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
+from simulacra.core.idle import ever, refuse, unless
+from simulacra.core.play import Schedule, Weight, at, descend, noise
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -260,7 +261,7 @@ class GAN:
         with play.quiet(G, self.D):
             with torch.no_grad():
                 fake, unseen = G(noise(x, self.hyper.z_size)), self.D(held_out["image"])
-            return games.standing(lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium())
+            return adversarial.standing(lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

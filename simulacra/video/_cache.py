@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from simulacra import files
+from simulacra.core import files
 
 Shapes = Mapping[str, tuple[int, ...]]  # of each tensor, by name
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.video.flow import Flows
+from simulacra.nn.optical_flow import Flows
 
 AROUND = 20  # frames before and after that are asked
 FEWEST = 4  # frames that can be asked at all: fewer decide nothing

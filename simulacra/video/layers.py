@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.maths import psnr
+from simulacra.nn.maths import psnr
 
 BAND = 0.008  # how far from the mask's edge a matte may be soft, share of the frame's diagonal: 4 pixels at 432x240
 SMOOTH = 1e-3  # variance of colours in [0, 1] below which the guided filter smooths

@@ -1,0 +1,166 @@
+"""From a config, or a run folder, to its data and its model."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simulacra import __version__
+from simulacra.core import config, data_sets, external, play, run, seeds, subnormal, packed
+from simulacra.core.config import Config
+from simulacra.core.contract import Batch, Data, Model
+from simulacra.core.data_sets import data_root as data_root
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.parts import complete, parts
+from simulacra.core.provenance import commit as commit
+
+KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run, ready to be looked at: its newest (or chosen) checkpoint is in the model."""
+
+    folder: Path
+    config: Config
+    model: Model
+    step: int  # of the checkpoint
+    root: Path | None  # the data folder, if one is known
+    device: torch.device
+    named: bool = False  # a person named the data folder just now
+
+    def data(self) -> Data:
+        """The run's data set; a Mistake if its files are not there."""
+        return data_sets.load(self.config.data, self.root)
+
+    def examples(self, n: int) -> Batch:
+        """The first n held-out examples: of those that a packed run brings, unless a data folder was named, or of the run's
+        data."""
+        if not self.named and packed.has_examples(self.folder):
+            return packed.examples(self.folder, n)
+        return self.data().take("held_out", n)
+
+    def like(self, rows: int) -> Batch:
+        """A batch of zeros with this many rows, for sampling without any data."""
+        return to(self.device, run.like_of(self.folder, rows))
+
+
+def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
+    """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    choose("weights", weights, ["average", "raw"])
+    raw = run.config_of(folder)
+    external.admit_copy(folder, str(raw.get("room")))
+    checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
+    where, named, root = chosen_device(device), root is not None, root_of(folder, root)
+    if packed.is_packed(folder):
+        return replace(_packed(folder, checked, root, where, step), named=named)
+    files = {int(path.stem): path for path in run.checkpoints(folder)}
+    if not files:
+        raise Mistake(f"{folder} has no checkpoint yet; train it first")
+    if step is not None and step not in files:
+        raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
+    model = build(checked, run.like_of(folder, 2), where)
+    loaded = run.load(files[max(files) if step is None else step], model)
+    if weights == "raw":
+        for part in parts(model).values():
+            if isinstance(part, play.Average):
+                part.follow()
+    return Opened(folder, checked, model, loaded, root, where)
+
+
+def _packed(folder: Path, checked: Config, root: Path | None, where: torch.device, step: int | None) -> Opened:
+    """A packed run, opened; it has one step only."""
+    model = build(checked, run.like_of(folder, 2), where)
+    loaded = packed.unpack(folder, model)
+    if step not in (None, loaded):
+        raise Mistake(f"{folder} is packed and has no checkpoint of step {step}; there is: {loaded}")
+    return Opened(folder, checked, model, loaded, root, where)
+
+
+def build(checked: Config, like: Batch, device: torch.device) -> Model:
+    """The room's model, its first weights a function of the seed."""
+    subnormal.flush()
+    seeds.reseed(seeds.fold(checked.seed, "init"))
+    with device:
+        try:
+            room = config.room(checked.room)
+            model: Model = room.Model(getattr(room, "given", _same)(checked.hyper), to(device, like))
+        except ValueError as error:
+            raise Mistake(f"{checked.name}: {error}") from None
+        except KeyError as error:
+            if error.args[0] not in KINDS:
+                raise
+            raise Mistake(
+                f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
+            ) from None
+    for method in "step", "sample":
+        if not callable(getattr(model, method, None)):
+            raise Mistake(f"room {checked.room}: its Model has no method {method}; needed: step and sample")
+    complete(model, checked.room)
+    return model
+
+
+def _same(hyper: Any) -> Any:
+    return hyper
+
+
+def _held(like: Batch) -> str:
+    return ", ".join(kind for name, kind in KINDS.items() if name in like) or "none of these"
+
+
+def chosen_device(name: str) -> torch.device:
+    """The torch device of this name; a Mistake if the machine has none such."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = [
+            "cpu",
+            *(["cuda"] if torch.cuda.is_available() else []),
+            *(["mps"] if torch.mps.is_available() else []),
+        ]
+        reason = str(error).strip().splitlines()[0][:80]
+        raise Mistake(f"device '{name}' cannot be used ({reason}); there is: {', '.join(found)}") from None
+    return device
+
+
+def to(device: torch.device, batch: Batch) -> Batch:
+    """The batch on this device."""
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def root_of(folder: Path, option: Path | None) -> Path | None:
+    """The data folder of a run: --data, or the one that it was last trained with if that still exists, or SIMULACRA_DATA."""
+    if option:
+        return data_root(option)
+    starts = run.starts(folder)
+    named = starts[-1].get("data") if starts else None, os.environ.get("SIMULACRA_DATA")
+    return next((Path(place).resolve() for place in named if place and Path(place).is_dir()), None)
+
+
+def machine(root: Path | None, device: torch.device) -> dict[str, Any]:
+    """What a start of training records of the machine."""
+    return {
+        "simulacra": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "processes": play.processes(),
+        "device": str(device),
+        "data": str(root) if root else None,
+        "arguments": sys.argv[1:],
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

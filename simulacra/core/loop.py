@@ -1,0 +1,150 @@
+"""The clock: the one training loop. It knows no loss, no gradient, no metric and no picture."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
+from simulacra.core.contract import Batch, Model
+from simulacra.core.errors import Mistake
+from simulacra.core.parts import ADVICE, groups, moved, weights
+from simulacra.core.play import averaged, processes
+from simulacra.core.state import Looked
+from simulacra.core.run import Run
+from simulacra.core.seeds import reseed
+
+
+class NotFinite(Exception):
+    """A scalar of a step, or a weight after it, is NaN or infinite."""
+
+    def __init__(self, name: str, value: object, step: int):
+        super().__init__(f"{name} is {value} at step {step:,}")
+        self.step = step
+
+
+def fit(
+    model: Model,
+    draw: Callable[[int], Batch],  # the batch of a step: pure in the step
+    run: Run,
+    *,
+    steps: int,  # stop when this many are done
+    held_out: Batch,  # fixed examples that no step learns from, for the room's health
+    stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
+    tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
+    told: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
+) -> Iterator[Path]:
+    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
+    resumed from again, since a kill may have come before anyone looked at it."""
+    built = Looked(model)
+    k = run.resume(model)
+    if k:
+        yield run.path(k)
+    first = k
+    while k < steps:
+        reseed(run.seed_of(k))
+        batch = draw(k)
+        with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
+            scalars = numbers(model.step(batch, k))
+        k += 1
+        logging = run.logs(k)
+        row = finite(scalars | (probe(model, batch, scalars, held_out) if logging else {}), k)
+        if logging:
+            run.log(k, row)
+        tick(k, row if logging else {})
+        ending = k == steps or everyone(stop())
+        if ending or run.saves(k) or k <= first + 2:
+            note(model, built, run, told)
+        if ending or run.saves(k):
+            sound(model, k)
+            alike(model, k)
+            yield run.save(k, model)
+        if ending:
+            return
+
+
+@contextlib.contextmanager
+def watched(model: Model) -> Iterator[None]:
+    """A Mistake if a step makes, drops or enlarges a part, or moves what is in none."""
+    before, moving = groups(model), list[Optimizer]()
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: moving.append(optimizer))
+    try:
+        yield
+    finally:
+        hook.remove()
+    now = groups(model)
+    if list(now) != list(before):
+        which = sorted(now.keys() ^ before.keys()) or list(now)
+        raise Mistake(f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that a run can go on")
+    if grown := next((name for name in now if now[name] != before[name]), ""):
+        raise Mistake(f"a step changes which weights {grown} moves; allowed: groups made in __init__, so that a run can go on")
+    if lost := moved(model, moving):
+        raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
+
+
+def note(model: Model, built: Looked, run: Run, told: Callable[[str], None]) -> None:
+    """Note what steps have changed beside the parts since the model was built, be it by every hundredth of them, so that
+    checkpoints hold it; a Mistake if they move a module that is in none."""
+    after = Looked(model)
+    run.remembered |= set(after.changed(built))
+    for path in after.lost(built):
+        if path in after.strays:
+            raise Mistake(f"a step changes the module {path}, which is in no part, so no checkpoint would hold it; {ADVICE}")
+        if path not in run.lost:
+            run.lost.add(path)
+            told(f"steps change {path}, which no checkpoint can hold: a run that is resumed may not end as an unbroken one")
+
+
+def numbers(found: object) -> dict[str, Tensor]:
+    """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
+    if not isinstance(found, Mapping) or not found:
+        raise Mistake(f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, one or more")
+    values = {name: torch.as_tensor(value) if isinstance(value, (int, float)) else value for name, value in found.items()}
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
+    return {name: value.reshape(()) for name, value in values.items()}
+
+
+def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+    """What the room's health method has to say of this step, if it has one."""
+    health = getattr(model, "health", None)
+    return dict(health(batch, scalars, held_out)) if health else {}
+
+
+def everyone(stop: bool) -> bool:
+    """Whether any process wants to stop, so that all stop at the same step."""
+    return stop if processes() == 1 else bool(averaged(torch.tensor(float(stop))) > 0)
+
+
+def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
+    """The scalars as numbers, averaged over processes; NotFinite names the first that is none."""
+    values = averaged(torch.stack([value.detach().float() for value in scalars.values()]).cpu())
+    if not values.isfinite().all():
+        bad = int((~values.isfinite()).nonzero()[0])
+        raise NotFinite(list(scalars)[bad], float(values[bad]), step)
+    return dict(zip(scalars, values.tolist(), strict=True))
+
+
+def sound(model: Model, step: int) -> None:
+    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step later."""
+    for name, weight in weights(model).items():
+        if not weight.isfinite().all():
+            raise NotFinite(f"weight {name}", "not finite", step)
+
+
+def alike(model: Model, step: int) -> None:
+    """A Mistake if processes that train together have come to other weights, as where a room averages no gradients."""
+    moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
+    if processes() == 1 or not moved:
+        return
+    own = torch.stack([weight.detach().double().sum() for weight in moved.values()])
+    mean = averaged(own)
+    if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
+        raise Mistake(
+            f"at step {step:,} the processes have different weights; allowed: steps that go through play.descend, which "
+            f"averages gradients over processes, or one process"
+        )

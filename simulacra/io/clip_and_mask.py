@@ -1,0 +1,145 @@
+"""A person's clip and its first mask as tensors: a film, an animation or a folder of frames, and a picture of a mask.
+
+Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures makes [-1, 1] of them.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from simulacra.io import clip as data
+from simulacra.io.clip import blaming
+from simulacra.io.pictures import eight_bits, on_white
+from simulacra.io.film import clip_of
+from simulacra.core.errors import Mistake
+from simulacra.io.mask import read_file
+
+FPS = 24.0  # of a clip that does not say
+SLOW, FAST = 0.01, 1000.0  # frames per second that films can have
+WHOLE = 1_000_000  # a size that no decoder reduces to
+NEED = 150  # bytes of memory that a pixel of a clip takes while it is decomposed
+LEAST = 16  # shortest side, pixels
+
+
+class Clip(NamedTuple):
+    """What was read, and what a person should be told of it."""
+
+    frames: Tensor  # (T, 3, H, W) uint8
+    fps: float  # frames per second; 0: it does not say
+    notes: list[str]
+    stored: tuple[int, int] | None = None  # width and height of the frames as stored, where pixels are not square
+
+
+def room_for(pixels: int) -> int:
+    """How many frames of so many pixels fit into the memory that is free."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, int(0.7 * free / (NEED * pixels)))
+
+
+def fitting(width: int, height: int, longest: int) -> tuple[int, int]:
+    """Width and height with the longer side at most `longest`; 0 leaves them."""
+    scale = min(1.0, longest / max(width, height)) if longest else 1.0
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def paced(fps: float) -> tuple[float, list[str]]:
+    """Frames per second that a film can have, and a note if they are not the clip's own."""
+    if SLOW <= fps <= FAST:
+        return fps, []
+    said = f"says {fps:g} frames per second" if fps else "does not say how many frames it has per second"
+    return FPS, [f"it {said}; {FPS:g} are assumed (--fps)"]
+
+
+def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
+    """A warning if width and height of a mask have another ratio than the clip's, as shown or as stored."""
+
+    def fits(one: tuple[int, int]) -> bool:
+        return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
+
+    if fits(size) or (stored is not None and fits(stored)):
+        return ""
+    turned = ", as if it were turned by 90 degrees" if fits(size[::-1]) else ""
+    return f"; it has another ratio of width to height than the clip{turned}, and is stretched"
+
+
+def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
+    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their sizes differ."""
+    extent, clear = (0, 0), False
+    for i, (name, image) in enumerate(source.frames):
+        with blaming(f"{name} of {path}"):
+            if not clear and is_clear(image):
+                notes.append(f"{path}: transparency is laid on white")
+                clear = True
+            plain = on_white(eight_bits(image)).convert("RGB")
+        if i and plain.size != extent:
+            (w, h), (width, height) = plain.size, extent
+            raise Mistake(f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one size")
+        extent = plain.size
+        yield plain
+
+
+def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Path] = ()) -> Clip:
+    """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`, 0 for its own; these masks,
+    which may lie among the frames, are none of them. A Mistake if there is none, if sizes differ, or if it does not fit into
+    memory."""
+    if not path.exists():
+        raise Mistake(f"no clip {path}")
+    source = clip_of(path, WHOLE, "clip", masks)
+    notes = [f"{path}: {one}" for one in source.notes]
+    found: list[np.ndarray] = []
+    extent, size, most = (0, 0), (0, 0), 0
+    for plain in coloured(path, source, notes):
+        if not found:
+            extent, size = plain.size, fitting(*plain.size, longest)
+            most = room_for(size[0] * size[1])
+            if min(size) < LEAST:
+                raise Mistake(f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high and wide")
+        if len(found) == most:
+            raise Mistake(
+                f"{path} has more than {most} frames of {size[0]}x{size[1]}, which is what fits into memory; "
+                f"take the first ones with --frames {most}, or smaller ones with --longest"
+            )
+        found.append(np.asarray(plain if plain.size == size else plain.resize(size, Image.Resampling.LANCZOS)))
+        if len(found) == frames:
+            break
+    if not found:
+        raise Mistake(f"clip {path} has no frames")
+    if size != extent:
+        notes.append(f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 keeps its size)")
+    return Clip(torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(), source.fps, notes, source.stored)
+
+
+def is_clear(image: Image.Image) -> bool:
+    """Whether something of a frame is transparent."""
+    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255  # type: ignore[operator]
+
+
+def read_mask(path: Path, height: int, width: int, stored: tuple[int, int] | None = None) -> tuple[Tensor, list[str]]:
+    """The mask (1, H, W) bool of a picture, resized to a clip's size, what it was taken for (`mask` has the rule), and what was
+    done to it; `stored` is the width and height of the clip's frames as stored, if its pixels are not square. A Mistake if it
+    shows nothing, or nothing else."""
+    if not path.is_file():
+        raise Mistake(f"no mask {path}" if not path.exists() else f"mask {path} is a folder; it must be a picture")
+    reading = read_file(path)
+    seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
+    if not seen.any():
+        raise Mistake(f"mask {path} is empty; needed: the object in any colour on black or on transparency ({reading.rule})")
+    if seen.all():
+        raise Mistake(
+            f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency "
+            f"({'; '.join([reading.rule, *reading.notes])})"
+        )
+    told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
+    if extent != (width, height):
+        doubt = stretched(extent, (width, height), stored)
+        told.append(f"resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size{doubt}")
+        seen = np.asarray(Image.fromarray(seen.astype(np.float32)).resize((width, height), Image.Resampling.BOX)) > 0.5
+    if not seen.any():
+        raise Mistake(f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, or --longest 0")
+    return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]

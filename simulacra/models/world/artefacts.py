@@ -1,0 +1,97 @@
+"""The parts of an agent, taken from their run folders, each with the hash of its checkpoint."""
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+
+from simulacra.core import run, packed
+from simulacra.core.errors import Mistake, choose
+from simulacra.models.world.memory_nets import Memory, known
+from simulacra.core.load import Opened, reopen
+from simulacra.models.world import seeing
+from simulacra.models.world.acting import Eye, Factory
+from simulacra.envs.carracing.view import WORLD, View, same
+
+PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
+
+
+class Coder:
+    """A room that codes pictures, as an eye: it keeps the size of its codes among its hyperparameters."""
+
+    def __init__(self, model: Any):
+        self.z_size: int = model.hyper.z_size
+        self.encode, self.decode = model.encode, model.decode
+
+
+class Seen(NamedTuple):
+    """An eye, its hash, and what it sees."""
+
+    eye: Eye
+    hash: str  # 32 letters 0 to f
+    view: View | None = None  # None: nobody asked
+    notes: tuple[str, ...] = ()  # what had to be assumed of it
+
+
+def hash_of(opened: Opened) -> str:
+    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it was before."""
+    if packed.is_packed(opened.folder):
+        return packed.facts(opened.folder)[1]
+    return run.digest(run.states(opened.model))
+
+
+def eye_of(opened: Opened) -> Seen:
+    """The run's model as an eye; a Mistake if it encodes no pictures."""
+    model: Any = opened.model
+    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}, which has no codes; allowed: rooms vae, vaegan")
+    eye: Eye = model if hasattr(model, "z_size") else Coder(model)
+    return Seen(eye, hash_of(opened))
+
+
+def eye_seen(opened: Opened) -> Seen:
+    """The same with what it sees; for whoever shows it frames."""
+    seen, known = eye_of(opened), seeing.of_run(opened)
+    return seen._replace(view=known.view, notes=known.notes)
+
+
+def eye_of_world(opened: Opened) -> Seen:
+    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world can show."""
+    seen = eye_seen(opened)
+    able = msgspec.structs.replace(WORLD, hud=None, crop=None)
+    same(seen.view, str(opened.folder), able, "the world")
+    return seen
+
+
+def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
+    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is what named it."""
+    opened = reopen(Path(folder).expanduser(), None)
+    if opened.config.room != "world_memory":
+        raise Mistake(f"{key}: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
+    memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
+    return memory
+
+
+def eye_at(folder: str) -> Seen:
+    """The eye of a run folder."""
+    if not folder:
+        raise Mistake("hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see pictures")
+    return eye_of_world(reopen(Path(folder).expanduser(), None))
+
+
+def same_eye(memory: Memory, seen: Seen) -> None:
+    """A Mistake with both hashes if the memory was trained on codes of another eye."""
+    known(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
+
+
+def factory(name: str, threads: int = 0) -> Factory:
+    """The world of this name: CarRacing as envpool or as gymnasium plays it, in so many threads or processes (0: as many as
+    torch has threads); a Mistake if its package is not there."""
+    module = PACKAGES[choose("world", name, list(PACKAGES))]
+    racing = import_module("simulacra.envs.carracing.racing")
+    racing.needed(module)
+    made: Factory = partial(racing.Pool, name, threads=threads or torch.get_num_threads())
+    return made

@@ -1,0 +1,242 @@
+"""M of World Models: an LSTM that predicts the next code of a world as a mixture, from this code and the action taken.
+
+A picture's code is drawn anew at every step from the mean and variance that the eye gave it, so that M learns no false
+precision. Reward and end of the episode may be predicted beside the code; with a reward head M is a world to train in.
+
+Shapes: B sequences, T steps, Z numbers of a code, A of an action. At time t: code z_t of the frame, action a_t taken on seeing
+it, reward r_t that it earned and done_t, 1 where the episode ended with it. M reads (z_t, a_t) and predicts z_{t+1}, r_t,
+done_t.
+
+Reference: Ha, Schmidhuber, arXiv 1803.10122, appendix A.2 and A.3, and its published code; Bishop, Mixture density networks,
+1994; rewards as distributions (`reward = "twohot"`): Hafner et al., arXiv 2301.04104.
+How to run: simulacra train memory_racing, on codes written by `simulacra encode`.
+
+Deviations
+- The LSTM has torch's two biases (1,024 numbers more), and starts as torch starts it.
+- The logarithm of a standard deviation has a smooth lower bound (`low`); without it the density of a number that never changes
+  grows without end.
+- Gradients are clipped by their norm; the published code clips each number at 1.
+- Reward and end heads, and one mixture over whole codes (`mixture = "joint"`), are options that the published code for this
+  world does not have. All code losses are in nats a number, so that both mixtures can be compared.
+- With `reward = "value"` rewards are clipped, so that leaving the field, -100, is believed to cost 10 at most. `"twohot"` is
+  DreamerV3's head, with 61 bins up to symlog +-6 in place of 255 up to +-20.
+- What is looked at comes from a moving average of M unless `average = 0`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import torch
+from msgspec import Meta, Struct
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulacra.core import play
+from simulacra.core.contract import Batch
+from simulacra.core.idle import refuse, unless
+from simulacra.models.world.memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
+from simulacra.core.play import Schedule, Weight, at, descend, noise
+
+Size = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+REACH = 4.0  # codes beyond this leave a plot; one standard deviation of the eye's prior is 1
+RENAMED = {"begin": "init_from"}  # hyperparameters of older configs: what they are now
+AHEAD = 1, 5, 20, 50  # steps of the open-loop errors
+
+
+class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code where nothing else is said."""
+
+    units: Size = 256  # of the LSTM (A.2)
+    mixtures: Size = 5  # components (A.2)
+    mixture: Literal["each", "joint"] = "each"  # one for each number of a code | one over whole codes, diagonal
+    low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
+    reward: Literal["value", "sign", "twohot"] = "value"  # predicted: the reward, clipped | its sign | shares of its bins
+    most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
+    weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
+    weight_end: Weight = 0.0  # of the end's loss; 0: no such head, as published for this world
+    rate: Schedule = 1e-3  # Adam's learning rate
+    beta1: Rate = 0.9  # Adam
+    beta2: Rate = 0.999  # Adam
+    clip: Weight = 1.0  # largest norm of a gradient; 0: any
+    average: Weight = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
+    context: Size = 8  # steps that M is shown before it goes on alone, in what is looked at
+    tau: Weight = 1.0  # temperature of what is looked at (3.2)
+
+
+def idle(h: Hyper) -> dict[str, str]:
+    """Hyperparameters that change nothing beside the others, each with what it needs."""
+    headed, clipped = h.weight_reward != 0, h.reward == "value"
+    return unless(clipped, "reward = value", "most") | unless(headed, "weight_reward above 0", "reward", "most")
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def loss_code(mixture: Mixture, z: Tensor) -> Tensor:
+    """-log p(z_{t+1} | z_t, a_t, h_t) / Z, nats a number. Codes (B, T, Z) -> (B, T)."""
+    return -log_density(mixture, z) / z.shape[-1]
+
+
+def loss_reward(kind: str, told: Tensor, reward: Tensor, most: float) -> Tensor:
+    """(r - reward)^2 with the reward clipped to [-most, most], the cross-entropy of reward > 0, or that of the two bins around
+    the reward: -twohot(reward) . log softmax(told) (arXiv 2301.04104). told (B, T) or (B, T, BINS) -> (B, T)."""
+    if kind == "twohot":
+        return -(twohot(reward.to(told.dtype)) * told.log_softmax(-1)).sum(-1)
+    if kind == "sign":
+        return F.binary_cross_entropy_with_logits(told, (reward > 0).to(told.dtype), reduction="none")
+    return (told - reward.clamp(-most, most)).square()
+
+
+def loss_end(logit: Tensor, done: Tensor) -> Tensor:
+    """The cross-entropy of the episode's end. (B, T) -> (B, T)."""
+    return F.binary_cross_entropy_with_logits(logit, done.to(logit.dtype), reduction="none")
+
+
+def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
+    """Nats a number of errors (..., Z) under a normal distribution around 0 fitted to other errors (..., Z), each number's
+    own."""
+    scale = seen.flatten(0, -2).square().mean(0).sqrt().clamp_min(1e-6)
+    return -torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(error).mean()
+
+
+# --- the room ---------------------------------------------------------------------------------------------------------
+
+
+class WorldMemory:
+    decode: Callable[[Tensor], Tensor] | None = None
+    """The eye's decoder, codes (N, Z) -> pictures (N, C, H, W), if whoever looks has one; it is no part of M."""
+
+    def __init__(self, hyper: Hyper, like: Batch):
+        h = self.hyper = hyper
+        refuse(h, idle(h))
+        if "mean" not in like:
+            raise ValueError(f"room world_memory takes codes, the data hold {', '.join(like)}")
+        form = Form(
+            like["mean"].shape[2],
+            like["action"].shape[2],
+            units=h.units,
+            mixtures=h.mixtures,
+            joint=h.mixture == "joint",
+            reward=h.reward if h.weight_reward else "none",
+            end=h.weight_end > 0,
+            low=h.low,
+        )
+        if like["mean"].shape[1] < 2:
+            raise ValueError(f"sequences of {like['mean'].shape[1]} steps; room world_memory takes 2 or more (data.length)")
+        self.M = Memory(form)
+        self.average = play.Average(self.M)
+        self.opt = play.adam(self.M, at(h.rate, 0), h.beta1, h.beta2)
+
+    def begin(self, other: "WorldMemory") -> tuple[str, ...]:
+        """Go on from another run's M as one looks at it, as after more drives."""
+        if other.M.form != self.M.form:
+            raise ValueError(f"a memory of {tuple(other.M.form)}; allowed: one of {tuple(self.M.form)}")
+        self.M.load_state_dict(other.average.module.state_dict())
+        self.average.follow()
+        return "M", "average"
+
+    def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        h, z = self.hyper, self.drawn(batch)
+        play.set_rate(self.opt, at(h.rate, k))
+        self.meet(batch["eye"])
+        told = self.losses(self.M, z, batch)
+        loss = told["loss_z"]
+        for name, weight in ("loss_reward", h.weight_reward), ("loss_end", h.weight_end):
+            if name in told:
+                loss = loss + weight * told[name]
+        descend((loss, self.opt), clip=h.clip)
+
+        sequences = len(z) * play.processes()
+        self.average.update(sequences, (k + 1) * sequences, h.average)
+        return {"loss": loss, **told}
+
+    def losses(self, M: Memory, z: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Every loss over codes z (B, T, Z): of the code over T - 1 steps, of reward and end over all T."""
+        follows, _ = M(z, batch["action"])
+        told = {"loss_z": loss_code(follows.code.at(slice(None), slice(-1)), z[:, 1:]).mean()}
+        if follows.reward is not None:
+            told["loss_reward"] = loss_reward(self.hyper.reward, follows.reward, batch["reward"], self.hyper.most).mean()
+        if follows.end is not None:
+            told["loss_end"] = loss_end(follows.end, batch["done"]).mean()
+        return told
+
+    def drawn(self, batch: Batch) -> Tensor:
+        """Codes (B, T, Z), drawn from the eye's posterior."""
+        mean = batch["mean"]
+        return mean + (batch["log_variance"] / 2).exp() * noise(mean, *mean.shape[1:])
+
+    def check(self, batch: Batch) -> None:
+        """A Mistake if the memory that this one goes on from was trained on another eye."""
+        known(self.M, batch["eye"])
+
+    def meet(self, eye: Tensor) -> None:
+        """Remember the hash of the eye that made the codes (B, 16), or refuse those of another one."""
+        if not self.M.eye.any():
+            self.M.eye.copy_(eye[0])
+        known(self.M, eye)
+
+    # --- looking ---
+
+    def imagine(self, z: Tensor, a: Tensor, tau: float | None) -> Tensor:
+        """Codes (B, T, Z) for actions a (B, T, A): the first C are z (B, C, Z), from then on M's own at temperature tau, fed
+        back to it; None feeds back the mixture's mean."""
+        M, C = self.average.module, z.shape[1]
+        with play.quiet(M), torch.no_grad():
+            follows, state = M(z, a[:, :C])
+            code, codes = follows.code.at(slice(None), -1), [z]
+            for t in range(C, a.shape[1]):
+                u = play.uniform(z, 1 if M.form.joint else z.shape[2])
+                now = expected(code) if tau is None else drawn(code, tau, u, noise(z, z.shape[2]))
+                codes.append(now[:, None])
+                state = M.advance(now, a[:, t], state)
+                code = M.predict(state.h).code
+        return torch.cat(codes, 1)
+
+    def forecast(self, batch: Batch) -> dict[str, Tensor]:
+        """The open-loop error k steps ahead, root mean square over codes, relative to that of the last code shown: below 1 M
+        knows more than that the world stands still. As many k as the sequences are long enough for."""
+        mean, C = batch["mean"], self.shown(batch)
+        ahead = self.imagine(mean[:, :C], batch["action"], None)
+        told = {}
+        for k in AHEAD:
+            if C - 1 + k < mean.shape[1]:
+                true, last = mean[:, C - 1 + k], mean[:, C - 1]
+                off, still = (play.gathered((code - true).square()).mean() for code in (ahead[:, C - 1 + k], last))
+                told[f"open_{k}"] = (off / still.clamp_min(1e-12)).sqrt()
+        return told
+
+    def shown(self, batch: Batch) -> int:
+        """How many steps are shown before M goes on alone."""
+        return min(self.hyper.context, batch["mean"].shape[1] - 1)
+
+    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+        """Of held-out codes: the losses; in nats a number those of one normal distribution and of the last code, both fitted to
+        the training batch; open-loop errors."""
+        known(self.M, held_out["eye"])
+        z, unseen = self.drawn(batch), self.drawn(held_out)
+        with play.quiet(self.average.module), torch.no_grad():
+            told = {f"{name}_held_out": value for name, value in self.losses(self.average.module, unseen, held_out).items()}
+        z = play.gathered(z)
+        middle = z.flatten(0, 1).mean(0)
+        told["nats_normal"] = normal_nll(unseen[:, 1:] - middle, z - middle)
+        told["nats_copy"] = normal_nll(unseen.diff(dim=1), z.diff(dim=1))
+        return told | self.forecast(held_out)
+
+    def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples`: codes (B, T, Z) of which M imagined all but the first few, for the recorded actions, 4 as 1. `beside`: the
+        code's liveliest number as it was and as M imagined it. `dream`: with a decoder, the same as films."""
+        C = self.shown(batch)
+        made = self.imagine(self.drawn(batch)[:, :C], batch["action"], self.hyper.tau)
+        liveliest = batch["mean"].std((0, 1)).argmax()
+        beside = torch.stack([batch["mean"][..., liveliest], made[..., liveliest]], 2)
+        told = {"samples": (made / REACH).clamp(-1, 1), "beside": (beside / REACH).clamp(-1, 1)}
+        if self.decode is None:
+            return told
+        few = torch.stack([batch["mean"][:4], made[:4]], 1)
+        with torch.no_grad():
+            films = torch.stack([self.decode(codes) for codes in few.flatten(0, 1)])
+        return told | {"dream": films.unflatten(0, (-1, 2)).clamp(-1, 1)}
+
+
+Model = WorldMemory

@@ -1,0 +1,208 @@
+"""Sweep: train and measure every run of a sheet, each in a process of its own.
+
+    OUT/sheet.toml      the sheet that these runs are of
+    OUT/CELL,seed=N/    a run folder
+    OUT/CELL,seed=N.txt what its processes said
+    OUT/sweep.jsonl     a line a finished process: run, command, seconds
+
+What is done is not done again, and what was broken goes on where it stands.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simulacra.core import config, data_sets, fingerprint, external, run, signals
+from simulacra.core.config import Config
+from simulacra.core.errors import Mistake
+from simulacra.io.paint import write
+from simulacra.studies.sheet import Cell, Sheet
+
+SHEET, LEDGER = "sheet.toml", "sweep.jsonl"
+
+
+class Job(NamedTuple):
+    """A run of a sheet."""
+
+    cell: Cell
+    seed: int
+    folder: Path
+    train: list[str]  # words after `simulacra`
+    measure: list[str]
+    config: Config
+
+    def __str__(self) -> str:
+        return f"{self.cell}, seed {self.seed}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was measured at its end; a Mistake if its folder holds another run."""
+        if not (self.folder / "config.json").exists():
+            return []
+        there = config.completed(run.config_of(self.folder))
+        if changed := run.differences(there, config.plain(self.config)):
+            lines = "; ".join(f"{key} is {a} there, {b} in the sheet" for key, (a, b) in changed.items())
+            raise Mistake(f"{self.folder} holds a run of another config: {lines}. Choose another folder with -o")
+        return [row for row in run.read_rows(self.folder / "metrics.jsonl") if row.get("step") == self.config.steps]
+
+
+@dataclass
+class Crew:
+    """The processes that are at work, and what they may use."""
+
+    root: Path | None = None  # the data folder
+    threads: int = 1  # of each
+    stopped: bool = False
+    children: set["subprocess.Popen[bytes]"] = field(default_factory=set)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, words: list[str], log: Path) -> int:
+        """The exit status of `simulacra WORDS`, whose words are added to a file. It is in a session of its own, so that only
+        `stop` tells it of a Ctrl-C."""
+        env = os.environ | {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        env |= {"SIMULACRA_DATA": str(self.root)} if self.root else {}
+        with log.open("ab") as said:
+            with self.guard:
+                if self.stopped:
+                    return 130
+                command = [sys.executable, "-m", "simulacra", *words]
+                child = subprocess.Popen(
+                    command, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+                )
+                self.children.add(child)
+            code = child.wait()
+        with self.guard:
+            self.children.discard(child)
+        return code
+
+    def stop(self) -> None:
+        """Ask all to save and end; nobody begins anew."""
+        with self.guard:
+            self.stopped = True
+            for child in self.children:
+                child.send_signal(signal.SIGINT)
+
+
+def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
+    """All runs, seed by seed, so that every cell has one before any has two."""
+    verb, *options = shlex.split(sheet.measure)
+    found = []
+    for seed in sheet.seeds:
+        for cell in sheet.cells():
+            folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
+            sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
+            train = ["train", sheet.source_of(cell), "--preset", preset or sheet.preset, "--run", str(folder), *sets]
+            trust = ["--trust"] if external.is_path(checked.room) else []  # the sheet's own config names it
+            measure = [verb, str(folder), *options, *trust]
+            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
+    return found
+
+
+def measured(job: Job) -> bool:
+    """Whether the end of the run was measured in just this way."""
+    said = [row["command"] for row in run.read_rows(job.folder.parent / LEDGER) if row["run"] == job.folder.name]
+    return bool(job.rows()) and " ".join(_own(job.measure, job)) in said
+
+
+def _own(words: list[str], job: Job) -> list[str]:
+    return [word for word in words if word != str(job.folder)]
+
+
+def done(job: Job) -> bool:
+    """Whether nothing is left to do."""
+    return measured(job) and (job.folder / "done").exists()
+
+
+def sweep(
+    sheet: Sheet,
+    text: bytes,
+    out: Path,
+    *,
+    preset: str | None = None,
+    at_once: int = 2,
+    crew: Crew | None = None,
+    told: Callable[[Job, str], None] = lambda job, what: None,
+) -> None:
+    """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that failed."""
+    todo, crew = jobs(sheet, out, preset), crew or Crew()
+    with run.reached(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with run.alone(out, "sweeping"):
+        known = out / SHEET
+        if known.exists() and known.read_bytes() != text:
+            left = sorted(path.name for path in out.iterdir() if (path / "config.json").exists())
+            lost = sorted(set(left) - {job.folder.name for job in todo})
+            if lost:
+                raise Mistake(f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder with -o")
+        _same_data([job for job in todo if done(job)], crew.root)
+        write(known, text)
+        failed = _worked([job for job in todo if not done(job)], crew, at_once, told)
+    if failed:
+        raise Mistake(f"{len(failed)} of {len(todo)} runs failed: {'; '.join(failed)}")
+
+
+def _same_data(jobs: list[Job], root: Path | None) -> None:
+    """A Mistake if a finished run was trained on other data than there are now. Where there are none, nothing is compared."""
+    seen: dict[Any, fingerprint.Files] = {}
+    for job in jobs:
+        before = run.fingerprint_of(job.folder)
+        if before is None:
+            continue
+        with suppress(Mistake):
+            if job.config.data not in seen:
+                seen[job.config.data] = data_sets.fingerprint(job.config.data, root)
+        if told := fingerprint.apart(before, seen.get(job.config.data, before)):
+            raise Mistake(
+                f"{job.folder} was trained on other data: {told}. Give it the old ones back, or choose another folder with -o"
+            )
+
+
+def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str], None]) -> list[str]:
+    """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
+    failed = []
+    with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
+        futures = {pool.submit(_work, job, crew): job for job in todo}
+        try:
+            for future in as_completed(futures):
+                job, why = futures[future], future.result()
+                failed += [f"{job}: {why}"] if why else []
+                told(job, f"failed: {why}" if why else "done")
+        except KeyboardInterrupt:
+            crew.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
+
+
+def _work(job: Job, crew: Crew) -> str:
+    """Train and measure; in words why not, or nothing."""
+    try:
+        return _ended(job, crew)
+    except Mistake as mistake:
+        return str(mistake)
+
+
+def _ended(job: Job, crew: Crew) -> str:
+    log = job.folder.with_name(job.folder.name + ".txt")
+    for words in [job.train, *([] if measured(job) else [job.measure])]:
+        begun = time.monotonic()
+        if code := crew.run(words, log):
+            return "stopped" if crew.stopped else f"{_why(log) or f'exit status {code}'} (see {log})"
+        row: dict[str, Any] = {"run": job.folder.name, "command": " ".join(_own(words, job))}
+        run.append_rows(job.folder.parent / LEDGER, [row | {"seconds": round(time.monotonic() - begun, 1)}])
+    return ""
+
+
+def _why(log: Path) -> str:
+    """The last error in a file, or else its last line."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return next(reversed([line for line in lines if line.startswith("error: ")] or lines), "")

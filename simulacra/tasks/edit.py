@@ -1,0 +1,105 @@
+"""Edit: new composites of the layers that decompose made: without the object, before another background, or elsewhere."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from simulacra.io import paint as easel
+from simulacra.io.clip import blaming, natural
+from simulacra.io.pictures import opened
+from simulacra.io.film import clip_of
+from simulacra.data._pictures import floats
+from simulacra.core.errors import Mistake
+from simulacra.video import layers
+from simulacra.io.clip_and_mask import WHOLE, coloured
+from simulacra.nn.optical_flow import warp
+
+PARTS = "foreground", "background"
+
+
+def edit(
+    folder: Path, out: Path, *, remove: bool = False, background: Path | None = None, move: tuple[float, float] | None = None
+) -> tuple[list[Path], list[str]]:
+    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. `remove` leaves the clean background;
+    `background` is a picture, or a clip, that takes its place, cropped about its middle and resized; `move` is by how many
+    pixels the object goes right and down. Returns the files and what was done to the background."""
+    if not (remove or background or move):
+        raise Mistake("nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, or several of them")
+    if remove and move:
+        raise Mistake("--remove leaves nothing to --move; allowed: one of them")
+    if out.exists() and not out.is_dir():
+        raise Mistake(f"{out} is a file; results go into a folder")
+    colours, matte, ground, fps = read_layers(folder)
+    notes: list[str] = []
+    if background is not None:
+        ground, notes = other_ground(background, ground, fps)
+    if move is not None:
+        dx, dy = move
+        if not (np.isfinite(dx) and np.isfinite(dy)):
+            raise Mistake(f"move = {dx},{dy}; allowed: two finite numbers of pixels, right and down")
+        way = torch.tensor([-dx, -dy]).view(1, 2, 1, 1).expand(len(matte), 2, *matte.shape[2:])
+        matte, colours = warp(matte, way, padding="zeros"), warp(colours, way)
+    made = ground if remove else layers.over(colours, matte, ground)
+    paths = easel.save_pngs(made, out / "frames")
+    return [
+        *paths,
+        easel.save_mp4(made, out / "edited.mp4", fps),
+        easel.save_gif(made, out / "edited.gif", min(fps, 50)),
+    ], notes
+
+
+def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W), and frames per second."""
+    told = folder / "quality.json"
+    if not folder.is_dir() or not told.is_file():
+        raise Mistake(f"{folder} holds no layers; `simulacra decompose CLIP --mask MASK -o {folder}` makes them")
+    with blaming(told):
+        fps = float(json.loads(told.read_text())["fps"])
+    found = []
+    for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True):
+        files = sorted((folder / part).glob("*.png"), key=lambda path: natural(path.name))
+        if not files:
+            raise Mistake(f"{folder / part} holds no layers; decompose the clip again")
+        frames = []
+        for file in files:
+            with blaming(file), opened(file) as image:
+                frames.append(np.asarray(image.convert(mode)))
+            if frames[-1].shape != frames[0].shape:
+                raise Mistake(f"layer {file} has another size than the first one; decompose the clip again")
+        found.append(floats(np.stack(frames).transpose(0, 3, 1, 2)))
+    front, ground = found
+    if front[:, :3].shape != ground.shape:
+        raise Mistake(f"{folder}: foreground {tuple(front.shape)} and background {tuple(ground.shape)} differ; decompose again")
+    return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
+
+
+def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str]]:
+    """A picture's or clip's middle at the size and length of a background that is shown at `fps`; a shorter clip begins again.
+    And what was done to it."""
+    T, _, H, W = like.shape
+    if not path.exists():
+        raise Mistake(f"no background {path}")
+    source = clip_of(path, WHOLE, "background")
+    notes = [f"{path}: {one}" for one in source.notes]
+    found: list[np.ndarray] = []
+    for plain in coloured(path, source, notes):
+        w, h = plain.size
+        scale = min(w / W, h / H)
+        left, top = (w - W * scale) / 2, (h - H * scale) / 2
+        crop = (left, top, left + W * scale, top + H * scale)
+        found.append(np.asarray(plain.resize((W, H), Image.Resampling.LANCZOS, crop)))
+        if len(found) == T:
+            break
+    if not found:
+        raise Mistake(f"background {path} has no frames")
+    if (w, h) != (W, H):
+        notes.append(f"{path}: cropped and resized from {w}x{h} to {W}x{H}")
+    if 1 < len(found) < T:
+        notes.append(f"{path}: it has {len(found)} frames, of {T}, and begins again")
+    if len(found) > 1 and source.fps and abs(source.fps - fps) > 0.01 * fps:
+        notes.append(f"{path}: its frames are taken one by one, at {fps:.4g} per second; its own are {source.fps:.4g}")
+    return floats(np.stack(found).transpose(0, 3, 1, 2))[torch.arange(T) % len(found)], notes

@@ -1,0 +1,24 @@
+"""Paint a run: pictures from fixed held-out inputs and fixed noise, and the curves of its log."""
+
+from pathlib import Path
+
+from simulacra.io import paint as easel
+from simulacra.core import run, seeds
+from simulacra.core.contract import Data
+from simulacra.core.load import Opened, to
+
+COUNT = 64  # pictures on a sheet
+
+
+def paint(opened: Opened, source: Data) -> list[Path]:
+    """The pictures of the opened checkpoint, in the run's pictures/<step>/. The same inputs and noise at every step."""
+    count = min(COUNT, source.size("held_out"))
+    seeds.reseed(seeds.fold(opened.config.seed, "paint"))
+    named = opened.model.sample(to(opened.device, source.take("held_out", count)))
+    folder = opened.folder / "pictures" / f"{opened.step:08d}"
+    made = easel.pictures(named, folder)
+    rows = run.read_rows(opened.folder / "log.jsonl")
+    if rows:
+        easel.curves(rows, opened.folder / "curves.png")
+        made.append(opened.folder / "curves.png")
+    return made
