@@ -14,7 +14,7 @@ class Commit(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the file. A source archive brings its own, which stays."""
         package = Path(self.root) / "simulacra"
-        spec = spec_from_file_location("provenance", package / "provenance.py")
+        spec = spec_from_file_location("provenance", package / "core" / "provenance.py")
         provenance = module_from_spec(spec)
         spec.loader.exec_module(provenance)
         if version == "editable" or (package / provenance.BUILT).exists():

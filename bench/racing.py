@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from simulacra.data.racing import Options, Racing
-from simulacra.tasks.worlds.collect import checked, collect, plan, record
-from simulacra.envs.carracing.policies import Ghosts, Scripted, solo
 from simulacra.envs.carracing.game import Game
+from simulacra.envs.carracing.policies import Ghosts, Scripted, solo
 from simulacra.envs.carracing.racing import Pool
+from simulacra.tasks.worlds.collect import checked, collect, plan, record
 
 torch.set_num_threads(1)
 

@@ -22,7 +22,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra.core import config, data_sets, loop, allocator, seeds
+from simulacra.core import allocator, config, data_sets, loop, seeds
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.errors import one_line
-from simulacra.models.world.dreaming import earning
-from simulacra.models.world.memory_nets import Memory
 from simulacra.core.load import reopen
+from simulacra.envs.carracing.tracks import SELECTION
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import LIMIT, drive
 from simulacra.models.world.agent import Agent, agent_of
+from simulacra.models.world.dreaming import earning
+from simulacra.models.world.memory_nets import Memory
 from simulacra.models.world.seeing import shown
-from simulacra.envs.carracing.tracks import SELECTION
 
 WINDOW = 100  # steps of a row
 STILL = 21  # steps without a tile that count as off the road

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from simulacra.core import config, data_sets, allocator, seeds
+from simulacra.core import allocator, config, data_sets, seeds
 from simulacra.core.load import build, data_root
 
 COLUMNS = [

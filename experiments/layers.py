@@ -20,13 +20,12 @@ import torch
 from torch import Tensor
 
 from simulacra.core import allocator
+from simulacra.core.load import data_root
 from simulacra.data import davis, layered
 from simulacra.data._pictures import floats
-from simulacra.nn.maths import psnr
-from simulacra.metrics.video import mask_scores
-from simulacra.core.load import data_root
-from simulacra.metrics.video import classical
+from simulacra.metrics.video import classical, mask_scores
 from simulacra.nn import optical_flow
+from simulacra.nn.maths import psnr
 from simulacra.video import layers
 from simulacra.video.plate import clean_plate, hidden_by
 from simulacra.video.segment import segment

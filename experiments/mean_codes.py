@@ -18,12 +18,12 @@ from scipy import stats
 
 from simulacra.core.errors import one_line
 from simulacra.core.load import reopen
+from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.metrics.world.returns import Summary, paired, score
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import Factory
 from simulacra.models.world.agent import Agent, agent_of
-from simulacra.metrics.world.returns import Summary, paired, score
 from simulacra.models.world.seeing import shown
-from simulacra.envs.carracing.tracks import SELECTION
 
 
 def both(agent: Agent, factory: Factory, tracks: list[int]) -> tuple[Summary, Summary, Summary]:

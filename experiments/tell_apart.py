@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake, one_line
 from simulacra.core.load import reopen
-from simulacra.tasks._picture import within
+from simulacra.envs.carracing.tracks import SELECTION
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import LIMIT, Factory, drive
 from simulacra.models.world.agent import Agent, agent_of
 from simulacra.models.world.seeing import shown
-from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.tasks._picture import within
 
 FEATURES = [
     *(f"{what} of {name}" for what in ("mean", "spread", "change") for name in ("steer", "gas", "brake")),

@@ -34,7 +34,9 @@ HEAVY = ("torch", "torch._dynamo", "numpy", "scipy.stats", "scipy.linalg", "scip
 HEAVY += ("sklearn.neighbors", "PIL.Image", "pytest", "hypothesis", "typer", "rich.progress", "msgspec", "safetensors.torch")
 HEAVY += ("matplotlib.figure", "tensorboard.summary.writer.record_writer", "jinja2", "prdc", "unittest.mock")
 
-APART = {"simulacra/core/play.py": ["tests/core/test_distributed.py::test_two_halves_are_a_whole[ebgan]"]}  # in processes of its own
+APART = {
+    "simulacra/core/play.py": ["tests/core/test_distributed.py::test_two_halves_are_a_whole[ebgan]"]
+}  # in processes of its own
 
 
 # Which tests

@@ -27,12 +27,12 @@ from safetensors.torch import save
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
+from simulacra.core.seeds import fold, reseed
 from simulacra.data import fashion_mnist, mnist
 from simulacra.data._idx import HELD_OUT, TRAIN, Source, locate, read
 from simulacra.metrics.images.classifier import FEATURES, SIDE, Classifier
-from simulacra.core.seeds import fold, reseed
 
-WEIGHTS = Path(__file__).parents[1] / "simulacra" / "measure" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "simulacra" / "metrics" / "images" / "weights"
 CALIBRATION = 5_000
 BATCH = 250
 

@@ -1,5 +1,5 @@
 """Simulacra: a laboratory for models that imagine."""
 
-from simulacra.core import threads  # before torch is imported: it says how OpenMP's threads wait
+from simulacra.core import threads as threads  # before torch is imported: it says how OpenMP's threads wait
 
 __version__ = "0.1.0"

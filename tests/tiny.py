@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 
 from simulacra.core import config, data_sets, run
-from simulacra.io import paint
-from simulacra.core.warm_start import begin
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
+from simulacra.core.warm_start import begin
+from simulacra.io import paint
 from simulacra.tasks.train import Outcome, train
 
 ROOT = data_root(None)

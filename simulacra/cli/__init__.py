@@ -14,9 +14,19 @@ import typer
 from rich.markup import escape
 
 from simulacra import __version__
-from simulacra.core import external, signals
-from simulacra.cli import basics, driving, eyes, futures, measuring, sheets, streams, video, worlds  # each names its verbs to the program
+from simulacra.cli import (  # each names its verbs to the program
+    basics,
+    driving,
+    eyes,
+    futures,
+    measuring,
+    sheets,
+    streams,
+    video,
+    worlds,
+)
 from simulacra.cli.words import app, err
+from simulacra.core import external, signals
 from simulacra.core.errors import Mistake, shown
 
 MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")  # in what torch says

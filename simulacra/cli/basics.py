@@ -7,7 +7,22 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from simulacra.cli.words import Changes, DataFolder, Device, Preset, RunFolder, Step, Trust, Weights, app, data_app, err, out, settled, told
+from simulacra.cli.words import (
+    Changes,
+    DataFolder,
+    Device,
+    Preset,
+    RunFolder,
+    Step,
+    Trust,
+    Weights,
+    app,
+    data_app,
+    err,
+    out,
+    settled,
+    told,
+)
 from simulacra.core.signals import saying
 
 

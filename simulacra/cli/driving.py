@@ -38,8 +38,8 @@ def score(
         raise Mistake("score needs a run folder or --driver, and not both")
     if driver and (eye or step is not None):
         raise Mistake(f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run folder")
-    from simulacra.core.progress import Stages
     from simulacra.core.load import reopen
+    from simulacra.core.progress import Stages
     from simulacra.tasks.worlds.score import Course, anchor
     from simulacra.tasks.worlds.score import score as verb
 
@@ -98,9 +98,9 @@ def drive(
 ) -> None:
     """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected (world_controller)."""
     from simulacra.core.load import reopen
+    from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
     from simulacra.tasks.worlds.drive import drive as verb
-    from simulacra.envs.carracing.tracks import SELECTION
 
     track = SELECTION[0] if track is None else track
     screen, opened = Screen(fps, every, scale), reopen(run, None, step=step)

@@ -48,11 +48,11 @@ def collect(
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
     choose("world", world, ["racing"])
-    from simulacra.core.progress import Stages
     from simulacra.core.load import reopen
+    from simulacra.core.progress import Stages
+    from simulacra.models.world.agent import agent_of
     from simulacra.tasks.worlds.collect import MIXTURE
     from simulacra.tasks.worlds.collect import collect as verb
-    from simulacra.models.world.agent import agent_of
 
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
@@ -93,9 +93,9 @@ def encode(
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
     from simulacra.core.load import reopen
+    from simulacra.envs.carracing.episodes import Store
     from simulacra.tasks.worlds.encode import Stored
     from simulacra.tasks.worlds.encode import encode as verb
-    from simulacra.envs.carracing.episodes import Store
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)

@@ -5,6 +5,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, time
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from simulacra.core.tables import is_file as is_file
 from simulacra.core.tables import read as read
 
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent  # the package
 FOLDER = HERE / "configs" if (HERE / "configs").is_dir() else HERE.parent / "configs"
 PRESETS = ["tiny", "laptop", "paper"]
 LONGEST = 200  # bytes of a name, which becomes that of a run folder
@@ -44,9 +45,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
 
 
+@cache
+def room_files() -> dict[str, Path]:
+    """The file of each room by its name: those in models/ that end with `Model = ...`."""
+    files = sorted((HERE / "models").glob("**/*.py"))
+    return {path.stem: path for path in files if "\nModel = " in path.read_text(encoding="utf-8")}
+
+
 def rooms() -> list[str]:
-    """The names of the rooms: the files in models/."""
-    return sorted(path.stem for path in (HERE / "models").glob("*.py") if not path.stem.startswith("_"))
+    """The names of the rooms."""
+    return sorted(room_files())
 
 
 def room(name: str) -> Any:
@@ -55,7 +63,7 @@ def room(name: str) -> Any:
         return external.room(name)
     if name not in rooms():
         raise Mistake(f"unknown room '{shown(name, quoted=False)}'; there is: {', '.join(rooms())}; or the path of a .py file")
-    return import_module(f"simulacra.models.{name}")
+    return import_module(".".join(("simulacra", *room_files()[name].relative_to(HERE).with_suffix("").parts)))
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
@@ -148,7 +156,7 @@ def check(raw: dict[str, Any], source: str) -> Config:
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     _check_name(flat.name, source)
     if flat.room in rooms():
-        _check_keys(raw.get("hyper"), HERE / "models" / f"{flat.room}.py", "Hyper", source, "hyper.")
+        _check_keys(raw.get("hyper"), room_files()[flat.room], "Hyper", source, "hyper.")
     elif not external.is_path(flat.room):
         room(flat.room)  # which says what there is
     checked = {
@@ -182,7 +190,7 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
     name, hyper = raw.get("room"), raw.get("hyper")
     if name not in rooms() or not isinstance(hyper, dict):
         return
-    for old, key in constant(HERE / "models" / f"{name}.py", "RENAMED", {}).items():
+    for old, key in constant(room_files()[name], "RENAMED", {}).items():
         if old not in hyper:
             continue
         value, there = hyper[old], raw.get(key) or ""

@@ -1,9 +1,9 @@
-"""Data sets, one a file; the folder is the list of them, files that begin with an underscore excepted."""
+"""Which data sets there are: the files in data/, those that begin with an underscore excepted. Nothing is imported until it is
+asked for."""
 
 import os
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:  # which imports torch, and a list of names needs none
     from simulacra.core.fingerprint import Files
 
 
+FOLDER = Path(__file__).parent.parent / "data"
+
+
 def names() -> list[str]:
     """Every data set's name, in alphabetical order."""
-    return sorted(found.name for found in iter_modules(__path__) if not found.name.startswith("_"))
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
 def path(name: str) -> Path:
     """The file of one data set."""
-    return Path(__file__).with_name(f"{choose('data set', name, names())}.py")
+    return FOLDER / f"{choose('data set', name, names())}.py"
 
 
 def headline(name: str) -> str:
@@ -32,7 +35,7 @@ def headline(name: str) -> str:
 
 def module(name: str) -> ModuleType:
     """The module of one data set; it holds `Options` and `Data`."""
-    return import_module(f"{__name__}.{choose('data set', name, names())}")
+    return import_module(f"simulacra.data.{choose('data set', name, names())}")
 
 
 def fingerprint(options: Any, root: Path | None) -> "Files":

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from simulacra import __version__
-from simulacra.core import config, data_sets, external, play, run, seeds, subnormal, packed
+from simulacra.core import config, data_sets, external, packed, play, run, seeds, subnormal
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root

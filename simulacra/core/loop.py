@@ -12,9 +12,9 @@ from simulacra.core.contract import Batch, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import ADVICE, groups, moved, weights
 from simulacra.core.play import averaged, processes
-from simulacra.core.state import Looked
 from simulacra.core.run import Run
 from simulacra.core.seeds import reseed
+from simulacra.core.state import Looked
 
 
 class NotFinite(Exception):

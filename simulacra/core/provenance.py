@@ -8,7 +8,7 @@ from pathlib import Path
 BUILT = "_commit.txt"  # in the package: what a wheel or a source archive was built from; a checkout has none
 
 
-def commit(package: Path = Path(__file__).parent) -> str | None:
+def commit(package: Path = Path(__file__).parent.parent) -> str | None:
     """The git commit of the folder's files, with "+" if they were changed since; None where nothing is known, as in some other
     project's repository, whose commits say nothing of files that lie in it."""
     built = package / BUILT
@@ -26,7 +26,7 @@ def _is_ours(package: Path) -> bool:
     top, project = package.parent, package.parent / "pyproject.toml"
     if _git(package, "rev-parse", "--show-prefix") != f"{package.name}/":
         return False
-    files = str(Path(package.name, "__init__.py")), str(Path(package.name, Path(__file__).name)), project.name
+    files = str(Path(package.name, "__init__.py")), str(Path(package.name, *Path(__file__).parts[-2:])), project.name
     if _git(top, "ls-files", "--error-unmatch", "--", *files) is None:
         return False
     try:

@@ -41,12 +41,12 @@ from simulacra.core.checkpoint import storable as storable
 from simulacra.core.config import read, run_file
 from simulacra.core.contract import Batch, Model
 from simulacra.core.errors import Mistake
-from simulacra.core.tensorboard import Events
 from simulacra.core.files import write, write_text
 from simulacra.core.fingerprint import Files
 from simulacra.core.fingerprint import digest as digest
-from simulacra.core.state import kept
 from simulacra.core.seeds import fold
+from simulacra.core.state import kept
+from simulacra.core.tensorboard import Events
 
 BEGUN = {"lock", "checkpoints", "room.py", "data.json"}  # what a start leaves that was killed before it wrote the config
 

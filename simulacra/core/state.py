@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.fingerprint import digest
 from simulacra.core.external import PREFIX
+from simulacra.core.fingerprint import digest
 from simulacra.core.parts import Held, attributes, parts, strays, weights
 
 DEEP = 4  # objects inside objects that are looked into

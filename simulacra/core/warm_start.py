@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from simulacra.core import run, packed as zoo
+from simulacra.core import packed as zoo
+from simulacra.core import run
 from simulacra.core.config import Config
 from simulacra.core.errors import Mistake
+from simulacra.core.load import reopen
 from simulacra.core.parts import Held, parts
 from simulacra.core.play import Average
-from simulacra.core.load import reopen
 
 
 class Begun(NamedTuple):

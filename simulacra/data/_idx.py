@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simulacra.io.download import fetch
-from simulacra.data._pictures import Pictures, Split, padded
 from simulacra.core.errors import Mistake
+from simulacra.data._pictures import Pictures, Split, padded
+from simulacra.io.download import fetch
 
 LARGEST = 2**26  # bytes, decompressed; the largest official file holds 47,040,016
 TRAIN = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

@@ -1,22 +1,16 @@
 """Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next" follows it."""
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from simulacra.core.contract import Batch
-from simulacra.io.listing import each
+from simulacra.core.seeds import fold
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats, mirrored
 from simulacra.data.folder import FITS
-from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
 
 CHUNK = 2**22  # bytes compared together
 
@@ -90,15 +84,3 @@ def treatment(fit: str, size: int, mode: str, flip: bool) -> str:
     colour = "grey" if mode == "L" else "colour"
     text = f"{FITS[fit]}, antialiased to {size}x{size}, {colour}, transparency on white"
     return text + ", training pairs mirrored at random, both frames alike" * flip
-
-
-def usable(folder: Path, names: Sequence[str], work: Callable[[int, Path], T]) -> dict[str, T]:
-    """What `work` returns for the number and path of each picture; a Mistake that names one where it fails."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        good, broken = each(folder, names, work, skip=True)
-    if broken:
-        name, reason = next(iter(broken.items()))
-        more = f" ({len(broken)} pictures cannot be used)" if len(broken) > 1 else ""
-        raise Mistake(f"picture {folder / name}: {reason}; repair it or remove it{more}")
-    return good

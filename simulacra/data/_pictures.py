@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core.contract import Batch
-from simulacra.data._order import Order
 from simulacra.core.seeds import fold, generator
+from simulacra.data._order import Order
 
 
 class Moments(NamedTuple):

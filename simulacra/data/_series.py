@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core.contract import Batch
-from simulacra.data._order import Order
 from simulacra.core.errors import Mistake
+from simulacra.data._order import Order
 
 CHUNK = 2**22  # numbers looked at together
 MOST = 2**28  # numbers of a generated set, 1 GiB

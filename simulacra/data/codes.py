@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from simulacra.core.contract import Batch
+from simulacra.core.errors import Mistake
 from simulacra.data._order import Order
 from simulacra.data.folder import held_out, locate
-from simulacra.core.errors import Mistake
 from simulacra.envs.carracing import checksums, view
 from simulacra.envs.carracing.view import View
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.contract import Batch
-from simulacra.io.clip import blaming, named, natural, sequence
-from simulacra.io.pictures import eight_bits, on_white, opened, suffixes
+from simulacra.core.errors import Mistake, choose
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
 from simulacra.data.folder import locate
-from simulacra.core.errors import Mistake, choose
-from simulacra.nn import optical_flow
+from simulacra.io.clip import blaming, named, natural, sequence
 from simulacra.io.mask import read_file
+from simulacra.io.pictures import eight_bits, on_white, opened, suffixes
+from simulacra.nn import optical_flow
 
 Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
 

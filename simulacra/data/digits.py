@@ -13,8 +13,8 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from simulacra.data._pictures import Pictures, Split, padded
 from simulacra.core.errors import Mistake
+from simulacra.data._pictures import Pictures, Split, padded
 
 MD5 = "6a6dab69682d018c65e9c04a15bc7b1e"  # of the table, decompressed
 

@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.io.pictures import Header, decode, header, is_grey, top
-from simulacra.io.listing import Ignored, each, listing
-from simulacra.data._pictures import Pictures, Split
 from simulacra.core.errors import Mistake
+from simulacra.data._pictures import Pictures, Split
+from simulacra.io.listing import Ignored, each, listing
+from simulacra.io.pictures import Header, decode, header, is_grey, top
 
 IN_MEMORY = 2**29  # bytes of pixels; more are kept in a temporary file
 NAMED = 20  # left out pictures that describe() names

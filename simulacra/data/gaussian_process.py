@@ -15,9 +15,9 @@ import torch
 from scipy.linalg import solve_triangular
 from torch import Tensor
 
-from simulacra.data._series import Sequences, affordable, even, leading
 from simulacra.core.errors import Mistake
 from simulacra.core.seeds import fold
+from simulacra.data._series import Sequences, affordable, even, leading
 
 VARIANCE = 0.2
 REACH = 4.0  # standard deviations that become 1

@@ -30,15 +30,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.contract import Batch
-from simulacra.io.clip import photograph
-from simulacra.io.pictures import header
+from simulacra.core.errors import Mistake
+from simulacra.core.seeds import fold
 from simulacra.data._order import Order
-from simulacra.data._pairs import usable
 from simulacra.data._pictures import floats
 from simulacra.data.folder import extent, locate
 from simulacra.data.folder import files_if_named as files
-from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.io.clip import photograph
+from simulacra.io.listing import usable
+from simulacra.io.pictures import header
 from simulacra.nn.optical_flow import Flows
 
 AREA = 240 * 432  # pixels of the frame that lengths refer to

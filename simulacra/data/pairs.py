@@ -11,11 +11,11 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from simulacra.io.pictures import decode, header
-from simulacra.io.listing import listing
-from simulacra.data._pairs import Pairs, Split, treatment, usable
-from simulacra.data.folder import extent, held_out, locate, remarks, space, taken, wanted, white
 from simulacra.core.errors import Mistake
+from simulacra.data._pairs import Pairs, Split, treatment
+from simulacra.data.folder import extent, held_out, locate, remarks, space, taken, wanted, white
+from simulacra.io.listing import listing, usable
+from simulacra.io.pictures import decode, header
 
 ENDS = "_im1", "_im2"
 NAMED = 5  # names that a message lists

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from simulacra.core.contract import Batch
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.seeds import fold
 from simulacra.data import folder
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
-from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
 from simulacra.envs.carracing.episodes import Store
 
 MAKER = "simulacra collect racing --episodes N -o"  # and the folder

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 from torch import Tensor
 
-from simulacra.io import table as _table
+from simulacra.core.errors import Mistake
 from simulacra.data._series import CHUNK, Sequences, Split, spanning
 from simulacra.data.folder import held_out
-from simulacra.core.errors import Mistake
+from simulacra.io import table as _table
 
 SUFFIXES = ".npy", ".csv"
 WHOLE = True  # one number may be another one in a file of the same size

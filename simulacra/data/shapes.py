@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from simulacra.core.contract import Batch
-from simulacra.data._order import Order
 from simulacra.core.errors import Mistake
 from simulacra.core.seeds import fold
+from simulacra.data._order import Order
 
 CANVAS = 128  # pixels that the laws' lengths refer to
 GRID = 14**4  # pairs of the law two_objects

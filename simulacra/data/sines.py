@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from torch import Tensor
 
-from simulacra.data._series import Sequences, affordable, even, leading
 from simulacra.core.errors import Mistake
 from simulacra.core.seeds import fold
+from simulacra.data._series import Sequences, affordable, even, leading
 
 Cycles = Annotated[float, msgspec.Meta(gt=0, le=5000)]
 Height = Annotated[float, msgspec.Meta(gt=0, le=1)]

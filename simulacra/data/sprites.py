@@ -19,13 +19,13 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.io.pictures import opened
-from simulacra.io.listing import fault, watched
+from simulacra.core.errors import Mistake, choose
+from simulacra.core.seeds import fold
 from simulacra.data._order import shuffled
 from simulacra.data._pairs import Pairs, Split
 from simulacra.data.folder import held_out, locate, space
-from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
+from simulacra.io.listing import fault, watched
+from simulacra.io.pictures import opened
 
 SIDE = 64  # pixels of a cell
 ROWS, COLUMNS = 21, 13  # cells of a sheet

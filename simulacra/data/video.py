@@ -17,14 +17,14 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from simulacra.io.clip import FINE, Clip, blaming, chosen
-from simulacra.io.clip import natural as natural
-from simulacra.io.pictures import eight_bits, fitted, on_white
-from simulacra.io.listing import watched
-from simulacra.io.film import clip_of
+from simulacra.core.errors import Mistake
 from simulacra.data._pairs import Pairs, Split, treatment
 from simulacra.data.folder import locate
-from simulacra.core.errors import Mistake
+from simulacra.io.clip import FINE, Clip, blaming, chosen
+from simulacra.io.clip import natural as natural
+from simulacra.io.film import clip_of
+from simulacra.io.listing import watched
+from simulacra.io.pictures import eight_bits, fitted, on_white
 
 WHOLE = True  # a film's frames are all decoded anyway, and a fingerprint is cheap beside that
 REACH = 4  # a shift is at most a REACH-th of the frame's side

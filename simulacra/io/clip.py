@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from simulacra.io.pictures import Header, eight_bits, eight_bits_of, header, is_grey, on_white, opened, suffixes, top
-from simulacra.io.listing import fault, listing
-from simulacra.data._pairs import usable
 from simulacra.core.errors import Mistake
+from simulacra.io.listing import fault, listing, usable
+from simulacra.io.pictures import Header, eight_bits, eight_bits_of, header, is_grey, on_white, opened, suffixes, top
 
 FILMS = ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"
 FINE = 4  # frames are read at no less than this many times the size that is wanted

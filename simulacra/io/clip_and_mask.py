@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core.errors import Mistake
 from simulacra.io import clip as data
 from simulacra.io.clip import blaming
-from simulacra.io.pictures import eight_bits, on_white
 from simulacra.io.film import clip_of
-from simulacra.core.errors import Mistake
 from simulacra.io.mask import read_file
+from simulacra.io.pictures import eight_bits, on_white
 
 FPS = 24.0  # of a clip that does not say
 SLOW, FAST = 0.01, 1000.0  # frames per second that films can have

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from simulacra.core.errors import Mistake
 from simulacra.io.clip import FILMS, Clip, Frames, animation, blaming, stills
 from simulacra.io.pictures import suffixes
-from simulacra.core.errors import Mistake
 
 SLACK = 0.1  # of a frame's time, by which times of a film of even rate may jitter
 SAID = 0.02  # by which the rate that a film says may differ from that of its times

@@ -1,6 +1,7 @@
 """A folder's picture files: which there are, and something done to each of them."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
-from simulacra.io.pictures import suffixes
 from simulacra.core.errors import Mistake
+from simulacra.io.pictures import suffixes
 
 CHUNK = 32  # files a thread works through before it reports
 KINDS = 30  # of other files, or links, that a message names
@@ -147,3 +148,15 @@ def each(
         pool.shutdown(cancel_futures=True)
     good = {name: result for name, result in flat if not isinstance(result, Fault)}
     return good, {name: result.reason for name, result in flat if isinstance(result, Fault)}
+
+
+def usable(folder: Path, names: Sequence[str], work: Callable[[int, Path], T]) -> dict[str, T]:
+    """What `work` returns for the number and path of each picture; a Mistake that names one where it fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        good, broken = each(folder, names, work, skip=True)
+    if broken:
+        name, reason = next(iter(broken.items()))
+        more = f" ({len(broken)} pictures cannot be used)" if len(broken) > 1 else ""
+        raise Mistake(f"picture {folder / name}: {reason}; repair it or remove it{more}")
+    return good

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simulacra.io.header import holds_names, number
 from simulacra.core.errors import Mistake
+from simulacra.io.header import holds_names, number
 
 DELIMITERS = ";\t,"  # the first of them that the first line has outside of quotes
 LONGEST = 2**24  # characters of the first line

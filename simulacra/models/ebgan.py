@@ -27,12 +27,12 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.nn import blocks, maths
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.idle import refuse, unless
 from simulacra.core.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
+from simulacra.nn import blocks, maths
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

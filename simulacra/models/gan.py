@@ -31,12 +31,13 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.nn import adversarial, blocks as layers
 from simulacra.core import play
 from simulacra.core.contract import Batch
-from simulacra.nn.adversarial import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
 from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.nn import adversarial
+from simulacra.nn import blocks as layers
+from simulacra.nn.adversarial import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.nn import maths
 from simulacra.core import play
+from simulacra.nn import maths
 
 
 def cross_entropy(d: Tensor, target: float | Tensor) -> Tensor:

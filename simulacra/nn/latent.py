@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from simulacra.nn import maths
 from simulacra.core import play
 from simulacra.core.errors import choose
+from simulacra.nn import maths
 
 PATHS = "spherical", "linear"
 SHOWN = 8  # dimensions of z whose divergence is logged

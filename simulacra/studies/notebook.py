@@ -24,7 +24,7 @@ from simulacra.core.errors import Mistake
 from simulacra.studies._notebook_pages import Odd, Shelf, told_of_run, told_of_sheet
 from simulacra.studies._own_folder import OwnFolder
 
-PAGES = Path(__file__).parent.parent / "notebook"
+PAGES = Path(__file__).parent / "pages"
 MARK = "notebook.json"  # what tells a notebook from other folders
 MAKER = "simulacra notebook"
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra.core import config, data_sets, fingerprint, external, run, signals
+from simulacra.core import config, data_sets, external, fingerprint, run, signals
 from simulacra.core.config import Config
 from simulacra.core.errors import Mistake
 from simulacra.io.paint import write

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from simulacra.core.errors import Mistake
-from simulacra.metrics.intervals.interval import interval
 from simulacra.io.paint import write
+from simulacra.metrics.intervals.interval import interval
 from simulacra.studies.sheet import Cell, Sheet, Values, Verdict, judged, same_protocol
 from simulacra.studies.sweep import Job, jobs
 

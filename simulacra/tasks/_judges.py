@@ -12,13 +12,13 @@ from torch import Tensor
 from simulacra.core import seeds
 from simulacra.core.contract import Batch, Data
 from simulacra.core.errors import Mistake
-from simulacra.metrics.video import clips_report
-from simulacra.metrics.images import extractors, report
-from simulacra.metrics.futures import pairs_report
-from simulacra.metrics.series import series_report
-from simulacra.metrics.intervals.jackknife import variance
-from simulacra.metrics.images.extractors import Extractor
 from simulacra.core.load import Opened
+from simulacra.metrics.futures import pairs_report
+from simulacra.metrics.images import extractors, report
+from simulacra.metrics.images.extractors import Extractor
+from simulacra.metrics.intervals.jackknife import variance
+from simulacra.metrics.series import series_report
+from simulacra.metrics.video import clips_report
 from simulacra.tasks._picture import check_prior
 from simulacra.tasks.sample import classes, cycling, samples
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from simulacra.core import files
+from simulacra.core.errors import Mistake
+from simulacra.data._pictures import floats
 from simulacra.io import paint as easel
 from simulacra.io.clip import blaming
-from simulacra.io.pictures import opened
 from simulacra.io.film import playing
-from simulacra.data._pictures import floats
-from simulacra.core.errors import Mistake
+from simulacra.io.pictures import opened
 
 PARTS = "mask", "matte", "foreground", "background", "composite"  # folders with a PNG a frame
 FILMS = "overlay.mp4", "overlay.gif", "background.mp4"

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from simulacra.core import run, seeds
 from simulacra.core.contract import Batch, Data
 from simulacra.core.files import write_text
+from simulacra.core.load import Opened, to
 from simulacra.metrics.images import extractors, modes
 from simulacra.metrics.images.classifier import CLASSES
-from simulacra.core.load import Opened, to
 
 FILE = "monitor.jsonl"
 CHUNK = 64  # samples made at once

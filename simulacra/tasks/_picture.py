@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from simulacra.io.pictures import decode, header, is_grey, top
-from simulacra.io.listing import fault
-from simulacra.data._pictures import floats
 from simulacra.core.errors import Mistake, choose
-from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 from simulacra.core.load import Opened
+from simulacra.data._pictures import floats
+from simulacra.io.listing import fault
+from simulacra.io.pictures import decode, header, is_grey, top
+from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 
 
 def imaginer(opened: Opened) -> Any:

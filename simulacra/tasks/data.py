@@ -6,8 +6,8 @@ import msgspec
 import torch
 
 from simulacra.core import config, data_sets
-from simulacra.io import paint as easel
 from simulacra.core.errors import Mistake, shown
+from simulacra.io import paint as easel
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
 ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over time

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from simulacra.io import paint as easel
-from simulacra.data._pictures import floats
 from simulacra.core.errors import Mistake
+from simulacra.data._pictures import floats
+from simulacra.io import paint as easel
+from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip, read_mask
 from simulacra.tasks import _layer_folder
 from simulacra.tasks._layer_folder import Facts
 from simulacra.video import layers
 from simulacra.video._cache import kept
-from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip, read_mask
 
 VERSION = 2  # of what `work` holds; another one is not gone on with
 Told = Callable[[str, float], None]  # hears what is being done and the share of it that is
@@ -64,7 +64,10 @@ def decompose(
     facts = facts_of(clip, first, seed, (path.name, mask.name))
     note(_layer_folder.claim(out, facts))
     seen = seen_as(clip.frames)
-    easel.write(out / _layer_folder.SEEN, easel.png(easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])))
+    easel.write(
+        out / _layer_folder.SEEN,
+        easel.png(easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])),
+    )
     note([f"what the mask was taken for: {out / _layer_folder.SEEN}"])
     return done(out, seen, first, facts | {"fps": rate}, told, note), notes
 
@@ -108,7 +111,9 @@ def layered(
     """Make layers and write those that are lost, or all; returns their quality."""
     T, _, H, W = frames.shape
     of = str(facts["of"])
-    soft, lines = kept(out / _layer_folder.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], told))
+    soft, lines = kept(
+        out / _layer_folder.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], told)
+    )
     note(lines)
     matte = layers.mattes(frames, soft["soft"])
     shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}

@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core.errors import Mistake
+from simulacra.data._pictures import floats
 from simulacra.io import paint as easel
 from simulacra.io.clip import blaming, natural
-from simulacra.io.pictures import opened
-from simulacra.io.film import clip_of
-from simulacra.data._pictures import floats
-from simulacra.core.errors import Mistake
-from simulacra.video import layers
 from simulacra.io.clip_and_mask import WHOLE, coloured
+from simulacra.io.film import clip_of
+from simulacra.io.pictures import opened
 from simulacra.nn.optical_flow import warp
+from simulacra.video import layers
 
 PARTS = "foreground", "background"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from simulacra.io import paint as easel
 from simulacra.core import run
-from simulacra.io import pictures
 from simulacra.core.errors import Mistake
+from simulacra.io import paint as easel
+from simulacra.io import pictures
 
 PAD = 2  # grey pixels around each tile, as in a painted sheet
 HOLD = 2  # seconds that the last frame of an animation stays

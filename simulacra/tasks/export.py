@@ -10,13 +10,13 @@ from typing import Any
 
 from safetensors.torch import save
 
-from simulacra.core import config, external, run, packed
+from simulacra.core import config, external, packed, run
 from simulacra.core.errors import Mistake
 from simulacra.core.files import settle
 from simulacra.core.load import Opened, reopen
+from simulacra.envs.carracing.view import View, written
 from simulacra.models.world import seeing
 from simulacra.models.world.artefacts import hash_of
-from simulacra.envs.carracing.view import View, written
 
 MOST = 6_000_000  # bytes of weights
 CARD = "README.md"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from simulacra.nn import latent
-from simulacra.io import paint as easel
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened
+from simulacra.io import paint as easel
+from simulacra.nn import latent
 from simulacra.tasks._picture import within
 from simulacra.tasks.reconstruct import coder, pictures
 

@@ -8,13 +8,13 @@ from typing import Any
 from simulacra.core import config, run, seeds
 from simulacra.core.contract import Data
 from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened, commit
 from simulacra.metrics.futures import pairs_report
-from simulacra.metrics.intervals import versions
-from simulacra.metrics.world import world_report
 from simulacra.metrics.images.downstream import Labelled, downstream
 from simulacra.metrics.images.extractors import Extractor
+from simulacra.metrics.intervals import versions
 from simulacra.metrics.intervals.interval import combined
-from simulacra.core.load import Opened, commit
+from simulacra.metrics.world import world_report
 from simulacra.tasks._judges import Judge, Protocol, judge, no_extractor
 from simulacra.tasks.sample import classes, samples
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from simulacra.io import paint as easel
 from simulacra.core import run, seeds
 from simulacra.core.contract import Data
 from simulacra.core.load import Opened, to
+from simulacra.io import paint as easel
 
 COUNT = 64  # pictures on a sheet
 

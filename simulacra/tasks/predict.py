@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.io import paint as easel
 from simulacra.core import seeds
 from simulacra.core.load import Opened
+from simulacra.io import paint as easel
 from simulacra.tasks._picture import check_prior, imaginer, no_file, picture, within
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from simulacra.core import config
-from simulacra.nn import maths
+from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened
 from simulacra.io import paint as easel
 from simulacra.io.listing import HEIF, listing
-from simulacra.core.errors import Mistake
 from simulacra.metrics.futures.motion import ssim
-from simulacra.core.load import Opened
+from simulacra.nn import maths
 from simulacra.tasks._picture import brightest, no_file, picture, within
 
 CHUNK = 64  # pictures coded at once

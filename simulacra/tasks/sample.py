@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.io import paint as easel
 from simulacra.core import seeds
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
+from simulacra.io import paint as easel
 
 CHUNK = 250  # pictures generated at once
 

@@ -12,17 +12,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from simulacra.core import config, data_sets, loop, external, play, run, signals, threads, packed
-from simulacra.core.warm_start import Begun, begin
+from simulacra.core import config, data_sets, external, loop, packed, play, run, signals, threads
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data
 from simulacra.core.errors import Mistake
-from simulacra.metrics.health import health, verdict
-from simulacra.core.state import untouched
 from simulacra.core.load import Opened, build, chosen_device, machine, to
+from simulacra.core.state import untouched
+from simulacra.core.warm_start import Begun, begin
+from simulacra.metrics.health import health, verdict
+from simulacra.models.world import seeing
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
-from simulacra.models.world import seeing
 
 LOOKED = 20_000  # training examples at which a room looks before its first step, at most
 

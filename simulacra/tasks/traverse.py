@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from simulacra.io import paint as easel
 from simulacra.core.load import Opened
+from simulacra.io import paint as easel
 from simulacra.tasks._picture import imaginer, no_file, picture, within
 
 

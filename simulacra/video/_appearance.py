@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.nn.blocks import channels_last
 from simulacra.core.seeds import fold, generator, reseed
+from simulacra.nn.blocks import channels_last
 
 AREA = 30_000  # pixels of a window, as the net sees it
 ZOOM = 2.0  # a window is enlarged by no more than this

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
 from simulacra.core.seeds import fold
+from simulacra.nn.optical_flow import Flows, agreement, between, grey, of_clip, warp
 from simulacra.video._lasting import lasting
 from simulacra.video._painting import painted, spread
-from simulacra.nn.optical_flow import Flows, agreement, between, grey, of_clip, warp
 
 COVERED = 0.1  # matte from which a pixel belongs to the object
 MARGIN = 0.025  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred

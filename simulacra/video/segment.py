@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
-from simulacra.video._appearance import around, at, learned, places
 from simulacra.nn.optical_flow import Flows, between, resized, warp
+from simulacra.video._appearance import around, at, learned, places
 
 FINER = 2  # flow is searched in frames so many times the size
 REACH = 0.2  # how far beside the carried mask the object may be, share of the root of its area

@@ -17,11 +17,11 @@ from tiny import needed, of_config, of_room
 
 from simulacra import __version__
 from simulacra.core import config, data_sets, run
+from simulacra.core.progress import Progress
 from simulacra.io import paint
 from simulacra.metrics.images import downstream
-from simulacra.core.progress import Progress
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from tiny import needed, of_room
 
 from simulacra.core import config, run, signals
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 ENV = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SIGUSR1: 143}
 

@@ -16,7 +16,7 @@ from simulacra import cli
 from simulacra.core import config, data_sets, run, threads
 from simulacra.core.threads import POLICIES
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 HEAVY = "torch", "numpy", "scipy", "PIL", "matplotlib", "av", "cv2", "sklearn"
 LIGHT = """
 import contextlib, io, json, sys
@@ -118,7 +118,7 @@ def test_fields_read_from_source_are_those_of_the_class(room):
     """A key that is there is never refused."""
     from simulacra.core.source import fields
 
-    found = fields(HOME / "simulacra" / "models" / f"{room}.py", "Hyper")
+    found = fields(config.room_files()[room], "Hyper")
     assert found == list(config.room(room).Hyper.__struct_fields__)
 
 

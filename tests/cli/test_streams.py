@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny import needed, of_room
 
-from simulacra.core import config, run
 from simulacra.cli.streams import Stream, patient
+from simulacra.core import config, run
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 ENV = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
 SAY = [sys.executable, "-m", "simulacra"]
 

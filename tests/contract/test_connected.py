@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video.test_lasting import H, T, W, passing
 from torch import Tensor
+from video.test_lasting import H, T, W, passing
 
-from simulacra.io import paint
 from simulacra.core import seeds
+from simulacra.io import paint
 from simulacra.tasks import decompose as verb
 from simulacra.video.plate import clean_plate
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from simulacra.core import config, idle, run
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
+from simulacra.core.load import reopen
 from simulacra.core.parts import parts
 from simulacra.core.play import Schedule
-from simulacra.core.load import reopen
 from simulacra.core.seeds import reseed
 
 STEPS = 3

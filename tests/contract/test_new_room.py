@@ -13,7 +13,7 @@ from PIL import Image
 
 from simulacra.core import config
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 PAGE = HOME / "docs" / "adding_a_room.md"
 TESTS = [
     "tests/contract/test_resume.py::test_newest_checkpoint_lost",

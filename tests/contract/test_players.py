@@ -16,9 +16,9 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from simulacra.core import config, play, run, seeds
+from simulacra.core.load import build
 from simulacra.core.parts import parts, weights
 from simulacra.core.play import Average, Schedule, at, descend
-from simulacra.core.load import build
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core import play
-from simulacra.nn import stabilise
-from simulacra.models.rgan import published, rgan, rgan_series
-from simulacra.models import ebgan, gan
 from simulacra.core.play import at, noise
 from simulacra.core.seeds import reseed
+from simulacra.models import ebgan, gan
+from simulacra.models.rgan import published, rgan, rgan_series
+from simulacra.nn import stabilise
 from simulacra.nn.stabilise import Stabilisers
 
 RATES = {"rate_G": ((0, 1e-3), (8, 5e-3)), "rate_D": ((0, 2e-3), (8, 1e-4))}

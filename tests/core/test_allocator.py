@@ -11,7 +11,7 @@ FAULTS = """
 import resource, sys
 from simulacra.core import allocator
 if sys.argv[1] == "keep":
-    assert memory.keep()
+    assert allocator.keep()
 import numpy as np
 def round():
     for size in (3_000_000, 400_000, 8_000_000):

@@ -15,7 +15,7 @@ from simulacra.core import config, run
 
 SETTINGS = "steps=4", "save_every=4", "log_every=1"
 LOOSE = 3e-3  # between logged numbers, which rounding moves by 0.0011 on one kind of processor; weights are held to 1e-3
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 
 
 def port() -> int:

@@ -14,9 +14,9 @@ from core.test_distributed import together
 from tiny import assert_same, equal, scribble
 
 from simulacra.core import config, external, parts, run
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, reopen
+from simulacra.io import paint
 from simulacra.tasks.export import export
 from simulacra.tasks.train import train
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from simulacra.core import config, run
-from simulacra.studies import sheet
 from simulacra.core.errors import Mistake
+from simulacra.studies import sheet
 
 KEYS = ["name", "preset", "room", "data", "hyper", "seed", "batch", "steps", "keep", "data.name", "data.pad", "hyper.rate_G"]
 WORDS = [

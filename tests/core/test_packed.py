@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save
 from tiny import Tiny
 
-from simulacra.core import play, run, packed
+from simulacra.core import packed, play, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
+from simulacra.models.world.artefacts import hash_of
+from simulacra.tasks.export import export
 from simulacra.tasks.worlds._film import Screen
 from simulacra.tasks.worlds.dream import Asked, dream
-from simulacra.tasks.export import export
-from simulacra.models.world.artefacts import hash_of
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_runs_that_were_moved_together_find_each_other(tmp_path):
     assert opened.config.hyper.memory == str(tmp_path / "there" / "memory") and opened.model.memory.module.eye.any()
 
 
-ZOO = Path(__file__).parent.parent / "zoo"
+ZOO = Path(__file__).parents[2] / "zoo"
 PACKED = sorted(path.parent for path in ZOO.rglob(packed.WEIGHTS))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from simulacra.core import provenance
 
-HOME = Path(provenance.__file__).parent.parent
+HOME = Path(provenance.__file__).parents[2]
 PROJECT = '[project]\nname = "simulacra"\n'
 
 
@@ -27,8 +27,9 @@ def checkout(folder: Path, project: str = PROJECT) -> Path:
     """A repository with a package as ours; the package's folder."""
     package = folder / "simulacra"
     package.mkdir(parents=True)
+    (package / "core").mkdir()
     (package / "__init__.py").write_text("")
-    shutil.copy(provenance.__file__, package)
+    shutil.copy(provenance.__file__, package / "core")
     (folder / "pyproject.toml").write_text(project)
     git(folder, "init")
     git(folder, "add", ".")
@@ -40,8 +41,9 @@ def installed(site: Path) -> Path:
     """The package as pip would put it there."""
     package = site / "simulacra"
     package.mkdir(parents=True)
+    (package / "core").mkdir()
     (package / "__init__.py").write_text("")
-    shutil.copy(provenance.__file__, package)
+    shutil.copy(provenance.__file__, package / "core")
     return package
 
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from simulacra.core import config, data_sets, subnormal
 from simulacra import tasks
+from simulacra.core import config, data_sets, subnormal
 from simulacra.core.load import build
 
 TINY = """

@@ -8,21 +8,21 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from envs.test_episodes import harmed
 from envs.test_episodes import made as drive_of
+from safetensors.torch import load_file, save_file
 
 from simulacra.core import data_sets
-from simulacra.data.codes import Codes, Options
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
-from simulacra.tasks.worlds.encode import Recorded, Stored, encode
+from simulacra.data.codes import Codes, Options
 from simulacra.envs.carracing import episodes
+from simulacra.envs.carracing.episodes import Spec, Store
+from simulacra.envs.carracing.view import of_frames
 from simulacra.models.world.acting import pictures
 from simulacra.models.world.artefacts import eye_of, hash_of
 from simulacra.models.world.seeing import Known
-from simulacra.envs.carracing.episodes import Spec, Store
-from simulacra.envs.carracing.view import of_frames
+from simulacra.tasks.worlds.encode import Recorded, Stored, encode
 
 
 def codes(path: Path, **options: object) -> Codes:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from tiny import ROOT
 
-from simulacra.data.davis import Davis, Options, covered
 from simulacra.core.errors import Mistake
+from simulacra.data.davis import Davis, Options, covered
 
 SIZE = 40, 64  # height and width of the files
 

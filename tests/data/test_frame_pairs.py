@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra.core import data_sets
-from simulacra.io import paint
 from simulacra.core.contract import Data
+from simulacra.core.errors import Mistake
 from simulacra.data import pairs, sprites, video
 from simulacra.data._pairs import Pairs, Split, decibels
 from simulacra.data._pictures import Pictures
 from simulacra.data._pictures import Split as PictureSplit
 from simulacra.data.folder import FITS
-from simulacra.core.errors import Mistake
+from simulacra.io import paint
 
 REAL = os.environ.get("SIMULACRA_DATA")
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core import data_sets
+from simulacra.core.errors import Mistake
 from simulacra.data import layered
 from simulacra.data.layered import INSIDE, Layered, Options, Outline, Scene, Truth, arc, coverage, known, paint
-from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import warp
 
 SMALL = {"height": 48, "width": 80, "frames": 8, "count": 12, "held_out": 6}

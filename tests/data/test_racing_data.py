@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from simulacra.core import data_sets
-from simulacra.data.racing import Options, Racing
 from simulacra.core.errors import Mistake
+from simulacra.data.racing import Options, Racing
 from simulacra.envs.carracing import episodes
 from simulacra.envs.carracing.game import Truth
 
@@ -19,7 +19,9 @@ FRAME = 8  # pixels of the frames written here
 
 def written(home: Path, lengths: list[int], tracks: list[int] | None = None, start: int = 0, size: int = FRAME) -> Path:
     """A store whose frames, actions, rewards and truths say which step of which episode they are."""
-    spec = episodes.Spec(seed=0, simulator="envpool", size=size, hud=False, steps=1000, lead=0, mixture={"idle": 1.0}, versions={})
+    spec = episodes.Spec(
+        seed=0, simulator="envpool", size=size, hud=False, steps=1000, lead=0, mixture={"idle": 1.0}, versions={}
+    )
     with episodes.filling(home, spec):
         for number, length in enumerate(lengths):
             t = np.arange(length)

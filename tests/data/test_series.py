@@ -14,11 +14,18 @@ from torch import Tensor
 
 from simulacra.core import data_sets
 from simulacra.core.contract import Data
-from simulacra.io import table
+from simulacra.core.errors import Mistake
 from simulacra.data import gaussian_process, series, sines
 from simulacra.data._series import Scale, Sequences, Split, even, leading, spanning
-from simulacra.core.errors import Mistake
-from simulacra.metrics.series.scores import autocorrelation, autocorrelation_distance, cross_correlation, cross_correlation_distance, recover_sines, uniform_distance
+from simulacra.io import table
+from simulacra.metrics.series.scores import (
+    autocorrelation,
+    autocorrelation_distance,
+    cross_correlation,
+    cross_correlation_distance,
+    recover_sines,
+    uniform_distance,
+)
 
 
 def numbered(n: int) -> Sequences:

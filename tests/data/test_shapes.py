@@ -10,8 +10,8 @@ from scipy.stats import chisquare, norm
 from torch import Tensor
 
 from simulacra.core import data_sets
-from simulacra.data.shapes import GRID, LAWS, Options, Shapes, Truth, coverage, flow, masks, paint, redraw
 from simulacra.core.errors import Mistake
+from simulacra.data.shapes import GRID, LAWS, Options, Shapes, Truth, coverage, flow, masks, paint, redraw
 
 RARE = 1e-3  # a true law's chi-square is below this once in a thousand seeds; the seed is fixed
 

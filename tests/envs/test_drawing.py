@@ -5,8 +5,8 @@ import pytest
 
 from simulacra.envs.carracing import drawing
 from simulacra.envs.carracing.drawing import Drawing
-from simulacra.envs.carracing.policies import Brownian, Scripted, generator
 from simulacra.envs.carracing.game import TESTED, Game
+from simulacra.envs.carracing.policies import Brownian, Scripted, generator
 from simulacra.envs.carracing.racing import Pool, small
 from simulacra.envs.carracing.tracks import OFFICIAL
 

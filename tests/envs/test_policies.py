@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 
 from simulacra.core.errors import Mistake
-from simulacra.envs.carracing.policies import POLICIES, Brownian, Ghosts, Idle, Lapses, Learnt, Random, Scripted, Tremor, generator, policy, solo, varied
 from simulacra.envs.carracing.game import HALF_WIDTH, SPAN, TILE, Game, Road, wrapped
+from simulacra.envs.carracing.policies import (
+    POLICIES,
+    Brownian,
+    Ghosts,
+    Idle,
+    Lapses,
+    Learnt,
+    Random,
+    Scripted,
+    Tremor,
+    generator,
+    policy,
+    solo,
+    varied,
+)
 from simulacra.envs.carracing.racing import HIGH, LOW
 
 for package in "gymnasium", "Box2D":

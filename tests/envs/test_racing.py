@@ -13,8 +13,8 @@ import pytest
 
 from simulacra.core.errors import Mistake
 from simulacra.envs.carracing import game, racing
-from simulacra.envs.carracing.policies import Scripted, solo
 from simulacra.envs.carracing.game import TESTED, Game, Mersenne
+from simulacra.envs.carracing.policies import Scripted, solo
 from simulacra.envs.carracing.racing import LARGEST, SIMULATORS, Pool, small
 
 for package in "gymnasium", "Box2D", "pygame", "envpool":
@@ -389,7 +389,7 @@ def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
     (tmp_path / "tool").mkdir()
     (tmp_path / "tool" / "__main__.py").write_text(PROGRAM)
     command = [sys.executable, "-m", "tool"]
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(game.__file__).parents[2]}"}
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(game.__file__).parents[3]}"}
     said = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (said.returncode, said.stdout) == (0, "begun\nequal\n"), said.stderr
 

@@ -8,26 +8,26 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from envs.test_episodes import made as drive_of
 from PIL import Image
 from tasks.test_driving import codes, made, noise, picture  # noqa: F401
-from envs.test_episodes import made as drive_of
 
 from simulacra.core import packed
-from simulacra.data.codes import Codes, Options
 from simulacra.core.errors import Mistake
-from simulacra.metrics.world import world_report
 from simulacra.core.load import reopen
+from simulacra.data.codes import Codes, Options
+from simulacra.envs.carracing import episodes
+from simulacra.envs.carracing.episodes import Spec, Store
+from simulacra.envs.carracing.view import WORLD, View, of_frames, of_pictures, same
+from simulacra.metrics.world import world_report
+from simulacra.models.world import artefacts, seeing
+from simulacra.models.world.agent import agent_of
+from simulacra.tasks.export import export
 from simulacra.tasks.worlds import collect as collecting
 from simulacra.tasks.worlds._film import Screen
 from simulacra.tasks.worlds.drive import drive
 from simulacra.tasks.worlds.encode import Stored, encode
-from simulacra.tasks.export import export
 from simulacra.tasks.worlds.score import Course, score
-from simulacra.models.world import artefacts, seeing
-from simulacra.envs.carracing import episodes
-from simulacra.models.world.agent import agent_of
-from simulacra.envs.carracing.episodes import Spec, Store
-from simulacra.envs.carracing.view import WORLD, View, of_frames, of_pictures, same
 
 Z = 3
 DIFFERENT = r"view.hud = (true|false) \(the bar of score and speed\), .* has (true|false); allowed"
@@ -149,7 +149,7 @@ def test_every_part_records_what_it_sees(home):
 def test_a_packed_run_keeps_its_view(home, tmp_path):
     export(reopen(home / "bar_eye", None), tmp_path / "packed")
     assert seeing.of_run(reopen(tmp_path / "packed", None)) == (of_frames(64, True), ())
-    folder = Path(__file__).parent.parent / "zoo"
+    folder = Path(__file__).parents[2] / "zoo"
     for place in "racing", "racing/eye", "dreamer", "dreamer/eye", "vaegan_racing":
         known = seeing.of_run(reopen(folder / place, None))
         assert known.view.hud is False and not known.notes, place

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import mutants  # noqa: E402

@@ -11,14 +11,15 @@ import pytest
 from simulacra import cli
 from simulacra.core import config
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 PACKAGE = HOME / "simulacra"
-ROOMS = {room: PACKAGE / "models" / f"{room}.py" for room in config.rooms()}
+ROOMS = config.room_files()
 SOURCES = sorted(path.relative_to(HOME).as_posix() for path in PACKAGE.rglob("*.py"))
 BOOKS = sorted(
     path.relative_to(HOME).as_posix() for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")] if path.exists()
 )
-HOUSE = {"run", "fit", "config", "paint", "verbs", "cli", "reopen", "progress", "data", "measure"}  # not for rooms
+HOUSE = {"io.paint", "tasks", "studies", "cli", "data", "metrics"}  # not for models
+HOUSE |= {f"core.{name}" for name in ("run", "loop", "config", "load", "progress", "packed", "checkpoint")}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -50,9 +51,9 @@ def parsed(path: Path) -> ast.Module:
 
 def test_a_room_imports_no_room_and_no_machinery(room):
     for name in imports(parsed(ROOMS[room])):
-        parts = name.split(".")
-        second = parts[:2] == ["simulacra", "models"] and parts[2].startswith("_")  # the second file of a long paper
-        assert (second or "models" not in parts) and not (parts[0] == "simulacra" and HOUSE & set(parts[1:2])), name
+        inner = name.removeprefix("simulacra.")
+        own = inner.startswith(f"models.{ROOMS[room].parent.name}.")  # the other files of a long paper
+        assert (own or not inner.startswith("models")) and not any(f"{inner}.".startswith(f"{one}.") for one in HOUSE), name
         assert not name.startswith("."), f"{name}: imports are written in full"
 
 
@@ -106,9 +107,9 @@ def test_sources(source):
     """Sizes, who prints, who seeds."""
     text = (HOME / source).read_text()
     tree = ast.parse(text)
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 500
     assert ast.get_docstring(tree) or source.endswith("__main__.py"), "a file says what it holds"
-    long = [f.name for f in functions(tree) if f.end_lineno - f.lineno + 1 > 40]
+    long = [f.name for f in functions(tree) if f.end_lineno - f.lineno + 1 > 60]
     assert not long, long
     names = calls(tree)
     if not source.startswith("simulacra/cli/"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import listed
 
+TESTS = Path(__file__).parents[1]
 ONE = "import pytest\n\ndef test_right(): pass\n\n@pytest.mark.skipif(True, reason={!r})\ndef test_one(): pass\n"
 
 
@@ -15,9 +16,9 @@ def outcome(folder: Path, reason: str, **environment: str) -> subprocess.Complet
     """What pytest says, in a folder beside ours, of one test that passes and one that is skipped for this reason."""
     (folder / "test_one.py").write_text(ONE.format(reason))
     (folder / "conftest.py").write_text("from tests_of_the_house import *\n")
-    (folder / "tests_of_the_house.py").symlink_to(Path(__file__).with_name("conftest.py"))
-    (folder / "skips.toml").symlink_to(Path(__file__).with_name("skips.toml"))
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    (folder / "tests_of_the_house.py").symlink_to(TESTS / "conftest.py")
+    (folder / "skips.toml").symlink_to(TESTS / "skips.toml")
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "SIMULACRA_DATA")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     environment = kept | {"PYTHONPATH": paths} | environment

@@ -11,15 +11,14 @@ import torch
 from PIL import Image
 
 from simulacra.core import data_sets
-from simulacra.io import paint
 from simulacra.core.config import check_data
+from simulacra.core.errors import Mistake
 from simulacra.data import video
+from simulacra.io import clip_and_mask, paint
 from simulacra.io.clip import animation, sequence, stills
+from simulacra.io.clip_and_mask import Clip, paced, read_clip
 from simulacra.io.film import film
 from simulacra.io.paths import typed
-from simulacra.core.errors import Mistake
-from simulacra.io import clip_and_mask
-from simulacra.io.clip_and_mask import Clip, paced, read_clip
 
 H, W = 48, 64
 STRAIGHT = 1, 0, 0, 1

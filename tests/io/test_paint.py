@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
+from simulacra.io import paint
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from simulacra.core import data_sets
 from simulacra.core.config import check_data
-from simulacra.data import davis
 from simulacra.core.errors import Mistake
+from simulacra.data import davis
 from simulacra.metrics.video import clips_report
 from simulacra.metrics.video.clips_report import Known, Reals, baseline, compare, mean, perfect, reals, scores
 from simulacra.nn.optical_flow import Flows

@@ -10,7 +10,19 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.metrics.images.downstream import Labelled, accuracy, batches, convnet, downstream, forest, scores, train_classifier, trts, tstr, weighted_f1
+from simulacra.metrics.images.downstream import (
+    Labelled,
+    accuracy,
+    batches,
+    convnet,
+    downstream,
+    forest,
+    scores,
+    train_classifier,
+    trts,
+    tstr,
+    weighted_f1,
+)
 from simulacra.metrics.series.mmd import bandwidths, mmd_test, squared_mmd, tuned_bandwidths, tuned_mmd_test
 
 

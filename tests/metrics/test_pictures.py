@@ -11,15 +11,15 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.metrics.images.classes import agreement, class_histogram
-from simulacra.metrics.images.prdc import coverage
 from simulacra.metrics.images.distances import distances, mean_pairwise, nearest, radii
 from simulacra.metrics.images.extractors import load
 from simulacra.metrics.images.frechet import frechet_distance, gaussian_frechet, moments, rank_note
 from simulacra.metrics.images.inception import inception_score, inception_score_splits, modified_inception_score
-from simulacra.metrics.intervals.interval import combined, interval
 from simulacra.metrics.images.kid import kernel_distance, squared_mmd, without_parts
 from simulacra.metrics.images.memorisation import copied, diversity, memorisation
+from simulacra.metrics.images.prdc import coverage
 from simulacra.metrics.images.report import Features, Training, compare, counts, look, notes, recalled, scores, spread, verdict
+from simulacra.metrics.intervals.interval import combined, interval
 
 ONE_HOT = torch.eye(10).repeat(100, 1)
 

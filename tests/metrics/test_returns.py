@@ -10,8 +10,8 @@ import torch
 from simulacra.core.errors import Mistake
 from simulacra.core.seeds import fold
 from simulacra.envs.carracing import tracks
-from simulacra.models.world.acting import Senses
 from simulacra.metrics.world.returns import Row, Score, paired, read_csv, save_csv, score, summary
+from simulacra.models.world.acting import Senses
 
 
 class Road:

@@ -10,12 +10,12 @@ from tiny import Tiny
 from torch import Tensor
 
 from simulacra.core import data_sets, run
-from simulacra.nn import maths
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
+from simulacra.core.seeds import reseed
 from simulacra.models import ebgan
 from simulacra.models.ebgan import EBGAN, Began, Hyper, Magan, hinge_loss, pull_away
-from simulacra.core.seeds import reseed
+from simulacra.nn import maths
 
 TINY = {"widths_G": (16, 8), "widths_D": (8, 16), "code_size": 8}
 

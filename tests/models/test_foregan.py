@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from simulacra.core import config, idle, play, seeds
 from simulacra.metrics.video import layer_scores as measured
-from simulacra.models.foregan import nets
-from simulacra.models.foregan import foregan
-from simulacra.models.foregan.nets import EMPTY, cut, drawn, filled, moved, places, told
+from simulacra.models.foregan import foregan, nets
 from simulacra.models.foregan.foregan import Defects, ForeGAN, Hyper, Layers, composed, gated, mixed, penalty, total_variation
+from simulacra.models.foregan.nets import EMPTY, cut, drawn, filled, moved, places, told
 
 SMALL = {
     "width": 2,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.nn import adversarial
+from simulacra.core.seeds import reseed
 from simulacra.models import gan
 from simulacra.models.gan import GAN, Hyper
-from simulacra.core.seeds import reseed
+from simulacra.nn import adversarial
 
 TINY = {"widths": (16, 8), "group": 8}
 
@@ -31,7 +31,9 @@ def test_non_saturating_by_hand() -> None:
 def test_relativistic_by_hand() -> None:
     """Only the difference counts: ln 2 at none, ln(1 + 1/3) where the winner leads by ln 3."""
     assert float(adversarial.relativistic(torch.tensor([5.0]), torch.tensor([5.0]))) == pytest.approx(math.log(2))
-    assert float(adversarial.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))) == pytest.approx(math.log(4 / 3))
+    assert float(adversarial.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))) == pytest.approx(
+        math.log(4 / 3)
+    )
 
 
 def test_T21_the_relativistic_generator_feels_the_real_batch() -> None:

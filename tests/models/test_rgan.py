@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.nn import adversarial
+from simulacra.core.seeds import reseed
 from simulacra.models.rgan import rgan
 from simulacra.models.rgan.rgan import RGAN, Discriminator, Generator, Hyper, Scan
-from simulacra.core.seeds import reseed
+from simulacra.nn import adversarial
 
 TINY = {"widths": (16, 8), "units": 4, "hidden": 16}
 

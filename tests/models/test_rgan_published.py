@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from simulacra.core.seeds import reseed
 from simulacra.models.rgan import published as rgan
 from simulacra.models.rgan.published import RANGES, SpectralLSTM, max_norm, networks
-from simulacra.core.seeds import reseed
 
 MNIST = (1, 28, 28)
 FORMS = pytest.mark.parametrize("form", ["published", "repaired"])

@@ -10,12 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra.core import data_sets, play
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
+from simulacra.core.seeds import reseed
+from simulacra.io import paint
 from simulacra.metrics.series import series_report
 from simulacra.models.rgan import rgan_series
 from simulacra.models.rgan.rgan_series import Hyper, RGANSeries
-from simulacra.core.seeds import reseed
 from simulacra.nn.stabilise import Stabilisers
 
 B, T, C = 4, 7, 2

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from simulacra.core import config, data_sets, play, run, seeds
-from simulacra.nn import latent, maths
 from simulacra.core.errors import Mistake
-from simulacra.models.vae import nets
-from simulacra.models.vae import vae
-from simulacra.models.vae.vae import VAE, Hyper, calibrated, floored, squared_error
 from simulacra.core.load import reopen
+from simulacra.models.vae import nets, vae
+from simulacra.models.vae.vae import VAE, Hyper, calibrated, floored, squared_error
+from simulacra.nn import latent, maths
 
 SMALL = {"width": 4, "z_size": 6}
 SIDES = (3, 64, 64), (1, 28, 28), (3, 40, 56)

@@ -11,12 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra.core import config, play, seeds
-from simulacra.nn import maths
 from simulacra.core.errors import Mistake
-from simulacra.models.vae import nets
-from simulacra.models.vae import vae, vaegan
-from simulacra.models.vae.vaegan import VAEGAN, Costs, Defects, Hyper, costs_D, feature_loss, game_G, normal_loss, normalised, shared, turns
 from simulacra.core.load import reopen
+from simulacra.models.vae import nets, vae, vaegan
+from simulacra.models.vae.vaegan import (
+    VAEGAN,
+    Costs,
+    Defects,
+    Hyper,
+    costs_D,
+    feature_loss,
+    game_G,
+    normal_loss,
+    normalised,
+    shared,
+    turns,
+)
+from simulacra.nn import maths
 
 SMALL = {"width": 4, "width_D": 4, "z_size": 6, "gate": 0.0}
 LN2 = math.log(2)

@@ -17,15 +17,14 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from simulacra.core import config, play, run
-from simulacra.nn import maths
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
-from simulacra.models.visual_dynamics import nets
-from simulacra.models.visual_dynamics import visual_dynamics
-from simulacra.models.visual_dynamics.nets import cross_convolution, shares
-from simulacra.models.visual_dynamics.visual_dynamics import PRIORS, Hyper, KLWeight, Memory, VisualDynamics
 from simulacra.core.load import reopen
 from simulacra.core.seeds import reseed
+from simulacra.io import paint
+from simulacra.models.visual_dynamics import nets, visual_dynamics
+from simulacra.models.visual_dynamics.nets import cross_convolution, shares
+from simulacra.models.visual_dynamics.visual_dynamics import PRIORS, Hyper, KLWeight, Memory, VisualDynamics
+from simulacra.nn import maths
 from simulacra.tasks import _picture, predict
 
 SHAPE = 3, 16, 16

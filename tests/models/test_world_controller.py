@@ -8,16 +8,15 @@ import torch
 from tiny import assert_same, scribble
 
 from simulacra.core import config, play, run, seeds
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
-from simulacra.models.world import dreaming
+from simulacra.core.load import reopen
+from simulacra.envs.carracing import tracks
+from simulacra.io import paint
+from simulacra.models.world import acting, dreaming
+from simulacra.models.world.acting import Senses, drive
 from simulacra.models.world.dreaming import Agents, Dream, Start, beginning, dream_returns, numbers, squashed
 from simulacra.models.world.memory_nets import Form, Memory, State, drawn
-from simulacra.core.load import reopen
 from simulacra.tasks.train import train
-from simulacra.models.world import acting
-from simulacra.envs.carracing import tracks
-from simulacra.models.world.acting import Senses, drive
 
 cma = pytest.importorskip("cma", reason="the extra `worlds` is not installed")
 from simulacra.models.world.evolution import DIRECTIONS, MIRRORED, STATE, Search  # noqa: E402

@@ -12,14 +12,30 @@ from tiny import Tiny, assert_same, scribble
 from torch import distributions as D
 
 from simulacra.core import config, data_sets, play, run, seeds
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened, reopen
+from simulacra.io import paint
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.world import rollouts
 from simulacra.models.world.dreaming import Agents, Dream, beginning, dream_returns, earning, squashed
-from simulacra.models.world.memory_nets import BINS, LOG_ROOT, Form, Memory, Mixture, bins, bounded, drawn, expected, known, log_density, symexp, symlog, twohot, valued
+from simulacra.models.world.memory_nets import (
+    BINS,
+    LOG_ROOT,
+    Form,
+    Memory,
+    Mixture,
+    bins,
+    bounded,
+    drawn,
+    expected,
+    known,
+    log_density,
+    symexp,
+    symlog,
+    twohot,
+    valued,
+)
 from simulacra.models.world.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
-from simulacra.core.load import Opened, reopen
 from simulacra.tasks.train import train
 
 SMALL = "hyper.units=8", "hyper.mixtures=2"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from simulacra.nn import adversarial, stabilise
 from simulacra.core.seeds import reseed
+from simulacra.nn import adversarial, stabilise
 from simulacra.nn.stabilise import Stabilisers
 
 LN2 = math.log(2)

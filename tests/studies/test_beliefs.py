@@ -5,9 +5,9 @@ import coded
 import numpy as np
 import torch
 
-from simulacra.models.world.memory_nets import Form, Memory
 from simulacra.models.world.acting import Senses
 from simulacra.models.world.agent import Agent
+from simulacra.models.world.memory_nets import Form, Memory
 
 
 class Road:

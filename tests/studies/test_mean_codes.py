@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from simulacra.core.errors import one_line
-from simulacra.models.world.memory_nets import Form, Memory
 from simulacra.models.world.acting import Senses
 from simulacra.models.world.agent import Agent
+from simulacra.models.world.memory_nets import Form, Memory
 
 
 class Steady:

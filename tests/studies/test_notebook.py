@@ -20,7 +20,7 @@ from simulacra.studies import sweep
 from simulacra.studies.notebook import notebook
 from simulacra.studies.table import table
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 
 
 class Links(HTMLParser):

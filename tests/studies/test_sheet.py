@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from simulacra.core import config
-from simulacra.studies import sheet
 from simulacra.core.errors import Mistake
+from simulacra.studies import sheet
 from simulacra.studies.sheet import Claim, Sheet
 
 TEXT = """

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from simulacra.core import config, run
-from simulacra.studies import sheet
 from simulacra.core.errors import Mistake
+from simulacra.studies import sheet
 from simulacra.studies import sweep as verb
 from simulacra.studies.table import table
 
-HOME = Path(config.__file__).parent.parent
+HOME = Path(config.__file__).parents[2]
 TEXT = """
 name = "Does the margin matter?"
 base = "ebgan_digits"

@@ -6,9 +6,9 @@ import pytest
 import tell_apart
 import torch
 
-from simulacra.models.world.memory_nets import Form, Memory
 from simulacra.models.world.acting import Senses
 from simulacra.models.world.agent import Agent
+from simulacra.models.world.memory_nets import Form, Memory
 
 
 def test_a_drive_is_described_by_hand():

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from simulacra.core.errors import Mistake
+from simulacra.envs.carracing import episodes
+from simulacra.envs.carracing.episodes import Store
+from simulacra.envs.carracing.racing import Pool
 from simulacra.tasks.worlds import collect as verb
 from simulacra.tasks.worlds.collect import collect, plan, record
-from simulacra.envs.carracing import episodes
-from simulacra.envs.carracing.racing import Pool
-from simulacra.envs.carracing.episodes import Store
 
 for package in "gymnasium", "Box2D", "envpool":
     pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")

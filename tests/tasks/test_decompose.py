@@ -15,12 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.io import paint
+from simulacra.io import clip_and_mask, paint
 from simulacra.io.clip import FILMS
 from simulacra.tasks import _layer_folder
 from simulacra.tasks import decompose as verb
 from simulacra.video import _appearance, _cache, layers
-from simulacra.io import clip_and_mask
 
 T, H, W = 6, 48, 64
 

@@ -15,19 +15,19 @@ from PIL import Image
 from tiny import scribble
 
 from simulacra.core import config, run, seeds
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
-from simulacra.models.world.memory_nets import expected
 from simulacra.core.load import reopen
+from simulacra.envs.carracing import policies, tracks
+from simulacra.io import paint
+from simulacra.metrics.world.returns import read_csv
+from simulacra.metrics.world.returns import score as scored
+from simulacra.models.world import acting, artefacts
+from simulacra.models.world.agent import agent_of
+from simulacra.models.world.memory_nets import expected
+from simulacra.tasks.train import train
 from simulacra.tasks.worlds._film import Screen
 from simulacra.tasks.worlds.dream import Asked, dream
 from simulacra.tasks.worlds.drive import recorded
-from simulacra.tasks.train import train
-from simulacra.models.world import acting, artefacts
-from simulacra.envs.carracing import policies, tracks
-from simulacra.models.world.agent import agent_of
-from simulacra.metrics.world.returns import read_csv
-from simulacra.metrics.world.returns import score as scored
 
 Z = 3
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
+from simulacra.io import paint
 from simulacra.tasks import evolve
 
 SHAPES = [(1, 6, 4), (3, 5, 7), (2, 4, 4), (1, 4, 60), (3, 28, 28)]

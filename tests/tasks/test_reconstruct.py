@@ -9,11 +9,11 @@ from PIL import Image
 from tiny import Tiny, needed, of_config
 
 from simulacra.core import config
-from simulacra.nn import maths
 from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened, reopen
 from simulacra.metrics.futures.motion import ssim
 from simulacra.models.vae.nets import Coder
-from simulacra.core.load import Opened, reopen
+from simulacra.nn import maths
 from simulacra.tasks.interpolate import interpolate
 from simulacra.tasks.reconstruct import coder, reconstruct
 

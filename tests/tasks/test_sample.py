@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import needed, of_room
 
-from simulacra.io import paint
 from simulacra.core.load import Opened, reopen
+from simulacra.io import paint
 from simulacra.tasks import sample as verb
 
 

@@ -9,12 +9,29 @@ import pytest
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
-from simulacra.tasks.worlds import _ledger
-from simulacra.tasks.worlds.world import EXTENTS, Site, Stopped, arm, changes, chosen, controller, dream, eye, memory, planned, refined, searches, until, validate, world
-from simulacra.models.world import artefacts
-from simulacra.metrics.world.returns import Row, Score, read_csv
 from simulacra.envs.carracing.episodes import Spec, filling
 from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.metrics.world.returns import Row, Score, read_csv
+from simulacra.models.world import artefacts
+from simulacra.tasks.worlds import _ledger
+from simulacra.tasks.worlds.world import (
+    EXTENTS,
+    Site,
+    Stopped,
+    arm,
+    changes,
+    chosen,
+    controller,
+    dream,
+    eye,
+    memory,
+    planned,
+    refined,
+    searches,
+    until,
+    validate,
+    world,
+)
 
 for package in ("cma", "envpool", "gymnasium"):
     pytest.importorskip(package, reason="the extra `worlds` is not installed")

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.video._lasting import AROUND, alike, carried, lasting, motions
 from simulacra.nn.optical_flow import Flows
+from simulacra.video._lasting import AROUND, alike, carried, lasting, motions
 
 T, H, W = 13, 48, 96
 

@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.video._painting import painted, searched, spread
 from simulacra.nn.optical_flow import of_clip
+from simulacra.video._painting import painted, searched, spread
 from simulacra.video.plate import camera, clean_plate, closely_hidden, flows_of, glimpsed, grid, hidden_by, vote
 
 H, W = 72, 96

@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.video import _appearance
 from simulacra.nn import optical_flow
+from simulacra.video import _appearance
 from simulacra.video._appearance import around, at, example, places, source
 from simulacra.video.segment import arrivals, beside, corrected, segment
 
@@ -224,4 +224,8 @@ def test_mistakes_are_told(frames: Tensor, mask: Tensor, message: str) -> None:
 
 def test_flows_of_another_clip_are_a_mistake() -> None:
     with pytest.raises(Mistake, match=r"flows.backward \(3, 2, 8, 8\) of 2 frames; allowed: \(1, 2, 8, 8\)"):
-        segment(torch.zeros(2, 3, 8, 8), torch.ones(8, 8), flows=optical_flow.Flows(torch.zeros(3, 2, 8, 8), torch.zeros(3, 2, 8, 8)))
+        segment(
+            torch.zeros(2, 3, 8, 8),
+            torch.ones(8, 8),
+            flows=optical_flow.Flows(torch.zeros(3, 2, 8, 8), torch.zeros(3, 2, 8, 8)),
+        )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.data.shapes import CANVAS, LAWS, Truth, coverage
 from simulacra.core.errors import Mistake
+from simulacra.data.shapes import CANVAS, LAWS, Truth, coverage
 from simulacra.nn.maths import psnr
 
 BEYOND = 4.0  # a shape is looked for so much farther than its law ever goes, in x and in y, canvas pixels

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.data import shapes
-from simulacra.nn.maths import psnr
-from simulacra.metrics.futures import motion
-from simulacra.metrics.intervals.jackknife import variance
-from simulacra.metrics.images.extractors import digest
 from simulacra.core.seeds import fold, generator
+from simulacra.data import shapes
+from simulacra.metrics.futures import motion
+from simulacra.metrics.images.extractors import digest
+from simulacra.metrics.intervals.jackknife import variance
+from simulacra.nn.maths import psnr
 
 NAME = "pairs"
 """What a data set of pairs names as its extractor: there is none, the frames themselves are compared."""

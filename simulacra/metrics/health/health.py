@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulacra.metrics.images import modes
 from simulacra.metrics.health.equilibrium import number
+from simulacra.metrics.images import modes
 
 Rows = Sequence[Mapping[str, Any]]
 """Logged rows in order of step: {"step": int, name: number, ...}; any scalar may be absent from any row. What was seen of the

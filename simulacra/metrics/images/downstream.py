@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simulacra.core.errors import Mistake
-from simulacra.metrics.images.classifier import block
 from simulacra.core.seeds import fold, generator, reseed
+from simulacra.metrics.images.classifier import block
 
 BATCH = 128
 RATE = 3e-3

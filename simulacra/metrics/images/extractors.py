@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.metrics.images import classifier, efficientnet
 from simulacra.core.seeds import generator
+from simulacra.metrics.images import classifier, efficientnet
 
 WEIGHTS = Path(__file__).parent / "weights"
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]

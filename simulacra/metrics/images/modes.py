@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra.metrics.images.prdc import NEIGHBOURS, coverage
 from simulacra.metrics.images.distances import distances
+from simulacra.metrics.images.prdc import NEIGHBOURS, coverage
 
 COUNT = 128  # samples that are looked at
 RARE = 0.02  # share of reals whose nearest neighbour is called the same picture

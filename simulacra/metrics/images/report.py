@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.metrics.intervals import jackknife
+from simulacra.core.seeds import generator
 from simulacra.metrics.images.classes import agreement, class_histogram
-from simulacra.metrics.images.prdc import NEIGHBOURS, coverage
 from simulacra.metrics.images.distances import nearest
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.images.frechet import frechet_distance, rank_note
 from simulacra.metrics.images.inception import PARTS, inception_score, inception_score_splits, modified_inception_score
 from simulacra.metrics.images.kid import SIZE, kernel_distance, without_parts
 from simulacra.metrics.images.memorisation import copied, diversity, memorised
-from simulacra.core.seeds import generator
+from simulacra.metrics.images.prdc import NEIGHBOURS, coverage
+from simulacra.metrics.intervals import jackknife
 
 GROUPS = 10  # of held-out reals, each of which is left out once; and random halves of them
 FREEDOM = 9  # degrees of freedom of the variances that follow

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
+from simulacra.core.seeds import generator
 from simulacra.metrics.images.distances import distances
 from simulacra.metrics.images.kid import mean_off_diagonal
-from simulacra.core.seeds import generator
 
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The mixture's bandwidths over the median distance: nobody knows at which scale two sets differ."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra.metrics.series import mmd, scores
-from simulacra.metrics.intervals.jackknife import variance
 from simulacra.metrics.images.extractors import digest
+from simulacra.metrics.intervals.jackknife import variance
+from simulacra.metrics.series import mmd, scores
 
 NAME = "series"
 """What a data set of series names as its extractor: there is none, the values themselves are compared."""

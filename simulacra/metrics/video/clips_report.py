@@ -14,11 +14,11 @@ from torch import Tensor
 
 from simulacra.core.contract import Batch
 from simulacra.data.davis import Davis
-from simulacra.nn.maths import psnr
-from simulacra.metrics.video import layer_scores
 from simulacra.metrics.images.extractors import digest
-from simulacra.metrics.video.mask_scores import boundary_f, jaccard
+from simulacra.metrics.video import layer_scores
 from simulacra.metrics.video.classical import by_flow, copy_first, hard, inpainted
+from simulacra.metrics.video.mask_scores import boundary_f, jaccard
+from simulacra.nn.maths import psnr
 from simulacra.nn.optical_flow import Flows, of_clip
 from simulacra.video.plate import clean_plate
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.nn.maths import psnr
 from simulacra.metrics.video.mask_scores import jaccard
 from simulacra.nn import optical_flow
+from simulacra.nn.maths import psnr
 
 SEEN = 0.1  # farther from the empty value than this, a foreground is there
 

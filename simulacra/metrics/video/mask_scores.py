@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.core.errors import Mistake
 from simulacra.io import paint
 from simulacra.io.clip import blaming, natural
-from simulacra.core.errors import Mistake
 from simulacra.io.mask import Reading, read_file
 from simulacra.io.mask import objects as objects
 

@@ -17,20 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra.nn import latent, maths
-from simulacra.metrics.intervals import jackknife
-from simulacra.metrics.images import extractors
-from simulacra.metrics.world import linear, probes
-from simulacra.metrics.futures import motion
-from simulacra.metrics.intervals.jackknife import Grouped
-from simulacra.metrics.images.extractors import Extractor
-from simulacra.metrics.images.frechet import frechet_distance
-from simulacra.metrics.world.linear import Components
 from simulacra.core.load import Opened
 from simulacra.core.seeds import generator
+from simulacra.envs.carracing.racing import ZOOM
+from simulacra.metrics.futures import motion
+from simulacra.metrics.images import extractors
+from simulacra.metrics.images.extractors import Extractor
+from simulacra.metrics.images.frechet import frechet_distance
+from simulacra.metrics.intervals import jackknife
+from simulacra.metrics.intervals.jackknife import Grouped
+from simulacra.metrics.world import linear, probes
+from simulacra.metrics.world.linear import Components
 from simulacra.models.world.acting import Eye
 from simulacra.models.world.artefacts import eye_of
-from simulacra.envs.carracing.racing import ZOOM
+from simulacra.nn import latent, maths
 
 CHUNK = 100  # frames compared at once
 TRAINED = 4000  # training frames from which probes and components are fitted

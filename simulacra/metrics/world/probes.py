@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from simulacra.envs.carracing.episodes import Store
+from simulacra.envs.carracing.game import HALF_WIDTH, Truth
+from simulacra.envs.carracing.racing import ZOOM
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.intervals.jackknife import Grouped
 from simulacra.metrics.world.linear import Linear, chosen
-from simulacra.envs.carracing.game import HALF_WIDTH, Truth
-from simulacra.envs.carracing.racing import ZOOM
-from simulacra.envs.carracing.episodes import Store
 
 NEAR = 3 * HALF_WIDTH  # units from the road's middle up to which a car is near it
 ALONG = pi / 2  # radians off the road's direction up to which it faces along

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from simulacra.core import run
 from simulacra.core.errors import Mistake
-from simulacra.metrics.intervals.interval import interval
 from simulacra.core.seeds import fold
-from simulacra.models.world.acting import LIMIT, Factory, Senses, closing, drive
 from simulacra.envs.carracing.tracks import OFFICIAL
+from simulacra.metrics.intervals.interval import interval
+from simulacra.models.world.acting import LIMIT, Factory, Senses, closing, drive
 
 AT_ONCE = 25  # episodes driven in one batch
 COLUMNS = "track", "return", "steps", "lap_finished", "progress"

@@ -15,23 +15,23 @@ import torch
 from torch import Tensor
 
 from simulacra.core.contract import Batch
-from simulacra.data.codes import Codes
 from simulacra.core.errors import Mistake
+from simulacra.core.load import Opened
+from simulacra.core.seeds import fold, reseed
+from simulacra.data.codes import Codes
+from simulacra.envs.carracing.episodes import Store
+from simulacra.envs.carracing.view import same
 from simulacra.metrics.intervals import jackknife
-from simulacra.metrics.world import probes
 from simulacra.metrics.intervals.jackknife import Grouped
+from simulacra.metrics.world import probes
 from simulacra.metrics.world.encoders import decoded
 from simulacra.metrics.world.linear import Linear
 from simulacra.models.world import world_memory
+from simulacra.models.world.acting import Eye, pictures
+from simulacra.models.world.artefacts import eye_seen, same_eye
 from simulacra.models.world.dreaming import earning
 from simulacra.models.world.memory_nets import Memory
 from simulacra.models.world.world_memory import AHEAD
-from simulacra.core.load import Opened
-from simulacra.core.seeds import fold, reseed
-from simulacra.models.world.acting import Eye, pictures
-from simulacra.models.world.artefacts import eye_seen, same_eye
-from simulacra.envs.carracing.episodes import Store
-from simulacra.envs.carracing.view import same
 
 DRIVES = 100  # of each split, at most
 CRASH = -50.0  # a reward below it: the car left the field, which costs 100

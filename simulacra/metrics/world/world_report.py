@@ -3,17 +3,17 @@
 from math import nan
 from typing import Any
 
-from simulacra.data.codes import Codes
 from simulacra.core.errors import Mistake
-from simulacra.metrics.intervals import jackknife
-from simulacra.metrics.world import encoders, rollouts
-from simulacra.metrics.intervals.jackknife import Grouped
-from simulacra.metrics.images.extractors import digest
-from simulacra.models.world.memory_nets import known
 from simulacra.core.load import Opened
+from simulacra.data.codes import Codes
+from simulacra.envs.carracing.view import same
+from simulacra.metrics.images.extractors import digest
+from simulacra.metrics.intervals import jackknife
+from simulacra.metrics.intervals.jackknife import Grouped
+from simulacra.metrics.world import encoders, rollouts
 from simulacra.models.world import seeing
 from simulacra.models.world.artefacts import eye_of
-from simulacra.envs.carracing.view import same
+from simulacra.models.world.memory_nets import known
 
 NAME = "codes"
 """What a data set of codes names as its extractor: there is none."""

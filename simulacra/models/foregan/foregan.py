@@ -31,13 +31,12 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from simulacra.nn import maths
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.models.foregan.nets import EMPTY, Critic, Generator, augmented, cut, drawn, filled, initial, moved, places, told
 from simulacra.core.play import Schedule, at, descend
-from simulacra.nn import optical_flow
+from simulacra.models.foregan.nets import EMPTY, Critic, Generator, augmented, cut, drawn, filled, initial, moved, places, told
+from simulacra.nn import maths, optical_flow
 
 Size = Annotated[int, Meta(ge=1)]
 Sizes = Annotated[tuple[Size, ...], Meta(min_length=1)]

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.nn import blocks as layers
 from simulacra.core import play
+from simulacra.nn import blocks as layers
 from simulacra.nn import optical_flow
 
 if TYPE_CHECKING:  # the room imports this file
@@ -192,7 +192,10 @@ def moved(foreground: Tensor, forward: Tensor, backward: Tensor, at_destination:
     (defect B7)."""
     if at_destination:
         return optical_flow.warp(foreground - EMPTY, -forward, padding="zeros") + EMPTY
-    return optical_flow.warp(foreground - EMPTY, backward, padding="zeros") * (optical_flow.agreement(backward, forward) > AGREE) + EMPTY
+    return (
+        optical_flow.warp(foreground - EMPTY, backward, padding="zeros") * (optical_flow.agreement(backward, forward) > AGREE)
+        + EMPTY
+    )
 
 
 def filled(frames: Tensor, mask: Tensor, how: str) -> Tensor:

@@ -28,12 +28,13 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.nn import adversarial, blocks as layers, stabilise
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.models.rgan import published
 from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.models.rgan import published
+from simulacra.nn import adversarial, stabilise
+from simulacra.nn import blocks as layers
 from simulacra.nn.stabilise import Stabilisers
 
 Size = Annotated[int, Meta(ge=1)]
@@ -342,7 +343,11 @@ class RGAN:
     def equilibrium(self) -> dict[str, float]:
         """ln 2 for both in the relativistic game; else that of smoothed labels."""
         h = self.hyper
-        return adversarial.equilibrium() if h.loss == "relativistic" else adversarial.equilibrium(h.stabilise.real_target, h.target_G)
+        return (
+            adversarial.equilibrium()
+            if h.loss == "relativistic"
+            else adversarial.equilibrium(h.stabilise.real_target, h.target_G)
+        )
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from simulacra.nn import adversarial, stabilise
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.nn import adversarial, stabilise
 from simulacra.nn.stabilise import Stabilisers
 
 Size = Annotated[int, Meta(ge=1)]
@@ -218,7 +218,11 @@ class RGANSeries:
 
     def equilibrium(self) -> dict[str, float]:
         """ln 2 for both where D cannot tell at any step; else that of a smoothed label."""
-        return adversarial.equilibrium() if self.hyper.loss == "relativistic" else adversarial.equilibrium(self.hyper.stabilise.real_target)
+        return (
+            adversarial.equilibrium()
+            if self.hyper.loss == "relativistic"
+            else adversarial.equilibrium(self.hyper.stabilise.real_target)
+        )
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""

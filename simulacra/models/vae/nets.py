@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from simulacra.nn import blocks
 from simulacra.core.play import noise
+from simulacra.nn import blocks
 
 BLACK = -1.0
 Shape = tuple[int, int, int]

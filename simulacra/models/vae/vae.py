@@ -25,12 +25,12 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from simulacra.nn import latent, blocks, maths
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.models.vae.nets import Coder, drawn, light, of_paper
 from simulacra.core.play import Schedule, Weight, at, descend, gathered, noise
+from simulacra.models.vae.nets import Coder, drawn, light, of_paper
+from simulacra.nn import blocks, latent, maths
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

@@ -32,12 +32,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer, RMSprop
 
-from simulacra.nn import adversarial as games, latent, blocks, maths
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import refuse, unless
-from simulacra.models.vae import nets
 from simulacra.core.play import Schedule, Weight, at, averaged, descend, gathered, noise
+from simulacra.models.vae import nets
+from simulacra.nn import adversarial as games
+from simulacra.nn import blocks, latent, maths
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

@@ -31,13 +31,13 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from simulacra.nn import blocks, maths
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import refuse, unless
-from simulacra.models.visual_dynamics.nets import Difference, Layers, MotionEncoder, PriorNet
 from simulacra.core.play import Schedule, Weight, at, descend, noise
 from simulacra.core.seeds import generator
+from simulacra.models.visual_dynamics.nets import Difference, Layers, MotionEncoder, PriorNet
+from simulacra.nn import blocks, maths
 
 Size = Annotated[int, Meta(ge=1)]
 Sizes = Annotated[tuple[Size, ...], Meta(min_length=1)]

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.core.seeds import generator
 from simulacra.models.world.dreaming import Agents
 from simulacra.models.world.memory_nets import Memory
-from simulacra.core.seeds import generator
 
 CHUNK = 256  # frames encoded at once
 LIMIT = 1000  # steps of an official episode

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
-from simulacra.models.world.memory_nets import Memory
 from simulacra.core.load import Opened, reopen
+from simulacra.envs.carracing.view import View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Senses
 from simulacra.models.world.artefacts import Seen, eye_of, eye_of_world, hash_of, same_eye
-from simulacra.envs.carracing.view import View, same
+from simulacra.models.world.memory_nets import Memory
 
 FRAME = 3, 64, 64  # channels, height, width of what a world shows
 

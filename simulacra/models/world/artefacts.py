@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from simulacra.core import run, packed
+from simulacra.core import packed, run
 from simulacra.core.errors import Mistake, choose
-from simulacra.models.world.memory_nets import Memory, known
 from simulacra.core.load import Opened, reopen
+from simulacra.envs.carracing.view import WORLD, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
-from simulacra.envs.carracing.view import WORLD, View, same
+from simulacra.models.world.memory_nets import Memory, known
 
 PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
 

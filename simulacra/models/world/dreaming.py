@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import play
-from simulacra.models.world.memory_nets import Memory, Prediction, State, drawn, valued
 from simulacra.core.seeds import generator
+from simulacra.models.world.memory_nets import Memory, Prediction, State, drawn, valued
 
 ROWS = 1024  # dreamt at once: more leave the processor's cache
 

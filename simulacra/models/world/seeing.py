@@ -11,14 +11,14 @@ import msgspec
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from simulacra.core import run, packed
-from simulacra.data.folder import locate
+from simulacra.core import packed, run
 from simulacra.core.errors import Mistake
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened
-from simulacra.models.world.acting import Factory, World
+from simulacra.data.folder import locate
 from simulacra.envs.carracing.episodes import spec_of
 from simulacra.envs.carracing.view import WORLD, View, of_frames, of_pictures, read, same, written
+from simulacra.models.world.acting import Factory, World
 
 NAME = "view.json"
 LOOKED = 64  # pictures that are looked at

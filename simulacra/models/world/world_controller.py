@@ -28,14 +28,14 @@ from torch import Tensor
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import refuse, unless
+from simulacra.core.play import Weight
+from simulacra.core.seeds import fold, generator
+from simulacra.envs.carracing import tracks
+from simulacra.envs.carracing.view import View
+from simulacra.models.world import acting, artefacts, seeing
 from simulacra.models.world.dreaming import Dream, Dreamt, beginning, dream_returns, numbers
 from simulacra.models.world.evolution import Search
 from simulacra.models.world.memory_nets import Form, Memory, known
-from simulacra.core.play import Weight
-from simulacra.core.seeds import fold, generator
-from simulacra.models.world import acting, artefacts, seeing
-from simulacra.envs.carracing import tracks
-from simulacra.envs.carracing.view import View
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent

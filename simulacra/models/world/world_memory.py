@@ -34,8 +34,8 @@ from torch.nn import functional as F
 from simulacra.core import play
 from simulacra.core.contract import Batch
 from simulacra.core.idle import refuse, unless
-from simulacra.models.world.memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
 from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.models.world.memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]

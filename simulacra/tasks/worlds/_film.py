@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from simulacra.io import paint as easel
 from simulacra.core.errors import Mistake
+from simulacra.io import paint as easel
 from simulacra.tasks._picture import within
 
 

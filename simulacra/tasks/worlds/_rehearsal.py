@@ -12,8 +12,8 @@ from simulacra.core import config, run
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
-from simulacra.models.world.dreaming import numbers
 from simulacra.core.load import build
+from simulacra.models.world.dreaming import numbers
 
 CPU = torch.device("cpu")
 SIDE = 64  # pixels of a frame

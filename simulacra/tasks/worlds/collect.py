@@ -17,13 +17,13 @@ import torch
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.seeds import fold
 from simulacra.envs.carracing import episodes as store
-from simulacra.models.world.acting import Hands
-from simulacra.models.world.agent import Agent
-from simulacra.envs.carracing.policies import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth, needed
+from simulacra.envs.carracing.policies import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
 from simulacra.envs.carracing.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.envs.carracing.tracks import training
 from simulacra.envs.carracing.view import of_frames, same
+from simulacra.models.world.acting import Hands
+from simulacra.models.world.agent import Agent
 
 MIXTURE = {"brownian": 0.25, "scripted": 0.75}
 SPEEDS = 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, math.inf  # units per second

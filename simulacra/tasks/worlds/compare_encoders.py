@@ -17,18 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra.io import paint
 from simulacra.core.errors import Mistake
-from simulacra.metrics.intervals import jackknife
-from simulacra.metrics.world import encoders, rollouts
-from simulacra.metrics.intervals.jackknife import Estimate, Grouped
-from simulacra.metrics.intervals.interval import interval
 from simulacra.core.load import Opened
-from simulacra.models.world import seeing
-from simulacra.models.world.artefacts import eye_of
-from simulacra.metrics.world.returns import Score
 from simulacra.envs.carracing.episodes import Store
 from simulacra.envs.carracing.view import same
+from simulacra.io import paint
+from simulacra.metrics.intervals import jackknife
+from simulacra.metrics.intervals.interval import interval
+from simulacra.metrics.intervals.jackknife import Estimate, Grouped
+from simulacra.metrics.world import encoders, rollouts
+from simulacra.metrics.world.returns import Score
+from simulacra.models.world import seeing
+from simulacra.models.world.artefacts import eye_of
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
@@ -258,7 +258,9 @@ def sheet(arms: Mapping[str, Arm], path: Path, count: int = 2000) -> Path:
 def hard_cases(held: encoders.Held) -> list[int]:
     """The places of the sheet's frames."""
     truth: Tensor = held.source.truth("held_out", held.n)
-    curb = torch.cat([(encoders.labels(part) == list(encoders.PALETTE).index("curb")).sum((1, 2)) for part in held.x.split(encoders.CHUNK)])
+    curb = torch.cat(
+        [(encoders.labels(part) == list(encoders.PALETTE).index("curb")).sum((1, 2)) for part in held.x.split(encoders.CHUNK)]
+    )
     curve = held.known.targets["curvature"].abs().nan_to_num(-1)
     chosen = [curve.argmax(), curb.argmax(), truth[:, 0].abs().argmax(), held.zooming.int().argmax()]
     return [*range(min(PLAIN, held.n)), *(int(place) for place in chosen)]

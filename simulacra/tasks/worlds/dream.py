@@ -12,14 +12,14 @@ from torch import Tensor
 from simulacra.core import data_sets, seeds
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
-from simulacra.tasks.worlds._film import Screen
-from simulacra.tasks._picture import within
-from simulacra.tasks.worlds.drive import decoded
+from simulacra.envs.carracing.view import same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import LIMIT
 from simulacra.models.world.agent import agent_of, eye_for, same_codes
 from simulacra.models.world.artefacts import same_eye
-from simulacra.envs.carracing.view import same
+from simulacra.tasks._picture import within
+from simulacra.tasks.worlds._film import Screen
+from simulacra.tasks.worlds.drive import decoded
 
 MOST = 64  # dreams on one film
 

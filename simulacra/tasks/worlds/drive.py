@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.models.world.memory_nets import Memory, expected
 from simulacra.core.load import Opened
 from simulacra.core.seeds import fold
-from simulacra.tasks.worlds._film import Screen
-from simulacra.tasks._picture import within
+from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
 from simulacra.models.world import acting, artefacts
 from simulacra.models.world.acting import LIMIT, Eye, World
 from simulacra.models.world.acting import drive as driven
 from simulacra.models.world.agent import Agent, agent_of
+from simulacra.models.world.memory_nets import Memory, expected
 from simulacra.models.world.seeing import shown
-from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
+from simulacra.tasks._picture import within
+from simulacra.tasks.worlds._film import Screen
 
 CHUNK = 256  # codes decoded at once
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from simulacra.core import run
-from simulacra.data.codes import SUFFIX, Episode, header, sound
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
+from simulacra.data.codes import SUFFIX, Episode, header, sound
 from simulacra.envs.carracing import checksums, view
 from simulacra.models.world.acting import Eye, pictures
 from simulacra.models.world.artefacts import eye_of, eye_seen

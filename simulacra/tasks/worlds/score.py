@@ -14,20 +14,20 @@ from typing import Any
 
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake, choose
-from simulacra.metrics.intervals import versions
 from simulacra.core.load import Opened, commit
 from simulacra.core.seeds import fold
-from simulacra.tasks.worlds._film import writable
-from simulacra.tasks._picture import within
-from simulacra.tasks.worlds.collect import Told, unheard
 from simulacra.envs.carracing import policies
+from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
+from simulacra.metrics.intervals import versions
+from simulacra.metrics.world.returns import Row, Score, paired, read_csv, save_csv
+from simulacra.metrics.world.returns import score as scored
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import LIMIT, World
 from simulacra.models.world.agent import agent_of
-from simulacra.metrics.world.returns import Row, Score, paired, read_csv, save_csv
-from simulacra.metrics.world.returns import score as scored
 from simulacra.models.world.seeing import shown
-from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
+from simulacra.tasks._picture import within
+from simulacra.tasks.worlds._film import writable
+from simulacra.tasks.worlds.collect import Told, unheard
 
 ANCHORS: dict[str, Callable[[int], policies.Policy]] = {
     "idle": lambda seed: policies.Idle(),

@@ -32,19 +32,19 @@ import torch
 from simulacra.core import config, run
 from simulacra.core.config import Config
 from simulacra.core.errors import choose
-from simulacra.io.paint import write
 from simulacra.core.load import reopen
+from simulacra.envs.carracing.episodes import Store, spec_of
+from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.io.paint import write
+from simulacra.metrics.world.returns import Score, read_csv
+from simulacra.models.world.agent import agent_of
+from simulacra.tasks.train import train
 from simulacra.tasks.worlds import _ledger, _rehearsal, _watched
 from simulacra.tasks.worlds._watched import Shown, Stopped
 from simulacra.tasks.worlds.collect import collect
 from simulacra.tasks.worlds.compare_encoders import Arm
 from simulacra.tasks.worlds.encode import Stored, encode
 from simulacra.tasks.worlds.score import Course, score
-from simulacra.tasks.train import train
-from simulacra.models.world.agent import agent_of
-from simulacra.metrics.world.returns import Score, read_csv
-from simulacra.envs.carracing.episodes import Store, spec_of
-from simulacra.envs.carracing.tracks import SELECTION
 
 EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained

@@ -1,0 +1,1 @@
+"""Simulated worlds, a folder each."""

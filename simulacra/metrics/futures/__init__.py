@@ -1,0 +1,1 @@
+"""Of futures of a picture."""

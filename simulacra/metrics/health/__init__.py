@@ -1,0 +1,1 @@
+"""Of trainings: is this one well?"""

@@ -1,0 +1,1 @@
+"""Of pictures: distances, coverage, memorisation, and the networks whose features are compared."""

@@ -1,0 +1,1 @@
+"""Over what a number would differ: intervals, and versions of metrics."""

@@ -1,0 +1,1 @@
+"""Of masks, layers and plates."""

@@ -1,0 +1,1 @@
+"""Of encoders, rollouts and drives."""

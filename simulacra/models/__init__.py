@@ -1,0 +1,1 @@
+"""Models: one paper a file or folder. A file that ends with `Model = ...` is a model."""

@@ -1,0 +1,1 @@
+"""ForeGAN: foreground, matte and clean background of a clip."""

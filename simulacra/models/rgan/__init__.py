@@ -1,0 +1,1 @@
+"""RGAN: pictures and series written by recurrent nets."""

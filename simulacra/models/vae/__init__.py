@@ -1,0 +1,1 @@
+"""VAE and VAE-GAN: pictures as a few numbers."""

@@ -1,0 +1,1 @@
+"""Visual Dynamics: many futures of one picture."""

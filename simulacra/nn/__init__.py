@@ -1,0 +1,1 @@
+"""Blocks, losses and statistics that belong to no single paper."""

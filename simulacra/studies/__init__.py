@@ -1,0 +1,1 @@
+"""Experiments: sheets, sweeps, tables with verdicts, the notebook."""
