@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def measure(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder; with --against samples: a folder, .npz or .npy.")],
     count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
     repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
     seed: int = 0,
@@ -26,14 +26,21 @@ def measure(
     device: Device = "cpu",
     downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
     prior: Prior = None,
+    against: Annotated[
+        str | None, typer.Option(help="RUN is samples of any origin; hold them against this data set or folder of pictures.")
+    ] = None,
     truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
     csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run: a table, and a line a metric in metrics.jsonl. With --truth, J and F of masks in the DAVIS layout."""
+    """Measure a run: a table, and a line a metric in metrics.jsonl. With --against, pictures that any program made; with
+    --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
         _overlap(run, truth, csv, as_json)
+        return
+    if against is not None:
+        _samples(run, against, extractor, seed, root, as_json)
         return
     a_run(run)
     from simulacra.core.load import reopen
@@ -43,6 +50,17 @@ def measure(
     opened = reopen(run, root, device, step, weights)
     protocol = Protocol(count, repeats, seed, extractor, weights, downstream, prior)
     verb(opened, protocol, lambda rows, notes: print(json.dumps(rows), flush=True) if as_json else _told(rows, notes))
+
+
+def _samples(place: Path, against: str, extractor: str | None, seed: int, root: Path | None, as_json: bool) -> None:
+    from simulacra.core.data_sets import data_root
+    from simulacra.tasks.measure_samples import measure_samples
+
+    rows, notes = measure_samples(place, against, extractor=extractor, seed=seed, root=data_root(root))
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        _told(rows, notes)
 
 
 def _told(rows: list[dict[str, Any]], notes: list[str]) -> None:
@@ -73,7 +91,9 @@ def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
     floors = {"pairs": "the law's own futures", "clips": "the true layers"}
     floor = floors.get(first["extractor"], f"real training {kind}")
     table = Table(
-        title=f"step {first['step']:,}, {first['weights']} weights",
+        title=f"samples {first['samples']} against {first['against']}"
+        if first["step"] is None
+        else f"step {first['step']:,}, {first['weights']} weights",
         caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}{_intervals(rows)}"
         if first["extractor"] == "codes"
         else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "

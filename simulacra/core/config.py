@@ -22,7 +22,15 @@ from simulacra.core.tables import read as read
 
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 HERE = Path(__file__).parent.parent  # the package
-FOLDER = HERE / "configs" if (HERE / "configs").is_dir() else HERE.parent / "configs"
+
+
+def asset(name: str) -> Path:
+    """The folder of what comes with the package: in a wheel inside it, in a checkout beside it."""
+    inside = HERE / "assets" / name
+    return inside if inside.is_dir() else HERE.parent / name
+
+
+FOLDER = asset("configs")
 PRESETS = ["tiny", "laptop", "paper"]
 LONGEST = 200  # bytes of a name, which becomes that of a run folder
 

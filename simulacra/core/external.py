@@ -52,6 +52,11 @@ def trusting() -> Iterator[None]:
         _trust.reset(token)
 
 
+def trusted(given: bool) -> contextlib.AbstractContextManager[None]:
+    """`trusting` if that was given, else nothing."""
+    return trusting() if given else contextlib.nullcontext()
+
+
 def forget() -> None:
     """Whatever was allowed before is not any more."""
     _loaded.clear()

@@ -36,7 +36,7 @@ from simulacra.core.config import Config
 from simulacra.core.errors import Mistake, choose, shown
 from simulacra.metrics.intervals import versions
 
-FOLDER = config.HERE / "experiments" if (config.HERE / "experiments").is_dir() else config.HERE.parent / "experiments"
+FOLDER = config.asset("experiments")
 CONFIG = "config"  # the key of a grid that names configs
 WHATEVER = {  # what may differ between two values of a metric that are compared: what was measured, when and by whom
     *("value", "low", "high", "std", "standard_error", "floor", "step", "config", "commit"),

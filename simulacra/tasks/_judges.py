@@ -78,9 +78,19 @@ def _over(what: str) -> str:
 
 
 def _of_pictures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
+    asked = cycling(opened, protocol.count) if classes(opened) else None
+    return of_pictures(partial(samples, opened, protocol.count), source, protocol, asked)
+
+
+def of_pictures(
+    draw: Callable[[int], Tensor],  # pictures (count, C, H, W) that follow from a seed
+    source: Data,
+    protocol: Protocol,
+    asked: Tensor | None = None,  # (count,) the classes that were asked for
+) -> Judge:
+    """What pictures of any origin are held against: those of a data set."""
     extractor = extractors.load(protocol.extractor or source.extractor)
     mirror = mirrors(source)
-    asked = cycling(opened, protocol.count) if classes(opened) else None
     held_out, some = reals(source, protocol.count)
     real = report.look(held_out["image"], extractor, mirror)
     own = report.look(some["image"], extractor, asked=some["label"] if asked is not None else None)
@@ -94,7 +104,7 @@ def _of_pictures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         return memory | report.counts(name, protocol.count, len(real.features))
 
     return Judge(
-        draw=partial(samples, opened, protocol.count),
+        draw=draw,
         see=lambda images: report.look(images, extractor, mirror, asked),
         compare=lambda fake, seed: report.compare(fake, real, train=train, seed=seed),
         spread=lambda fake: Spread(report.spread(fake, real, train, protocol.seed), report.FREEDOM),

@@ -51,11 +51,9 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     against = judge(opened, source, protocol)
     if protocol.downstream:
         _check_downstream(opened, source, against.extractor)
-    numbers, notes = _of_samples(against, protocol)
+    numbers, notes = judged(against, protocol)
     provenance = _provenance(opened, protocol, against.told, time.monotonic() - start)
-    rows = [{"metric": row["metric"]} | row | provenance | against.own(row["metric"]) for row in numbers]
-    alone = {"low": None, "high": None, "floor": None, "over": None}
-    rows += [{"metric": name, "value": _finite(value)} | alone | provenance for name, value in against.baseline.items()]
+    rows = rows_of(numbers, against, provenance)
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, against.extractor, provenance)
     if world_report.sees(opened, source):
@@ -65,7 +63,15 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     return rows, notes
 
 
-def _of_samples(against: Judge, protocol: Protocol) -> tuple[Rows, list[str]]:
+def rows_of(numbers: Rows, against: Judge, provenance: dict[str, Any]) -> Rows:
+    """A row a metric, with where it comes from."""
+    rows = [{"metric": row["metric"]} | row | provenance | against.own(row["metric"]) for row in numbers]
+    alone = {"low": None, "high": None, "floor": None, "over": None}
+    rows += [{"metric": name, "value": _finite(value)} | alone | provenance for name, value in against.baseline.items()]
+    return rows
+
+
+def judged(against: Judge, protocol: Protocol) -> tuple[Rows, list[str]]:
     """Value, interval and floor of each metric over independent sets of samples, and notes. What the choice of the reals adds
     to the variance is estimated on the first set."""
     seeds_of = [seeds.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]

@@ -49,16 +49,21 @@ def dream(opened: Opened, out: Path, asked: Asked, screen: Screen) -> Dreams:
     """Write a film, .mp4 or .gif, of dreams side by side that begin with the run's held-out codes. In those of a run of
     world_controller its mean acts; what would follow on a dream's end is shown half as bright. Those of a run of world_memory
     go along recorded actions, and have the recording, as the eye has it, on their left."""
+    screen.check(out)
+    found = dreamt(opened, asked)
+    screen.show(found.clips, out)
+    return found
+
+
+def dreamt(opened: Opened, asked: Asked) -> Dreams:
+    """The same without a film."""
     within(steps=(asked.steps, LIMIT), count=(asked.count, MOST))
     if asked.tau is not None and not 0 <= asked.tau < math.inf:
         raise Mistake(f"tau = {asked.tau}; allowed: 0 and more")
-    screen.check(out)
     rooms = {"world_controller": acted, "world_memory": followed}
     if opened.config.room not in rooms:
         raise Mistake(f"{opened.folder} is a run of room {opened.config.room}; allowed: rooms {', '.join(rooms)}")
-    found = rooms[opened.config.room](opened, asked)
-    screen.show(found.clips, out)
-    return found
+    return rooms[opened.config.room](opened, asked)
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:

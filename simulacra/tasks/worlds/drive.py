@@ -68,13 +68,23 @@ def drive(
     screen: Screen,
 ) -> Trip:
     """Drive on one track with the mean of the search distribution, and write the film. Official tracks are for scores alone."""
-    within(steps=(steps, LIMIT))
     screen.check(out)
+    frames, trip = driven_on(opened, track, steps, simulator, seed, eye)
+    return trip._replace(path=screen.show(frames, out, 3))
+
+
+def driven_on(
+    opened: Opened, track: int | None, steps: int, simulator: str, seed: int, eye: Path | None = None
+) -> tuple[Tensor, Trip]:
+    """Clips (3, T, C, H, W) of a drive, as Notes.panels has them, and what came of it; `track` None is the first of those on
+    which checkpoints are chosen."""
+    track = SELECTION[0] if track is None else track
+    within(steps=(steps, LIMIT))
     if track in OFFICIAL:
         raise Mistake(f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: any other")
     agent = agent_of(opened, eye)
     notes, trip = recorded(agent, shown(artefacts.factory(simulator), agent.view)([track]), seed, steps)
-    return trip._replace(path=screen.show(notes.panels(agent.senses.eye), out, 3), notes=agent.notes)
+    return notes.panels(agent.senses.eye), trip._replace(notes=agent.notes)
 
 
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:
