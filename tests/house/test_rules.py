@@ -125,6 +125,30 @@ def test_names_say_what_a_file_holds():
     assert not [s for s in SOURCES if re.search(r"util|misc|common|helper|base|manager|factory|registry|_v\d", Path(s).stem)]
 
 
+# The house
+
+ORDER = ["core", "nn", "io", "envs", "data", "models", "video", "metrics", "tasks", "studies", "cli"]  # from the ground up
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_imports_run_one_way(source):
+    """A folder imports those below it; the files beside the folders are above all but the command line."""
+    folder = source.split("/")[1]
+    if folder not in ORDER:
+        assert folder in ("__init__.py", "__main__.py", "api.py", "losses.py")
+        return
+    below = {*ORDER[: ORDER.index(folder) + 1]}
+    for name in imports(parsed(HOME / source)):
+        inner = name.split(".")
+        if inner[0] == "simulacra" and len(inner) > 1 and inner[1] in ORDER:
+            assert inner[1] in below, f"{source} imports {name}, which stands above it"
+
+
+def test_every_folder_says_what_it_holds():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
 # Words
 
 
