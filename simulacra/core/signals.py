@@ -2,7 +2,9 @@
 terminals send before they kill, end it with 143, all of them after what can be saved was saved."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -45,7 +47,12 @@ def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """What a verb does that has nothing to save between steps: stop where it is."""
+    """What a verb does that has nothing to save between steps: stop where it is. While torch is imported nothing has begun, and
+    an exception would have to pass through its C++, which aborts: so end at once."""
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    if getattr(spec, "_initializing", False):
+        os.write(2, b"interrupted\n")
+        os._exit(status(number))
     raise Interrupted(number)
 
 

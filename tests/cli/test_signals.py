@@ -148,6 +148,19 @@ def test_while_torch_is_imported(number, tmp_path):
         assert code in (STATUS[number], -number), "the second where Python itself had not begun"
 
 
+@pytest.mark.parametrize(("number", "status"), STATUS.items())
+def test_an_import_of_torch_is_not_interrupted_by_an_exception(number, status):
+    """It would have to pass through C++, and abort the program with lines of its own."""
+    code = (
+        "import sys, types\n"
+        "from simulacra.core import signals\n"
+        "sys.modules['torch'] = types.SimpleNamespace(__spec__=types.SimpleNamespace(_initializing=True))\n"
+        f"signals.interrupt({int(number)}, None)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
+    assert (said.returncode, said.stderr) == (status, "interrupted\n")
+
+
 def test_while_the_command_line_is_imported():
     code = (
         "import sys, signal, builtins\n"
