@@ -30,17 +30,26 @@ UNUSED = ("Variable", "Decorator", "ExceptionReplacer", "_Is", "_UAdd", "_Invert
 NEIGHBOURS = {"mean": "sum", "sum": "mean", "min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
 NEIGHBOURS |= {"argmin": "argmax", "argmax": "argmin", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
 NEIGHBOURS |= {"amin": "amax", "amax": "amin", "std": "var", "var": "std", "exp": "log", "zeros": "ones", "ones": "zeros"}
-SOURCES = tuple(f"simulacra/{name}" for name in ("measure/", "data/", "models/", "video/clip", "play", "maths", "stabilise"))
+PLACES = "metrics/", "data/", "io/", "models/", "core/play.py", "nn/maths.py", "nn/stabilise.py"
+SOURCES = tuple(f"simulacra/{name}" for name in PLACES)
 UNCHANGED = {"sample", "health", "equilibrium", "won", "__init__"}  # methods of a model that are no part of its step
-READ = {"objects", "inside", "pictures", "read_masks", "by_sequence", "matched", "paired"}  # what of measure/overlap.py reads
-PAINTERS = {"simulacra/data/shapes.py", "simulacra/data/sprites.py", "simulacra/data/layered.py"}  # make data, read none
+READ = {
+    "objects",
+    "inside",
+    "pictures",
+    "read_masks",
+    "by_sequence",
+    "matched",
+    "paired",
+}  # of mask_scores.py
+PAINTERS = {f"simulacra/{name}.py" for name in ("data/shapes", "data/sprites", "data/layered", "io/paint")}
 
 
 def stratum(path: str, tree: ast.Module, name: str) -> str:
     """losses, steps, metrics or readers; "" for a function that is none of them."""
     if path.startswith("simulacra/metrics/"):
-        return "readers" if path.endswith("overlap.py") and name in READ else "metrics"
-    if path in ("simulacra/io/clip_and_mask.py",) or (path.startswith("simulacra/data/") and path not in PAINTERS):
+        return "readers" if path.endswith("mask_scores.py") and name in READ else "metrics"
+    if path.startswith(("simulacra/data/", "simulacra/io/")) and path not in PAINTERS:
         return "readers"
     if path == "simulacra/core/play.py":
         return "steps"

@@ -35,7 +35,6 @@ from simulacra.tasks import measure as measuring
 from simulacra.tasks import measure_samples, reconstruct, sample
 from simulacra.tasks import train as training
 from simulacra.tasks._picture import check_prior, imaginer, within
-from simulacra.tasks._picture import picture as pictured
 from simulacra.tasks.predict import rolled
 
 ZOO = config.asset("zoo")
@@ -207,11 +206,7 @@ class Loaded:
         self._need("predict")
         within(futures=(n, 1000), roll=(roll, 1000))
         check_prior(self._opened, prior)
-        if isinstance(picture, (str, Path)):
-            now, done = pictured(Path(picture).expanduser(), self._opened)
-            _say([f"{picture}: {done}"] if done else [])
-        else:
-            now = self.pictures(picture)
+        now = self.pictures(picture)
         if len(now) != 1:
             raise Mistake(f"{len(now)} pictures; allowed: one, whose futures are imagined")
         seeds.reseed(seeds.fold(seed, "predict"))
