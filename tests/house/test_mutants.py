@@ -12,6 +12,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import mutants  # noqa: E402
+import mutants_sample  # noqa: E402
 from mutant import Mutant, identity, mutated, read  # noqa: E402
 
 TOY = """
@@ -113,3 +114,9 @@ def test_the_list_is_300_of_four_strata():
     assert len({m.name for m in drawn}) == len(drawn) == 300
     assert {m.stratum for m in drawn} == {"losses", "steps", "metrics", "readers"}
     assert all(m.old != m.new for m in drawn)
+
+
+def test_the_list_is_of_this_code():
+    """Files may move, but the list goes with them: nearly all of it still applies, and another one would be drawn from what is."""
+    assert len(mutants.gone(read())) <= 30
+    assert all((mutants.HOME / path).exists() for path in (*mutants_sample.SOURCES, *mutants_sample.PAINTERS))
