@@ -117,6 +117,6 @@ def test_the_list_is_300_of_four_strata():
 
 
 def test_the_list_is_of_this_code():
-    """Files may move, but the list goes with them: nearly all of it still applies, and another one would be drawn from what is."""
+    """Files may move, but the list goes with them; another one would be drawn from what is there."""
     assert len(mutants.gone(read())) <= 30
     assert all((mutants.HOME / path).exists() for path in (*mutants_sample.SOURCES, *mutants_sample.PAINTERS))
