@@ -5,13 +5,13 @@ in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, of 
 `measuring`.
 """
 
+import os
 import re
 import sys
 from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from simulacra import __version__
 from simulacra.cli import (  # each names its verbs to the program
@@ -25,8 +25,8 @@ from simulacra.cli import (  # each names its verbs to the program
     video,
     worlds,
 )
-from simulacra.cli.words import app, err
-from simulacra.core import external, signals
+from simulacra.cli.words import app, err, escape
+from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
 
 MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")  # in what torch says
@@ -37,7 +37,8 @@ __all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "
 def main() -> None:
     """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C, 143 after another signal that asks it
     to end, 1 if what it had to say could not be written."""
-    external.forget()
+    if external := sys.modules.get("simulacra.core.external"):
+        external.forget()
     with streams.patient() as said:
         code = _ended()
         if (lost := streams.missed(said)) and not code:
@@ -93,7 +94,8 @@ def _explained(error: Exception) -> str:
 
 
 def _refuse(why: str, code: int = 2) -> int:
-    err.print(f"[bold red]error:[/] {escape(' '.join(why.splitlines()))}", soft_wrap=True)
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print("\033[1;31merror:\033[0m" if coloured else "error:", " ".join(why.splitlines()), file=sys.stderr)
     return code
 
 

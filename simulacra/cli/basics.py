@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from simulacra.cli.words import (
     Changes,
@@ -19,6 +18,7 @@ from simulacra.cli.words import (
     app,
     data_app,
     err,
+    escape,
     out,
     settled,
     told,
@@ -98,7 +98,7 @@ def train(
     from simulacra.tasks.train import train as verb
 
     title = f"{checked.name} ({checked.preset})"
-    with saying(lambda: _survives(folder)), Progress(out, checked.steps, checked.batch, title) as progress:
+    with saying(lambda: _survives(folder)), Progress(out.console, checked.steps, checked.batch, title) as progress:
         heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "told": lambda line: told([], [line])}
         outcome = verb(checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard)
     if not outcome.done:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, out, told
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, escape, out, told
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
@@ -44,7 +43,7 @@ def score(
     from simulacra.tasks.worlds.score import score as verb
 
     course = Course(simulator, count, selection, threads)
-    with saying(lambda: "no score was written"), Stages(out, quiet=as_json) as stages:
+    with saying(lambda: "no score was written"), Stages(out.console, quiet=as_json) as stages:
         if run:
             found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, told=stages.told)
         else:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Trust, Weights, app, out, told
+from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Trust, Weights, app, escape, out, told
 
 
 @app.command()

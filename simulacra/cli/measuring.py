@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, Step, Trust, Weights, a_run, app, err, out
+from simulacra.cli.words import DataFolder, Device, Json, Prior, Step, Trust, Weights, a_run, app, err, escape, out
 
 if TYPE_CHECKING:
     from rich.table import Table

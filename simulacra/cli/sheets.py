@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from simulacra.cli.words import DataFolder, Json, Preset, app, err, out
+from simulacra.cli.words import DataFolder, Json, Preset, app, err, escape, out
 from simulacra.core.signals import saying
 
 Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]

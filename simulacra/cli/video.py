@@ -26,7 +26,7 @@ def decompose(
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 
-    with saying(lambda: f"what is finished stays in {target}; the same command goes on"), Stages(out, quiet=as_json) as stages:
+    with saying(lambda: f"what is finished stays in {target}; the same command goes on"), Stages(out.console, quiet=as_json) as stages:
         options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "told": stages.told}
         said = (lambda _: None) if as_json else (lambda line: told([], [line]))
         found, done = verb(path, mask, target, **options, said=said)  # type: ignore[arg-type]

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [x for x in os.environ if x.endswith("_COMPLETE")]
 
@@ -22,8 +24,34 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-out = Console(highlight=False, quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
-err = Console(stderr=True, highlight=False)
+
+
+class Printer:
+    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said without it, faster."""
+
+    def __init__(self, **options: Any):
+        self._options = options
+
+    @cached_property
+    def console(self) -> "Console":
+        from rich.console import Console
+
+        return Console(highlight=False, **self._options)
+
+    def print(self, what: Any, soft_wrap: bool = False) -> None:
+        """Print a line of rich's markup, or a table."""
+        self.console.print(what, soft_wrap=soft_wrap)
+
+
+def escape(text: str) -> str:
+    """The text as markup that prints it as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+out = Printer(quiet=int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK") != "0")
+err = Printer(stderr=True)
 
 
 def a_run(folder: Path | None) -> Path | None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, out
+from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, escape, out
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.signals import saying
 
@@ -56,7 +55,7 @@ def collect(
 
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
-    with saying(lambda: _kept(target, "episodes")), Stages(out, quiet=as_json) as stages:
+    with saying(lambda: _kept(target, "episodes")), Stages(out.console, quiet=as_json) as stages:
         found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, told=stages.told)
     if as_json:
         print(json.dumps(found))
@@ -165,10 +164,10 @@ def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str
     from simulacra.tasks.worlds.world import Stopped
 
     def shown(checked: Any, stage: str) -> Progress:
-        return Progress(out, checked.steps, checked.batch, stage)
+        return Progress(out.console, checked.steps, checked.batch, stage)
 
     try:
-        with saying(lambda: "what is finished stays; the same command goes on"), Stages(out) as stages:
+        with saying(lambda: "what is finished stays; the same command goes on"), Stages(out.console) as stages:
             yield stages.told, shown
     except Stopped as stopped:
         err.print(escape(str(stopped)), soft_wrap=True)

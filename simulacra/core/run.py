@@ -203,7 +203,7 @@ def begin(
     longer = _longer(folder, {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}, extend)
     finished = _finished(folder, config["steps"]) and not longer
     if finished and not moved:
-        return []  # nothing starts
+        return _same_data(folder, files()) if known_data else []  # nothing starts
     now = files()
     notes = _same_data(folder, now) if begun else []
     if moved:

@@ -158,6 +158,16 @@ def test_a_rewritten_table_is_refused(tmp_path, table, extend):
     assert "1 changed (series)" in text
 
 
+def test_a_finished_run_is_not_called_done_with_other_data(tmp_path, table):
+    tiny, said = of_table(table), []
+    tiny.train(tmp_path / "run")
+    assert tiny.train(tmp_path / "run", told=said.append).already and not said
+    table.write_text(table.read_text()[:-3] + "7\n")
+    with pytest.raises(Mistake, match=r"was trained on other data: 1 changed \(series\)"):
+        tiny.train(tmp_path / "run")
+    assert (tmp_path / "run" / "done").exists()
+
+
 def test_a_renamed_table_is_the_same(tmp_path, table):
     of_table(table).train(tmp_path / "run")
     other = table.rename(tmp_path / "other.csv")
