@@ -95,7 +95,7 @@ def grown(pools: int, cars: int = 64) -> float:
     return (resident() - before) / (pools * cars)
 
 
-def told(what: str, work: Callable[[], int]) -> None:
+def notify(what: str, work: Callable[[], int]) -> None:
     """Print one rate."""
     sys.stdout.write(f"{what:36}{per_second(work):8,.0f} /s\n")
 
@@ -104,18 +104,18 @@ def main() -> None:
     """Print the table."""
     driven("envpool", 1, 5, False), driven("gymnasium", 1, 5, False)  # imports
     for cars, steps in (1, 600), (16, 100), (64, 25):
-        told(f"envpool, crop, resize, {cars} cars", partial(driven, "envpool", cars, steps, False))
-    told("gymnasium, crop, resize, 1 car", partial(driven, "gymnasium", 1, 500, False))
-    told("gymnasium's own drawing", partial(watched, 200, False, fast=False))
-    told("the same pixels, with the bar", partial(watched, 500, True))
-    told("the same pixels, without it", partial(watched, 500, False))
-    told("undrawn, scripted driver", partial(undrawn, 1000))
-    told("envpool in lockstep, 16 cars", partial(driven, "envpool", 16, 100, True))
-    told("recording, 8 cars", partial(collected, 8))
+        notify(f"envpool, crop, resize, {cars} cars", partial(driven, "envpool", cars, steps, False))
+    notify("gymnasium, crop, resize, 1 car", partial(driven, "gymnasium", 1, 500, False))
+    notify("gymnasium's own drawing", partial(watched, 200, False, fast=False))
+    notify("the same pixels, with the bar", partial(watched, 500, True))
+    notify("the same pixels, without it", partial(watched, 500, False))
+    notify("undrawn, scripted driver", partial(undrawn, 1000))
+    notify("envpool in lockstep, 16 cars", partial(driven, "envpool", 16, 100, True))
+    notify("recording, 8 cars", partial(collected, 8))
     with tempfile.TemporaryDirectory() as home:
         collect(Path(home), 12, steps=100)
-        told("data set, frames, batch 100", partial(drawn_from, Path(home), 40, 100, 0))
-        told("data set, frames of 16 sequences of 32", partial(drawn_from, Path(home), 20, 16, 32))
+        notify("data set, frames, batch 100", partial(drawn_from, Path(home), 40, 100, 0))
+        notify("data set, frames of 16 sequences of 32", partial(drawn_from, Path(home), 20, 16, 32))
     sys.stdout.write(f"{'memory that envpool keeps':36}{grown(60):8.1f} kB an environment\n")
     for tracks in "own", "shared":
         drives = [solo(Scripted(), seed, tracks=tracks) for seed in range(12)]

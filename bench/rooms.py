@@ -22,7 +22,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra.core import allocator, config, data_sets, loop, seeds
+from simulacra.core import allocator, config, data_sets, loop, random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 
@@ -112,7 +112,7 @@ def overhead(model: Any, source: Any, checked: Any) -> float:
     scalars = dict(model.step(source.draw(0, checked.batch, 0), 4))
     start = time.perf_counter()
     for k in range(200):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         source.draw(k, checked.batch, 0)
         loop.finite(scalars, k)
     return (time.perf_counter() - start) / 200

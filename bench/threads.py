@@ -49,7 +49,7 @@ def seconds(config: str, steps: int, threads: int, wait: dict[str, str]) -> tupl
         return time.monotonic() - begun, now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
 
 
-def told(found: list[tuple[float, float]]) -> str:
+def in_words(found: list[tuple[float, float]]) -> str:
     """A cell of the table."""
     passed, spent = zip(*found, strict=True)
     return f"{statistics.mean(passed):.1f} ({min(passed):.1f} to {max(passed):.1f}); processor {statistics.mean(spent):.1f}"
@@ -80,7 +80,7 @@ def main() -> None:
     print("|---|---" + "|---" * len(asked.busy) + "|")
     for threads, name, _ in ways:
         cells = [found[threads, name, count] for count in asked.busy]
-        print(f"| {threads} | {name if threads > 1 else '-'} | " + " | ".join(map(told, cells)) + " |")
+        print(f"| {threads} | {name if threads > 1 else '-'} | " + " | ".join(map(in_words, cells)) + " |")
 
 
 if __name__ == "__main__":

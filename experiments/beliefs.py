@@ -52,7 +52,7 @@ class Witness:
         return getattr(self.world, name)
 
 
-def told(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
+def notify(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
     """Rewards earned in a world's games and believed, (games, T) each."""
     codes: list[Tensor] = []
     witness = Witness(world)
@@ -88,7 +88,7 @@ def main() -> None:
     memory = artefacts.memory_of(asked.memory) if asked.memory else agent.memory
     artefacts.same_eye(memory, artefacts.Seen(agent.senses.eye, agent.eye))
     world = shown(artefacts.factory("envpool", 1), agent.view)(SELECTION[: asked.tracks])
-    print(*table(*told(agent, world, memory)), sep="\n")
+    print(*table(*notify(agent, world, memory)), sep="\n")
 
 
 if __name__ == "__main__":

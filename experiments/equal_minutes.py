@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from simulacra.core import allocator, config, data_sets, seeds
+from simulacra.core import allocator, config, data_sets, random
 from simulacra.core.load import build, data_root
 
 COLUMNS = [
@@ -46,7 +46,7 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
     model = build(checked, source.draw(0, checked.batch, 0), torch.device("cpu"))
     first, total = checked.steps // 2, 0.0
     for k in [0, *range(first, first + steps)]:
-        seeds.reseed(k)
+        random.reseed(k)
         batch = source.draw(k, checked.batch, 0)
         start = time.process_time()
         model.step(batch, k)

@@ -14,7 +14,7 @@ from itertools import product
 
 import torch
 
-from simulacra.core import config, data_sets, seeds
+from simulacra.core import config, data_sets, random
 from simulacra.core.load import build
 
 WINDOW = 50  # steps of the running median
@@ -51,7 +51,7 @@ def curves(row: str, seed: int, steps: int, size: int) -> dict[str, list[float]]
     model = build(checked, source.draw(0, checked.batch, seed), torch.device("cpu"))
     found: dict[str, list[float]] = {"loss": [], "L2": [], "KL": []}
     for k in range(steps):
-        seeds.reseed(seeds.fold(seed, "step", k))
+        random.reseed(random.fold(seed, "step", k))
         told = model.step(source.draw(k, checked.batch, seed), k)
         for name, values in found.items():
             values.append(float(told[name].detach()))

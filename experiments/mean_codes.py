@@ -39,7 +39,7 @@ def over_runs(differences: list[float]) -> tuple[float, float]:
     return float(np.mean(differences)), half
 
 
-def told(found: Summary) -> str:
+def notify(found: Summary) -> str:
     """A cell of the table."""
     return f"{found.mean:.1f} [{found.low:.1f}, {found.high:.1f}]"
 
@@ -58,7 +58,7 @@ def main() -> None:
     for run, agent in zip(asked.runs, agents, strict=True):
         drawn, means, difference = both(agent, shown(factory, agent.view), tracks)
         differences.append(difference.mean)
-        print(f"| {run.name} | {told(drawn)} | {told(means)} | {told(difference)} |", flush=True)
+        print(f"| {run.name} | {notify(drawn)} | {notify(means)} | {notify(difference)} |", flush=True)
     mean, half = over_runs(differences)
     print(f"| all {len(differences)} | | | {mean:.1f} [{mean - half:.1f}, {mean + half:.1f}] |")
 

@@ -79,7 +79,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def told(one: Drives, other: Drives) -> tuple[float, tuple[float, float]]:
+def notify(one: Drives, other: Drives) -> tuple[float, tuple[float, float]]:
     """The share of tracks on which two drivers are told apart, and its interval."""
     verdicts = right(one, other)
     return sum(verdicts) / len(verdicts), wilson(sum(verdicts), len(verdicts))
@@ -111,7 +111,7 @@ def compared(names: list[str], found: Drives, mine: int) -> None:
     pairs: dict[str, list[float]] = {"of one kind": [], "of two kinds": []}
     print("\n| | | told apart |", "|---|---|---|", sep="\n")
     for i, j in itertools.combinations(range(len(names)), 2):
-        share, (low, high) = told(found[i], found[j])
+        share, (low, high) = notify(found[i], found[j])
         pairs["of two kinds" if i < mine <= j else "of one kind"].append(share)
         print(f"| {names[i]} | {names[j]} | {share:.2f} [{low:.2f}, {high:.2f}] |")
     if min(mine, len(names) - mine) < 3:

@@ -30,7 +30,18 @@ UNUSED = ("Variable", "Decorator", "ExceptionReplacer", "_Is", "_UAdd", "_Invert
 NEIGHBOURS = {"mean": "sum", "sum": "mean", "min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
 NEIGHBOURS |= {"argmin": "argmax", "argmax": "argmin", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
 NEIGHBOURS |= {"amin": "amax", "amax": "amin", "std": "var", "var": "std", "exp": "log", "zeros": "ones", "ones": "zeros"}
-PLACES = "metrics/", "data/", "io/", "models/", "core/play.py", "nn/maths.py", "nn/stabilise.py"
+PLACES = (
+    "metrics/",
+    "data/",
+    "io/",
+    "models/",
+    "core/optim.py",
+    "core/ema.py",
+    "core/schedules.py",
+    "core/distributed.py",
+    "nn/maths.py",
+    "nn/stabilise.py",
+)
 SOURCES = tuple(f"simulacra/{name}" for name in PLACES)
 UNCHANGED = {"sample", "health", "equilibrium", "won", "__init__"}  # methods of a model that are no part of its step
 READ = {
@@ -51,7 +62,7 @@ def stratum(path: str, tree: ast.Module, name: str) -> str:
         return "readers" if path.endswith("mask_scores.py") and name in READ else "metrics"
     if path.startswith(("simulacra/data/", "simulacra/io/")) and path not in PAINTERS:
         return "readers"
-    if path == "simulacra/core/play.py":
+    if path.startswith("simulacra/core/"):
         return "steps"
     if not (path.startswith("simulacra/models/") or path in ("simulacra/nn/maths.py", "simulacra/nn/stabilise.py")):
         return ""

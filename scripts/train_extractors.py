@@ -27,7 +27,7 @@ from safetensors.torch import save
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from simulacra.core.seeds import fold, reseed
+from simulacra.core.random import fold, reseed
 from simulacra.data import fashion_mnist, mnist
 from simulacra.data._idx import HELD_OUT, TRAIN, Source, locate, read
 from simulacra.metrics.images.classifier import FEATURES, SIDE, Classifier

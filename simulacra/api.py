@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import config, external, packed, run, seeds
+from simulacra.core import config, external, packed, random, run
 from simulacra.core.config import Config
 from simulacra.core.contract import Model
 from simulacra.core.data_sets import data_root
@@ -209,7 +209,7 @@ class Loaded:
         now = self.pictures(picture)
         if len(now) != 1:
             raise Mistake(f"{len(now)} pictures; allowed: one, whose futures are imagined")
-        seeds.reseed(seeds.fold(seed, "predict"))
+        random.reseed(random.fold(seed, "predict"))
         return rolled(imaginer(self._opened), now, n, roll, prior)[:, 1:]
 
     def drive(self, track: int | None = None, steps: int = 300, seed: int = 0, *, simulator: str = "gymnasium") -> Drive:
@@ -280,7 +280,7 @@ def train(
             for call in callbacks:
                 call(step, row)
 
-    outcome = training.train(checked, folder, root, device=device, extend=extend, tick=tick, told=lambda line: _say([line]))
+    outcome = training.train(checked, folder, root, device=device, extend=extend, tick=tick, notify=lambda line: _say([line]))
     if not outcome.done:
         raise KeyboardInterrupt(f"stopped and saved at step {outcome.step:,}; the same call goes on from there")
     with external.trusted(True):  # what a person has just trained

@@ -8,7 +8,7 @@ from simulacra.models.foregan.foregan import penalty as gradient_penalty
 from simulacra.models.foregan.foregan import total_variation
 from simulacra.models.rgan.rgan_series import loss_D as series_loss_D
 from simulacra.models.vae.vae import calibrated, squared_error
-from simulacra.models.vae.vae import floored as free_bits
+from simulacra.models.vae.vae import free_bits as free_bits
 from simulacra.models.vae.vaegan import feature_loss
 from simulacra.models.world.memory_nets import Mixture
 from simulacra.models.world.memory_nets import log_density as mixture_log_density

@@ -20,8 +20,8 @@ from simulacra.cli.words import (
     err,
     escape,
     out,
+    report,
     settled,
-    told,
 )
 from simulacra.core.signals import saying
 
@@ -99,7 +99,7 @@ def train(
 
     title = f"{checked.name} ({checked.preset})"
     with saying(lambda: _survives(folder)), Progress(out.console, checked.steps, checked.batch, title) as progress:
-        heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "told": lambda line: told([], [line])}
+        heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "notify": lambda line: report([], [line])}
         outcome = verb(checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard)
     if not outcome.done:
         err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, escape, out, told
+from simulacra.cli.words import DataFolder, Json, RunFolder, Scale, Step, Trust, a_run, app, escape, out, report
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
@@ -45,9 +45,9 @@ def score(
     course = Course(simulator, count, selection, threads)
     with saying(lambda: "no score was written"), Stages(out.console, quiet=as_json) as stages:
         if run:
-            found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, told=stages.told)
+            found = verb(reopen(run, None, step=step), course, target, eye=eye, against=against, notify=stages.update)
         else:
-            found = anchor(driver or "", course, target, against=against, told=stages.told)
+            found = anchor(driver or "", course, target, against=against, notify=stages.update)
     if as_json:
         print(json.dumps(found))
         return
@@ -107,7 +107,7 @@ def drive(
     finished = ", the lap finished" if trip.lap_finished == 1 else ""
     tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
     out.print(f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}", soft_wrap=True)
-    told([trip.path], list(trip.notes))
+    report([trip.path], list(trip.notes))
 
 
 @app.command()
@@ -143,4 +143,4 @@ def dream(
     if found.lengths:
         returns = "" if found.returns else "; this memory has no reward head, so that nothing is earned"
         out.print(f"lengths {', '.join(map(str, found.lengths))}{returns}", soft_wrap=True)
-    told([target], list(found.notes))
+    report([target], list(found.notes))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Trust, Weights, app, escape, out, told
+from simulacra.cli.words import Device, Json, Results, RunFolder, Scale, Step, Trust, Weights, app, escape, out, report
 
 
 @app.command()
@@ -29,7 +29,7 @@ def reconstruct(
     if as_json:
         print(json.dumps(rows))
         return
-    told(paths[-1:], done)
+    report(paths[-1:], done)
     for row in rows:
         alike = "" if row["ssim"] is None else f", similarity {row['ssim']:.3f}"
         out.print(f"{escape(row['picture'])}: {row['psnr']:.2f} dB{alike}, in {escape(row['file'])}", soft_wrap=True)
@@ -55,4 +55,4 @@ def interpolate(
 
     opened = reopen(run, None, device, step, weights)
     path, done = verb(opened, first, second, target, steps=steps, kind=kind, scale=scale)
-    told([path], done)
+    report([path], done)

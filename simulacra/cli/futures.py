@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from simulacra.cli.words import Device, Picture, Prior, Results, RunFolder, Scale, Step, Trust, app, out, told
+from simulacra.cli.words import Device, Picture, Prior, Results, RunFolder, Scale, Step, Trust, app, out, report
 
 
 @app.command()
@@ -28,7 +28,7 @@ def predict(
 
     opened = reopen(run, None, device, step)
     paths, done = verb(opened, path, target, count=count, roll=roll, prior=prior, seed=seed, scale=scale)
-    told(paths, [f"{path}: {done}"] if done else [])
+    report(paths, [f"{path}: {done}"] if done else [])
 
 
 @app.command()
@@ -48,7 +48,7 @@ def transfer(
     from simulacra.tasks.transfer import transfer as verb
 
     paths, done = verb(reopen(run, None, device, step), first, second, to, target, scale=scale)
-    told(paths, done)
+    report(paths, done)
 
 
 @app.command()
@@ -69,5 +69,5 @@ def traverse(
 
     opened = reopen(run, None, device, step)
     paths, chosen, done = verb(opened, path, target, dimensions=dimensions, steps=steps, scale=scale)
-    told(paths, [f"{path}: {done}"] if done else [])
+    report(paths, [f"{path}: {done}"] if done else [])
     out.print(f"dimensions, the most active first: {', '.join(map(str, chosen))}", soft_wrap=True)

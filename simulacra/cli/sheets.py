@@ -32,7 +32,7 @@ def sweep(
     path = sheet.find(source)
     from simulacra.core.load import data_root
     from simulacra.studies import sweep as verb
-    from simulacra.studies.table import table as told
+    from simulacra.studies.table import table as report
 
     asked, place = sheet.read(path), target or Path("runs") / path.stem
     crew = verb.Crew(data_root(root), threads)
@@ -44,19 +44,19 @@ def sweep(
             out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
     with saying(lambda: f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"):
-        verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, told=_counted(len(left)))
-    _print(told(asked, place, preset))
+        verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, notify=_counted(len(left)))
+    _print(report(asked, place, preset))
 
 
 def _counted(count: int) -> Callable[[Any, str], None]:
     """Says which of so many runs has ended, and how."""
     ended: list[str] = []
 
-    def told(job: Any, what: str) -> None:
+    def report(job: Any, what: str) -> None:
         ended.append(what)
         out.print(f"{len(ended)} of {count}: {escape(f'{job}: {what}')}", soft_wrap=True)
 
-    return told
+    return report
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simulacra.cli.words import Json, Results, app, out, told
+from simulacra.cli.words import Json, Results, app, out, report
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
@@ -26,14 +26,17 @@ def decompose(
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 
-    with saying(lambda: f"what is finished stays in {target}; the same command goes on"), Stages(out.console, quiet=as_json) as stages:
-        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "told": stages.told}
-        said = (lambda _: None) if as_json else (lambda line: told([], [line]))
+    with (
+        saying(lambda: f"what is finished stays in {target}; the same command goes on"),
+        Stages(out.console, quiet=as_json) as stages,
+    ):
+        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "notify": stages.update}
+        said = (lambda _: None) if as_json else (lambda line: report([], [line]))
         found, done = verb(path, mask, target, **options, said=said)  # type: ignore[arg-type]
     if as_json:
         print(json.dumps(found | {"notes": done}))
         return
-    told([target], [])
+    report([target], [])
     for name, value in found.items():
         if isinstance(value, dict):
             continue
@@ -52,7 +55,7 @@ def edit(
     from simulacra.tasks.edit import edit as verb
 
     paths, done = verb(layers, target, remove=remove, background=background, move=_two(move) if move else None)
-    told(paths[-2:], done)
+    report(paths[-2:], done)
 
 
 def _two(text: str) -> tuple[float, float]:

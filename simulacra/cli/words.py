@@ -94,11 +94,11 @@ def settled(changes: list[str] | None, root: Path | None) -> list[str]:
     from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)
-    told([], notes)
+    report([], notes)
     return found
 
 
-def told(paths: list[Path], done: list[str]) -> None:
+def report(paths: list[Path], done: list[str]) -> None:
     for line in done:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
     for path in paths:

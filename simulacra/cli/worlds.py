@@ -56,7 +56,7 @@ def collect(
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
     with saying(lambda: _kept(target, "episodes")), Stages(out.console, quiet=as_json) as stages:
-        found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, told=stages.told)
+        found = verb(target, episodes, seed, mixture, simulator, steps, lead=lead, hud=hud, agent=driven, notify=stages.update)
     if as_json:
         print(json.dumps(found))
         return
@@ -121,9 +121,9 @@ def world(
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
-    with _staged() as (told, shown):
+    with _staged() as (notify, shown):
         extent = EXTENTS[choose("preset", preset or "laptop", list(EXTENTS))]
-        site = Site(target, eye, preset or "laptop", seed, told, shown, changes(change or [], until(extent.last)))
+        site = Site(target, eye, preset or "laptop", seed, notify, shown, changes(change or [], until(extent.last)))
         found = verb(site).summary()
     ends = f"95 % of the mean {found.low:.0f} to {found.high:.0f}"
     out.print(f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True)
@@ -146,11 +146,11 @@ def compare_eyes(
         raise Mistake(f"seeds = {seeds}; allowed: 2 and more, or nothing is known of another search")
     from simulacra.core.files import write_text
 
-    with _staged() as (told, shown):
+    with _staged() as (notify, shown):
         asked = changes(change or [], until("dream"))
-        sites = [Site(target, eye, preset or "laptop", 0, told, shown, asked) for eye in EYES]
+        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in EYES]
         arms = {site.eye: arm(site, seeds) for site in sites}
-        rows, text = table(arms, told=lambda what: told(f"measuring {what}", 0.0))
+        rows, text = table(arms, notify=lambda what: notify(f"measuring {what}", 0.0))
     write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")
     write_text(target / "eyes.md", text)
     for path in target / "eyes.md", target / "eyes.json", sheet(arms, target / "eyes.png"):
@@ -168,7 +168,7 @@ def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str
 
     try:
         with saying(lambda: "what is finished stays; the same command goes on"), Stages(out.console) as stages:
-            yield stages.told, shown
+            yield stages.update, shown
     except Stopped as stopped:
         err.print(escape(str(stopped)), soft_wrap=True)
         sys.exit(stopped.status)

@@ -101,7 +101,7 @@ def resolve(
     source: str,
     preset: str | None = None,
     changes: list[str] | None = None,
-    told: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
+    notify: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
 ) -> Config:
     """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top. A
     hyperparameter that changes nothing (see idle.py) goes back to its default; the room refuses one that a person gave."""
@@ -125,7 +125,7 @@ def resolve(
     for text in changes:
         change(raw, text)
     _admitted(raw, path, changes)
-    return settled(check(raw, source), given, told)
+    return settled(check(raw, source), given, notify)
 
 
 def find(source: str) -> Path:
@@ -234,7 +234,7 @@ def completed(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
 
 
-def settled(checked: Config, given: Sequence[str] = (), told: Callable[[str], None] = lambda line: None) -> Config:
+def settled(checked: Config, given: Sequence[str] = (), notify: Callable[[str], None] = lambda line: None) -> Config:
     """The config with its idle hyperparameters (see idle.py) at their defaults, each in a line to `told`; as they are, if they
     are `given` as "hyper.NAME"."""
     from simulacra.core import idle  # which imports torch
@@ -243,7 +243,7 @@ def settled(checked: Config, given: Sequence[str] = (), told: Callable[[str], No
     left = {name: needs for name, needs in names.items() if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)}
     for name, needs in idle.found(checked.hyper, left).items():
         old, new = (idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)()))
-        told(f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, its default, stands")
+        notify(f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, its default, stands")
     return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from simulacra.core.play import Schedule
+from simulacra.core.schedules import Schedule
 
 
 def unless(met: bool, needs: str, *names: str) -> dict[str, str]:

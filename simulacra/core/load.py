@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from simulacra import __version__
-from simulacra.core import config, data_sets, external, packed, play, run, seeds, subnormal
+from simulacra.core import config, data_sets, distributed, external, packed, random, run, subnormal
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root
+from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.parts import complete, parts
 from simulacra.core.provenance import commit as commit
@@ -67,7 +68,7 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
         for part in parts(model).values():
-            if isinstance(part, play.Average):
+            if isinstance(part, EMA):
                 part.follow()
     return Opened(folder, checked, model, loaded, root, where)
 
@@ -84,7 +85,7 @@ def _packed(folder: Path, checked: Config, root: Path | None, where: torch.devic
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
     """The room's model, its first weights a function of the seed."""
     subnormal.flush()
-    seeds.reseed(seeds.fold(checked.seed, "init"))
+    random.reseed(random.fold(checked.seed, "init"))
     with device:
         try:
             room = config.room(checked.room)
@@ -152,7 +153,7 @@ def machine(root: Path | None, device: torch.device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "threads": torch.get_num_threads(),
-        "processes": play.processes(),
+        "processes": distributed.world_size(),
         "device": str(device),
         "data": str(root) if root else None,
         "arguments": sys.argv[1:],

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
 from simulacra.core.contract import Batch, Model
+from simulacra.core.distributed import all_mean, world_size
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import ADVICE, groups, moved, weights
-from simulacra.core.play import averaged, processes
+from simulacra.core.random import reseed
 from simulacra.core.run import Run
-from simulacra.core.seeds import reseed
 from simulacra.core.state import Looked
 
 
@@ -34,7 +34,7 @@ def fit(
     held_out: Batch,  # fixed examples that no step learns from, for the room's health
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
-    told: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
+    notify: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
 ) -> Iterator[Path]:
     """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
     resumed from again, since a kill may have come before anyone looked at it."""
@@ -56,7 +56,7 @@ def fit(
         tick(k, row if logging else {})
         ending = k == steps or everyone(stop())
         if ending or run.saves(k) or k <= first + 2:
-            note(model, built, run, told)
+            note(model, built, run, notify)
         if ending or run.saves(k):
             sound(model, k)
             alike(model, k)
@@ -84,7 +84,7 @@ def watched(model: Model) -> Iterator[None]:
         raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
 
 
-def note(model: Model, built: Looked, run: Run, told: Callable[[str], None]) -> None:
+def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -> None:
     """Note what steps have changed beside the parts since the model was built, be it by every hundredth of them, so that
     checkpoints hold it; a Mistake if they move a module that is in none."""
     after = Looked(model)
@@ -94,7 +94,7 @@ def note(model: Model, built: Looked, run: Run, told: Callable[[str], None]) -> 
             raise Mistake(f"a step changes the module {path}, which is in no part, so no checkpoint would hold it; {ADVICE}")
         if path not in run.lost:
             run.lost.add(path)
-            told(f"steps change {path}, which no checkpoint can hold: a run that is resumed may not end as an unbroken one")
+            notify(f"steps change {path}, which no checkpoint can hold: a run that is resumed may not end as an unbroken one")
 
 
 def numbers(found: object) -> dict[str, Tensor]:
@@ -117,12 +117,12 @@ def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batc
 
 def everyone(stop: bool) -> bool:
     """Whether any process wants to stop, so that all stop at the same step."""
-    return stop if processes() == 1 else bool(averaged(torch.tensor(float(stop))) > 0)
+    return stop if world_size() == 1 else bool(all_mean(torch.tensor(float(stop))) > 0)
 
 
 def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
     """The scalars as numbers, averaged over processes; NotFinite names the first that is none."""
-    values = averaged(torch.stack([value.detach().float() for value in scalars.values()]).cpu())
+    values = all_mean(torch.stack([value.detach().float() for value in scalars.values()]).cpu())
     if not values.isfinite().all():
         bad = int((~values.isfinite()).nonzero()[0])
         raise NotFinite(list(scalars)[bad], float(values[bad]), step)
@@ -139,12 +139,12 @@ def sound(model: Model, step: int) -> None:
 def alike(model: Model, step: int) -> None:
     """A Mistake if processes that train together have come to other weights, as where a room averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
-    if processes() == 1 or not moved:
+    if world_size() == 1 or not moved:
         return
     own = torch.stack([weight.detach().double().sum() for weight in moved.values()])
-    mean = averaged(own)
+    mean = all_mean(own)
     if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
         raise Mistake(
-            f"at step {step:,} the processes have different weights; allowed: steps that go through play.descend, which "
+            f"at step {step:,} the processes have different weights; allowed: steps that go through descend, which "
             f"averages gradients over processes, or one process"
         )

@@ -5,6 +5,7 @@ attribute of the model, or lies in a list, tuple or dict that is one; of a model
 and buffers are parts too. `complete` refuses a model that learns anything else.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -184,3 +185,16 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
     if isinstance(value, (list, tuple, set, frozenset)):
         return list(enumerate(value))
     return list(attributes(value).items())
+
+
+@contextlib.contextmanager
+def eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Modules in evaluation mode, so that looking at them changes no buffer; their modes come back at the end."""
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)

@@ -87,7 +87,7 @@ class Stages:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def told(self, stage: str, share: float) -> None:
+    def update(self, stage: str, share: float) -> None:
         """Note how far a stage is, 0 to 1."""
         if stage not in self.tasks:
             self.tasks[stage] = self.bar.add_task(stage, total=1.0)

@@ -44,7 +44,7 @@ from simulacra.core.errors import Mistake
 from simulacra.core.files import write, write_text
 from simulacra.core.fingerprint import Files
 from simulacra.core.fingerprint import digest as digest
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.core.state import kept
 from simulacra.core.tensorboard import Events
 

@@ -15,10 +15,10 @@ from torch.nn.parameter import is_lazy
 from simulacra.core import packed as zoo
 from simulacra.core import run
 from simulacra.core.config import Config
+from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.core.parts import Held, parts
-from simulacra.core.play import Average
 
 
 class Begun(NamedTuple):
@@ -69,7 +69,7 @@ def _own(model: Any, source: Path, device: torch.device) -> list[str]:
 def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
     """The names of the parts that took a state. All are looked at before the first one is changed."""
     mine = parts(model)
-    usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, Average))}
+    usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, EMA))}
     wanted = getattr(model, "INIT_PARTS", usual)
     pairs = dict(wanted) if isinstance(wanted, dict) else {name: name for name in wanted}
     found = {name: states[other] for name, other in pairs.items() if other in states}

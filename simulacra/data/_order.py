@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 
 
 def shuffled(n: int, seed: int) -> np.ndarray:

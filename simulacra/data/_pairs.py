@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from simulacra.core.contract import Batch
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats, mirrored
 from simulacra.data.folder import FITS
@@ -25,7 +25,7 @@ class Split:
     first: np.ndarray  # (n,) which of the F is seen
     second: np.ndarray  # (n,) which of the F follows it
 
-    def at(self, places: np.ndarray) -> Batch:
+    def select(self, places: np.ndarray) -> Batch:
         """The pairs at these places of the split."""
         return {"image": floats(self.frames[self.first[places]]), "next": floats(self.frames[self.second[places]])}
 
@@ -54,13 +54,13 @@ class Pairs:
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" and "next", (batch, C, H, W) each."""
-        drawn = self.train.at(self.order.draw(k, batch, seed))
+        drawn = self.train.select(self.order.draw(k, batch, seed))
         return {name: mirrored(frames, fold(seed, "step", k)) for name, frames in drawn.items()} if self.flip else drawn
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pairs of the split's fixed shuffled order."""
         places = self.order.take(split, n)
-        return (self.train if split == "train" else self.held_out).at(places)
+        return (self.train if split == "train" else self.held_out).select(places)
 
     def describe(self) -> dict[str, str]:
         """Counts, shape, and what copying scores, in words."""

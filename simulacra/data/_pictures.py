@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.contract import Batch
-from simulacra.core.seeds import fold, generator
+from simulacra.core.random import fold, generator
 from simulacra.data._order import Order
 
 
@@ -46,7 +46,7 @@ class Split:
     labels: np.ndarray | None  # (N,) integers, None without labels
     rows: np.ndarray  # (n,) which of the N
 
-    def at(self, places: np.ndarray) -> Batch:
+    def select(self, places: np.ndarray) -> Batch:
         """The pictures at these places of the split."""
         rows = self.rows[places]
         batch = {"image": floats(self.pixels[rows])}
@@ -58,7 +58,7 @@ class Split:
         """All pictures as (b, C*H*W) floats, about sixteen megabytes at a time."""
         count = max(1, 2**22 // int(np.prod(self.pixels.shape[1:])))
         for start in range(0, len(self.rows), count):
-            yield self.at(np.arange(start, min(start + count, len(self.rows))))["image"].flatten(1)
+            yield self.select(np.arange(start, min(start + count, len(self.rows))))["image"].flatten(1)
 
 
 def moments(split: Split) -> Moments:
@@ -88,7 +88,7 @@ class Pictures:
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" (batch, C, H, W) and, where there are labels, "label" (batch,)."""
-        drawn = self.train.at(self.order.draw(k, batch, seed))
+        drawn = self.train.select(self.order.draw(k, batch, seed))
         if self.flip:
             drawn["image"] = mirrored(drawn["image"], fold(seed, "step", k))
         return drawn
@@ -96,12 +96,12 @@ class Pictures:
     def take(self, split: str, n: int) -> Batch:
         """The first n pictures of the split's fixed shuffled order."""
         places = self.order.take(split, n)
-        return (self.train if split == "train" else self.held_out).at(places)
+        return (self.train if split == "train" else self.held_out).select(places)
 
     def part(self, split: str, start: int, stop: int) -> Batch:
         """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
         places = self.order.take(split, stop)[start:]
-        return (self.train if split == "train" else self.held_out).at(places)
+        return (self.train if split == "train" else self.held_out).select(places)
 
     @cached_property
     def moments(self) -> Moments:

@@ -16,7 +16,7 @@ from scipy.linalg import solve_triangular
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._series import Sequences, affordable, even, leading
 
 VARIANCE = 0.2

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
 from simulacra.data.folder import extent, locate
@@ -87,7 +87,7 @@ class Similarity(NamedTuple):
         """This map, followed by the other."""
         return Similarity(other.turn * self.turn, other.turn * self.shift + other.shift)
 
-    def at(self, frames: slice) -> "Similarity":
+    def select(self, frames: slice) -> "Similarity":
         return Similarity(self.turn[frames], self.shift[frames])
 
 
@@ -126,7 +126,7 @@ class Sheet(NamedTuple):
     colours: Tensor  # (3, h, w) in [-1, 1]
     place: Similarity  # (1,), from places on the sheet, in pixels of the frame, to places on the colours
 
-    def seen(self, places: np.ndarray) -> Tensor:
+    def colours_at(self, places: np.ndarray) -> Tensor:
         """The colours at places (T, n) of the sheet, bilinear, (T, 3, n)."""
         size = torch.tensor([self.colours.shape[2], self.colours.shape[1]])
         on = torch.view_as_real(torch.from_numpy(self.place(places).astype(np.complex64))) * 2 / size - 1
@@ -257,14 +257,14 @@ def cut(outline: Outline, image: Image.Image, scale: float, dice: np.random.Gene
     colours, turn = developed(image, scale, dice.random() < 0.5), FINE * np.exp(1j * dice.uniform(0, 2 * np.pi, 1))
     room = np.array([colours.shape[2], colours.shape[1]]) / 2 - FINE * outline.reach  # on either side of the middle
     places = (room.clip(0) * dice.uniform(-1, 1, (16, 2)) + [colours.shape[2] / 2, colours.shape[1] / 2]) @ [1, 1j]
-    here, right, below = (Sheet(colours, Similarity(turn, places)).seen(outline.points() + step) for step in (0, 1, 1j))
+    here, right, below = (Sheet(colours, Similarity(turn, places)).colours_at(outline.points() + step) for step in (0, 1, 1j))
     detail = (((right - here).abs() + (below - here).abs()).mean(1) + 0.02).log().mean(1)
     return Sheet(colours, Similarity(turn, places[[int(detail.argmax())]]))
 
 
 def tinted(figure: Sheet, points: np.ndarray, under: Tensor, dice: np.random.Generator) -> Sheet:
     """The figure with its mean colour at points (n,) moved near the colour `under`, (3,), and a low contrast raised."""
-    own = figure.seen(points[None])[0]
+    own = figure.colours_at(points[None])[0]
     apart = own.mean(1) - under + torch.from_numpy(dice.normal(0, 0.3, 3)).float()
     length = dice.uniform(0.15, 0.4) / apart.square().mean().sqrt().clamp(min=1e-6)
     mean, gain = (under + apart * length).clamp(-0.55, 0.55), (0.35 / own.std(1).mean().clamp(min=1e-6)).clamp(1, 2)
@@ -287,8 +287,8 @@ def paint(scene: Scene) -> Layers:
     """The clip of a scene."""
     places, size = pixels(scene.options), (scene.options.height, scene.options.width)
     matte = coverage(scene, places)[:, None].unflatten(2, size)
-    foreground = scene.figure.seen(scene.pose.inverse()(places)).unflatten(2, size).contiguous()
-    background = scene.ground.seen(scene.view(places)).unflatten(2, size).contiguous()
+    foreground = scene.figure.colours_at(scene.pose.inverse()(places)).unflatten(2, size).contiguous()
+    background = scene.ground.colours_at(scene.view(places)).unflatten(2, size).contiguous()
     return Layers((matte * foreground + (1 - matte) * background).clamp_(-1, 1), matte, foreground, background)
 
 
@@ -297,7 +297,10 @@ def flows(scene: Scene, mask: Tensor) -> Flows:
     places, early, late = pixels(scene.options), slice(None, -1), slice(1, None)
 
     def one(start: slice, end: slice) -> Tensor:
-        ways = scene.pose.at(start).inverse().then(scene.pose.at(end)), scene.view.at(start).then(scene.view.at(end).inverse())
+        ways = (
+            scene.pose.select(start).inverse().then(scene.pose.select(end)),
+            scene.view.select(start).then(scene.view.select(end).inverse()),
+        )
         figure, ground = (torch.view_as_real(torch.from_numpy(way(places) - places)).float() for way in ways)
         return torch.where(mask[start].flatten(2).mT, figure, ground).mT.unflatten(2, mask.shape[2:]).contiguous()
 
@@ -309,14 +312,14 @@ def revealed(scene: Scene, mask: Tensor) -> Tensor:
     outer pixels and where the matte is 0: bool of that shape."""
     out, places, back = torch.zeros_like(mask), pixels(scene.options), scene.view.inverse()
     for t, hidden in enumerate(mask.flatten(1)):
-        there = back(scene.view.at(slice(t, t + 1))(places[hidden.numpy()]))
+        there = back(scene.view.select(slice(t, t + 1))(places[hidden.numpy()]))
         x, y = there.real - 0.5, there.imag - 0.5
         inside = (x >= 0) & (x <= scene.options.width - 1) & (y >= 0) & (y <= scene.options.height - 1)
         out[t].view(-1)[hidden] = ((coverage(scene, there) == 0) & torch.from_numpy(inside)).any(0)
     return out
 
 
-def known(scene: Scene) -> Truth:
+def ground_truth(scene: Scene) -> Truth:
     """What is known of the clip of a scene."""
     layers, centre = paint(scene), torch.view_as_real(torch.from_numpy(scene.pose.shift)).float()
     mask = layers.matte >= 0.5
@@ -355,7 +358,7 @@ class Layered:
         outline = blob(self.options, dice)
         pose, view = staged(self.options, outline, dice)
         ground, scale = grounded(self.options, behind, view, dice)
-        under = ground.seen(view(pose(outline.points()))).mean((0, 2))
+        under = ground.colours_at(view(pose(outline.points()))).mean((0, 2))
         figure = tinted(cut(outline, before, scale, dice), outline.points(), under, dice)
         return Scene(self.options, outline, pose, view, figure, ground)
 
@@ -369,7 +372,7 @@ class Layered:
 
     def truth(self, split: str, n: int) -> list[Truth]:
         """What is known of the clips of `take`, in the same order."""
-        return [known(self.scene(split, number)) for number in self.order.take(split, n)]
+        return [ground_truth(self.scene(split, number)) for number in self.order.take(split, n)]
 
     def _painted(self, split: str, numbers: np.ndarray) -> Batch:
         clips = [paint(self.scene(split, number)) for number in numbers]

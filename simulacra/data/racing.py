@@ -15,7 +15,7 @@ import torch
 
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data import folder
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats

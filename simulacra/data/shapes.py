@@ -27,7 +27,7 @@ from torch import Tensor
 
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._order import Order
 
 CANVAS = 128  # pixels that the laws' lengths refer to
@@ -64,7 +64,7 @@ class Truth(NamedTuple):
     displacement: Tensor  # (N, S, 2) dx and dy; 0 where absent
     present: Tensor  # (N, S) bool
 
-    def at(self, rows: Tensor | slice) -> "Truth":
+    def select(self, rows: Tensor | slice) -> "Truth":
         """The pairs of these numbers."""
         return self._replace(**{name: getattr(self, name)[rows] for name in self._fields[2:]})
 
@@ -198,7 +198,7 @@ def moves(options: Options, present: Tensor, dice: np.random.Generator) -> Tenso
     return torch.from_numpy(canvas * options.size / CANVAS).float() * present[..., None]
 
 
-def drawn(options: Options) -> Truth:
+def sample_pairs(options: Options) -> Truth:
     """All pairs, those to train on first."""
     n, scale = options.count + options.held_out, options.size / CANVAS
     dice = np.random.Generator(np.random.PCG64(fold(options.seed, "data", "shapes")))
@@ -260,7 +260,7 @@ def paint(truth: Truth, displacement: Tensor) -> Tensor:
     n, side = len(truth.size), truth.options.size
     out, palette = torch.empty(n, 3, side, side), torch.cat([truth.colour, truth.background[:, None]], 1)
     for part in truth.chunks():
-        layers = coverage(truth.at(part), displacement[part])
+        layers = coverage(truth.select(part), displacement[part])
         shares = torch.ones(len(layers), layers.shape[1] + 1, side, side)
         rest = shares[:, -1]  # what shows through all layers in front; in the end, the ground
         for s in reversed(range(layers.shape[1])):
@@ -323,13 +323,13 @@ class Shapes:
 
     def __init__(self, options: Options, root: Path | None) -> None:
         check(options)
-        self.options, self.pairs = options, drawn(options)
+        self.options, self.pairs = options, sample_pairs(options)
         self.order = Order({"train": options.count, "held_out": options.held_out}, "pairs")
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" and "next", first and second frames, (batch, 3, H, W)."""
-        return painted(self.pairs.at(torch.from_numpy(self.order.draw(k, batch, seed))))
+        return painted(self.pairs.select(torch.from_numpy(self.order.draw(k, batch, seed))))
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pairs of the split's fixed shuffled order."""
@@ -338,7 +338,7 @@ class Shapes:
     def truth(self, split: str, n: int) -> Truth:
         """What the pairs of `take` show, in the same order."""
         places = self.order.take(split, n) + (self.options.count if split == "held_out" else 0)
-        return self.pairs.at(torch.from_numpy(places))
+        return self.pairs.select(torch.from_numpy(places))
 
     def describe(self) -> dict[str, str]:
         """How the pairs are made."""

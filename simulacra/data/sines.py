@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._series import Sequences, affordable, even, leading
 
 Cycles = Annotated[float, msgspec.Meta(gt=0, le=5000)]

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.data._order import shuffled
 from simulacra.data._pairs import Pairs, Split
 from simulacra.data.folder import held_out, locate, space
@@ -178,7 +178,7 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
-def averaged(frames: np.ndarray, size: int) -> np.ndarray:
+def downsample(frames: np.ndarray, size: int) -> np.ndarray:
     """Frames (F, 64, 64, 3) as (F, 3, size, size) uint8, each pixel the mean of those it covers."""
     first = frames.transpose(0, 3, 1, 2)
     by = SIDE // size
@@ -210,7 +210,7 @@ class Sprites:
         pixels = space((len(names) * length, 3, options.size, options.size))
         self.moves = np.empty((len(names), len(first)), bool)
         for i in watched(range(len(names)), len(names)):
-            block = averaged(self.cast.frames(i), options.size)
+            block = downsample(self.cast.frames(i), options.size)
             pixels[i * length : (i + 1) * length] = block
             self.moves[i] = (block[first] != block[second]).any((1, 2, 3))
         self.held = held_out(names, options.held_out)

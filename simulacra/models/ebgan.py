@@ -27,11 +27,16 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.distributed import all_gather, all_mean
+from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
 from simulacra.core.idle import refuse, unless
-from simulacra.core.play import Schedule, Weight, at, averaged, descend, gathered, noise, uniform
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise, uniform
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.nn import blocks, maths
 
 Size = Annotated[int, Meta(ge=1)]
@@ -46,10 +51,10 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rule: Literal["margin", "magan", "began"] = "margin"  # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717
     margin: Schedule = 0.65  # m of eq. 1, in margin_unit
     margin_unit: Literal["mean_predictor", "energy"] = "mean_predictor"  # error of predicting the mean | the energy's own
-    pull_away: Weight = 0.1  # weight of PT (2.4); 0 is EBGAN without it
+    pull_away: NonNegative = 0.1  # weight of PT (2.4); 0 is EBGAN without it
     pull_away_form: Literal["squared", "unsquared"] = "squared"  # eq. 14 | as the notes coded it
     gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5  # BEGAN's diversity ratio (3.3 there)
-    lambda_k: Weight = 0.001  # BEGAN's proportional gain (3.4 there)
+    lambda_k: NonNegative = 0.001  # BEGAN's proportional gain (3.4 there)
     epoch: Size = 937  # steps in an epoch, MAGAN's unit of time (algorithm 1 there)
     warm: Annotated[int, Meta(ge=0)] = 2  # MAGAN's epochs on real pictures alone; one more measures the first margin
     nets: Literal["conv", "mlp"] = "conv"  # ours | the grid of table 1
@@ -61,15 +66,15 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     norm_D: Literal["none", "batch", "group"] = "none"  # appendix D has batch; then D can tell fakes by batch statistics
     decoder: Literal["linear", "tanh"] = "linear"  # last layer of Dec; tanh gives the energy a ceiling
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # mlp: in D (table 1)
-    init_G: Weight = 0.02  # std of G's weights (appendix D)
-    init_D: Weight = 0.02  # std of D's weights (appendix D has 0.002)
+    init_G: NonNegative = 0.02  # std of G's weights (appendix D)
+    init_D: NonNegative = 0.02  # std of D's weights (appendix D has 0.002)
     rate_G: Schedule = 1e-3  # Adam's learning rate (4.1)
     rate_D: Schedule = 1e-3  # the same of D
     beta1: Rate = 0.5  # Adam
     beta2: Rate = 0.999  # Adam
     steps_G: Size = 1  # generator steps after each discriminator step
     draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one z for all of them, as the notes coded it
-    average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -156,7 +161,7 @@ class Margin(nn.Module):
         return hinge_loss(E_x, E_g, self.m(k), self.hyper.hinge)
 
     def m(self, k: int) -> Tensor:
-        return at(self.hyper.margin, k) * self.unit
+        return value_at(self.hyper.margin, k) * self.unit
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
         return {"margin": self.m(k)}
@@ -180,10 +185,10 @@ class Magan(nn.Module):
 
     @torch.no_grad()
     def measure(self, E_x: Tensor) -> None:
-        self.margin += averaged(E_x.mean()) / self.hyper.epoch
+        self.margin += all_mean(E_x.mean()) / self.hyper.epoch
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
-        self.sums[:2] += averaged(torch.stack([E_x.mean(), E_g.mean()]))
+        self.sums[:2] += all_mean(torch.stack([E_x.mean(), E_g.mean()]))
         if (k + 1) % self.hyper.epoch == 0:
             self.close_epoch(*self.sums)
         return {"margin": self.margin}
@@ -210,7 +215,7 @@ class Began(nn.Module):
         return balance_loss(E_x, E_g, self.k_t)
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
-        real, fake = averaged(E_x.mean()), averaged(E_g.mean())
+        real, fake = all_mean(E_x.mean()), all_mean(E_g.mean())
         off = self.hyper.gamma * real - fake
         self.k_t.copy_((self.k_t + self.hyper.lambda_k * off).clamp(0, 1))
         return {"k": self.k_t, "M_global": real + off.abs()}
@@ -294,14 +299,14 @@ class EBGAN:
         self.G = blocks.channels_last(blocks.normal_init(generator(h, shape), h.init_G))
         self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
-        self.average = play.Average(self.G)
-        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+        self.average = EMA(self.G)
+        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x = self.hyper, batch["image"]
-        play.set_rate(self.opt_G, at(h.rate_G, k))
-        play.set_rate(self.opt_D, at(h.rate_D, k))
+        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
+        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         if k == 0 and h.rule == "margin":
             self.set_margin(x)
         if h.rule == "magan" and k < (h.warm + 1) * h.epoch:
@@ -317,12 +322,12 @@ class EBGAN:
         for _ in range(h.steps_G):
             fake = self.G(z if h.draws == "shared" else noise(x, h.z_size))
             rebuilt, code = self.D(fake)
-            PT = pull_away(gathered(code), h.pull_away_form)
+            PT = pull_away(all_gather(code), h.pull_away_form)
             E_made = self.energy(rebuilt, fake)
             loss_G = E_made.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
-        self.average.update(len(x) * play.processes(), (k + 1) * len(x) * play.processes(), h.average)
+        self.average.update(len(x) * distributed.world_size(), (k + 1) * len(x) * distributed.world_size(), h.average)
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
@@ -362,7 +367,7 @@ class EBGAN:
 
     def predict_mean(self, x: Tensor) -> Tensor:
         """The energy of answering every picture with the mean one, estimated without bias for l2 and sse."""
-        x = gathered(x)
+        x = all_gather(x)
         unbias = len(x) / max(1, len(x) - 1)
         return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
             unbias if self.hyper.energy == "sse" else unbias**0.5
@@ -372,17 +377,17 @@ class EBGAN:
         """Slopes of the energy, the energy of held-out pictures, of noise and of the mean picture, spread of codes and
         pictures; at the equilibrium L_D is the margin (theorem 1)."""
         x, G = batch["image"], self.average.module
-        with play.quiet(G, self.D), torch.no_grad():
+        with eval_mode(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
             static = uniform(x, *x.shape[1:]) * 2 - 1
             spread = {
-                "pull_away_real": pull_away(gathered(self.D(x)[1])),
-                "diversity": maths.diversity(gathered(fake), gathered(x)),
+                "pull_away_real": pull_away(all_gather(self.D(x)[1])),
+                "diversity": maths.diversity(all_gather(fake), all_gather(x)),
             }
             gap = self.E(held_out["image"]).mean() - self.E(x).mean()  # in one mode, by the same weights
             unseen = {"E_held_out": scalars["E_real"] + gap} if "E_real" in scalars else {}
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
-        with play.quiet(self.D):
+        with eval_mode(self.D):
             slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
         off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]} if "margin" in scalars else {}
         return unseen | spread | levels | slopes | off
@@ -391,7 +396,7 @@ class EBGAN:
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """ "samples", and pairs of pictures and their reconstructions, real ones and sampled ones."""
         x, G = batch["image"], self.average.module
-        with play.quiet(G, self.D):
+        with eval_mode(G, self.D):
             fake = G(noise(x, self.hyper.z_size))
             pairs = {name: torch.stack([v, self.D(v)[0]], 1).flatten(0, 1) for name, v in (("real", x), ("fake", fake))}
         return {"samples": fake, "reconstructed_real": pairs["real"], "reconstructed_fake": pairs["fake"]}

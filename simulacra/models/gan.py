@@ -31,10 +31,14 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.ema import EMA
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.nn import adversarial
 from simulacra.nn import blocks as layers
 from simulacra.nn.adversarial import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
@@ -62,7 +66,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate_D: Schedule = 2e-4  # the same of D
     beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
     beta2: Rate = 0.99  # Adam
-    average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -209,14 +213,14 @@ class GAN:
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
-        self.average = play.Average(self.G)
-        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+        self.average = EMA(self.G)
+        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
-        h, x, gamma = self.hyper, batch["image"], at(self.hyper.gamma, k)
-        play.set_rate(self.opt_G, at(h.rate_G, k))
-        play.set_rate(self.opt_D, at(h.rate_D, k))
+        h, x, gamma = self.hyper, batch["image"], value_at(self.hyper.gamma, k)
+        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
+        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         with torch.no_grad():
             fake = self.G(noise(x, h.z_size))
@@ -236,7 +240,7 @@ class GAN:
             loss_G = non_saturating_G(d_fake).mean()
         descend((loss_G, self.opt_G))
 
-        images = len(x) * play.processes()
+        images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
         scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | ({"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {})
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
@@ -259,14 +263,14 @@ class GAN:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """How the game stands (games.standing)."""
         x, G = batch["image"], self.average.module
-        with play.quiet(G, self.D):
+        with eval_mode(G, self.D):
             with torch.no_grad():
                 fake, unseen = G(noise(x, self.hyper.z_size)), self.D(held_out["image"])
             return adversarial.standing(lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        with play.quiet(G := self.average.module):
+        with eval_mode(G := self.average.module):
             return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
 
 

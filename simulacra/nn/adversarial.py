@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core import distributed
 from simulacra.nn import maths
 
 
@@ -65,6 +65,6 @@ def standing(
     with torch.no_grad():
         gap = unseen.mean() - judge(x).mean()
     slopes = {"grad_real": maths.slope(judge, x).mean(), "grad_fake": maths.slope(judge, fake).mean()}
-    spread = {"diversity": maths.diversity(play.gathered(fake), play.gathered(x))}
+    spread = {"diversity": maths.diversity(distributed.all_gather(fake), distributed.all_gather(x))}
     off = {f"{name}_from_equilibrium": scalars[name] - value for name, value in equilibrium.items()}
     return {"D_held_out": scalars["D_real"] + gap} | slopes | spread | off

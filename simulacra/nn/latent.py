@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from simulacra.core import play
+from simulacra.core import distributed
 from simulacra.core.errors import choose
 from simulacra.nn import maths
 
@@ -37,7 +37,7 @@ def active(mean: Tensor) -> Tensor:
 def summary(KL: Tensor) -> dict[str, Tensor]:
     """Of the divergence (B, z_size) of each picture and dimension, in nats: KL, the mean of its sums, and KL_1, KL_2, ..., the
     largest of its dimensions' means."""
-    each = play.averaged(KL.mean(0)).sort(descending=True).values
+    each = distributed.all_mean(KL.mean(0)).sort(descending=True).values
     return {"KL": KL.sum(1).mean()} | {f"KL_{i}": nats for i, nats in enumerate(each[:SHOWN], 1)}
 
 
@@ -54,6 +54,6 @@ def beside(x: Tensor, rebuilt: Tensor) -> Tensor:
 
 def quality(rebuilt: Tensor, x: Tensor, mean: Tensor) -> dict[str, Tensor]:
     """Of held-out pictures x: PSNR (dB) of their reconstructions and of the mean picture; dimensions of z in use."""
-    x, rebuilt, mean = (play.gathered(value) for value in (x, rebuilt, mean))
+    x, rebuilt, mean = (distributed.all_gather(value) for value in (x, rebuilt, mean))
     flat = maths.psnr(x.mean(0, keepdim=True).expand_as(x), x).mean()
     return {"psnr": maths.psnr(rebuilt, x).mean(), "psnr_mean_picture": flat, "active": active(mean)}

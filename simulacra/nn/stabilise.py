@@ -10,7 +10,8 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from simulacra.core.play import Schedule, at, noise, uniform
+from simulacra.core.random import noise, uniform
+from simulacra.core.schedules import Schedule, value_at
 
 WEIGHTS = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
@@ -31,11 +32,11 @@ def targets(h: Stabilisers, like: Tensor) -> Tensor:
     return drawn.clamp(0, 1)
 
 
-def seen(h: Stabilisers, x: Tensor, k: int) -> Tensor:
+def augment(h: Stabilisers, x: Tensor, k: int) -> Tensor:
     """Pictures or series x (B, C, ...) as D sees them at step k, augmented and noisy; G's gradient passes through."""
     for name in h.augment:
         x = AUGMENT[name](x)
-    std = at(h.noise, k)
+    std = value_at(h.noise, k)
     return x + std * noise(x, *x.shape[1:]) if std else x
 
 

@@ -130,7 +130,7 @@ def sweep(
     preset: str | None = None,
     at_once: int = 2,
     crew: Crew | None = None,
-    told: Callable[[Job, str], None] = lambda job, what: None,
+    notify: Callable[[Job, str], None] = lambda job, what: None,
 ) -> None:
     """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that failed."""
     todo, crew = jobs(sheet, out, preset), crew or Crew()
@@ -145,7 +145,7 @@ def sweep(
                 raise Mistake(f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder with -o")
         _same_data([job for job in todo if done(job)], crew.root)
         write(known, text)
-        failed = _worked([job for job in todo if not done(job)], crew, at_once, told)
+        failed = _worked([job for job in todo if not done(job)], crew, at_once, notify)
     if failed:
         raise Mistake(f"{len(failed)} of {len(todo)} runs failed: {'; '.join(failed)}")
 
@@ -166,7 +166,7 @@ def _same_data(jobs: list[Job], root: Path | None) -> None:
             )
 
 
-def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str], None]) -> list[str]:
+def _worked(todo: list[Job], crew: Crew, at_once: int, notify: Callable[[Job, str], None]) -> list[str]:
     """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
     failed = []
     with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
@@ -175,7 +175,7 @@ def _worked(todo: list[Job], crew: Crew, at_once: int, told: Callable[[Job, str]
             for future in as_completed(futures):
                 job, why = futures[future], future.result()
                 failed += [f"{job}: {why}"] if why else []
-                told(job, f"failed: {why}" if why else "done")
+                notify(job, f"failed: {why}" if why else "done")
         except KeyboardInterrupt:
             crew.stop()
             pool.shutdown(cancel_futures=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra.core import seeds
+from simulacra.core import random
 from simulacra.core.contract import Batch, Data
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
@@ -57,7 +57,7 @@ class Judge:
     over: str  # over what the intervals are
     floor: dict[str, float]  # the same metrics of real training examples
     extractor: Extractor | None  # None: series and futures are compared as they are
-    told: dict[str, Any]  # of the eyes and the reals, for every row
+    provenance: dict[str, Any]  # of the eyes and the reals, for every row
     notes: list[str]  # for the reader
     own: Callable[[str], dict[str, Any]] = lambda name: {}  # what rows of a metric say otherwise
     baseline: dict[str, float] = field(default_factory=dict)  # what simpler means score
@@ -96,7 +96,7 @@ def of_pictures(
     own = report.look(some["image"], extractor, asked=some["label"] if asked is not None else None)
     pictures = (batch["image"] for batch in whole(source, "train"))
     train = report.training(pictures, source.size("train"), extractor, real)
-    told = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
+    provenance = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
     of_training = {"n_train": len(train.features), "mirrored": mirror}
 
     def rows_own(name: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def of_pictures(
         over=_over("samples and held-out pictures"),
         floor=report.compare(own, real, seed=protocol.seed),
         extractor=extractor,
-        told=told | {"n_real": len(real.features)},
+        provenance=provenance | {"n_real": len(real.features)},
         notes=report.notes(own, real),
         own=rows_own,
         verdict=lambda means: report.verdict(means["memorisation"], means["copied"], len(train.features)),
@@ -146,7 +146,7 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     no_extractor(protocol, series_report.NAME)
     real, train = (batch["series"] for batch in reals(source, protocol.count))
     known = series_report.Reals(real, train, source, protocol.seed)
-    told = {"extractor": series_report.NAME, "extractor_hash": series_report.HASH, "resize": None, "n_real": len(real)}
+    provenance = {"extractor": series_report.NAME, "extractor_hash": series_report.HASH, "resize": None, "n_real": len(real)}
     return Judge(
         draw=partial(samples, opened, protocol.count),
         see=lambda fake: fake,
@@ -155,7 +155,7 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         over=_over("samples and held-out series"),
         floor=series_report.compare(train, known),
         extractor=None,
-        told=told,
+        provenance=provenance,
         notes=series_report.notes(source),
         own=lambda name: series_report.counts(name, protocol.count, len(real)),
     )
@@ -174,7 +174,12 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     wanted = -(-protocol.count // k)
     batch = source.take("held_out", min(wanted, source.size("held_out")))
     known = pairs_report.Reals(batch["image"], batch["next"], source, protocol.seed)
-    told = {"extractor": pairs_report.NAME, "extractor_hash": pairs_report.HASH, "resize": None, "n_real": len(known.image)}
+    provenance = {
+        "extractor": pairs_report.NAME,
+        "extractor_hash": pairs_report.HASH,
+        "resize": None,
+        "n_real": len(known.image),
+    }
     prior = protocol.prior or opened.model.hyper.prior  # type: ignore[attr-defined]
     return Judge(
         draw=lambda seed: futures(opened, known.image, k, seed, protocol.prior),
@@ -184,7 +189,7 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         over=_over("futures and held-out pictures"),
         floor=pairs_report.floor(known),
         extractor=None,
-        told=told | {"n_fake": k * len(known.image), "prior": prior},
+        provenance=provenance | {"n_fake": k * len(known.image), "prior": prior},
         notes=[f"{wanted} pictures were asked for, {len(known.image)} are held out"] if wanted > len(known.image) else [],
         baseline=pairs_report.baseline(known),
     )
@@ -194,7 +199,7 @@ def futures(opened: Opened, images: Tensor, count: int, seed: int, prior: str | 
     """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights and the seed."""
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
-        seeds.reseed(seeds.fold(seed, "futures", start))
+        random.reseed(random.fold(seed, "futures", start))
         parts.append(opened.model.imagine(some.to(opened.device), count, prior).cpu())  # type: ignore[attr-defined]
     return torch.cat(parts)
 
@@ -209,7 +214,7 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         raise Mistake(f"room {opened.config.room} paints no layers, and these data are clips with a first mask")
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)
-    told = {"extractor": clips_report.NAME, "extractor_hash": clips_report.HASH, "resize": None, "n_real": n}
+    provenance = {"extractor": clips_report.NAME, "extractor_hash": clips_report.HASH, "resize": None, "n_real": n}
 
     def see(made: list[dict[str, Tensor]]) -> list[dict[str, float]]:
         return [clips_report.scores(one, true, known.trained) for one, true in zip(made, known.known, strict=True)]
@@ -222,7 +227,7 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         over=_over("clips"),
         floor=clips_report.perfect(known),
         extractor=None,
-        told=told | {"n_fake": n},
+        provenance=provenance | {"n_fake": n},
         notes=clips_report.notes(known),
         baseline=clips_report.baseline(known),
     )
@@ -242,7 +247,7 @@ def layers(opened: Opened, batch: Batch, seed: int) -> list[dict[str, Tensor]]:
     """What is painted for each clip, by the layer's name (S, C, H, W), on the CPU."""
     found: list[dict[str, Tensor]] = []
     for i in range(len(batch["video"])):
-        seeds.reseed(seeds.fold(seed, "layers", i))
+        random.reseed(random.fold(seed, "layers", i))
         one = {name: values[i : i + 1].to(opened.device) for name, values in batch.items()}
         with torch.no_grad():
             made = opened.model.unroll(one)._asdict()  # type: ignore[attr-defined]

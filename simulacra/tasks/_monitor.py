@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import run, seeds
+from simulacra.core import random, run
 from simulacra.core.contract import Batch, Data
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened, to
@@ -46,13 +46,13 @@ class Monitor:
         """What the checkpoint's samples show, if it `counts`; of later steps nothing stays."""
         place = opened.folder / FILE
         kept = [row for row in rows(opened.folder) if row["step"] < opened.step]
-        seen = self.seen(opened) if counts and plays(opened.folder, opened.model) else {}
+        seen = self.statistics(opened) if counts and plays(opened.folder, opened.model) else {}
         told = [*kept, *([{"step": opened.step, **seen}] if seen else [])]
         if told or place.exists():
             with run.full_disk(opened.folder):
                 write_text(place, "".join(json.dumps(row) + "\n" for row in told))
 
-    def seen(self, opened: Opened) -> dict[str, float]:
+    def statistics(self, opened: Opened) -> dict[str, float]:
         """Numbers of COUNT samples; none where the room makes no samples that are like its data."""
         if not KINDS & self.batch.keys() or "next" in self.batch:
             return {}
@@ -67,7 +67,7 @@ class Monitor:
         parts = []
         for start in range(0, modes.COUNT, CHUNK):
             some = torch.arange(start, min(start + CHUNK, modes.COUNT)) % len(next(iter(self.batch.values())))
-            seeds.reseed(seeds.fold(opened.config.seed, "monitor", start))
+            random.reseed(random.fold(opened.config.seed, "monitor", start))
             with torch.no_grad():
                 named = opened.model.sample(to(opened.device, {name: values[some] for name, values in self.batch.items()}))
             if "samples" not in named:

@@ -19,7 +19,7 @@ from simulacra.video import layers
 from simulacra.video._cache import kept
 
 VERSION = 2  # of what `work` holds; another one is not gone on with
-Told = Callable[[str, float], None]  # hears what is being done and the share of it that is
+Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 Said = Callable[[str], None]  # hears at once what is returned as notes, too
 
 
@@ -36,7 +36,7 @@ def decompose(
     frames: int = 0,
     fps: float | None = None,
     seed: int = 0,
-    told: Told = unheard,
+    notify: Notify = unheard,
     said: Said = unheard,
 ) -> tuple[Facts, list[str]]:
     """Into the folder `out`: mask_on_first_frame.png, at once, what the mask was taken for; mask/ (black or white, what J and
@@ -69,17 +69,17 @@ def decompose(
         easel.png(easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])),
     )
     note([f"what the mask was taken for: {out / _layer_folder.SEEN}"])
-    return done(out, seen, first, facts | {"fps": rate}, told, note), notes
+    return done(out, seen, first, facts | {"fps": rate}, notify, note), notes
 
 
-def done(out: Path, frames: Tensor, first: Tensor, facts: Facts, told: Told, note: Callable[[list[str]], None]) -> Facts:
+def done(out: Path, frames: Tensor, first: Tensor, facts: Facts, notify: Notify, note: Callable[[list[str]], None]) -> Facts:
     """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it then says of them."""
     found = _layer_folder.finished(out)
     lost, films = _layer_folder.lacking(out, frames) if found else (None, set())
     if found is None or lost:
         if lost:
             note([f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; made again"])
-        found = {**layered(out, frames, first, facts, lost, told, note), **facts}
+        found = {**layered(out, frames, first, facts, lost, notify, note), **facts}
     elif films or found["fps"] != facts["fps"]:
         why = (
             "are not there or damaged"
@@ -92,7 +92,7 @@ def done(out: Path, frames: Tensor, first: Tensor, facts: Facts, told: Told, not
         _layer_folder.swept(out)
         note([f"{out} holds these layers already"])
         return found
-    told("writing", 0.5)
+    notify("writing", 0.5)
     note(_layer_folder.films(out, frames, facts["fps"]))
     _layer_folder.write(out / _layer_folder.QUALITY, found)
     _layer_folder.swept(out)
@@ -105,24 +105,24 @@ def layered(
     first: Tensor,
     facts: Facts,
     lost: set[Path] | None,
-    told: Told,
+    notify: Notify,
     note: Callable[[list[str]], None],
 ) -> Facts:
     """Make layers and write those that are lost, or all; returns their quality."""
     T, _, H, W = frames.shape
     of = str(facts["of"])
     soft, lines = kept(
-        out / _layer_folder.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], told)
+        out / _layer_folder.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], notify)
     )
     note(lines)
     matte = layers.mattes(frames, soft["soft"])
     shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}
-    plates, lines = kept(out / _layer_folder.PLATE, of, shapes, lambda: plated(frames, matte, told))
+    plates, lines = kept(out / _layer_folder.PLATE, of, shapes, lambda: plated(frames, matte, notify))
     note(lines)
     background, known = plates["background"].float(), plates["known"].float()
     matte = layers.explained(frames, matte, background, known)
     foreground = layers.foregrounds(frames, matte, background)
-    told("writing", 0.0)
+    notify("writing", 0.0)
     opacity = easel.to_bytes(2 * matte - 1)
     made = {
         "mask": easel.to_bytes(2 * (soft["soft"] > 0.5).float() - 1),
@@ -161,16 +161,16 @@ def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
     return found.hexdigest()
 
 
-def segmented(frames: Tensor, first: Tensor, seed: int, told: Told) -> dict[str, Tensor]:
+def segmented(frames: Tensor, first: Tensor, seed: int, notify: Notify) -> dict[str, Tensor]:
     """How probable the object is."""
     from simulacra.video.segment import segment
 
-    return {"soft": segment(frames, first, seed=seed, told=lambda share: told("object", share)).float()}
+    return {"soft": segment(frames, first, seed=seed, notify=lambda share: notify("object", share)).float()}
 
 
-def plated(frames: Tensor, matte: Tensor, told: Told) -> dict[str, Tensor]:
+def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:
     """The background, and how much of it other frames show."""
     from simulacra.video.plate import clean_plate
 
-    plate = clean_plate(frames, matte, told=lambda t, T: told("background", t / T))
+    plate = clean_plate(frames, matte, notify=lambda t, T: notify("background", t / T))
     return {"background": plate.background.float(), "known": plate.known.half()}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from simulacra.core import config, run, seeds
+from simulacra.core import config, random, run
 from simulacra.core.contract import Data
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, commit
@@ -52,7 +52,7 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     if protocol.downstream:
         _check_downstream(opened, source, against.extractor)
     numbers, notes = judged(against, protocol)
-    provenance = _provenance(opened, protocol, against.told, time.monotonic() - start)
+    provenance = _provenance(opened, protocol, against.provenance, time.monotonic() - start)
     rows = rows_of(numbers, against, provenance)
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, against.extractor, provenance)
@@ -74,7 +74,7 @@ def rows_of(numbers: Rows, against: Judge, provenance: dict[str, Any]) -> Rows:
 def judged(against: Judge, protocol: Protocol) -> tuple[Rows, list[str]]:
     """Value, interval and floor of each metric over independent sets of samples, and notes. What the choice of the reals adds
     to the variance is estimated on the first set."""
-    seeds_of = [seeds.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]
+    seeds_of = [random.fold(protocol.seed, "measure", i) for i in range(protocol.repeats)]
     first = against.see(against.draw(seeds_of[0]))
     spread = against.spread(first)
     sets = [against.compare(first, protocol.seed)]
@@ -121,7 +121,7 @@ def _downstream(
     """Rows of what classifiers learn from one sample for each training label. An unconditional room's samples get the label
     that the extractor sees in them, which is weaker, and the row says so."""
     train, test = (source.take(split, source.size(split)) for split in ("train", "held_out"))
-    fake = samples(opened, len(train["label"]), seeds.fold(protocol.seed, "downstream"), train["label"])
+    fake = samples(opened, len(train["label"]), random.fold(protocol.seed, "downstream"), train["label"])
     if classes(opened) or extractor is None:
         labels, seen = train["label"], "the condition"
     else:

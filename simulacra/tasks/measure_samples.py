@@ -135,7 +135,7 @@ def measure_samples(
     provenance = {
         "step": None,
         "n_fake": len(made),
-        **judge.told,
+        **judge.provenance,
         "split": "held_out",
         "repeats": 1,
         "seed": seed,

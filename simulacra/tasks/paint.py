@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulacra.core import run, seeds
+from simulacra.core import random, run
 from simulacra.core.contract import Data
 from simulacra.core.load import Opened, to
 from simulacra.io import paint as easel
@@ -13,7 +13,7 @@ COUNT = 64  # pictures on a sheet
 def paint(opened: Opened, source: Data) -> list[Path]:
     """The pictures of the opened checkpoint, in the run's pictures/<step>/. The same inputs and noise at every step."""
     count = min(COUNT, source.size("held_out"))
-    seeds.reseed(seeds.fold(opened.config.seed, "paint"))
+    random.reseed(random.fold(opened.config.seed, "paint"))
     named = opened.model.sample(to(opened.device, source.take("held_out", count)))
     folder = opened.folder / "pictures" / f"{opened.step:08d}"
     made = easel.pictures(named, folder)

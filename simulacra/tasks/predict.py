@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.core import seeds
+from simulacra.core import random
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
 from simulacra.tasks._picture import check_prior, imaginer, no_file, picture, within
@@ -29,7 +29,7 @@ def predict(
     check_prior(opened, prior)
     now, done = picture(path, opened)
     no_file(out)
-    seeds.reseed(seeds.fold(seed, "predict"))
+    random.reseed(random.fold(seed, "predict"))
     films = rolled(model, now, count, roll, prior)
     paths = easel.save_pngs(films[:, -1], out)
     table = films[:, :, None] if roll > 1 else beside(films)

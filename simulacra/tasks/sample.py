@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.core import seeds
+from simulacra.core import random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
@@ -41,7 +41,7 @@ def _drawn(opened: Opened, count: int, seed: int, labels: Labels) -> Iterator[Te
         like = opened.like(min(CHUNK, count - start))
         if "label" in like:
             like["label"] = labels(start, min(start + CHUNK, count)).to(opened.device)
-        seeds.reseed(seeds.fold(seed, "sample", start))
+        random.reseed(random.fold(seed, "sample", start))
         yield opened.model.sample(like)["samples"].cpu()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from simulacra.core import config, data_sets, external, loop, packed, play, run, signals, threads
+from simulacra.core import config, data_sets, distributed, external, loop, packed, run, signals, threads
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data
 from simulacra.core.errors import Mistake
@@ -49,17 +49,17 @@ def train(
     tensorboard: bool = False,
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
-    told: Callable[[str], None] = lambda line: None,  # told, a line each, what a person should know
+    notify: Callable[[str], None] = lambda line: None,  # told, a line each, what a person should know
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
     if packed.is_packed(folder):
         raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
     if (folder / "config.json").exists():
         checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
-    with _computing(checked, folder, told) as asked:
-        first, where = play.rank() == 0, chosen_device(device)
+    with _computing(checked, folder, notify) as asked:
+        first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
-        _checked(checked, source, told if first else lambda line: None)
+        _checked(checked, source, notify if first else lambda line: None)
         like = source.draw(0, checked.batch, checked.seed)
         model, begun = _built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
@@ -70,13 +70,13 @@ def train(
                 try:
                     held.enter_context(run.locked(folder))
                     for line in _recorded(stage, like, begun, extend):
-                        told(line)
+                        notify(line)
                 except Mistake as error:
                     mistake = str(error)
             if mistake := _told(mistake):
                 raise Mistake(mistake)
             try:
-                return _play(stage, asked, tick, saved, told)
+                return _play(stage, asked, tick, saved, notify)
             finally:
                 opened.close()
 
@@ -108,10 +108,10 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _checked(checked: Config, source: Data, told: Callable[[str], None]) -> None:
+def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     """A Mistake if the room is told of other classes than the data have; what the data took for granted is told."""
     for note in getattr(source, "notes", []):
-        told(note)
+        notify(note)
     asked = getattr(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = f"0 or {source.classes}, as many as the data have" if source.classes else "0, the data have no labels"
@@ -132,13 +132,13 @@ class _Stage:
     def draw(self, k: int) -> Batch:
         """This process's rows of the batch of step k."""
         batch = self.source.draw(k, self.config.batch, self.config.seed)
-        return to(self.device, {name: play.own_rows(value) for name, value in batch.items()})
+        return to(self.device, {name: distributed.own_rows(value) for name, value in batch.items()})
 
     def held_out(self) -> Batch:
         """This process's rows, equally many in each, of at most a batch of held-out examples; the same at every step."""
-        share = min(self.config.batch, self.source.size("held_out")) // play.processes()
-        batch = self.source.take("held_out", share * play.processes() or 1)
-        return to(self.device, {name: play.own_rows(value) if share else value for name, value in batch.items()})
+        share = min(self.config.batch, self.source.size("held_out")) // distributed.world_size()
+        batch = self.source.take("held_out", share * distributed.world_size() or 1)
+        return to(self.device, {name: distributed.own_rows(value) if share else value for name, value in batch.items()})
 
     def rows(self) -> list[dict[str, Any]]:
         """The run's log, with what the collapse monitor saw at its checkpoints."""
@@ -178,7 +178,7 @@ def _play(
     asked: list[int],
     tick: Callable[..., None],
     saved: Callable[[Path], None],
-    told: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Outcome:
     stop = partial(bool, asked)
     checked, pictures, step, already = stage.config, [], stage.config.steps, stage.run.finished()
@@ -186,7 +186,7 @@ def _play(
     while back:
         back = False
         unseen = stage.held_out()
-        how: dict[str, Any] = {"steps": checked.steps, "held_out": unseen, "stop": stop, "tick": tick, "told": told}
+        how: dict[str, Any] = {"steps": checked.steps, "held_out": unseen, "stop": stop, "tick": tick, "notify": notify}
         clock = loop.fit(stage.model, stage.draw, stage.run, **how)
         try:
             for path in clock:
@@ -241,7 +241,7 @@ def equilibrium(model: Any) -> dict[str, float]:
 def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
     """Join the other processes, take the run's number of threads, and collect the signals that ask to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
-        for line in told if play.rank() == 0 else ():
+        for line in told if distributed.rank() == 0 else ():
             note(line)
         yield numbers
 
@@ -265,12 +265,12 @@ def _processes(checked: Config) -> Iterator[None]:
 def _told(what: str | None) -> str | None:
     """What the first process has to tell, known to all."""
     words = [what]
-    if play.processes() > 1:
+    if distributed.world_size() > 1:
         dist.broadcast_object_list(words)
     return words[0]
 
 
 def _meet() -> None:
     """Wait until all processes are here."""
-    if play.processes() > 1:
+    if distributed.world_size() > 1:
         dist.barrier()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core.seeds import fold, generator, reseed
+from simulacra.core.random import fold, generator, reseed
 from simulacra.nn.blocks import channels_last
 
 AREA = 30_000  # pixels of a window, as the net sees it
@@ -82,7 +82,7 @@ def places(window: Window) -> Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), 2)
 
 
-def at(image: Tensor, where: Tensor, padding: str = "border") -> Tensor:
+def bilinear(image: Tensor, where: Tensor, padding: str = "border") -> Tensor:
     """An image (1, C, H, W) at places (h, w, 2), bilinear: (1, C, h, w)."""
     size = torch.tensor([image.shape[3], image.shape[2]])
     return F.grid_sample(image, (where * 2 / size - 1)[None], padding_mode=padding, align_corners=False)
@@ -175,13 +175,13 @@ def rough(of: Source, where: Tensor) -> Tensor:
     """A mask (1, 1, h, w) in 0 to 1 that is wrong as one carried along by flow is wrong: displaced, bent, with holes, with
     blots near the object, dragging a part of itself behind, and blurred."""
     off = of.moved(where, SLIP, SLIP) + of.smooth(7) * (SLIP * of.size)
-    mask = at(of.mask, off, "zeros")
+    mask = bilinear(of.mask, off, "zeros")
     if of.one_in(FLAW):
         field = of.smooth(6)[..., 0]
         near = F.interpolate(F.max_pool2d(F.interpolate(mask, scale_factor=0.25), 9, 1, 4), mask.shape[2:])
         mask = torch.where(field > 1.2, 0.0, torch.where((field < -1.2) & (near > 0.5), 1.0, mask))
     if of.one_in(FLAW):
-        ghost = at(of.mask, off + GHOST * of.size * of.normal(2), "zeros")
+        ghost = bilinear(of.mask, off + GHOST * of.size * of.normal(2), "zeros")
         mask = torch.maximum(mask, ghost * (of.smooth(4)[..., 0] > 0))
     return F.avg_pool2d(F.pad(mask, (2, 2, 2, 2), mode="replicate"), 5, 1)
 
@@ -190,9 +190,9 @@ def example(of: Source) -> tuple[Tensor, Tensor]:
     """What the net is shown (1, 4, h, w) and the mask it should answer (1, 1, h, w)."""
     common = of.moved(of.where, TURN, MOVE)
     own = of.moved(common, TURN / 2, MOVE / 2) + of.smooth(5) * (BEND * of.size)
-    mask, seen = at(of.mask, own, "zeros"), at(of.frame, own)
+    mask, seen = bilinear(of.mask, own, "zeros"), bilinear(of.frame, own)
     if of.one_in(APART):
-        seen = mask * seen + (1 - mask) * at(of.ground, of.moved(common, TURN, DRIFT))
+        seen = mask * seen + (1 - mask) * bilinear(of.ground, of.moved(common, TURN, DRIFT))
     seen = seen + SHADE * mask * of.smooth(4)[..., 0]
     contrast, brightness = (LIGHT * of.normal(2)).tolist()
     seen = seen * (1 + contrast) + brightness + LIGHT / 2 * of.normal(1, 3, 1, 1) + GRAIN * of.normal(*seen.shape)
@@ -209,7 +209,7 @@ def loss(logits: Tensor, mask: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, mask) + OVERLAP * dice
 
 
-def cycle(net: Net, of: Source, told: Callable[[float], None]) -> None:
+def cycle(net: Net, of: Source, notify: Callable[[float], None]) -> None:
     """Train a net on STEPS examples, the rate of learning rising and falling once."""
     optimizer = torch.optim.AdamW(net.parameters(), RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     for k in range(STEPS):
@@ -218,21 +218,21 @@ def cycle(net: Net, of: Source, told: Callable[[float], None]) -> None:
         optimizer.zero_grad()
         loss(net(seen), wanted).backward()
         optimizer.step()
-        told((k + 1) / STEPS)
+        notify((k + 1) / STEPS)
 
 
 @torch.enable_grad()
-def learned(frame: Tensor, mask: Tensor, seed: int, told: Callable[[float], None]) -> Callable[[Tensor], Tensor]:
+def learned(frame: Tensor, mask: Tensor, seed: int, notify: Callable[[float], None]) -> Callable[[Tensor], Tensor]:
     """What answers with the object's logits (1, 1, h, w) when shown colours and a rough mask (1, 4, h, w), learned from a
     frame (1, 3, H, W) and its mask (1, 1, H, W) that is not empty: the mean of one net at the ends of NETS cycles of its
     rate of learning (Huang et al., arXiv 1704.00109), because where the surroundings are new each errs in its own way.
-    `told` hears the share that is done."""
+    `notify` hears the share that is done."""
     of = source(frame, mask, generator(seed, "appearance", "examples"))
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "appearance", "weights"))
         net = channels_last(Net())
     nets: list[Net] = []
     for n in range(NETS):
-        cycle(net, of, lambda share, n=n: told((n + share) / NETS))  # type: ignore[misc]
+        cycle(net, of, lambda share, n=n: notify((n + share) / NETS))  # type: ignore[misc]
         nets.append(deepcopy(net).requires_grad_(False))
     return lambda seen: torch.stack([one(seen) for one in nets]).mean(0)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.nn.optical_flow import Flows, agreement, between, grey, of_clip, warp
 from simulacra.video._lasting import lasting
 from simulacra.video._painting import painted, spread
@@ -343,10 +343,10 @@ def clean_plate(
     *,
     flows: Flows | None = None,
     seed: int = 0,
-    told: Callable[[int, int], object] | None = None,
+    notify: Callable[[int, int], object] | None = None,
 ) -> Plate:
     """The background of frames (T, 3, H, W) in [-1, 1] behind an object of mattes (T, 1, H, W) in [0, 1], soft or not. `flows`
-    are the clip's, if they are there already; `told(t, T)` is called before each frame. The same arguments give the same
+    are the clip's, if they are there already; `notify(t, T)` is called before each frame. The same arguments give the same
     plate. Mistake if the shapes do not fit."""
     if frames.ndim != 4 or frames.shape[1] != 3 or not len(frames) or mattes.shape != (len(frames), 1, *frames.shape[2:]):
         raise Mistake(
@@ -362,8 +362,8 @@ def clean_plate(
         return Plate(background, known.float())
     clip = Clip(frames, visible, safety(visible), background_flow(frames, visible, flows) if T > 1 else flows)
     for t in range(T):
-        if told:
-            told(t, T)
+        if notify:
+            notify(t, T)
         background[t], known[t, 0] = grudgingly(clip, near, t, *revealed(clip, t))
     filled = known.clone()
     for _ in range(KEYS):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import Flows, between, resized, warp
-from simulacra.video._appearance import around, at, learned, places
+from simulacra.video._appearance import around, bilinear, learned, places
 
 FINER = 2  # flow is searched in frames so many times the size
 REACH = 0.2  # how far beside the carried mask the object may be, share of the root of its area
@@ -54,7 +54,7 @@ def corrected(net: Callable[[Tensor], Tensor], frame: Tensor, carried: Tensor) -
         return torch.zeros_like(carried)
     top, left, bottom, right = window[:4]
     where = places(window)
-    answer = net(torch.cat([at(frame, where), 2 * at(carried, where) - 1], 1))
+    answer = net(torch.cat([bilinear(frame, where), 2 * bilinear(carried, where) - 1], 1))
     logits = torch.full_like(carried, -SURE)
     logits[..., top:bottom, left:right] = F.interpolate(answer, (bottom - top, right - left), mode="bilinear", antialias=True)
     far = beside(carried) / (REACH * math.sqrt(float((carried > 0.5).sum())))
@@ -83,12 +83,12 @@ def segment(
     *,
     flows: Flows | None = None,  # between the frames; None: searched for in finer frames, which is better
     seed: int = 0,
-    told: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
+    notify: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
 ) -> Tensor:
     """How probable it is that a pixel is the object's, (T, 1, H, W) in 0 to 1; above 0.5 is the mask. The first is the mask
     given. An object that has left does not come back. The same seed gives the same result."""
     start = checked(frames, mask, flows)
-    hear = told or (lambda share: None)
+    hear = notify or (lambda share: None)
     if len(frames) == 1:
         hear(1.0)
         return start

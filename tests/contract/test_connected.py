@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from video.test_lasting import H, T, W, passing
 
-from simulacra.core import seeds
+from simulacra.core import random
 from simulacra.io import paint
 from simulacra.tasks import decompose as verb
 from simulacra.video.plate import clean_plate
@@ -93,7 +93,7 @@ def test_members_act_on_a_drawn_code_or_on_its_mean(world: str) -> None:
     weights = torch.randn(4, 12, generator=torch.Generator().manual_seed(1))
     found = {}
     for act_on in "mean", "sample":
-        seeds.reseed(0)
+        random.reseed(0)
         hyper = Hyper(arm="z_only", world=world, squash="tanh", population=4, steps=3, act_on=act_on, noise=0.0, tau=1e-3)  # type: ignore[arg-type]
         model = WorldController(hyper, batch)
         model.opened = Blurred(), Reward  # type: ignore[assignment]

@@ -23,8 +23,8 @@ from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.core.parts import parts
-from simulacra.core.play import Schedule
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
+from simulacra.core.schedules import Schedule
 
 STEPS = 3
 TRIED = 4  # other values

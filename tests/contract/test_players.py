@@ -15,10 +15,13 @@ from tiny import Tiny, assert_same, equal, examples, needed, of_config
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from simulacra.core import config, play, run, seeds
+from simulacra.core import config, distributed, optim, run
+from simulacra.core.ema import EMA
 from simulacra.core.load import build
-from simulacra.core.parts import parts, weights
-from simulacra.core.play import Average, Schedule, at, descend
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode, parts, weights
+from simulacra.core.random import fold, generator, noise, reseed, uniform
+from simulacra.core.schedules import Schedule, value_at
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def copies(weights: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
 def playing(model, batches, steps):
     """Play the steps as the clock does; yields after each what the room tells."""
     for k in range(steps):
-        seeds.reseed(seeds.fold(0, "step", k))
+        reseed(fold(0, "step", k))
         yield model.step(batches[k % len(batches)], k)
 
 
@@ -56,7 +59,7 @@ def test_players_partition_the_model(variant):
     model, _ = variant.model()
     if not optimizers(model):
         pytest.skip("no gradient moves this room")
-    owned = [id(weight) for optimizer in optimizers(model).values() for weight in play.weights(optimizer)]
+    owned = [id(weight) for optimizer in optimizers(model).values() for weight in optim.weights(optimizer)]
     assert len(owned) == len(set(owned)) > 0, "a weight has two owners"
     names = {id(weight): name for name, weight in own_weights(model).items()}
     assert not [names[i] for i in names.keys() - set(owned)], "weights without an owner"
@@ -76,7 +79,7 @@ def test_every_weight_moves(variant):
 
 def test_averages_follow(variant):
     model, batches = variant.model()
-    averages = [part for part in parts(model).values() if isinstance(part, Average)]
+    averages = [part for part in parts(model).values() if isinstance(part, EMA)]
     if not averages:
         pytest.skip("the room samples its last weights")
     before = [[weight.clone() for weight in average.module.parameters()] for average in averages]
@@ -122,9 +125,9 @@ class Felt(SGD):
     """Plain gradient descent that remembers what its weights felt last."""
 
     def step(self, closure=None):
-        for weight in play.weights(self):
+        for weight in optim.weights(self):
             assert torch.empty_like(weight).stride() == weight.grad.stride(), "fused optimizers ignore strides"
-        self.last = [weight.grad.clone() for weight in play.weights(self)]
+        self.last = [weight.grad.clone() for weight in optim.weights(self)]
         return super().step(closure)
 
 
@@ -132,25 +135,25 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
     """Each player's weights get the gradient of its own loss, and nothing else moves, neither then nor in between."""
     model, batches = variant.model()
     for name, optimizer in optimizers(model).items():
-        setattr(model, name, Felt(play.weights(optimizer), lr=1e-3))
+        setattr(model, name, Felt(optim.weights(optimizer), lr=1e-3))
     weights, moved = own_weights(model), set()
     last = copies(weights)
 
     def watched(*moves, clip=0.0):
         assert equal(copies(weights), last), "a weight moved outside of descend"
-        wanted = [torch.autograd.grad(loss, play.weights(player), retain_graph=True) for loss, player in moves]
+        wanted = [torch.autograd.grad(loss, optim.weights(player), retain_graph=True) for loss, player in moves]
         descend(*moves, clip=clip)
         for (_, player), gradients in zip(moves, wanted, strict=True):
             for felt, own in zip(player.last, gradients, strict=True):
                 assert torch.allclose(felt, own, rtol=1e-4, atol=1e-8)
-        now, movers = copies(weights), {id(weight) for _, player in moves for weight in play.weights(player)}
+        now, movers = copies(weights), {id(weight) for _, player in moves for weight in optim.weights(player)}
         others = [name for name, weight in weights.items() if id(weight) not in movers]
         assert all(torch.equal(now[name], last[name]) for name in others)
         last.update(now)
         moved.update(movers)
 
     monkeypatch.setattr(config.room(variant.config().room), "descend", watched, raising=False)
-    monkeypatch.setattr(play, "descend", watched)
+    monkeypatch.setattr(optim, "descend", watched)
     for _ in playing(model, batches, variant.config().steps):
         assert equal(copies(weights), last), "a weight moved outside of descend"
         if len(moved) == len(weights):
@@ -166,7 +169,7 @@ def test_every_pixel_reaches_the_discriminator(variant):
     if not hasattr(model, "D"):
         pytest.skip("the room has no discriminator D")
     x = examples(batches[0]).clone().requires_grad_()
-    with play.quiet(model.D):
+    with eval_mode(model.D):
         told = model.D(x)
     for output in told if isinstance(told, tuple) else (told,):
         (gradient,) = torch.autograd.grad((output * torch.randn_like(output)).sum(), x, retain_graph=True)
@@ -197,7 +200,7 @@ def test_samples_follow_from_the_seed(tiny):
     model, batches = tiny.model()
     made = []
     for seed in 0, 0, 1:
-        seeds.reseed(seed)
+        reseed(seed)
         made.append(model.sample(batches[0])["samples"])
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
@@ -304,7 +307,7 @@ def test_nobody_moves_if_one_loss_is_dead():
 def test_average_forgets_by_half_lives(images, updates, half_life):
     net = nn.BatchNorm1d(1)
     nn.init.zeros_(net.weight)
-    average = Average(net)
+    average = EMA(net)
     nn.init.ones_(net.weight)
     net.running_mean += 5
     for _ in range(updates):
@@ -317,7 +320,7 @@ def test_average_is_short_at_first_and_can_be_switched_off():
     net = nn.Linear(1, 1, bias=False)
     for half_life, seen, kept in ((1e9, 100, 0.5), (1e9, 1000, 0.5**0.1), (0, 1000, 0.0)):
         nn.init.zeros_(net.weight)
-        average = Average(net)
+        average = EMA(net)
         nn.init.ones_(net.weight)
         average.update(10, seen, half_life)
         assert average.module.weight.item() == pytest.approx(1 - kept)
@@ -328,38 +331,38 @@ def test_average_is_short_at_first_and_can_be_switched_off():
 def test_schedules():
     steps = ((10, 1.0), (20, 3.0), (20, 0.5), (30, 0.0))
     values = {0: 1, 10: 1, 15: 2, 19: 2.8, 20: 0.5, 25: 0.25, 30: 0, 99: 0}
-    assert {k: at(steps, k) for k in values} == pytest.approx(values)
-    assert at(7, 3) == 7.0 and at(0.5, 0) == 0.5 and at(((5, 2.0),), 0) == at(((5, 2.0),), 9) == 2.0
+    assert {k: value_at(steps, k) for k in values} == pytest.approx(values)
+    assert value_at(7, 3) == 7.0 and value_at(0.5, 0) == 0.5 and value_at(((5, 2.0),), 0) == value_at(((5, 2.0),), 9) == 2.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 9)), min_size=1, max_size=5).map(sorted), st.integers(0, 60))
 def test_schedules_stay_between_their_values(points, k):
     values = [value for _, value in points]
-    assert min(values) - 1e-9 <= at(tuple(points), k) <= max(values) + 1e-9
+    assert min(values) - 1e-9 <= value_at(tuple(points), k) <= max(values) + 1e-9
 
 
 # Seeds
 
 
 def test_seeds_differ_by_every_name():
-    found = {seeds.fold(*names) for names in ((0,), (1,), (0, "step", 1), (0, "step", 2), (1, "step", 1), (0, "st", "ep", 1))}
+    found = {fold(*names) for names in ((0,), (1,), (0, "step", 1), (0, "step", 2), (1, "step", 1), (0, "st", "ep", 1))}
     assert len(found) == 6 and all(0 <= seed < 2**63 for seed in found)
-    assert len({seeds.fold(seed, "step", k) for seed in range(30) for k in range(30)}) == 900
+    assert len({fold(seed, "step", k) for seed in range(30) for k in range(30)}) == 900
 
 
 def test_a_generator_of_its_own_leaves_the_global_one():
     torch.manual_seed(3)
     wanted = torch.rand(4)
     torch.manual_seed(3)
-    drawn = [torch.rand(4, generator=seeds.generator(0, "x")) for _ in range(2)]
+    drawn = [torch.rand(4, generator=generator(0, "x")) for _ in range(2)]
     assert torch.equal(*drawn) and torch.equal(torch.rand(4), wanted)
-    seeds.reseed(3)
+    reseed(3)
     assert torch.equal(torch.rand(4), wanted)
 
 
 def test_noise_is_normal_and_uniform_is_not():
     like = torch.zeros(4000, 1)
-    z, u = play.noise(like, 2), play.uniform(like, 2)
+    z, u = noise(like, 2), uniform(like, 2)
     assert z.shape == u.shape == (4000, 2) and abs(z.mean()) < 0.05 and abs(z.std() - 1) < 0.05
     assert u.min() >= 0 and u.max() < 1 and abs(u.std() - math.sqrt(1 / 12)) < 0.01
 
@@ -395,30 +398,30 @@ class Two:
 
 def test_rows_of_two_processes_are_gathered(monkeypatch):
     """In the order of the processes; the gradient is this one's, twice, since descend halves it."""
-    monkeypatch.setattr(play, "dist", Two(torch.tensor([[1.0, 2], [3, 4]])))
+    monkeypatch.setattr(distributed, "dist", Two(torch.tensor([[1.0, 2], [3, 4]])))
     own = torch.tensor([[5.0, 6], [7, 8]], requires_grad=True)
-    whole = play.gathered(own)
+    whole = distributed.all_gather(own)
     assert whole.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
     (gradient,) = torch.autograd.grad((whole * torch.arange(8.0).view(4, 2)).sum(), own)
     assert gradient.tolist() == [[8, 10], [12, 14]]
 
 
 def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
-    monkeypatch.setattr(play, "dist", Two(torch.tensor([3.0, 5])))
+    monkeypatch.setattr(distributed, "dist", Two(torch.tensor([3.0, 5])))
     own = torch.tensor([1.0, 2], requires_grad=True)
-    mean = play.averaged(own)
+    mean = distributed.all_mean(own)
     assert mean.tolist() == [2, 3.5] and not mean.requires_grad and own.tolist() == [1, 2]
     module = torch.nn.Linear(1, 1)
     rule = torch.optim.SGD(module.parameters(), 1.0)
     before = [p.item() for p in module.parameters()]
-    play.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
+    optim.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
     after = [p.item() for p in module.parameters()]
     assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
 
 
 def test_quiet_modules_come_back_as_they_were():
     loud, calm = nn.Dropout(), nn.Sequential(nn.Dropout()).eval()
-    with pytest.raises(KeyError), play.quiet(loud, calm):
+    with pytest.raises(KeyError), eval_mode(loud, calm):
         assert not (loud.training or calm.training or calm[0].training)
         raise KeyError
     assert loud.training and not (calm.training or calm[0].training)
@@ -440,12 +443,12 @@ class Alike(Two):
 
 def test_averages_count_the_pictures_of_all_processes(tiny, monkeypatch):
     model, batches = tiny.model()
-    if not any(isinstance(part, Average) for part in parts(model).values()):
+    if not any(isinstance(part, EMA) for part in parts(model).values()):
         assert tiny.config().room in ("foregan", "world_controller")
         return
-    monkeypatch.setattr(play, "dist", Alike())
+    monkeypatch.setattr(distributed, "dist", Alike())
     counted: list[tuple[int, int]] = []
-    monkeypatch.setattr(Average, "update", lambda self, images, seen, half_life: counted.append((images, seen)))
+    monkeypatch.setattr(EMA, "update", lambda self, images, seen, half_life: counted.append((images, seen)))
     model.step(batches[0], 2)
     images = 2 * len(next(iter(batches[0].values())))
     assert counted == [(images, 3 * images)]

@@ -19,7 +19,7 @@ from tiny import assert_same, needed, of_room
 
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.metrics.health import health
 
 USUAL = "steps=60", "save_every=20", "log_every=5"

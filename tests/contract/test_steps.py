@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import play
-from simulacra.core.play import at, noise
-from simulacra.core.seeds import reseed
+from simulacra.core import optim
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise, reseed
+from simulacra.core.schedules import value_at
 from simulacra.models import ebgan, gan
 from simulacra.models.rgan import published, rgan, rgan_series
 from simulacra.nn import stabilise
@@ -42,12 +43,12 @@ class Twin:
         """Descend, and write it down."""
         optimizer = getattr(self.m, player)
         self.moves.append(written(player, loss, optimizer))
-        play.descend((loss, optimizer))
+        optim.descend((loss, optimizer))
 
 
 def written(player: str, loss: Tensor, optimizer: torch.optim.Optimizer) -> Move:
     """The move that an optimizer is about to make."""
-    felt = torch.autograd.grad(loss, play.weights(optimizer), retain_graph=True)
+    felt = torch.autograd.grad(loss, optim.weights(optimizer), retain_graph=True)
     return Move(player, float(loss.detach()), [g.clone() for g in felt], optimizer.param_groups[0]["lr"])
 
 
@@ -72,7 +73,7 @@ def compared(
     for k in range(steps):
         twin, batch = Twin(model), draw(k)
         for player in ("opt_G", "opt_D"):
-            play.set_rate(getattr(twin.m, player), at(getattr(model.hyper, player.replace("opt", "rate")), k))
+            optim.set_rate(getattr(twin.m, player), value_at(getattr(model.hyper, player.replace("opt", "rate")), k))
         reseed(k)
         wanted = second(twin, batch, k)
         before = [w.clone() for w in model.average.module.parameters()]
@@ -121,7 +122,9 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
         m.rule.unit.fill_(((x - x.mean(0)).flatten(1).square().sum(1).sqrt()).mean() * (len(x) / (len(x) - 1)) ** 0.5)
     z = noise(x, h.z_size)
     E_x, E_g = energy(x), energy(m.G(z).detach())
-    margin = at(h.margin, k) * m.rule.unit if h.rule == "margin" else m.rule.margin if h.rule == "magan" else torch.zeros(())
+    margin = (
+        value_at(h.margin, k) * m.rule.unit if h.rule == "margin" else m.rule.margin if h.rule == "magan" else torch.zeros(())
+    )
     balance = E_x.mean() - m.rule.k_t * E_g.mean() if h.rule == "began" else None
     loss_D = E_x.mean() + (margin - E_g).clamp_min(0).mean() if balance is None else balance
     t.move(loss_D, "opt_D")
@@ -194,7 +197,7 @@ def second_gan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
     def judge(v: Tensor) -> Tensor:
         return m.D(v)[:, 0]
 
-    weight = h.penalty_every * at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
+    weight = h.penalty_every * value_at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
     fake = m.G(noise(x, h.z_size)).detach()
     d_x, d_g = judge(x), judge(fake)
     told = {"D_real": d_x.mean(), "D_fake": d_g.mean()}
@@ -242,9 +245,9 @@ def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
     def judge(v: Tensor) -> Tensor:
         return m.D(v, y)[:, 0]
 
-    weight = h.penalty_every * at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
+    weight = h.penalty_every * value_at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
     fake = m.G(noise(x, h.z_size), y)[0].detach()
-    x_seen, fake_seen = stabilise.seen(h.stabilise, x, k), stabilise.seen(h.stabilise, fake, k)
+    x_seen, fake_seen = stabilise.augment(h.stabilise, x, k), stabilise.augment(h.stabilise, fake, k)
     d_x, d_g = judge(x_seen), judge(fake_seen)
     if h.loss == "relativistic":
         game = F.softplus(d_g - d_x).mean()
@@ -257,9 +260,9 @@ def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
         cost = weight / 2 * (told["R1"] + told["R2"])
     t.move(game + cost, "opt_D")
     fake = m.G(noise(x, h.z_size), y)[0]
-    d_g = judge(stabilise.seen(h.stabilise, fake, k))
+    d_g = judge(stabilise.augment(h.stabilise, fake, k))
     if h.loss == "relativistic":
-        loss_G = F.softplus(judge(stabilise.seen(h.stabilise, x, k)).detach() - d_g).mean()
+        loss_G = F.softplus(judge(stabilise.augment(h.stabilise, x, k)).detach() - d_g).mean()
     else:
         loss_G = labelled(d_g, h.target_G).mean()
     t.move(loss_G, "opt_G")
@@ -284,18 +287,18 @@ def second_published(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Ten
     D's. Pixels of the nets are in [0, 1]."""
     m, h, x = t.m, t.m.hyper, batch["image"]
     z = noise(x, h.z_size)
-    with play.quiet(m.G):
+    with eval_mode(m.G):
         fake = m.G(z).detach()
-    x_seen = (stabilise.seen(h.stabilise, x, k) + 1) / 2
+    x_seen = (stabilise.augment(h.stabilise, x, k) + 1) / 2
     d_x = m.D(x_seen)[:, 0]
     real = labelled(d_x, labels(h.stabilise, x)).mean()
     t.move(real, "opt_D")
     published.max_norm(m.D)
-    d_g = m.D((stabilise.seen(h.stabilise, 2 * fake - 1, k) + 1) / 2)[:, 0]
+    d_g = m.D((stabilise.augment(h.stabilise, 2 * fake - 1, k) + 1) / 2)[:, 0]
     made = labelled(d_g, 0.0).mean()
     t.move(made, "opt_D")
     published.max_norm(m.D)
-    d = m.D((stabilise.seen(h.stabilise, 2 * m.G(noise(x, h.z_size)) - 1, k) + 1) / 2)[:, 0]
+    d = m.D((stabilise.augment(h.stabilise, 2 * m.G(noise(x, h.z_size)) - 1, k) + 1) / 2)[:, 0]
     loss_G = labelled(d, h.target_G).mean()
     t.move(loss_G, "opt_G")
     return {"loss_D": (real + made) / 2, "loss_G": loss_G, "D_real": d_x.mean(), "D_fake": d_g.mean()}
@@ -329,8 +332,8 @@ def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor
     for i in range(h.steps_D):
         own, its = x[i :: h.steps_D], None if y is None else y[i :: h.steps_D]
         fake = m.G(z(own), its).detach()
-        weight = h.penalty_every * at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
-        x_seen, fake_seen = stabilise.seen(h.stabilise, own, k), stabilise.seen(h.stabilise, fake, k)
+        weight = h.penalty_every * value_at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
+        x_seen, fake_seen = stabilise.augment(h.stabilise, own, k), stabilise.augment(h.stabilise, fake, k)
         d_x, d_g = m.D(x_seen, its), m.D(fake_seen, its)
         if h.loss == "relativistic":
             game = F.softplus(d_g - d_x).mean()
@@ -346,9 +349,9 @@ def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor
     for i in range(h.steps_G):
         first = i % h.steps_D
         own, its = x[first :: h.steps_D], None if y is None else y[first :: h.steps_D]
-        d_g = m.D(stabilise.seen(h.stabilise, m.G(z(own), its), k), its)
+        d_g = m.D(stabilise.augment(h.stabilise, m.G(z(own), its), k), its)
         if h.loss == "relativistic":
-            loss_G = F.softplus(m.D(stabilise.seen(h.stabilise, own, k), its).detach() - d_g).mean()
+            loss_G = F.softplus(m.D(stabilise.augment(h.stabilise, own, k), its).detach() - d_g).mean()
         else:
             loss_G = labelled(d_g, 1.0).mean()
         t.move(loss_G, "opt_G")

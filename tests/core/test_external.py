@@ -236,7 +236,7 @@ def trained(toml: Path, folder: Path, *changes: str, stop: int = 0, said: list[s
 
     checked = config.resolve(str(toml), None, list(changes))
     with mock.patch.object(paint, "curves", scribble):
-        return train(checked, folder, None, tick=tick, told=(said if said is not None else []).append)
+        return train(checked, folder, None, tick=tick, notify=(said if said is not None else []).append)
 
 
 @pytest.mark.parametrize("case", WHOLE)

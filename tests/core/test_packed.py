@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save
 from tiny import Tiny
 
-from simulacra.core import packed, play, run
+from simulacra.core import packed, run
+from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.models.world.artefacts import hash_of
@@ -132,7 +133,7 @@ def test_a_room_without_averages_keeps_its_nets(tmp_path):
 
 
 def test_an_average_unpacks_into_both_nets():
-    average = play.Average(torch.nn.Linear(2, 2))
+    average = EMA(torch.nn.Linear(2, 2))
     average.unpack({"weight": torch.ones(2, 2), "bias": torch.zeros(2)})
     assert average.source.weight.tolist() == average.module.weight.tolist() == [[1, 1], [1, 1]]
 

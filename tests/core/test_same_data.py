@@ -56,7 +56,7 @@ def go_on(tiny: Tiny, folder: Path, *more: str, **how) -> list[str]:
     for path in run.checkpoints(folder)[1:]:
         path.unlink()
     said: list[str] = []
-    tiny.train(folder, *more, told=said.append, **how)
+    tiny.train(folder, *more, notify=said.append, **how)
     return said
 
 
@@ -161,7 +161,7 @@ def test_a_rewritten_table_is_refused(tmp_path, table, extend):
 def test_a_finished_run_is_not_called_done_with_other_data(tmp_path, table):
     tiny, said = of_table(table), []
     tiny.train(tmp_path / "run")
-    assert tiny.train(tmp_path / "run", told=said.append).already and not said
+    assert tiny.train(tmp_path / "run", notify=said.append).already and not said
     table.write_text(table.read_text()[:-3] + "7\n")
     with pytest.raises(Mistake, match=r"was trained on other data: 1 changed \(series\)"):
         tiny.train(tmp_path / "run")

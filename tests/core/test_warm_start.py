@@ -32,7 +32,7 @@ def parts_of(folder, which=-1):
 
 def test_all_nets_and_averages_are_taken_and_optimizers_are_new(first, tmp_path):
     said = []
-    GAN.train(tmp_path / "second", f"init_from={first}", "hyper.rate_G=0.0", "hyper.rate_D=0.0", "steps=1", told=said.append)
+    GAN.train(tmp_path / "second", f"init_from={first}", "hyper.rate_G=0.0", "hyper.rate_D=0.0", "steps=1", notify=said.append)
     there, here = parts_of(first), parts_of(tmp_path / "second")
     assert all(equal(there[name], here[name]) for name in ("G", "D"))
     assert said == [f"begins with the weights of {first} at step 4: G, D, average; new: opt_G, opt_D"]
@@ -86,7 +86,7 @@ def test_from_a_packed_run(simulacra, first, tmp_path):
     simulacra("export", first, "-o", tmp_path / "packed").success()
     said = []
     still = "hyper.rate_G=0.0", "hyper.rate_D=0.0", "steps=1"
-    GAN.train(tmp_path / "second", f"init_from={tmp_path / 'packed'}", *still, told=said.append)
+    GAN.train(tmp_path / "second", f"init_from={tmp_path / 'packed'}", *still, notify=said.append)
     there, here = parts_of(first), parts_of(tmp_path / "second")
     assert equal(dict(here["G"]), dict(there["average"])) and not equal(dict(here["D"]), dict(there["D"]))
     assert "at step 4: average; new: G, D, opt_G, opt_D" in said[0]
@@ -159,7 +159,7 @@ def test_a_room_from_outside_says_what_it_takes(tmp_path):
         train(config.resolve(str(toml), None, from_old), tmp_path / "new", None)
     source.write_text(ROOM.replace("WIDTH", "4").replace("Module):", "Module):\n    INIT_PARTS = 'net', 'scale'\n", 1))
     said = []
-    train(config.resolve(str(toml), None, from_old), tmp_path / "new", None, told=said.append)
+    train(config.resolve(str(toml), None, from_old), tmp_path / "new", None, notify=said.append)
     assert said == [f"begins with the weights of {tmp_path / 'old'} at step 2: net, scale; new: opt, head"]
 
 

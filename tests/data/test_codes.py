@@ -192,7 +192,7 @@ def opened(tmp_path: Path, model: object) -> Opened:
 
 def test_what_is_encoded_is_read_back(tmp_path):
     film, eye, told = Film([300, 40, 41]), coded.Colours(), []
-    done = encode(opened(tmp_path, eye), film, tmp_path / "out", told=lambda *at: told.append(at))
+    done = encode(opened(tmp_path, eye), film, tmp_path / "out", notify=lambda *at: told.append(at))
     assert (done.written, done.already, done.frames) == (3, 0, 381) and told == [(1, 3), (2, 3), (3, 3)]
     assert done.eye == hash_of(opened(tmp_path, eye)) and len(done.eye) == 32
     found = codes(tmp_path / "out", length=40, start="first")
@@ -212,7 +212,7 @@ def test_encoding_goes_on_where_it_was_stopped(tmp_path):
 
     out, eye = tmp_path / "out", opened(tmp_path, coded.Colours())
     with pytest.raises(KeyboardInterrupt):
-        encode(eye, Film([10, 11, 12]), out, told=stop)
+        encode(eye, Film([10, 11, 12]), out, notify=stop)
     times = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     assert len(times) == 2
     film = Film([10, 11, 12])

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from simulacra.core import data_sets
 from simulacra.core.errors import Mistake
 from simulacra.data import layered
-from simulacra.data.layered import INSIDE, Layered, Options, Outline, Scene, Truth, arc, coverage, known, paint
+from simulacra.data.layered import INSIDE, Layered, Options, Outline, Scene, Truth, arc, coverage, ground_truth, paint
 from simulacra.nn.optical_flow import warp
 
 SMALL = {"height": 48, "width": 80, "frames": 8, "count": 12, "held_out": 6}
@@ -27,7 +27,7 @@ SMALL = {"height": 48, "width": 80, "frames": 8, "count": 12, "held_out": 6}
 @cache
 def clip(number: int, split: str = "held_out", **options: object) -> Truth:
     """What is known of one clip, of the default size unless told."""
-    return known(Layered(Options(**options), None).scene(split, number))
+    return ground_truth(Layered(Options(**options), None).scene(split, number))
 
 
 def small(**options: object) -> Layered:
@@ -189,7 +189,7 @@ def matte_at(scene: Scene, t: int, place: complex) -> float:
 @pytest.mark.parametrize("number", [0, 3])
 def test_revealed_by_brute_force(number):
     """Every pixel, every other frame, one at a time; pixels on a boundary by less than a rounding may go either way."""
-    truth = known(small(height=32, width=40, frames=5, speed=(12.0, 20.0)).scene("train", number))
+    truth = ground_truth(small(height=32, width=40, frames=5, speed=(12.0, 20.0)).scene("train", number))
     scene, wrong, count = truth.scene, 0, 0
     turn, shift = scene.view.turn.tolist(), scene.view.shift.tolist()
     for t, y, x in itertools.product(range(5), range(32), range(40)):
@@ -212,7 +212,7 @@ def test_every_clip_reveals_background_and_what_is_revealed_can_be_read(number):
     assert truth.revealed.sum() > 0.1 * truth.mask.sum()
     scene, t = truth.scene, int(truth.revealed.sum((1, 2, 3)).argmax())
     places = (torch.arange(216) + 0.5 + 1j * (torch.arange(120)[:, None] + 0.5)).numpy().ravel()
-    there = scene.view.inverse()(scene.view.at(slice(t, t + 1))(places))
+    there = scene.view.inverse()(scene.view.select(slice(t, t + 1))(places))
     grid = torch.from_numpy(np.stack([there.real * 2 / 216 - 1, there.imag * 2 / 120 - 1], 2)).float()
     read = F.grid_sample(truth.layers.frames, grid.unflatten(1, (120, 216)), align_corners=False)
     error = (read - truth.layers.background[t]).abs().amax(1)

@@ -127,7 +127,7 @@ def test_pixels_of_two_objects():
     """A square of 8 and the triangle under the diagonal of one, filled as upstream at its own size."""
     truth = shapes("two_objects", size=64, antialias=False, count=GRID - 1, held_out=1).pairs
     eights = (truth.size == 8).all(1).nonzero()[:5, 0]
-    truth = truth.at(eights)
+    truth = truth.select(eights)
     pixels = masks(truth, "image").amodal
     corners = (truth.centre - 4).long()
     triangle, square = torch.tril(torch.ones(8, 8, dtype=torch.bool)), torch.ones(8, 8, dtype=torch.bool)
@@ -149,7 +149,7 @@ def test_lengths_are_scaled():
 @pytest.mark.parametrize("law", LAWS)
 def test_edges_are_shares_of_pixels(law):
     """A frame is what eight times as many pixels without antialiasing average to."""
-    soft, hard = (shapes(law, size=size, antialias=size == 64, count=8).pairs.at(slice(8)) for size in (64, 512))
+    soft, hard = (shapes(law, size=size, antialias=size == 64, count=8).pairs.select(slice(8)) for size in (64, 512))
     coarse = torch.nn.functional.avg_pool2d(paint(hard, hard.displacement), 8)
     difference = (paint(soft, soft.displacement) - coarse).abs()
     assert difference.mean() < 2e-3 and difference.amax((1, 2, 3)).mean() < 0.4
@@ -218,7 +218,7 @@ def warps(frames: Tensor, source: Tensor, shift: Tensor, here: Tensor, there: Te
 @pytest.mark.parametrize(("law", "size"), [("three", 128), ("hierarchical", 512), ("two_objects", 64)])
 def test_flow_warps_one_frame_to_the_other(law, size):
     """At sizes where every step is whole pixels, to the bit of a float outside disocclusions."""
-    truth = shapes(law, size=size, count=5).pairs.at(slice(5))
+    truth = shapes(law, size=size, count=5).pairs.select(slice(5))
     first, second, found = paint(truth, still(truth)), paint(truth, truth.displacement), flow(truth)
     before, after = coverage(truth, still(truth)), coverage(truth, truth.displacement)
     for i in range(5):

@@ -98,7 +98,7 @@ def test_a_cut_keeps_flows_between_its_frames() -> None:
     frames = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 2, 2)
     flow = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 2, 2, 2)
     mask = torch.ones(5, 2, 2, dtype=torch.bool)
-    cut = Known(frames, mask, frames, mask, Flows(flow, flow)).at(slice(2, 9))
+    cut = Known(frames, mask, frames, mask, Flows(flow, flow)).select(slice(2, 9))
     assert cut.frames[:, 0, 0, 0].tolist() == [2, 3, 4] and cut.flows.forward[:, 0, 0, 0].tolist() == [2, 3]
 
 

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from tiny import Tiny
 
-from simulacra.core import data_sets, seeds
+from simulacra.core import data_sets
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, reopen
+from simulacra.core.random import generator
 from simulacra.data.codes import Options as CodesOptions
 from simulacra.data.racing import Options as RacingOptions
 from simulacra.envs.carracing import episodes
@@ -222,7 +223,7 @@ def test_what_probes_may_see(home):
     truth[1, 0], truth[2, 1] = 21, 2
     road = torch.full((probes.TILES,), torch.nan)
     road[12] = 0.5
-    found = probes.known(truth, torch.tensor([49, 50, 50, 50, 50, 50]), [7] * 6, {7: road})
+    found = probes.ground_truth(truth, torch.tensor([49, 50, 50, 50, 50, 50]), [7] * 6, {7: road})
     assert found.targets["lateral"].isnan().tolist() == [True, True, True, False, False, False]
     ahead = found.targets["curvature_ahead"]
     assert ahead[3] == 0.5 and ahead[[0, 1, 2, 4, 5]].isnan().all() and found.groups == ["7"] * 6
@@ -263,7 +264,7 @@ def test_a_look_at_a_trained_eye(home):
         "ssim_drawn",
         "edge_energy_ratio_drawn",
     }
-    noise = torch.randn(mean.shape, generator=seeds.generator(0, "drawn"))
+    noise = torch.randn(mean.shape, generator=generator(0, "drawn"))
     mse = (opened.model.decode(mean + (s / 2).exp() * noise) - x).double().square().mean((1, 2, 3))
     drawn = jackknife.estimate(look.measures["psnr_drawn"]).value
     assert drawn == pytest.approx((10 * (4 / mse).log10()).mean().item(), rel=1e-4)
@@ -435,7 +436,7 @@ def test_one_table(home, tmp_path):
         "vaegan": Arm("vaegan", eye["vaegan"], memory["vaegan"], home / "store", scores(7)),
     }
     said: list[str] = []
-    rows, text = table(arms, count=60, featured=0, windows=20, told=said.append)
+    rows, text = table(arms, count=60, featured=0, windows=20, notify=said.append)
     assert said == ["vae", "vaegan", "8 principal components"]
     at = {(row["measure"], row["arm"]): row for row in rows}
     assert len(at) == len(rows)

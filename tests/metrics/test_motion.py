@@ -164,7 +164,7 @@ def test_what_cannot_be_read():
     truth = pairs()
     with pytest.raises(Mistake, match=r"frames \(200, 3, 32, 32\) of 200 pairs; allowed: \(N, 3, 64, 64\)"):
         displacements(torch.zeros(200, 3, 32, 32), truth)
-    assert not displacements(torch.full((2, 3, 64, 64), nan), truth.at(slice(2))).matched.any()
+    assert not displacements(torch.full((2, 3, 64, 64), nan), truth.select(slice(2))).matched.any()
 
 
 # Displacements
@@ -238,7 +238,7 @@ def test_divergence_of_nothing():
     ],
 )
 def test_forbidden_by_hand(law, name, move, expected):
-    truth = pairs(law, 64, 8).at(slice(1))
+    truth = pairs(law, 64, 8).select(slice(1))
     s = truth.names.index(name)
     moved, matched = torch.zeros(1, len(truth.names), 2), torch.zeros(1, len(truth.names), dtype=torch.bool)
     matched[:, s], moved[:, s] = True, torch.tensor(move) / 2
@@ -312,7 +312,7 @@ def reference_ssim(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def test_ssim():
-    truth = pairs().at(slice(4))
+    truth = pairs().select(slice(4))
     x, y = paint(truth, everywhere(truth, 0, 0)), paint(truth, truth.displacement)
     y = (y + 0.1 * noise(*y.shape)).clamp(-1, 1)
     expected = [np.mean([reference_ssim(x[i, c].numpy(), y[i, c].numpy()) for c in range(3)]) for i in range(4)]
@@ -329,7 +329,7 @@ def test_off_palette():
     assert off_palette(paint(truth, truth.displacement), truth) == pytest.approx(0.01, abs=0.002)
     large = pairs("three", 128, 60)
     assert off_palette(paint(large, large.displacement), large, 0.4) == pytest.approx(0.01, abs=0.002)
-    one = truth.at(slice(1))
+    one = truth.select(slice(1))
     frame = one.background[:, :, None, None].expand(1, 3, 64, 64).clone()
     frame[:, :, :8] = one.colour[:, 1, :, None, None]
     assert off_palette(frame, one) == 0
@@ -341,7 +341,7 @@ def test_off_palette():
 
 def test_off_palette_knows_what_is_absent():
     truth = pairs("hierarchical")
-    lonely = truth.at((~truth.present[:, 1]).nonzero()[:1, 0])
+    lonely = truth.select((~truth.present[:, 1]).nonzero()[:1, 0])
     frame = lonely.colour[:, 1, :, None, None].expand(1, 3, 64, 64)
     assert off_palette(frame, lonely) == 1 and off_palette(frame, lonely._replace(present=lonely.present | True)) == 0
 

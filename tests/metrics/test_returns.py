@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.envs.carracing import tracks
 from simulacra.metrics.world.returns import Row, Score, paired, read_csv, save_csv, score, summary
 from simulacra.models.world.acting import Senses
@@ -55,13 +55,13 @@ def test_tracks_are_the_folded_constants_and_apart():
         assert list(listed) == [2**30 + fold(0, name, i) % 2**30 for i in range(n)] and len(set(listed)) == n
     assert not set(tracks.OFFICIAL) & set(tracks.SELECTION)
     assert all(2**30 <= seed < 2**31 for seed in (*tracks.OFFICIAL, *tracks.SELECTION))
-    known = [tracks.training(seed, "collect", i) for seed in range(20) for i in range(20)] + tracks.drawn(1000)
+    known = [tracks.training(seed, "collect", i) for seed in range(20) for i in range(20)] + tracks.random_tracks(1000)
     assert len(set(known)) > 1390 and all(0 <= seed < 2**30 for seed in known)
 
 
 def test_a_score_is_every_track_once_and_in_order():
     told = []
-    found = score(ZERO, SENSES, Road, told=lambda *at: told.append(at))
+    found = score(ZERO, SENSES, Road, notify=lambda *at: told.append(at))
     assert [row.track for row in found.rows] == list(tracks.OFFICIAL) == [seed for some in Road.made for seed in some]
     assert told[-1] == (100, 100)
     for row in found.rows:

@@ -12,7 +12,7 @@ from torch import Tensor
 from simulacra.core import data_sets, run
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.models import ebgan
 from simulacra.models.ebgan import EBGAN, Began, Hyper, Magan, hinge_loss, pull_away
 from simulacra.nn import maths

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import config, idle, play, seeds
+from simulacra.core import config, idle, optim, random
 from simulacra.metrics.video import layer_scores as measured
 from simulacra.models.foregan import foregan, nets
 from simulacra.models.foregan.foregan import Defects, ForeGAN, Hyper, Layers, composed, gated, mixed, penalty, total_variation
-from simulacra.models.foregan.nets import EMPTY, cut, drawn, filled, moved, places, told
+from simulacra.models.foregan.nets import EMPTY, cut, filled, flow_as_input, moved, places, sample_places
 
 SMALL = {
     "width": 2,
@@ -41,7 +41,7 @@ def clips(B: int = 2, T: int = 3, H: int = 16, W: int = 24, seed: int = 0) -> di
 
 def room(batch: dict[str, Tensor] | None = None, **hyper) -> ForeGAN:
     """A small room whose weights follow from a seed, larger than N(0, 0.02), so that critics have slopes."""
-    seeds.reseed(0)
+    random.reseed(0)
     model = ForeGAN(Hyper(**(SMALL | hyper)), batch or clips())
     with torch.no_grad():
         for net in (model.Gf, model.Gb, model.Df, model.Db):
@@ -53,7 +53,7 @@ def room(batch: dict[str, Tensor] | None = None, **hyper) -> ForeGAN:
 
 def painted(model: ForeGAN, batch: dict[str, Tensor]) -> Layers:
     """What the model paints, with the noise of seed 0."""
-    seeds.reseed(0)
+    random.reseed(0)
     return model.unroll(batch)
 
 
@@ -61,7 +61,7 @@ def moves(model: ForeGAN, monkeypatch, batch: dict[str, Tensor] | None = None, k
     """What step k tells, and the losses and optimizers with which players moved; nobody moves."""
     seen = []
     monkeypatch.setattr(foregan, "descend", lambda *pairs: seen.extend(pairs))
-    seeds.reseed(0)
+    random.reseed(0)
     return model.step(batch or clips(), k), seen
 
 
@@ -121,12 +121,12 @@ def test_b1_generators_raise_what_critics_say_of_fakes(sign, rises):
     model = room(lambda_rec=0.0, lambda_Gf=1.0, lambda_Gb=1.0, hole="black", defects=Defects(sign=sign))
     scores = []
     for _ in range(2):
-        seeds.reseed(1)
+        random.reseed(1)
         made = model.unroll(batch)
         found = model.loss_G(made, model.made(made, batch), batch, 0, 1)
         scores.append((found["Gf"].item(), found["Gb"].item()))
-        play.set_rate(model.opt_G, 1e-3)
-        play.descend((found["loss_G"], model.opt_G))
+        optim.set_rate(model.opt_G, 1e-3)
+        optim.descend((found["loss_G"], model.opt_G))
     (f0, b0), (f1, b1) = scores
     assert (f1 + b1 > f0 + b0) == rises and abs(f1 + b1 - f0 - b0) > 1e-5
 
@@ -198,19 +198,19 @@ def test_b6_flow_is_told_without_wrapping_around():
     """Strictly monotone up to the reach and never falling beyond; the byte mapping by the table of what it gave."""
     motion = torch.linspace(-40, 40, 401).view(1, 1, 1, -1).repeat(1, 2, 1, 1)
     width = motion.shape[3]
-    x = told(motion, 20 / width)[0, 0, 0]
+    x = flow_as_input(motion, 20 / width)[0, 0, 0]
     rises, near = x.diff(), (motion[0, 0, 0, 1:].abs() <= 20) & (motion[0, 0, 0, :-1].abs() <= 20)
     assert (rises >= 0).all() and (rises[near] > 0).all() and x[[0, 200, -1]].tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
     some = torch.tensor([19.8, 19.9, 25.0, -20.0, 0.0]).view(1, 1, 1, 5)
-    assert (told(some, 20 / 5, as_bytes=True) * 255).round().flatten().tolist() == [255, 0, 0, 1, 129]
-    assert (told(motion, 20 / width, as_bytes=True)[0, 0, 0].diff() < 0).any()
+    assert (flow_as_input(some, 20 / 5, as_bytes=True) * 255).round().flatten().tolist() == [255, 0, 0, 1, 129]
+    assert (flow_as_input(motion, 20 / width, as_bytes=True)[0, 0, 0].diff() < 0).any()
 
 
 def test_b6_motion_is_a_share_of_the_frame():
     """The same motion in a frame of twice the size is told the same."""
     flow = torch.randn(1, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     larger = F.interpolate(flow, scale_factor=2, mode="nearest") * 2
-    assert torch.allclose(told(larger, 0.5)[..., ::2, ::2], told(flow, 0.5))
+    assert torch.allclose(flow_as_input(larger, 0.5)[..., ::2, ::2], flow_as_input(flow, 0.5))
 
 
 @pytest.mark.parametrize("defect", [False, True])
@@ -251,7 +251,7 @@ def test_b8_one_gradient_a_step_of_the_critics(monkeypatch):
         assert [player for _, player in seen] == [model.opt_D] * 2
         assert seen[0][0].item() == pytest.approx((3 * told_["Df"] + told_["Db"]).item(), rel=1e-5)
         bent = told_["Df_gp"] + told_["Db_gp"]
-        owned = play.weights(model.opt_D)
+        owned = optim.weights(model.opt_D)
         parts = [torch.autograd.grad(value, owned, retain_graph=True, allow_unused=True) for value in (seen[0][0], bent)]
         both = [sum(g for g in pair if g is not None) for pair in zip(*parts, strict=True)]
         felt = torch.autograd.grad(seen[1][0], owned)
@@ -303,7 +303,7 @@ def test_b12_patches_are_drawn_without_repetition_and_away_from_the_object():
     mask[..., 3:5, 4:6] = 1
     touched = places(mask, (3, 4), (1, 2))
     assert touched.shape == (1, 6 * 5)
-    row, place = drawn(~touched, torch.rand(1, 30, generator=torch.Generator().manual_seed(0)), 99)
+    row, place = sample_places(~touched, torch.rand(1, 30, generator=torch.Generator().manual_seed(0)), 99)
     by_hand = [(y, x) for y in range(6) for x in range(5) if not mask[0, 0, y : y + 3, 2 * x : 2 * x + 4].any()]
     assert sorted((int(p) // 5, int(p) % 5) for p in place) == by_hand and not row.any()
     assert not cut(mask, row, place, (3, 4), (1, 2)).any()
@@ -314,9 +314,9 @@ def test_b12_patches_are_drawn_without_repetition_and_away_from_the_object():
 
 def test_b12_two_clips_give_the_patches_of_each():
     allowed, scores = torch.rand(2, 3, 20, generator=torch.Generator().manual_seed(0))
-    row, place = drawn(allowed > 0.7, scores, 4)
+    row, place = sample_places(allowed > 0.7, scores, 4)
     for i in range(3):
-        alone = drawn(allowed[i : i + 1] > 0.7, scores[i : i + 1], 4)[1]
+        alone = sample_places(allowed[i : i + 1] > 0.7, scores[i : i + 1], 4)[1]
         assert torch.equal(place[row == i], alone) and len(alone) == min(4, int((allowed[i] > 0.7).sum()))
 
 
@@ -373,7 +373,7 @@ def test_b18_any_size_and_batch(B, H, W):
     model = room(batch, temporal="convlstm", temporal_b="reductor")
     made = painted(model, batch)
     assert made.composite.shape == (B, 2, 3, H, W) and made.mask.shape == (B, 2, 1, H, W)
-    seeds.reseed(0)
+    random.reseed(0)
     assert all(value.isfinite() for value in model.step(batch, 0).values())
 
 
@@ -447,7 +447,7 @@ def test_attention_can_be_regularised():
         off = {f"lambda_{other}": 0.0 for other in ("rec", "Gf", "Gb")}
         model, found = room(batch, **off, **{f"lambda_{name}": 1.0}, rate_G=1e-2), []
         for k in range(8):
-            seeds.reseed(0)
+            random.reseed(0)
             scalars = model.step(batch, k)
             made = painted(model, batch)
             found.append({"A": made.attention.mean().item(), "TV": total_variation(made.attention).item()}[name])
@@ -511,7 +511,7 @@ def test_augmentation_goes_as_far_one_way_as_the_other():
     both ways alike."""
     x = torch.zeros(400, 1, 64, 64)
     x[:, :, 24:40, 20:28] = 1
-    seeds.reseed(0)
+    random.reseed(0)
     y = nets.augmented(x, colour=False)[:, 0]
     row, column = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
     area = y.sum((1, 2))
@@ -529,7 +529,7 @@ def test_augmentation_by_hand(monkeypatch):
         2, 3, 4, 4
     )
     numbers = torch.tensor([[1, 0.5, 0.5, 0.5, 0.9, 0.2], [0, 0.5, 0.5, 0.5, 0.9, 0.2]])
-    monkeypatch.setattr(nets.play, "uniform", lambda like, *shape: numbers)
+    monkeypatch.setattr(nets, "uniform", lambda like, *shape: numbers)
     assert torch.allclose(nets.augmented(x, False), torch.stack([x[0], x[1].flip(2)]), atol=1e-6)
     wanted = torch.where(x > -1, (((x + 1) * 1.24 - 1) * 0.82).clamp(-1, 1), torch.tensor(-1.0))
     assert torch.allclose(nets.augmented(x, True), torch.stack([wanted[0], wanted[1].flip(2)]), atol=1e-6)
@@ -570,7 +570,7 @@ def test_experiments(name, hyper):
     assert hyper.temporal == ("shared" if number == 6 else "reductor") and hyper.flow_b == (number < 5)
     assert hyper.hole == ("black" if number < 5 else "noise")
     batch = clips(T=4)
-    seeds.reseed(0)
+    random.reseed(0)
     model = ForeGAN(hyper, batch)
     assert all(value.isfinite() for k in range(2) for value in model.step(batch, k).values())
 
@@ -581,7 +581,7 @@ def test_it_learns_a_clip():
     batch["video"] = torch.where(batch["video"] > -1, batch["video"], torch.tensor(0.3))
     model = room(batch, width=6, lambda_Gf=0.0, lambda_Gb=0.0, lambda_Df=0.0, lambda_Db=0.0, rate_G=5e-3, hole="replicate")
     for k in range(60):
-        seeds.reseed(k)
+        random.reseed(k)
         model.step(batch, k)
     told_ = model.health(batch, {}, batch)
     assert told_["psnr"] > told_["psnr_copy"] + 1

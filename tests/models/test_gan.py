@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.models import gan
 from simulacra.models.gan import GAN, Hyper
 from simulacra.nn import adversarial

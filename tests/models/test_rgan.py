@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.models.rgan import rgan
 from simulacra.models.rgan.rgan import RGAN, Discriminator, Generator, Hyper, Scan
 from simulacra.nn import adversarial

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.models.rgan import published as rgan
 from simulacra.models.rgan.published import RANGES, SpectralLSTM, max_norm, networks
 

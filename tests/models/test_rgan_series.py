@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from simulacra.core import data_sets, play
+from simulacra.core import data_sets, distributed
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.io import paint
 from simulacra.metrics.series import series_report
 from simulacra.models.rgan import rgan_series
@@ -203,9 +203,9 @@ def test_two_processes_share_a_batch_as_one_does(monkeypatch: pytest.MonkeyPatch
     whole = torch.arange(12)
     shares = []
     for rank in range(2):
-        monkeypatch.setattr(play, "processes", lambda: 2)
-        monkeypatch.setattr(play, "rank", lambda rank=rank: rank)
-        own = play.own_rows(whole)
+        monkeypatch.setattr(distributed, "world_size", lambda: 2)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        own = distributed.own_rows(whole)
         shares.append([own[i::3].tolist() for i in range(3)])
     assert [a + b for a, b in zip(*shares, strict=True)] == [whole[i::3].tolist() for i in range(3)]
 

@@ -9,11 +9,11 @@ from tiny import ROOT, Tiny, equal, needed, of_config
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from simulacra.core import config, data_sets, play, run, seeds
+from simulacra.core import config, data_sets, optim, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.models.vae import nets, vae
-from simulacra.models.vae.vae import VAE, Hyper, calibrated, floored, squared_error
+from simulacra.models.vae.vae import VAE, Hyper, calibrated, free_bits, squared_error
 from simulacra.nn import latent, maths
 
 SMALL = {"width": 4, "z_size": 6}
@@ -26,7 +26,7 @@ def batch(rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 
 
 
 def room(like: dict[str, Tensor] | None = None, **hyper) -> VAE:
-    seeds.reseed(0)
+    random.reseed(0)
     return VAE(Hyper(**(SMALL | hyper)), like or batch())
 
 
@@ -127,7 +127,7 @@ def test_KL_agrees_with_torch_and_with_sampling() -> None:
     posterior, prior = Normal(mean, (s / 2).exp()), Normal(torch.zeros_like(mean), 1.0)
     KL = maths.gaussian_kl(mean, s)
     assert torch.allclose(KL, kl_divergence(posterior, prior))
-    z = nets.drawn(mean[:1].expand(200_000, -1), s[:1].expand(200_000, -1))
+    z = nets.reparameterize(mean[:1].expand(200_000, -1), s[:1].expand(200_000, -1))
     sampled = Normal(mean[0], (s[0] / 2).exp()).log_prob(z) - Normal(0.0, 1.0).log_prob(z)
     assert torch.allclose(sampled.mean(0), KL[0], atol=0.02)
 
@@ -135,12 +135,12 @@ def test_KL_agrees_with_torch_and_with_sampling() -> None:
 def test_free_nats() -> None:
     """The paper's code: the mean of max(sum over z, tolerance z_size); or one floor under each dimension's mean."""
     KL = torch.tensor([[0.1, 0.2], [3.0, 1.0]], requires_grad=True)
-    assert floored(KL, 0.5, "sum").item() == pytest.approx((1.0 + 4.0) / 2)
-    assert floored(KL, 0.0, "sum").item() == pytest.approx((0.3 + 4.0) / 2)
-    assert floored(KL, 0.7, "dimension").item() == pytest.approx(1.55 + 0.7)
-    (gradient,) = torch.autograd.grad(floored(KL, 0.5, "sum"), KL)
+    assert free_bits(KL, 0.5, "sum").item() == pytest.approx((1.0 + 4.0) / 2)
+    assert free_bits(KL, 0.0, "sum").item() == pytest.approx((0.3 + 4.0) / 2)
+    assert free_bits(KL, 0.7, "dimension").item() == pytest.approx(1.55 + 0.7)
+    (gradient,) = torch.autograd.grad(free_bits(KL, 0.5, "sum"), KL)
     assert gradient.tolist() == [[0.0, 0.0], [0.5, 0.5]]
-    (gradient,) = torch.autograd.grad(floored(KL, 0.7, "dimension"), KL)
+    (gradient,) = torch.autograd.grad(free_bits(KL, 0.7, "dimension"), KL)
     assert gradient.tolist() == [[0.5, 0.0], [0.5, 0.0]]
 
 
@@ -161,13 +161,13 @@ def test_a_step_is_the_loss_and_descends_it(change: dict[str, object]) -> None:
     """The scalars of step 2 are those of the formula, with the step's own noise, at the weights before it."""
     model, x = room(**change), batch()["image"]
     for k in range(3):
-        seeds.reseed(k)
+        random.reseed(k)
         with torch.no_grad():
             mean, s = model.net.Enc(x)
             rebuilt = model.net.Dec(mean + (s / 2).exp() * torch.randn(6, 6))
             unit = ((rebuilt + 1) / 2 - (x + 1) / 2).square().flatten(1)
             KL = 0.5 * (mean.square() + s.exp() - 1 - s)
-        seeds.reseed(k)
+        random.reseed(k)
         told = model.step({"image": x}, k)
     sse, beta = unit.sum(1).mean(), 0.5 if change else 1.0  # step 2 of 8
     wanted = sse + beta * KL.sum(1).clamp_min(3.0).mean()
@@ -183,10 +183,12 @@ def test_a_step_is_the_loss_and_descends_it(change: dict[str, object]) -> None:
 def test_below_the_floor_the_code_feels_the_pictures_alone(monkeypatch) -> None:
     """A tolerance that no picture reaches: the gradient is that of beta = 0."""
     felt = []
-    monkeypatch.setattr(vae, "descend", lambda *moves: felt.append(torch.autograd.grad(moves[0][0], play.weights(moves[0][1]))))
+    monkeypatch.setattr(
+        vae, "descend", lambda *moves: felt.append(torch.autograd.grad(moves[0][0], optim.weights(moves[0][1])))
+    )
     for change in {"tolerance": 1e6}, {"beta": 0.0}, {"tolerance": 0.0}:
         model = room(**change)
-        seeds.reseed(1)
+        random.reseed(1)
         model.step(batch(), 0)
     assert equal(felt[0], felt[1]) and not equal(felt[0], felt[2])
 
@@ -211,7 +213,7 @@ def test_one_degree_of_freedom_takes_one_dimension() -> None:
     """The loss finds the one number that these pictures have, and spends nothing on the other dimensions."""
     model = room({"image": gradients(4, 0)}, weight=10.0, tolerance=0.0, rate=3e-3, average=0.0, width=8)
     for k in range(400):
-        seeds.reseed(k)
+        random.reseed(k)
         told = model.step({"image": gradients(32, k)}, k)
     unseen = {"image": gradients(64, 10_000)}
     health = model.health(unseen, told, unseen)
@@ -230,14 +232,14 @@ def test_active_dimensions_and_the_baseline() -> None:
 
 def test_samples() -> None:
     model, x = room(), batch()
-    seeds.reseed(5)
+    random.reseed(5)
     named = model.sample(x)
     assert named["samples"].shape == (6, 3, 16, 16) and named["interpolated"].shape == (5, 8, 1, 3, 16, 16)
     both = named["reconstructed"]
     assert torch.equal(both[::2], x["image"]) and torch.equal(both[1::2], model.decode(model.encode(x["image"])[0]))
     ends = named["interpolated"][:, [0, -1], 0]
     assert torch.allclose(ends, torch.stack([both[1:10:2], both[3:12:2]], 1), atol=1e-5)
-    seeds.reseed(5)
+    random.reseed(5)
     assert torch.equal(named["samples"], model.decode(torch.randn(6, 6)))
     assert model.sample({"image": x["image"][:1]})["interpolated"].shape == (1, 8, 1, 3, 16, 16)
 
@@ -268,7 +270,7 @@ def test_the_last_checkpoint_holds_the_last_update(tiny: Tiny, tmp_path) -> None
     source, before = data_sets.load(checked.data, ROOT), None
     for k in range(7):
         before = [weight.clone() for weight in model.net.parameters()]  # type: ignore[attr-defined]
-        seeds.reseed(seeds.fold(checked.seed, "step", k))
+        random.reseed(random.fold(checked.seed, "step", k))
         drawn = source.draw(k, checked.batch, checked.seed)
         assert len(drawn["image"]) == checked.batch
         model.step(drawn, k)

@@ -10,9 +10,10 @@ from tiny import Tiny, equal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core import config, play, seeds
+from simulacra.core import config, optim, random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
+from simulacra.core.parts import eval_mode
 from simulacra.models.vae import nets, vae, vaegan
 from simulacra.models.vae.vaegan import (
     VAEGAN,
@@ -40,7 +41,7 @@ def batch(rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 
 
 
 def room(like: dict[str, Tensor] | None = None, **hyper) -> VAEGAN:
-    seeds.reseed(0)
+    random.reseed(0)
     return VAEGAN(Hyper(**(SMALL | hyper)), like or batch())
 
 
@@ -50,7 +51,7 @@ def count(module: nn.Module) -> int:
 
 def played(model: VAEGAN, k: int = 0, x: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """What the model tells of step k, with the noise of seed k."""
-    seeds.reseed(k)
+    random.reseed(k)
     return model.step(x or batch(), k)
 
 
@@ -185,7 +186,7 @@ def test_the_losses_of_a_step(monkeypatch) -> None:
     weights = {"beta": 0.7, "feature": 0.3, "pixel": 0.2, "gamma": 0.1, "adversarial": 5.0, "normal": 0.4}
     model = room(nets="larsen", shares=(1.0, 0.6, 0.8), **weights)
     found, x = moves(model, monkeypatch), batch()["image"]
-    seeds.reseed(0)
+    random.reseed(0)
     mean, s = model.net.Enc(x)
     x_r = model.net.Dec(mean + (s / 2).exp() * torch.randn(6, 6))
     x_p = model.net.Dec(torch.randn(6, 6))
@@ -213,10 +214,10 @@ def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
     feat + its game, the discriminator by that of its own: no game in the encoder, no features in the discriminator."""
     model = room(nets="larsen", pixel=0.0, gamma=0.01, adversarial=1.0, feature=1.0, shares=(1.0, 1.0, 1.0), average=0.0)
     players = {"opt_E": model.net.Enc, "opt_G": model.net.Dec, "opt_D": model.D}
-    seeds.reseed(0)
+    random.reseed(0)
     x = batch()["image"]
     mean, s = model.net.Enc(x)
-    x_r = model.net.Dec(nets.drawn(mean, s))
+    x_r = model.net.Dec(nets.reparameterize(mean, s))
     x_p = model.net.Dec(torch.randn(6, 6))
     (d_x, phi_x), (d_r, phi_r), (d_p, _) = model.D(x), model.D(x_r), model.D(x_p)
     KL, feat = maths.gaussian_kl(mean, s).sum(1).mean(), feature_loss(phi_r, phi_x)
@@ -228,7 +229,7 @@ def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
     before = {name: [w.detach().clone() for w in module.parameters()] for name, module in players.items()}
     for name, module in players.items():
         setattr(model, name, torch.optim.SGD(module.parameters(), lr=1.0))
-    monkeypatch.setattr(play, "set_rate", lambda *_: None)
+    monkeypatch.setattr(optim, "set_rate", lambda *_: None)
     played(model)
     for name, module in players.items():
         changes = [old - new.detach() for old, new in zip(before[name], module.parameters(), strict=True)]
@@ -242,7 +243,7 @@ def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) ->
     z = torch.randn(64, 6)
 
     def cost() -> float:
-        with play.quiet(model.D), torch.no_grad():
+        with eval_mode(model.D), torch.no_grad():
             return F.softplus(-model.D(model.net.Dec(z))[0]).mean().item()
 
     before = cost()
@@ -251,7 +252,7 @@ def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) ->
     rates = {id(model.opt_G): 1e-3}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            play, "set_rate", lambda player, _: [group.update(lr=rates.get(id(player), 0.0)) for group in player.param_groups]
+            optim, "set_rate", lambda player, _: [group.update(lr=rates.get(id(player), 0.0)) for group in player.param_groups]
         )
         for k in range(10):
             played(model, k)
@@ -269,12 +270,12 @@ def test_without_features_and_game_it_is_the_VAE() -> None:
     """Bit for bit: the same nets, noise and steps."""
     rates = {"rate_E": 1e-3, "rate_G": 1e-3}
     one = room(feature=0.0, adversarial=0.0, **rates)
-    seeds.reseed(0)
+    random.reseed(0)
     two = vae.VAE(vae.Hyper(width=4, z_size=6, tolerance=0.0), batch())
     assert equal(dict(one.net.state_dict()), dict(two.net.state_dict()))
     for k in range(4):
         told = played(one, k, batch(seed=k))
-        seeds.reseed(k)
+        random.reseed(k)
         plain = two.step(batch(seed=k), k)
         assert told["SSE"] == plain["SSE"] and torch.equal(told["KL"], plain["KL"])
     assert equal(dict(one.net.state_dict()), dict(two.net.state_dict()))
@@ -284,7 +285,7 @@ def test_without_features_and_game_it_is_the_VAE() -> None:
 @flavours
 def test_every_weight_is_owned_once_and_moves(kind: str) -> None:
     model = room(nets=kind, normal=0.1)
-    owned = [id(w) for player in (model.opt_E, model.opt_G, model.opt_D) for w in play.weights(player)]
+    owned = [id(w) for player in (model.opt_E, model.opt_G, model.opt_D) for w in optim.weights(player)]
     there = {id(w): name for module in (model.net, model.D) for name, w in module.named_parameters()}
     assert len(owned) == len(set(owned)) and set(owned) == set(there)
     before = {id(w): w.detach().clone() for module in (model.net, model.D) for w in module.parameters()}
@@ -313,7 +314,7 @@ def test_the_pull_of_the_game_on_the_decoder(adversarial: float, monkeypatch) ->
         model.net.eval(), model.D.eval()  # so that norms are those of the look
         losses.append(torch.cat([g.flatten() for g in felt(moves(model, monkeypatch)["G"], model.net.Dec)]))
     errors, both = losses
-    seeds.reseed(0)
+    random.reseed(0)
     pull = model.pull(batch()["image"], torch.tensor(adversarial))
     assert float(pull) == pytest.approx(float((both - errors).norm() / errors.norm()), rel=1e-3)
     assert (float(pull) > 0) == (adversarial > 0)
@@ -372,7 +373,7 @@ def norms_train(d: Defects) -> bool:
     played(model)
     x, norms = batch()["image"], [m for net in (model.net, model.D) for m in net.modules() if isinstance(m, nets.Normed)]
     told = [model.D(x)[0]]
-    with play.quiet(model.D):
+    with eval_mode(model.D):
         told.append(model.D(x)[0])
     moved = [bool((norm.mean != 0).any()) and bool((norm.variance != 1).any()) for norm in norms]
     return all(moved) and len(moved) == 12 and not torch.allclose(*told)
@@ -600,10 +601,10 @@ def test_the_loss_of_the_notes(monkeypatch) -> None:
     """E = feat + 0.01 kl + 0.1 normal, G = feat - gan without the real pictures' part, D = gan, with their means."""
     wide = {"width": 4, "width_D": 4, "z_size": 6, "average": 0.0}
     hyper = config.resolve("vaegan_mnist", None, ["experiment=notes", *(f"hyper.{k}={v}" for k, v in wide.items())]).hyper
-    seeds.reseed(0)
+    random.reseed(0)
     model = VAEGAN(hyper, batch())  # type: ignore[arg-type]
     found, x = moves(model, monkeypatch), batch()["image"]
-    seeds.reseed(0)
+    random.reseed(0)
     m, l = model.net.Enc(x)
     x_r, x_p = model.net.Dec(m + (l / 2).exp() * torch.randn(6, 6)), model.net.Dec(torch.randn(6, 6))
     (d_x, phi_x), (d_r, phi_r), (d_p, _) = model.D(x), model.D(x_r), model.D(x_p)

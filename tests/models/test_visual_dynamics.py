@@ -16,10 +16,10 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from simulacra.core import config, play, run
+from simulacra.core import config, distributed, optim, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.io import paint
 from simulacra.models.visual_dynamics import nets, visual_dynamics
 from simulacra.models.visual_dynamics.nets import cross_convolution, shares
@@ -124,7 +124,7 @@ def test_it_agrees_with_a_loop_over_the_batch(k: int, side: tuple[int, int]) -> 
 def test_B1_the_variance_is_what_the_divergence_takes_it_for(s: float) -> None:
     mean, there = torch.ones(200_000, 1), torch.full((200_000, 1), s)
     for variant, power in ("exact", 1), ("doubled", 2):
-        z = room(log_variance=variant).net.drawn(mean, there)
+        z = room(log_variance=variant).net.reparameterize(mean, there)
         assert float(z.var()) == pytest.approx(math.exp(power * s), rel=0.02)
         assert float(z.mean()) == pytest.approx(1, abs=0.01 * math.exp(power * s / 2))
 
@@ -394,7 +394,7 @@ def test_B13_a_posterior_with_two_modes_stays_bimodal() -> None:
     like, found = batch(300)["image"], {}
     for prior in "empirical", "mixture", "normal":
         reseed(0)
-        z = m.drawn(like, prior)
+        z = m.sample_prior(like, prior)
         assert z.shape == (300, 4) and int((z[1:, 0].sign() != z[:-1, 0].sign()).sum()) > 100, "in no order"
         found[prior] = [float(((z[:, 0] - mode).abs() < 1).float().mean()) for mode in (-6, 6)]
     assert all(share > 0.4 and sum(found[name]) > 0.95 for name in ("empirical", "mixture") for share in found[name])
@@ -407,19 +407,19 @@ def test_the_doubled_variance_is_sampled_as_it_was_trained() -> None:
     m.memory.keep(torch.zeros(500, 4), torch.full((500, 4), 1.0))
     for prior in "empirical", "mixture":
         reseed(0)
-        assert float(m.drawn(batch(1000)["image"], prior).var()) == pytest.approx(math.exp(2), rel=0.15)
+        assert float(m.sample_prior(batch(1000)["image"], prior).var()) == pytest.approx(math.exp(2), rel=0.15)
 
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_processes_share_what_one_would_draw(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
     m, like, halves = played(room(prior="learned")), batch(8)["image"], []
     reseed(5)
-    whole = m.drawn(like, prior)
-    monkeypatch.setattr(play, "processes", lambda: 2)
+    whole = m.sample_prior(like, prior)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     for rank in 0, 1:
-        monkeypatch.setattr(play, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         reseed(5)
-        halves.append(m.drawn(like[4 * rank : 4 * rank + 4], prior))
+        halves.append(m.sample_prior(like[4 * rank : 4 * rank + 4], prior))
     assert torch.allclose(torch.cat(halves), whole, atol=1e-5) and len(whole.unique(dim=0)) == 8
 
 
@@ -429,10 +429,10 @@ def test_priors_before_there_is_anything_to_remember(prior: str, rows: int) -> N
     m = room()
     if rows:
         m.memory.keep(torch.zeros(1, 4), torch.zeros(1, 4))
-    z = m.drawn(batch(300)["image"], prior)
+    z = m.sample_prior(batch(300)["image"], prior)
     assert z.shape == (300, 4) and abs(float(z.mean())) < 0.1 and abs(float(z.std()) - 1) < 0.1
     with pytest.raises(ValueError, match="this run has no learned prior"):
-        m.drawn(batch()["image"], "learned")
+        m.sample_prior(batch()["image"], "learned")
 
 
 def test_the_learned_prior_looks_at_the_picture() -> None:
@@ -567,7 +567,7 @@ def test_what_moves_is_no_longer_than_clip() -> None:
     """A gradient (3, 4, 0, 12) of norm 13, over two weights; and one of norm 5 beside it, clipped on its own."""
     a, b, c = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2))
     loss = (a * torch.tensor([3.0, 4.0, 0.0])).sum() + 12 * b.sum()
-    play.descend((loss, SGD([a, b], lr=1.0)), (c @ torch.tensor([3.0, 4.0]), SGD([c], lr=1.0)), clip=2.0)
+    optim.descend((loss, SGD([a, b], lr=1.0)), (c @ torch.tensor([3.0, 4.0]), SGD([c], lr=1.0)), clip=2.0)
     assert [*a.tolist(), *b.tolist()] == pytest.approx([-6 / 13, -8 / 13, 0, -24 / 13])
     assert c.tolist() == pytest.approx([-6 / 5, -8 / 5])
 
@@ -576,8 +576,8 @@ def test_shorter_gradients_are_left_alone() -> None:
     ends = []
     for clip in 0.0, 5.1:
         a = nn.Parameter(torch.zeros(2))
-        play.descend((a @ torch.tensor([3.0, 4.0]), SGD([a], lr=1.0)), clip=clip)
-        play.descend((0 * a.sum(), SGD([a], lr=1.0)), clip=clip)
+        optim.descend((a @ torch.tensor([3.0, 4.0]), SGD([a], lr=1.0)), clip=clip)
+        optim.descend((0 * a.sum(), SGD([a], lr=1.0)), clip=clip)
         ends.append(a.detach())
     assert torch.equal(*ends) and ends[0].tolist() == [-3, -4]
 
@@ -585,9 +585,9 @@ def test_shorter_gradients_are_left_alone() -> None:
 def test_gradients_that_share_memory_are_clipped_once() -> None:
     """Autograd gives the sum of two weights one gradient for both, and the weights of a sum one number for all."""
     a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    play.descend(((a + b).square().sum(), SGD([a, b], lr=1.0)), clip=1.0)
+    optim.descend(((a + b).square().sum(), SGD([a, b], lr=1.0)), clip=1.0)
     assert [*a.tolist(), *b.tolist()] == pytest.approx([0.5] * 4)
-    play.descend((a.sum(), SGD([a], lr=1.0)), clip=1.0)
+    optim.descend((a.sum(), SGD([a], lr=1.0)), clip=1.0)
     assert a.tolist() == pytest.approx([0.5 - 0.5**0.5] * 2)
 
 

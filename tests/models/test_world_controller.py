@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import assert_same, scribble
 
-from simulacra.core import config, play, run, seeds
+from simulacra.core import config, distributed, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import tracks
@@ -15,7 +15,7 @@ from simulacra.io import paint
 from simulacra.models.world import acting, dreaming
 from simulacra.models.world.acting import Senses, drive
 from simulacra.models.world.dreaming import Agents, Dream, Start, beginning, dream_returns, numbers, squashed
-from simulacra.models.world.memory_nets import Form, Memory, State, drawn
+from simulacra.models.world.memory_nets import Form, Memory, State, sample_mixture
 from simulacra.tasks.train import train
 
 cma = pytest.importorskip("cma", reason="the extra `worlds` is not installed")
@@ -126,7 +126,7 @@ def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
     senses = {"full": M, "untrained": other, "z_only": None}[arm]
     P = P if senses else members(4, 4)
     found = dream_returns(P, Dream(M, senses, 9, 1.3), begin, 5, keep=True)
-    dice, columns = seeds.generator(5, "dream"), 1 if joint else 4
+    dice, columns = random.generator(5, "dream"), 1 if joint else 4
     noise = [(torch.rand(3, columns + 1, generator=dice), torch.randn(3, 4, generator=dice)) for _ in range(9)]
     for p in range(4):
         for e in range(3):
@@ -141,7 +141,7 @@ def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
                 world, seen = M.advance(z, a, world), senses and senses.advance(z, a, seen)
                 follows, (u, normal) = M.predict(world.h), noise[t]
                 total, steps = total + alive * float(follows.reward), steps + alive
-                z = drawn(follows.code, 1.3, u[[e], 1:], normal[[e]])
+                z = sample_mixture(follows.code, 1.3, u[[e], 1:], normal[[e]])
                 alive = alive and bool(u[e, 0] >= follows.end.sigmoid())
             assert float(found.returns[p, e]) == pytest.approx(total, abs=1e-3) and int(found.lengths[p, e]) == steps
 
@@ -272,18 +272,18 @@ def test_processes_drive_the_tracks_of_one_each_its_share(luck, monkeypatch):
         rolled = model.rollouts
         model.rollouts = lambda *how: found.append(rolled(*how)) or found[-1]
         asked.clear()
-        seeds.reseed(seeds.fold(0, "step", 0))
+        random.reseed(random.fold(0, "step", 0))
         model.step(batch, 0)
         model.health(batch, {}, batch)
         return found[0][0], asked[0], asked[1]
 
     returns, driven, looked = generation(whole)
-    monkeypatch.setattr(play, "processes", lambda: 2)
-    monkeypatch.setattr(play, "averaged", lambda value: value)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_mean", lambda value: value)
     halves = []
     for rank in range(2):
-        monkeypatch.setattr(play, "rank", lambda rank=rank: rank)
-        halves.append(generation({name: play.own_rows(value) for name, value in whole.items()}))
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        halves.append(generation({name: distributed.own_rows(value) for name, value in whole.items()}))
     wanted = torch.tensor(driven).view(5, 4)
     assert torch.equal(torch.cat([torch.tensor(tracks).view(5, 2) for _, tracks, _ in halves], 1), wanted)
     assert len(set(driven)) == (4 if luck == "shared" else 20)
@@ -338,7 +338,7 @@ def searched(search: Search, begin: int, end: int) -> None:
     """Generations on an ellipsoid around 1."""
     scale = torch.arange(1, len(search.mean) + 1)
     for k in range(begin, end):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         population = search.ask()
         search.tell(population, ((population - 1).square() * scale).sum(1))
 
@@ -352,7 +352,7 @@ def test_a_resumed_search_is_the_unbroken_one(cut, N, tmp_path):
     searched(whole, 0, 40)
     searched(broken, 0, cut)
     torch.save(broken.state_dict(), tmp_path / "state.pt")
-    seeds.reseed(99)
+    random.reseed(99)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     searched(again, cut, 40)
     one, two = whole.state_dict(), again.state_dict()
@@ -373,7 +373,7 @@ def test_a_search_follows_from_the_step_and_seeds_nothing():
     searched(two, 0, 5)
     assert torch.equal(one.mean, two.mean)
     after = np.random.rand()  # noqa: NPY002
-    seeds.reseed(seeds.fold(0, "step", 4))
+    random.reseed(random.fold(0, "step", 4))
     assert np.random.rand() == after  # noqa: NPY002
 
 
@@ -392,7 +392,7 @@ def test_it_finds_the_known_optimum_of_a_linear_world():
     model.opened = coded.Colours(), Linear
     first = model.health(batch, {}, batch)["return_centre"]
     for k in range(80):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         told = model.step(batch, k)
     last = model.health(batch, {}, batch)["return_centre"]
     assert first < -2 and -0.02 < last <= 0
@@ -413,7 +413,7 @@ def test_every_member_of_a_generation_gets_the_same_new_tracks_or_its_own(luck):
     model = WorldController(hyper, batch)
     model.opened = coded.Colours(), factory
     for k in range(2):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         model.step(batch, k)
     assert all(len(some) == 15 and len(set(some)) == {"shared": 3, "own": 15}[luck] for some in asked)
     assert luck == "own" or all(some == some[:3] * 5 for some in asked)
@@ -428,7 +428,7 @@ def test_the_mean_is_what_is_judged():
     batch = coded.batch()
     model = WorldController(Hyper(world="dream", population=6, units=8, steps=5), batch)
     for k in range(3):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         model.step(batch, k)
     assert torch.equal(model.centre, torch.from_numpy(model.search.strategy.mean).float())
     assert not torch.equal(model.centre, torch.from_numpy(model.search.strategy.best.x).float())
@@ -522,7 +522,7 @@ weight_reward = 1.0
 
 
 def test_a_search_goes_on_from_all_that_another_learnt():
-    seeds.reseed(3)
+    random.reseed(3)
     first, begun = Search(torch.zeros(5), 0.3, 8), Search(torch.zeros(5), 0.05, 6)
     for _ in range(4):
         members = first.ask()

@@ -11,7 +11,7 @@ import torch
 from tiny import Tiny, assert_same, scribble
 from torch import distributions as D
 
-from simulacra.core import config, data_sets, play, run, seeds
+from simulacra.core import config, data_sets, optim, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, reopen
 from simulacra.io import paint
@@ -26,10 +26,10 @@ from simulacra.models.world.memory_nets import (
     Mixture,
     bins,
     bounded,
-    drawn,
+    check_eye,
     expected,
-    known,
     log_density,
+    sample_mixture,
     symexp,
     symlog,
     twohot,
@@ -50,10 +50,10 @@ def mixture(joint: bool, *lead: int, K: int = 3, Z: int = 4, seed: int = 0) -> M
 
 def trained(hyper: Hyper, batch, steps: int) -> tuple[WorldMemory, dict]:
     """M after some steps on one batch, and what the last one told."""
-    seeds.reseed(0)
+    random.reseed(0)
     model = WorldMemory(hyper, batch)
     for k in range(steps):
-        seeds.reseed(seeds.fold(0, "step", k))
+        random.reseed(random.fold(0, "step", k))
         told = model.step(batch, k)
     return model, told
 
@@ -148,7 +148,7 @@ def test_samples_follow_the_mixture_at_a_temperature(tau, joint):
     m = Mixture(logits, mean, torch.full((3, Z), 0.5), -6.0)
     dice = torch.Generator().manual_seed(1)
     u, noise = torch.rand(n, 1 if joint else Z, generator=dice), torch.randn(n, Z, generator=dice)
-    z = drawn(Mixture(*(part.expand(n, *part.shape) for part in m[:3]), m.low), tau, u, noise)
+    z = sample_mixture(Mixture(*(part.expand(n, *part.shape) for part in m[:3]), m.low), tau, u, noise)
     which = (z / 100).round()
     shares = torch.stack([(which[:, 0] == value).float().mean() for value in (-1, 0, 1)])
     assert torch.allclose(shares, (logits[:, 0] / tau).softmax(0), atol=0.01)
@@ -161,13 +161,13 @@ def test_heat_spreads_and_cold_is_the_mode():
     m = mixture(False, 2000)
     m = Mixture(*(part[:1].expand_as(part) for part in m[:3]), m.low)
     u, noise = torch.rand(2000, 4), torch.randn(2000, 4)
-    spreads = [float(drawn(m, tau, u, noise).var(0).sum()) for tau in (0.1, 0.5, 1.0, 2.0)]
+    spreads = [float(sample_mixture(m, tau, u, noise).var(0).sum()) for tau in (0.1, 0.5, 1.0, 2.0)]
     assert spreads == sorted(spreads)
     mode = m.mean.gather(-2, m.logits.argmax(-2, keepdim=True))[:, 0]
-    assert torch.equal(drawn(m, 0, u, noise), mode)
-    assert torch.allclose(drawn(m, 1e-12, u, noise), mode, atol=1e-4)
+    assert torch.equal(sample_mixture(m, 0, u, noise), mode)
+    assert torch.allclose(sample_mixture(m, 1e-12, u, noise), mode, atol=1e-4)
     wanted = (m.logits.softmax(-2) * m.mean).sum(-2)[0]
-    assert torch.allclose(expected(m)[0], wanted) and torch.allclose(drawn(m, 1.0, u, noise).mean(0), wanted, atol=0.2)
+    assert torch.allclose(expected(m)[0], wanted) and torch.allclose(sample_mixture(m, 1.0, u, noise).mean(0), wanted, atol=0.2)
 
 
 # One implementation
@@ -249,7 +249,7 @@ def test_codes_are_drawn_anew_with_the_eyes_variance():
     batch = coded.batch(64, 12)
     batch["log_variance"][:] = math.log(0.09)
     model = WorldMemory(Hyper(units=8), batch)
-    one, two = model.drawn(batch), model.drawn(batch)
+    one, two = model.sample_codes(batch), model.sample_codes(batch)
     assert not torch.equal(one, two)
     assert (one - batch["mean"]).std().item() == pytest.approx(0.3, rel=0.05)
 
@@ -289,9 +289,9 @@ def test_looking_changes_nothing_and_imagines_from_the_context_on():
     batch = coded.batch()
     model, _ = trained(Hyper(units=8, context=5, average=10.0), batch, 3)
     before = run.digest(run.states(model))
-    seeds.reseed(1)
+    random.reseed(1)
     shown = model.sample(batch)
-    seeds.reseed(1)
+    random.reseed(1)
     again = model.sample(batch)
     assert torch.equal(shown["samples"], again["samples"]) and shown["samples"].shape == batch["mean"].shape
     assert shown["beside"].shape == (4, 12, 2) and "dream" not in shown
@@ -323,7 +323,7 @@ def test_codes_of_another_eye_are_refused_with_both_hashes():
     for look in (lambda b: model.step(b, 1), lambda b: model.health(coded.batch(), {}, b)):
         with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
             look(coded.batch(eye=coded.OTHER))
-    known(Memory(Form(4, 3)), coded.batch(eye=coded.OTHER)["eye"])  # an untrained one takes any
+    check_eye(Memory(Form(4, 3)), coded.batch(eye=coded.OTHER)["eye"])  # an untrained one takes any
 
 
 def test_wrong_data_are_named():
@@ -365,7 +365,7 @@ def test_players_and_weights(tmp_path):
     source = data_sets.load(checked.data, None)
     batch = source.draw(0, 4, 0)
     model = WorldMemory(checked.hyper, batch)
-    assert {id(w) for w in play.weights(model.opt)} == {id(w) for w in model.M.parameters()}
+    assert {id(w) for w in optim.weights(model.opt)} == {id(w) for w in model.M.parameters()}
     before = [w.detach().clone() for w in model.M.parameters()]
     for k in range(3):
         model.step(source.draw(k, 4, 0), k)
@@ -475,7 +475,7 @@ def test_foresight_is_of_rewards_as_they_are_paid():
         opened = Opened(Path("run"), SimpleNamespace(room="world_memory"), model, 0, None, torch.device("cpu"))
         told = rollouts.losses(opened, {"a": drive, "b": crashes(1, 300, 6)}, {"a": drive})
         drives = {"a": drive, "b": crashes(1, 300, 6)}
-        seen = [(one, rollouts.drawn(model, one, seeds.fold(0, "drawn", name))) for name, one in drives.items()]
+        seen = [(one, rollouts.sample_codes(model, one, random.fold(0, "drawn", name))) for name, one in drives.items()]
         believed = [earning(model.average.module, model.average.module(z, one["action"])[0])[0].detach() for one, z in seen]
         off = torch.cat([b - one["reward"][0] for b, (one, _) in zip(believed, seen, strict=True)])
         crash = torch.cat([one["reward"][0] == -100 for one, _ in seen])
@@ -504,7 +504,7 @@ def test_at_temperature_0_the_likeliest_component_is_drawn():
     logits, mean = torch.tensor([[0.0, 9], [5, 1], [1, 2]]), torch.tensor([[10.0, 11], [20, 21], [30, 31]])
     mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
     for u in 0.0, 0.5, 0.99:
-        assert drawn(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]
+        assert sample_mixture(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]
 
 
 def test_something_is_left_to_forecast():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from simulacra.core.seeds import reseed
+from simulacra.core.random import reseed
 from simulacra.nn import adversarial, stabilise
 from simulacra.nn.stabilise import Stabilisers
 
@@ -61,13 +61,13 @@ def test_instance_noise_fades() -> None:
     h = Stabilisers(noise=((0, 0.5), (100, 0.0)))
     x = torch.zeros(50, 1, 28, 28)
     reseed(0)
-    assert float(stabilise.seen(h, x, 0).std()) == pytest.approx(0.5, rel=0.02)
-    assert float(stabilise.seen(h, x, 50).std()) == pytest.approx(0.25, rel=0.02)
+    assert float(stabilise.augment(h, x, 0).std()) == pytest.approx(0.5, rel=0.02)
+    assert float(stabilise.augment(h, x, 50).std()) == pytest.approx(0.25, rel=0.02)
     reseed(1)
     noise = torch.randn(50, 1, 28, 28)
     reseed(1)
-    assert torch.equal(stabilise.seen(h, x + 0.2, 0), x + 0.2 + 0.5 * noise), "added, as the runs there are had it"
-    assert torch.equal(stabilise.seen(h, x, 100), x) and torch.equal(stabilise.seen(Stabilisers(), x, 0), x)
+    assert torch.equal(stabilise.augment(h, x + 0.2, 0), x + 0.2 + 0.5 * noise), "added, as the runs there are had it"
+    assert torch.equal(stabilise.augment(h, x, 100), x) and torch.equal(stabilise.augment(Stabilisers(), x, 0), x)
 
 
 @pytest.mark.parametrize("name", ["translate", "cutout", "colour"])
@@ -75,7 +75,7 @@ def test_augmentation_lets_gradients_through(name: str) -> None:
     """Pictures change, differently each, and their gradients are finite and not all zero."""
     x = (torch.rand(16, 3, 20, 28) * 2 - 1).requires_grad_()
     reseed(0)
-    y = stabilise.seen(Stabilisers(augment=(name,)), x, 0)  # type: ignore[arg-type]
+    y = stabilise.augment(Stabilisers(augment=(name,)), x, 0)  # type: ignore[arg-type]
     assert y.shape == x.shape and (y != x).flatten(1).any(1).sum() > 10
     (gradient,) = torch.autograd.grad(y.square().sum(), x)
     assert gradient.isfinite().all() and (gradient != 0).flatten(1).any(1).all()

@@ -36,7 +36,7 @@ def test_beliefs_stand_beside_what_was_earned_and_end_with_the_drive():
             weight.zero_()
         memory.head.bias[sum(memory.sizes[:3])] = 0.5  # the reward's
     agent = Agent(torch.zeros(12), Senses(coded.Colours(), None), memory, "", "")
-    earned, believed = beliefs.told(agent, Road(), memory)
+    earned, believed = beliefs.notify(agent, Road(), memory)
     assert earned.tolist() == [[1, 2, 3, 0, 0], [1, 2, 3, 4, 5]]
     assert believed.allclose(torch.tensor([[0.5, 0.5, 0.5, 0, 0], [0.5] * 5]))
 

@@ -36,7 +36,7 @@ def spec(**changes) -> episodes.Spec:
 
 def test_what_is_collected(tmp_path):
     heard = []
-    found = collect(tmp_path, 6, **SHORT, told=lambda what, share: heard.append(share))
+    found = collect(tmp_path, 6, **SHORT, notify=lambda what, share: heard.append(share))
     kept = Store(tmp_path)
     assert len(kept) == 6 and [one.facts.number for one in kept.entries] == list(range(6))
     assert len({one.facts.track for one in kept.entries}) == 6 and heard[0] == 0 and heard[-1] == 1

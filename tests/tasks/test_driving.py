@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tiny import scribble
 
-from simulacra.core import config, run, seeds
+from simulacra.core import config, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import policies, tracks
@@ -241,7 +241,7 @@ def test_progress_is_told_to_the_end(agent, noise):
     from simulacra.tasks.worlds.score import Course, score
 
     heard = []
-    score(reopen(agent, None), Course(count=30), told=lambda what, share: heard.append(share))
+    score(reopen(agent, None), Course(count=30), notify=lambda what, share: heard.append(share))
     assert heard == sorted(heard) and heard[0] == pytest.approx(25 / 30 / 1000) and heard[-1] == 1 and len(heard) == 11
 
 
@@ -299,11 +299,11 @@ def test_panels_are_what_the_agent_saw_kept_and_its_memory_expected(agent, blind
     """Of an agent who does not see its memory too."""
     one = agent_of(reopen({"full": agent, "z_only": blind}[arm], None))
     notes, trip = recorded(one, Noise([8]), 3, 1000)
-    again = acting.drive(one.centre[None], one.senses, Noise([8]), seeds.fold(3, "film"))
+    again = acting.drive(one.centre[None], one.senses, Noise([8]), random.fold(3, "film"))
     assert trip.value == float(again.returns) and trip.steps == 5 and math.isnan(trip.lap_finished)
     panels = notes.panels(one.senses.eye)
     assert panels.shape == (3, 5, 3, 64, 64) and panels.abs().max() <= 1
-    M, state, dice = one.memory, one.memory.start(torch.zeros(1, 0)), seeds.generator(seeds.fold(3, "film"), "drive", 8)
+    M, state, dice = one.memory, one.memory.start(torch.zeros(1, 0)), random.generator(random.fold(3, "film"), "drive", 8)
     ahead = torch.randn(acting.DRAWN, Z, generator=dice)
     foreseen = torch.zeros(1, 3, 64, 64)
     for t in range(5):
@@ -344,7 +344,7 @@ def test_dreams_of_a_controller(home, dreamer, simulacra, tmp_path):
     found = dream(opened, path, asked, Screen(scale=1))
     assert found.clips.shape == (3, 20, 3, 64, 64) and film(path).shape == (20, 134, 134, 3)
     batch, model = opened.data().take("held_out", 3), opened.model
-    wanted = model.dream(model.centre[None], batch, seeds.fold(5, "dream"), 20, keep=True, tau=1.3)
+    wanted = model.dream(model.centre[None], batch, random.fold(5, "dream"), 20, keep=True, tau=1.3)
     assert found.returns == tuple(wanted.returns[0].tolist()) and found.lengths == tuple(wanted.lengths[0].int().tolist())
     assert found.tau == 1.3 and len(set(found.lengths)) > 1 and min(found.lengths) < 20, "ends matter here"
     seen = reopen(home / "eye", None).model.decode(wanted.codes[0].flatten(0, 1)).unflatten(0, (3, 20)).clamp(-1, 1)

@@ -46,7 +46,7 @@ def built(tmp_path_factory) -> tuple[Site, list[str]]:
     """A site where all stages are done, and what it told of."""
     heard: list[str] = []
     out = tmp_path_factory.mktemp("world")
-    site = Site(out, "vae", "tiny", told=lambda stage, share: heard.append(stage), changes=SHORT)
+    site = Site(out, "vae", "tiny", notify=lambda stage, share: heard.append(stage), changes=SHORT)
     world(site)
     return site, list(dict.fromkeys(heard))
 

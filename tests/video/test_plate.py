@@ -203,7 +203,7 @@ def test_the_seed_decides() -> None:
 def test_told_of_each_frame() -> None:
     frames, mattes, _ = still(3)
     heard: list[tuple[int, int]] = []
-    clean_plate(frames, mattes, told=lambda t, n: heard.append((t, n)))
+    clean_plate(frames, mattes, notify=lambda t, n: heard.append((t, n)))
     assert heard == [(0, 3), (1, 3), (2, 3)]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from simulacra.core.errors import Mistake
 from simulacra.nn import optical_flow
 from simulacra.video import _appearance
-from simulacra.video._appearance import around, at, example, places, source
+from simulacra.video._appearance import around, bilinear, example, places, source
 from simulacra.video.segment import arrivals, beside, corrected, segment
 
 
@@ -60,7 +60,7 @@ def test_a_moving_square_is_followed_until_it_has_left(monkeypatch: pytest.Monke
     frames, masks = square([(20, 43 + 4 * t) for t in range(13)])
     assert masks[:6].sum() == 6 * 400 and masks[10:].sum() == 0
     told: list[float] = []
-    found = segment(frames, masks[0], told=told.append)
+    found = segment(frames, masks[0], notify=told.append)
     assert found.shape == masks.shape and found.min() >= 0 and found.max() <= 1
     assert torch.equal(found[0], masks[0])
     assert min(overlap(found[:6], masks[:6])) > 0.9
@@ -185,7 +185,7 @@ def test_a_window_shows_its_part_of_the_frame() -> None:
     where = places(window)
     assert where.shape == (window.height, window.width, 2)
     y, x = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(60) + 0.5, indexing="ij")
-    shown = at(torch.stack([x, y])[None], where)[0].permute(1, 2, 0)
+    shown = bilinear(torch.stack([x, y])[None], where)[0].permute(1, 2, 0)
     inside = (where > 0.5).all(2) & (where[..., 0] < 59.5)
     assert torch.allclose(shown[inside], where[inside], atol=1e-4)
 

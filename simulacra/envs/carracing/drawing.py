@@ -70,7 +70,7 @@ class Drawing:
         zoom = 0.1 * rules.SCALE * max(1 - env.t, 0) + rules.ZOOM * rules.SCALE * min(env.t, 1)
         turn, moved = (self.pygame.math.Vector2(one).rotate_rad(angle) for one in ((1, 0), (-x * zoom, -y * zoom)))
         to, field = (WIDE / 2 + moved[0], HIGH / 4 + moved[1]), rules.PLAYFIELD
-        low, high = seen(zoom, to, *turn)
+        low, high = visible_box(zoom, to, *turn)
         if low.min() > -field and high.max() < field:
             scene.fill(env.bg_color, VIEW)
         else:
@@ -113,7 +113,7 @@ class Drawing:
         self.bar.blit(written, place)
 
 
-def seen(zoom: float, to: tuple[float, float], c: float, s: float) -> tuple[np.ndarray, np.ndarray]:
+def visible_box(zoom: float, to: tuple[float, float], c: float, s: float) -> tuple[np.ndarray, np.ndarray]:
     """The least box, lowest and highest x and y (2,) in units of length, around what the window shows above the bar."""
     left, top, wide, tall = VIEW
     x = (np.array([left - EDGE, left + wide + EDGE])[:, None] - to[0]) / zoom
@@ -129,7 +129,7 @@ def corners(side: float, road: list[tuple[Any, Any]]) -> np.ndarray:
     return np.concatenate([lawns, np.array([poly for poly, _ in road], float)]).transpose(1, 0, 2)
 
 
-def known() -> bool:
+def version_is_known() -> bool:
     """Whether gymnasium is of the version whose drawing this is; a warning if not."""
     found = version("gymnasium")
     if found != KNOWN:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.envs.carracing.drawing import Drawing, known
+from simulacra.envs.carracing.drawing import Drawing, version_is_known
 
 HALF_WIDTH = 40 / 6  # of the road, in the game's units of length
 TILE = 21 / 6  # length of a tile
@@ -104,7 +104,7 @@ class Game:
         self.seed, self.tracks = seed, choose("kind of tracks", tracks, TRACKS)
         if not drawn:
             self.env._render = lambda mode: None  # 98 % of a step's time
-        elif known():
+        elif version_is_known():
             self.env._render = Drawing(self.env, hud)
 
     def reset(self) -> Any:

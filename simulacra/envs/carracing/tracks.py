@@ -6,7 +6,7 @@ stay what they are.
 
 import torch
 
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 
 KNOWN = 2**30  # seeds of tracks to learn on are below, those to be judged on are not
 
@@ -154,7 +154,7 @@ def training(seed: int, *names: str | int) -> int:
     return fold(seed, "track", *names) % KNOWN
 
 
-def drawn(count: int) -> list[int]:
+def random_tracks(count: int) -> list[int]:
     """Tracks to learn on, from torch's generator, which the clock reseeds before each step."""
     found: list[int] = torch.randint(KNOWN, (count,)).tolist()
     return found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulacra.core.errors import Mistake
-from simulacra.envs.carracing.drawing import known
+from simulacra.envs.carracing.drawing import version_is_known
 from simulacra.envs.carracing.game import Game
 
 PATIENCE = 120.0  # seconds for one answer, of which a drawn step takes 0.015 a car
@@ -88,7 +88,7 @@ class Team:
     """The tracks dealt out to processes; as a simulator, see racing.py."""
 
     def __init__(self, seeds: Sequence[int], tracks: str, hud: bool, processes: int) -> None:
-        known()  # whose warning would not be heard from the processes
+        version_is_known()  # whose warning would not be heard from the processes
         self.parts = np.array_split(np.arange(len(seeds)), processes)
         self.workers = [Worker(k, [int(seeds[i]) for i in part], tracks, hud) for k, part in enumerate(self.parts)]
 

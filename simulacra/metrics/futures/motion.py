@@ -111,7 +111,7 @@ def displacements(images: Tensor, truth: Truth) -> Reading:
     truth = truth._replace(options=msgspec.structs.replace(truth.options, antialias=True))
     far, read = round((LAWS[truth.options.law].reach + BEYOND) * side / CANVAS), []
     for rows in truth.chunks():
-        some = truth.at(rows)
+        some = truth.select(rows)
         seen = parts(images[rows], some)
         stencil = coverage(some, torch.zeros_like(some.displacement), far)
         shift = refined(nearest_pixel(stencil, seen), seen, some)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core.seeds import fold, generator
+from simulacra.core.random import fold, generator
 from simulacra.data import shapes
 from simulacra.metrics.futures import motion
 from simulacra.metrics.images.extractors import digest
@@ -69,13 +69,13 @@ class Moves:
     def read(cls, futures: Tensor, reals: Reals) -> "Moves":
         """Those of futures (N, k, C, H, W)."""
         assert reals.truth is not None
-        truth = reals.truth.at(torch.arange(len(futures)).repeat_interleave(futures.shape[1]))
+        truth = reals.truth.select(torch.arange(len(futures)).repeat_interleave(futures.shape[1]))
         return cls(*motion.displacements(futures.flatten(0, 1), truth), truth)
 
     def of_pictures(self, rows: Tensor, k: int) -> "Moves":
         """Those of k futures of some of the pictures."""
         places = (rows[:, None] * k + torch.arange(k)).flatten()
-        return Moves(self.moved[places], self.matched[places], self.truth.at(places))
+        return Moves(self.moved[places], self.matched[places], self.truth.select(places))
 
     def of(self, name: str) -> tuple[Tensor, Tensor]:
         """Displacements (N k, 2) of one shape and whether they were read."""
@@ -109,7 +109,7 @@ class Seen:
             means["off_palette"] = off.unflatten(0, futures.shape[:2]).mean(1)
         return cls(means, torch.stack([edges, motion.edges(true)], 1), moves, futures.shape[1])
 
-    def at(self, rows: Tensor) -> "Seen":
+    def select(self, rows: Tensor) -> "Seen":
         """Those of some of the pictures."""
         moves = self.moves.of_pictures(rows, self.k) if self.moves is not None else None
         return Seen({name: values[rows] for name, values in self.means.items()}, self.edges[rows], moves, self.k)
@@ -142,7 +142,7 @@ def spread(seen: Seen, reals: Reals) -> dict[str, float]:
     part, rows = torch.arange(N) % groups, list[dict[str, float]]()
     for g in range(groups):
         rest = (part != g).nonzero()[:, 0]
-        rows.append(_numbers(seen.at(rest), reals.law.of_pictures(rest, FUTURES) if reals.truth is not None else None))
+        rows.append(_numbers(seen.select(rest), reals.law.of_pictures(rest, FUTURES) if reals.truth is not None else None))
     return {name: variance(torch.tensor([row[name] for row in rows], dtype=torch.float64)) for name in rows[0]}
 
 
@@ -185,7 +185,7 @@ def neighbours_flow(reals: Reals) -> Tensor:
     futures = []
     for _ in range(FUTURES):
         chosen = nearest.gather(1, torch.randint(nearest.shape[1], (len(nearest), 1), generator=dice))[:, 0]
-        futures.append(warped(reals.image, shapes.flow(truth.at(chosen)).backward))
+        futures.append(warped(reals.image, shapes.flow(truth.select(chosen)).backward))
     return torch.stack(futures, 1)
 
 

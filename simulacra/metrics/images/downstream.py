@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold, generator, reseed
+from simulacra.core.random import fold, generator, reseed
 from simulacra.metrics.images.classifier import block
 
 BATCH = 128

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 from simulacra.metrics.images import classifier, efficientnet
 
 WEIGHTS = Path(__file__).parent / "weights"

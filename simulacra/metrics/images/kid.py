@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 
 SUBSETS = 50
 SIZE = 1_000
@@ -38,11 +38,11 @@ def kernel_distance(a: Tensor, b: Tensor, *, subsets: int = SUBSETS, size: int =
     if not 2 <= size <= min(len(a), len(b)):
         raise Mistake(f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all there are")
     dice = generator(seed, "kernel_distance")
-    values = torch.tensor([squared_mmd(drawn(a, size, dice), drawn(b, size, dice)) for _ in range(subsets)])
+    values = torch.tensor([squared_mmd(random_rows(a, size, dice), random_rows(b, size, dice)) for _ in range(subsets)])
     return float(values.mean()), float(values.std(correction=0))
 
 
-def drawn(features: Tensor, size: int, dice: torch.Generator) -> Tensor:
+def random_rows(features: Tensor, size: int, dice: torch.Generator) -> Tensor:
     """`size` different rows of features (N, D)."""
     return features[torch.randperm(len(features), generator=dice)[:size]]
 

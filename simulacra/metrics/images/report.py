@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 from simulacra.metrics.images.classes import agreement, class_histogram
 from simulacra.metrics.images.distances import nearest
 from simulacra.metrics.images.extractors import Extractor

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 from simulacra.metrics.images.distances import distances
 from simulacra.metrics.images.kid import mean_off_diagonal
 

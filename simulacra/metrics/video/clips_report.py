@@ -38,7 +38,7 @@ class Known(NamedTuple):
     seen: Tensor  # (T, H, W) bool: of the mask, where the plate is to be trusted
     flows: Flows  # exact if generated, else found
 
-    def at(self, frames: slice) -> "Known":
+    def select(self, frames: slice) -> "Known":
         """Some of its frames."""
         between = slice(frames.start, max(frames.start, min(frames.stop, len(self.frames)) - 1))
         cut = Flows(*(way[between] for way in self.flows))
@@ -93,7 +93,7 @@ def scores(made: Mapping[str, Tensor], known: Known, trained: int) -> dict[str, 
     found: dict[str, float] = {}
     for part, end in ((slice(0, trained), ""), (slice(trained, steps), "_beyond")):
         if part.start < steps:
-            true = known.at(slice(part.start + 1, min(part.stop, steps) + 1))
+            true = known.select(slice(part.start + 1, min(part.stop, steps) + 1))
             some = {name: values[part] for name, values in made.items()}
             found |= {name + end: value for name, value in of_part(some, true).items()}
     return found
@@ -121,7 +121,7 @@ def baseline(reals: Reals) -> dict[str, float]:
     """Simple means, over the frames that training clips have."""
     rows = []
     for known, first in zip(reals.known, reals.batch["mask"], strict=True):
-        true = known.at(slice(0, reals.trained + 1))
+        true = known.select(slice(0, reals.trained + 1))
         copied = hard(copy_first(first, len(true.mask)))[1:]
         carried = hard(by_flow(first, of_clip(true.frames)))[1:]
         plain = inpainted(true.frames, true.mask)[1:]

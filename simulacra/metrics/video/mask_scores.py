@@ -278,14 +278,14 @@ def unheard(note: str, doubt: bool) -> None:
     """Tell nobody."""
 
 
-def compare_folders(found: Path, true: Path, told: Callable[[str, bool], None] = unheard) -> dict[str, Scores]:
+def compare_folders(found: Path, true: Path, notify: Callable[[str, bool], None] = unheard) -> dict[str, Scores]:
     """What `sequence` gives, by the sequence's name, for the masks in one folder and the true ones in another: .png files in
-    both, or in both a folder of them for each sequence, as DAVIS has it. `told` hears what the masks were taken for, and
+    both, or in both a folder of them for each sequence, as DAVIS has it. `notify` hears what the masks were taken for, and
     whether that is a doubt. A Mistake if a mask or a sequence is in one of them only, or sizes differ. Names are compared
     before anything is read."""
     pairs = paired(found, true)
     for note in [note for pair in pairs.values() for note in matched(*pair)]:
-        told(note, True)
+        notify(note, True)
     results = {}
     for name, (mine, wanted) in pairs.items():
         (names, masks), (_, truth) = read(mine), read(wanted)
@@ -294,6 +294,6 @@ def compare_folders(found: Path, true: Path, told: Callable[[str, bool], None] =
             raise Mistake(f"mask {mine / names[0]}.png is {here}, the true one {there}; allowed: masks of the true size")
         for folder, readings in (mine, masks), (wanted, truth):
             for i, note in enumerate(understood(folder, readings)):
-                told(note, i > 0)
+                notify(note, i > 0)
         results[name] = sequence(stacked(masks), stacked(truth))
     return results

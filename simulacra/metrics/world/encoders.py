@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.load import Opened
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 from simulacra.envs.carracing.racing import ZOOM
 from simulacra.metrics.futures import motion
 from simulacra.metrics.images import extractors

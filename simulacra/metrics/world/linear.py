@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 
 PENALTIES = tuple(10.0**power for power in range(-8, 2))  # of ridge regression, in units of a standardised input's variance
 SHARE = 0.2  # of the training groups, on which the penalty is chosen

@@ -45,7 +45,7 @@ def turns(store: Store) -> dict[int, Tensor]:
     return found
 
 
-def known(truth: Tensor, steps: Tensor, tracks: Sequence[int], roads: dict[int, Tensor]) -> Known:
+def ground_truth(truth: Tensor, steps: Tensor, tracks: Sequence[int], roads: dict[int, Tensor]) -> Known:
     """Of frames with these truths (n, 6), steps of the game (n,) and tracks (n,)."""
     column = dict(zip(Truth._fields, truth.unbind(1), strict=True))
     ahead = column["tile"].long() + FARTHER
@@ -59,7 +59,7 @@ def of_frames(source: Any, split: str, n: int) -> Known:
     """Of the frames of `take` of data set racing."""
     drives, steps = source.whence(split, n)
     tracks = [source.store.entries[drive].facts.track for drive in drives.tolist()]
-    return known(source.truth(split, n), steps, tracks, turns(source.store))
+    return ground_truth(source.truth(split, n), steps, tracks, turns(source.store))
 
 
 def fit(codes: Tensor, of: Known, seed: int = 0) -> dict[str, Linear]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from simulacra.core import run
 from simulacra.core.errors import Mistake
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.envs.carracing.tracks import OFFICIAL
 from simulacra.metrics.intervals.interval import interval
 from simulacra.models.world.acting import LIMIT, Factory, Senses, closing, drive
@@ -70,7 +70,7 @@ def score(
     seeds: Sequence[int] = OFFICIAL,
     *,
     seed: int = 0,  # of the noise of codes; each track has its own, the same for every agent, whatever else is driven
-    told: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
+    notify: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Score:
     """One episode on each track to the official end, whatever cap the agent was trained with."""
     if not seeds or len(set(seeds)) != len(seeds):
@@ -84,7 +84,7 @@ def score(
             driven = drive(controller[None], senses, world, fold(seed, "score"), LIMIT)
         columns = (driven.returns[0], driven.lengths[0].int(), driven.finished[0], driven.progress[0])
         rows += [Row(*one) for one in zip(some, *(column.tolist() for column in columns), strict=True)]
-        told(len(rows), len(seeds))
+        notify(len(rows), len(seeds))
     return Score(tuple(rows))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
-from simulacra.core.seeds import fold, reseed
+from simulacra.core.random import fold, reseed
 from simulacra.data.codes import Codes
 from simulacra.envs.carracing.episodes import Store
 from simulacra.envs.carracing.view import same
@@ -65,12 +65,12 @@ def losses(opened: Opened, held: Drives, train: Drives, seed: int = 0) -> dict[s
     squared error of the reward as it was paid, whatever M learns of it (of a memory of signs: the cross-entropy), and
     `reward_crash` what M believes it was where the world paid less than -50."""
     model: Any = opened.model
-    seen = [drawn(model, batch, fold(seed, "seen", name)) for name, batch in train.items()]
+    seen = [sample_codes(model, batch, fold(seed, "seen", name)) for name, batch in train.items()]
     middle = torch.cat(seen, 1).mean(1)
     spread, change = torch.cat([z - middle for z in seen], 1), torch.cat([z.diff(dim=1) for z in seen], 1)
     rows: dict[str, list[tuple[str, float, int]]] = {}
     for name, batch in held.items():
-        z, T = drawn(model, batch, fold(seed, "drawn", name)), batch["mean"].shape[1]
+        z, T = sample_codes(model, batch, fold(seed, "drawn", name)), batch["mean"].shape[1]
         with torch.no_grad():
             told = model.losses(model.average.module, z.to(opened.device), moved(opened, batch))
             believed = priced(model.average.module, z.to(opened.device), moved(opened, batch))
@@ -103,10 +103,10 @@ def _weighted(values: Sequence[tuple[str, float, int]]) -> Grouped:
     return jackknife.ratio(mean * steps, steps, names)
 
 
-def drawn(model: Any, batch: Batch, seed: int) -> Tensor:
+def sample_codes(model: Any, batch: Batch, seed: int) -> Tensor:
     """Codes of a batch as M is trained on them, from a seed."""
     reseed(seed)
-    z: Tensor = model.drawn(batch)
+    z: Tensor = model.sample_codes(batch)
     return z
 
 
@@ -180,7 +180,7 @@ def probe_errors(found: Ahead, fits: dict[str, Linear], of: dict[str, probes.Kno
 # With the recordings
 
 
-def foresight(
+def rollout_scores(
     opened: Opened,  # a run of world_memory
     eye: Opened,  # the run whose codes these are
     source: Codes,
@@ -252,7 +252,7 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
             raise Mistake(f"codes of episode {name}: {store.folder} has {told}; allowed: the store that was encoded")
         entry, truth = store.entries[number[name]], torch.from_numpy(store.read(number[name], "truths"))
         steps = entry.facts.start + torch.arange(len(truth))
-        found[name] = probes.known(truth, steps, [entry.facts.track] * len(truth), roads)
+        found[name] = probes.ground_truth(truth, steps, [entry.facts.track] * len(truth), roads)
     return found
 
 

@@ -13,7 +13,7 @@ from simulacra.metrics.intervals.jackknife import Grouped
 from simulacra.metrics.world import encoders, rollouts
 from simulacra.models.world import seeing
 from simulacra.models.world.artefacts import eye_of
-from simulacra.models.world.memory_nets import known
+from simulacra.models.world.memory_nets import check_eye
 
 NAME = "codes"
 """What a data set of codes names as its extractor: there is none."""
@@ -32,7 +32,7 @@ def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[l
     if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
         raise Mistake(f"room {room} predicts no codes, and these data are codes; allowed: room world_memory")
     same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
-    known(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
+    check_eye(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
     found = rollouts.alone(opened, source, windows=windows, seed=seed)
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",

@@ -31,11 +31,25 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.core.play import Schedule, at, descend
-from simulacra.models.foregan.nets import EMPTY, Critic, Generator, augmented, cut, drawn, filled, initial, moved, places, told
+from simulacra.core.optim import descend
+from simulacra.core.random import uniform
+from simulacra.core.schedules import Schedule, value_at
+from simulacra.models.foregan.nets import (
+    EMPTY,
+    Critic,
+    Generator,
+    augmented,
+    cut,
+    filled,
+    flow_as_input,
+    initial,
+    moved,
+    places,
+    sample_places,
+)
 from simulacra.nn import maths, optical_flow
 
 Size = Annotated[int, Meta(ge=1)]
@@ -171,7 +185,7 @@ def penalty(score_map: Tensor, x: Tensor, of_sum: bool = False) -> Tensor:
 def between(real: Tensor, fake: Tensor) -> Tensor:
     """A random point on the line from each real picture to a fake one; as many as there are of both."""
     n = min(len(real), len(fake))
-    return torch.lerp(real[:n], fake[:n], play.uniform(real[:n], 1, 1, 1)).detach().requires_grad_()
+    return torch.lerp(real[:n], fake[:n], uniform(real[:n], 1, 1, 1)).detach().requires_grad_()
 
 
 def mean(values: Tensor) -> Tensor:
@@ -213,8 +227,8 @@ class ForeGAN:
         self.Gb = initial(Generator(h, 3 + 2 * h.flow_b, h.temporal_b, self.steps))
         self.Df = initial(Critic(h.widths_D, h.tail_D, self.patch, masks=h.lambda_Dm != 0))
         self.Db = initial(Critic(h.widths_D, h.tail_D, self.patch))
-        self.opt_G = play.adam(nn.ModuleList([self.Gf, self.Gb]), at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = play.adam(nn.ModuleList([self.Df, self.Db]), at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(nn.ModuleList([self.Gf, self.Gb]), value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = optim.adam(nn.ModuleList([self.Df, self.Db]), value_at(h.rate_D, 0), h.beta1, h.beta2)
 
     # --- painting ---
 
@@ -241,7 +255,7 @@ class ForeGAN:
                 fg, bg, m = (x.detach() for x in (fg, bg, m))
                 memory_f, memory_b = (x if x is None else x.detach() for x in (memory_f, memory_b))
             i = min(t + defects.off_by_one, forward.shape[1] - 1)
-            seen = told(forward[:, i], h.reach, defects.flow_bytes)
+            seen = flow_as_input(forward[:, i], h.reach, defects.flow_bytes)
             warped = moved(warped, forward[:, i], backward[:, i], defects.flow_at_destination)
             features, C, A, memory_f = self.Gf(torch.cat([fg, seen, m] if h.previous_mask else [fg, seen], 1), memory_f, t)
             whole = mixed(h.mix, A, C, warped, fg)
@@ -271,12 +285,12 @@ class ForeGAN:
 
     def patches(self, frames: Tensor, allowed: Tensor) -> Tensor:
         """At most N patches of each frame (M, 3, H, W), from allowed places (M, places)."""
-        row, place = drawn(allowed, play.uniform(frames, allowed.shape[1]), self.hyper.patches)
+        row, place = sample_places(allowed, uniform(frames, allowed.shape[1]), self.hyper.patches)
         return cut(frames, row, place, self.patch, self.stride)
 
     # --- the games ---
 
-    def games(self, real: Shown, fake: Shown) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]:
+    def adversaries(self, real: Shown, fake: Shown) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]:
         """Each critic's score, and the real and painted pictures that it tells apart."""
         found: dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]] = {}
         found |= {"Df": (self.Df, real.foreground, fake.foreground), "Db": (self.Db, real.patches, fake.patches)}
@@ -285,12 +299,12 @@ class ForeGAN:
     def weighted(self, values: Mapping[str, Tensor], k: int, suffix: str = "") -> Tensor:
         """The sum of lambda_NAME times each value."""
         return torch.stack(
-            [at(getattr(self.hyper, f"lambda_{name}{suffix}"), k) * value for name, value in values.items()]
+            [value_at(getattr(self.hyper, f"lambda_{name}{suffix}"), k) * value for name, value in values.items()]
         ).sum()
 
     def play_D(self, real: Shown, fake: Shown, k: int, count: int) -> dict[str, Tensor]:
         """The critics move: mean D(fake) - mean D(real) and its penalty for each of them, in one gradient."""
-        games, defects = self.games(real, Shown(*(x.detach() for x in fake))), self.hyper.defects
+        games, defects = self.adversaries(real, Shown(*(x.detach() for x in fake))), self.hyper.defects
 
         def penalties() -> dict[str, Tensor]:
             lines = {name: (D, between(x, y)) for name, (D, x, y) in games.items()}
@@ -299,10 +313,10 @@ class ForeGAN:
         gaps = {name: mean(D(y)) - mean(D(x)) for name, (D, x, y) in games.items()}
         loss = count * self.weighted(gaps, k)
         if defects.penalty:
-            felt = torch.autograd.grad(loss, play.weights(self.opt_D), retain_graph=True)
+            felt = torch.autograd.grad(loss, optim.weights(self.opt_D), retain_graph=True)
             descend((loss, self.opt_D))
             bent = penalties()
-            again = torch.stack([(g * w).sum() for g, w in zip(felt, play.weights(self.opt_D), strict=True)]).sum()
+            again = torch.stack([(g * w).sum() for g, w in zip(felt, optim.weights(self.opt_D), strict=True)]).sum()
             descend((again + count * torch.stack([*bent.values()]).sum(), self.opt_D))
         else:
             bent = penalties()
@@ -329,8 +343,8 @@ class ForeGAN:
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, turn, steps = self.hyper, self.generators_play(k), self.span(batch)
         count = steps if h.over_time == "sum" else 1
-        play.set_rate(self.opt_G, at(h.rate_G, k))
-        play.set_rate(self.opt_D, at(h.rate_D, k))
+        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
+        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         with torch.set_grad_enabled(turn):
             made = self.unroll(batch)
             fake = self.made(made, batch)
@@ -353,7 +367,7 @@ class ForeGAN:
         found = {"psnr": psnr[:, : self.steps].mean(), "psnr_copy": copy[:, : self.steps].mean()}
         if psnr.shape[1] > self.steps:
             found |= {"psnr_beyond": psnr[:, self.steps :].mean(), "psnr_copy_beyond": copy[:, self.steps :].mean()}
-        area = play.averaged(made.mask.mean()) / play.averaged(held_out["mask"].mean()).clamp_min(1e-6)
+        area = distributed.all_mean(made.mask.mean()) / distributed.all_mean(held_out["mask"].mean()).clamp_min(1e-6)
         ends = {"A_low": (made.attention < 0.1).float().mean(), "A_high": (made.attention > 0.9).float().mean()}
         return found | {"mask_area": area} | ends
 

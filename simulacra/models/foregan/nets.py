@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core.random import uniform
 from simulacra.nn import blocks as layers
 from simulacra.nn import optical_flow
 
@@ -179,7 +179,7 @@ class Critic(nn.Module):
 # --- what they are shown ----------------------------------------------------------------------------------------------
 
 
-def told(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
+def flow_as_input(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
     """A flow (B, 2, H, W) as networks see it: in units of `reach` times the frame's width, clipped to [-1, 1]. `as_bytes` is
     the public code's mapping to bytes and [0, 1], in which motion wraps around (defect B6)."""
     x = (motion / (reach * motion.shape[3])).clamp(-1, 1)
@@ -205,7 +205,7 @@ def filled(frames: Tensor, mask: Tensor, how: str) -> Tensor:
         return telea(frames, mask)
     if how == "replicate":
         return replicated(frames, mask)
-    fill = play.uniform(frames, *frames.shape[1:]) * 2 - 1 if how == "noise" else EMPTY
+    fill = uniform(frames, *frames.shape[1:]) * 2 - 1 if how == "noise" else EMPTY
     return torch.where(mask > 0.5, fill, frames)
 
 
@@ -242,7 +242,7 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
     """Each picture (B, C, H, W) mirrored or not, turned by up to 8 degrees, moved down or up by up to 2.5 %, scaled by 0.75 to
     1.25, and, with `colour`, its brightness and contrast changed by up to 30 %; EMPTY comes in from outside."""
     B, _, H, W = x.shape
-    mirror, angle, shift, scale, bright, contrast = (play.uniform(x, 6) * 2 - 1).unbind(1)
+    mirror, angle, shift, scale, bright, contrast = (uniform(x, 6) * 2 - 1).unbind(1)
     turn, size = angle * torch.pi * 8 / 180, 1 / (1 + 0.25 * scale)
     side = torch.where(mirror > 0, 1.0, -1.0) * size
     zero = torch.zeros_like(turn)
@@ -266,7 +266,7 @@ def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Ten
     return F.max_pool2d(mask, patch, stride).flatten(1) > 0
 
 
-def drawn(allowed: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def sample_places(allowed: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """At most `count` different allowed places of each row, those of the highest scores, in [0, 1): allowed and scores
     (M, places) -> which row and which place, (n,) each. Fewer where fewer are allowed, at once (defect B12)."""
     best = scores.masked_fill(~allowed, -1.0).topk(min(count, scores.shape[1]), 1)

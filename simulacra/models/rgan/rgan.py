@@ -28,10 +28,14 @@ from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.ema import EMA
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.models.rgan import published
 from simulacra.nn import adversarial, stabilise
 from simulacra.nn import blocks as layers
@@ -60,7 +64,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     units: Size = 16  # of each direction of each LSTM
     scan_G: Size = 2  # which stage of G is scanned, from 1 (the coarsest)
     scan_D: Size = 2  # which stage of D is scanned, from 1 (the finest)
-    step_noise: Weight = 0.0  # standard deviation of fresh noise on each step of G's scans, relative to 1
+    step_noise: NonNegative = 0.0  # standard deviation of fresh noise on each step of G's scans, relative to 1
     multi_scale: bool = False  # G paints at every stage and D reads each (arXiv 1903.06048)
     head: Literal["flatten", "attention", "average"] = "flatten"  # how D ends; never the maximum over the picture
     hidden: Size = 256  # numbers in D's dense layer
@@ -71,7 +75,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate_D: Schedule = 1e-3  # the same of D (v1 to v5: 4e-4)
     beta1: Rate = 0.5  # Adam (v1 to v5: 0.9)
     beta2: Rate = 0.99  # Adam (v1 to v5: 0.999)
-    average: Weight = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights (v1 to v5)
+    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights (v1 to v5)
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -252,16 +256,16 @@ class RGAN:
         self.as_published = h.version != "v6" and h.form == "published"
         self.low = -1.0 if h.version == "v6" else published.RANGES[h.version][0]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
-        self.average = play.Average(self.G)
-        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+        self.average = EMA(self.G)
+        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
         for net, optimizer in ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ():
             optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))  # Keras's constraint on LSTMs
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x, y = self.hyper, batch["image"], self.one_hot(batch)
-        play.set_rate(self.opt_G, at(h.rate_G, k))
-        play.set_rate(self.opt_D, at(h.rate_D, k))
+        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
+        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         told = self.step_published(x, k) if self.as_published else self.step_D(x, y, k)
         fake = self.make(self.G, noise(x, h.z_size), y)
@@ -274,7 +278,7 @@ class RGAN:
             loss_G = adversarial.non_saturating_G(d_fake, h.target_G).mean()
         descend((loss_G, self.opt_G))
 
-        images = len(x) * play.processes()
+        images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
         outside = (fake[0].detach().abs() > 1 + 1e-6).float().mean()
         return told | {"loss_G": loss_G, "out_of_range": outside}
@@ -285,7 +289,7 @@ class RGAN:
         with torch.no_grad():
             fake = self.make(self.G, noise(x, h.z_size), y)
         real_seen, fake_seen = self.shown(self.scaled(x), k), self.shown(fake, k)
-        gamma = at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
+        gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
         if gamma > 0:
             both = [torch.cat(pair).requires_grad_() for pair in zip(real_seen, fake_seen, strict=True)]
             d = self.judge(both, None if y is None else torch.cat([y, y]))
@@ -304,7 +308,7 @@ class RGAN:
     def step_published(self, x: Tensor, k: int) -> dict[str, Tensor]:
         """Two moves of the discriminator, on reals and then on fakes from G in evaluation mode; half of both losses is told."""
         h = self.hyper
-        with play.quiet(self.G), torch.no_grad():
+        with eval_mode(self.G), torch.no_grad():
             fake = self.make(self.G, noise(x, h.z_size))
         d_x = self.judge(self.shown(self.scaled(x), k))
         loss_x = adversarial.cross_entropy(d_x, stabilise.targets(h.stabilise, x)).mean()
@@ -333,7 +337,7 @@ class RGAN:
 
     def shown(self, pictures: list[Tensor], k: int) -> list[Tensor]:
         """What D gets to see of them."""
-        return [stabilise.seen(self.hyper.stabilise, x, k) for x in pictures]
+        return [stabilise.augment(self.hyper.stabilise, x, k) for x in pictures]
 
     def one_hot(self, batch: Batch) -> Tensor | None:
         """The condition (B, classes)."""
@@ -356,7 +360,7 @@ class RGAN:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """How the game stands (games.standing)."""
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
-        with play.quiet(G, self.D):
+        with eval_mode(G, self.D):
             with torch.no_grad():
                 fake = self.make(G, noise(x, self.hyper.z_size), y)[0]
                 unseen = self.judge(self.scaled(held_out["image"]), self.one_hot(held_out))
@@ -364,7 +368,7 @@ class RGAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        with play.quiet(G := self.average.module):
+        with eval_mode(G := self.average.module):
             made = self.make(G, noise(batch["image"], self.hyper.z_size), self.one_hot(batch))
         return {"samples": made[0].clamp(-1, 1)} | {f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]}
 

@@ -28,10 +28,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.ema import EMA
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, noise
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.nn import adversarial, stabilise
 from simulacra.nn.stabilise import Stabilisers
 
@@ -60,7 +64,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
     stabilise: Stabilisers = Stabilisers()  # label smoothing, instance noise, spectral norm; augmentation is for pictures
-    average: Weight = 10_000  # half-life of G's moving average, in series; 0 samples the last weights, as published
+    average: NonNegative = 10_000  # half-life of G's moving average, in series; 0 samples the last weights, as published
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -126,7 +130,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         if self.batch_mean:
-            x = torch.cat([x, play.gathered(x).mean(0).expand_as(x)], 2)
+            x = torch.cat([x, distributed.all_gather(x).mean(0).expand_as(x)], 2)
         logits: Tensor = self.judge(self.read(at_each_step(x, y))[0]).squeeze(2)
         return logits
 
@@ -146,16 +150,16 @@ class RGANSeries:
         self.G, self.D = Generator(h, channels), Discriminator(h, channels)
         if h.stabilise.spectral:
             stabilise.spectral(self.D)
-        self.average = play.Average(self.G)
-        self.opt_G = play.adam(self.G, at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D: Optimizer = SGD(self.D.named_parameters(), at(h.rate_D, 0))
+        self.average = EMA(self.G)
+        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_D: Optimizer = SGD(self.D.named_parameters(), value_at(h.rate_D, 0))
         if h.optimizer_D == "adam":
-            self.opt_D = play.adam(self.D, at(h.rate_D, 0), h.beta1, h.beta2)
+            self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x, y = self.hyper, batch["series"], self.one_hot(batch)
-        play.set_rate(self.opt_G, at(h.rate_G, k))
-        play.set_rate(self.opt_D, at(h.rate_D, k))
+        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
+        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         for i in range(h.steps_D):
             own = slice(i % len(x), None, h.steps_D)
@@ -165,7 +169,7 @@ class RGANSeries:
             own = slice(i % min(len(x), h.steps_D), None, h.steps_D)
             L_G = self.step_G(x[own], None if y is None else y[own], k)
 
-        seen = len(x) * play.processes()
+        seen = len(x) * distributed.world_size()
         self.average.update(seen, (k + 1) * seen, h.average)
         return told | {"loss_G": L_G}
 
@@ -174,8 +178,10 @@ class RGANSeries:
         h = self.hyper
         with torch.no_grad():
             fake = self.G(self.z(x), y)
-        gamma = at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
-        d_x, d_g, penalties = self.judge(stabilise.seen(h.stabilise, x, k), stabilise.seen(h.stabilise, fake, k), y, gamma > 0)
+        gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
+        d_x, d_g, penalties = self.judge(
+            stabilise.augment(h.stabilise, x, k), stabilise.augment(h.stabilise, fake, k), y, gamma > 0
+        )
         target = stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
         game = loss_D(h.loss, d_x, d_g, target).mean()
         descend((game + gamma / 2 * sum(penalties.values(), torch.zeros_like(game)), self.opt_D))
@@ -184,10 +190,10 @@ class RGANSeries:
     def step_G(self, x: Tensor, y: Tensor | None, k: int) -> Tensor:
         """One move of the generator; the value of its loss."""
         h, d_x = self.hyper, None
-        d_g = self.D(stabilise.seen(h.stabilise, self.G(self.z(x), y), k), y)
+        d_g = self.D(stabilise.augment(h.stabilise, self.G(self.z(x), y), k), y)
         if h.loss == "relativistic":
             with torch.no_grad():
-                d_x = self.D(stabilise.seen(h.stabilise, x, k), y)
+                d_x = self.D(stabilise.augment(h.stabilise, x, k), y)
         game = loss_G(h.loss, d_x, d_g).mean()
         descend((game, self.opt_G))
         return game
@@ -231,14 +237,14 @@ class RGANSeries:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """How the game stands (games.standing); a series' logit is the mean over its steps."""
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
-        with play.quiet(G, self.D), without_cudnn(enabled=False):
+        with eval_mode(G, self.D), without_cudnn(enabled=False):
             with torch.no_grad():
                 fake, unseen = G(self.z(x), y), self.D(held_out["series"], self.one_hot(held_out))
             return adversarial.standing(lambda x: self.D(x, y).mean(1), x, fake, unseen, scalars, self.equilibrium())
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        with play.quiet(G := self.average.module):
+        with eval_mode(G := self.average.module):
             return {"samples": G(self.z(batch["series"]), self.one_hot(batch))}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from simulacra.core.play import noise
+from simulacra.core.random import noise
 from simulacra.nn import blocks
 
 BLACK = -1.0
@@ -108,7 +108,7 @@ class Discriminator(nn.Module):
         return logit.sigmoid() if self.squashed else logit, phi
 
 
-def drawn(mean: Tensor, s: Tensor) -> Tensor:
+def reparameterize(mean: Tensor, s: Tensor) -> Tensor:
     """z = mean + exp(s / 2) e of the posterior with log-variance s."""
     return mean + (s / 2).exp() * noise(mean, mean.shape[1])
 

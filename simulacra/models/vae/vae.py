@@ -25,11 +25,16 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.distributed import all_gather
+from simulacra.core.ema import EMA
 from simulacra.core.idle import ever, refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, gathered, noise
-from simulacra.models.vae.nets import Coder, drawn, light, of_paper
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
+from simulacra.models.vae.nets import Coder, light, of_paper, reparameterize
 from simulacra.nn import blocks, latent, maths
 
 Size = Annotated[int, Meta(ge=1)]
@@ -46,12 +51,12 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     likelihood: Literal["squared", "calibrated"] = "squared"  # A.1 | the variance that fits the batch best
     weight: Schedule = 1.0  # of the sum of squared errors (0.8138 is the notes' 10,000 times the mean at 64x64x3)
     beta: Schedule = 1.0  # of the KL divergence (arXiv 1804.03599 lets it grow)
-    tolerance: Weight = 0.5  # free nats for each number in z (the paper's code)
+    tolerance: NonNegative = 0.5  # free nats for each number in z (the paper's code)
     floor: Literal["sum", "dimension"] = "sum"  # what is not pushed below them: a picture's sum | a dimension's mean
     rate: Schedule = 1e-3  # Adam's learning rate (the paper's code: 1e-4)
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+    average: NonNegative = 10_000  # half-life of the moving average, in pictures; 0: the last weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -70,15 +75,15 @@ def squared_error(rebuilt: Tensor, x: Tensor) -> Tensor:
 def calibrated(sse: Tensor, numbers: int) -> Tensor:
     """arXiv 2006.13202, eq. 10: D/2 log(mean squared error) for pictures of D numbers whose errors sum to `sse` (B,): what a
     Gaussian likelihood costs at its best variance, but for a constant. -> scalar."""
-    return numbers / 2 * (gathered(sse).mean() / numbers).log()
+    return numbers / 2 * (all_gather(sse).mean() / numbers).log()
 
 
-def floored(KL: Tensor, tolerance: float, kind: str) -> Tensor:
+def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
     """The KL divergence (B, z_size) of which `tolerance` nats a dimension are free: mean_b max(sum_d KL, tolerance z_size), or
     sum_d max(mean_b KL, tolerance). -> scalar."""
     if kind == "sum":
         return KL.sum(1).clamp_min(tolerance * KL.shape[1]).mean()
-    return gathered(KL).mean(0).clamp_min(tolerance).sum()
+    return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
 # --- the room ---------------------------------------------------------------------------------------------------------
@@ -95,34 +100,34 @@ class VAE:
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.net = blocks.channels_last(coder(h, (C, H, W)))
-        self.average = play.Average(self.net)
-        self.opt = play.adam(self.net, at(h.rate, 0), h.beta1, h.beta2)
+        self.average = EMA(self.net)
+        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x = self.hyper, batch["image"]
-        play.set_rate(self.opt, at(h.rate, k))
+        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.Enc(x)
-        sse = squared_error(self.net.Dec(drawn(mean, s)), x)
+        sse = squared_error(self.net.Dec(reparameterize(mean, s)), x)
         KL, numbers = maths.gaussian_kl(mean, s), x[0].numel()
 
         error = calibrated(sse, numbers) if h.likelihood == "calibrated" else sse.mean()
-        loss = at(h.weight, k) * error + at(h.beta, k) * floored(KL, h.tolerance, h.floor)
+        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * free_bits(KL, h.tolerance, h.floor)
         descend((loss, self.opt))
 
-        images = len(x) * play.processes()
+        images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scalars = {"loss": loss, "SSE": sse.mean(), "MSE": sse.mean() / numbers, "beta": sse.new_tensor(at(h.beta, k))}
+        scalars = {"loss": loss, "SSE": sse.mean(), "MSE": sse.mean() / numbers, "beta": sse.new_tensor(value_at(h.beta, k))}
         return scalars | latent.summary(KL)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the averaged weights."""
-        with play.quiet(net := self.average.module), torch.no_grad():
+        with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
 
     def decode(self, z: Tensor) -> Tensor:
         """The pictures (B, C, H, W) in [-1, 1] of codes z (B, z_size), by the averaged weights."""
-        with play.quiet(net := self.average.module), torch.no_grad():
+        with eval_mode(net := self.average.module), torch.no_grad():
             return net.Dec(z)
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:

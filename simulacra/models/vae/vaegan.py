@@ -32,10 +32,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer, RMSprop
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.distributed import all_gather, all_mean
+from simulacra.core.ema import EMA
 from simulacra.core.idle import refuse, unless
-from simulacra.core.play import Schedule, Weight, at, averaged, descend, gathered, noise
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.models.vae import nets
 from simulacra.nn import adversarial as games
 from simulacra.nn import blocks, latent, maths
@@ -71,14 +76,14 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     width_D: Size = 24  # of the discriminator (the same)
     z_size: Size = 32  # numbers in z (larsen: 128, notes: 512)
     beta: Schedule = 1.0  # weight of the KL divergence (eq. 4; notes: 0.01 of its mean)
-    feature: Weight = 0.05  # of the features' distance (eq. 7: 1)
-    pixel: Weight = 1.0  # of the sum of squared errors, in [0, 1] (not in the paper)
-    gamma: Weight = 1.0  # of both, once more, for the decoder (eq. 9; the authors' code: 1e-6)
+    feature: NonNegative = 0.05  # of the features' distance (eq. 7: 1)
+    pixel: NonNegative = 1.0  # of the sum of squared errors, in [0, 1] (not in the paper)
+    gamma: NonNegative = 1.0  # of both, once more, for the decoder (eq. 9; the authors' code: 1e-6)
     adversarial: Schedule = 5.0  # of the game, for the decoder (eq. 9: 1); `pull` tells how much of it is felt
-    normal: Weight = 0.0  # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
-    shares: tuple[Weight, Weight, Weight] = (1.0, 0.5, 0.5)  # of x, x~ and x_p in the game (3.2: 1, 1, 1)
-    gate: Weight = 0.5  # a player ahead by this much waits (the authors' code: 0.35); 0: none
-    centre: Weight = 0.68  # where neither is ahead: a cost near ln 2
+    normal: NonNegative = 0.0  # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
+    shares: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.5, 0.5)  # of x, x~ and x_p in the game (3.2: 1, 1, 1)
+    gate: NonNegative = 0.5  # a player ahead by this much waits (the authors' code: 0.35); 0: none
+    centre: NonNegative = 0.68  # where neither is ahead: a cost near ln 2
     defects: Defects = Defects()  # of public codes
     mover: Literal["adam", "rmsprop"] = "adam"  # how weights move (4: RMSProp)
     rate_E: Schedule = 1e-3  # learning rate of the encoder (4: 3e-4)
@@ -87,8 +92,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.9  # Adam
     beta1_D: Rate = 0.5  # Adam of the discriminator
     beta2: Rate = 0.999  # Adam
-    decay: Weight = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
-    average: Weight = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+    decay: NonNegative = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
+    average: NonNegative = 10_000  # half-life of the moving average, in pictures; 0: the last weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -147,7 +152,7 @@ def game_G(d_r: Tensor, d_p: Tensor, shares: tuple[float, float, float], form: s
 def normalised(phi: Tensor, like: Tensor) -> Tensor:
     """Features phi (B, c, ...) over the root mean square that each channel has in `like`, which feels nothing of it."""
     axes = [0, *range(2, like.ndim)]
-    square = averaged(like.square().mean(axes, keepdim=True))
+    square = all_mean(like.square().mean(axes, keepdim=True))
     return phi / (square + 1e-8).sqrt()
 
 
@@ -160,14 +165,14 @@ def feature_loss(phi_r: Tensor, phi_x: Tensor, means: bool = False) -> Tensor:
 
 def normal_loss(u: Tensor) -> Tensor:
     """The notes' mean_d (mean_b u)^2 + mean_d (var_b u - 1)^2 of codes u (B, z_size). -> scalar."""
-    u = gathered(u)
+    u = all_gather(u)
     return u.mean(0).square().mean() + (u.var(0, correction=0) - 1).square().mean()
 
 
 def turns(costs: Costs, shares: tuple[float, float, float], centre: float, margin: float) -> tuple[bool, bool]:
     """Whether the decoder and whether the discriminator move: the authors' equilibrium gate. The discriminator waits where one
     of its costs is below centre - margin, the decoder where one is above centre + margin; if both would wait, both move."""
-    played = [float(averaged(cost)) for share, cost in zip(shares, costs, strict=True) if share > 0]
+    played = [float(all_mean(cost)) for share, cost in zip(shares, costs, strict=True) if share > 0]
     D, G = min(played) >= centre - margin, max(played) <= centre + margin
     return (G, D) if G or D else (True, True)
 
@@ -194,8 +199,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Di
 def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Optimizer:
     """Adam, or RMSProp as torch has it, over a module's named weights."""
     if h.mover == "rmsprop":
-        return RMSprop(module.named_parameters(), lr=at(rate, 0), weight_decay=h.decay)
-    adam = play.adam(module, at(rate, 0), beta1, h.beta2)
+        return RMSprop(module.named_parameters(), lr=value_at(rate, 0), weight_decay=h.decay)
+    adam = optim.adam(module, value_at(rate, 0), beta1, h.beta2)
     adam.param_groups[0]["weight_decay"] = h.decay
     return adam
 
@@ -214,7 +219,7 @@ class VAEGAN:
             raise ValueError("hyper.defects: saturating and sign are two games; allowed: one of them")
         net, D = networks(h, (C, H, W))
         self.net, self.D = blocks.channels_last(net), blocks.channels_last(D)
-        self.average = play.Average(self.net)
+        self.average = EMA(self.net)
         self.opt_E = optimizer(h, self.net.Enc, h.rate_E, h.beta1)
         self.opt_G = optimizer(h, self.net.Dec, h.rate_G, h.beta1)
         self.opt_D = optimizer(h, self.D, h.rate_D, h.beta1_D)
@@ -222,12 +227,12 @@ class VAEGAN:
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x, defects = self.hyper, batch["image"], self.hyper.defects
         for player, rate in (self.opt_E, h.rate_E), (self.opt_G, h.rate_G), (self.opt_D, h.rate_D):
-            play.set_rate(player, at(rate, k))
+            optim.set_rate(player, value_at(rate, k))
         p = self.played(x)
-        KL, costs, adversarial = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p), at(h.adversarial, k)
-        loss_E = at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + p.error
+        KL, costs, adversarial = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p), value_at(h.adversarial, k)
+        loss_E = value_at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + p.error
         if h.normal > 0:
-            loss_E = loss_E + h.normal * normal_loss(p.mean if defects.normal_of_mean else nets.drawn(p.mean, p.s))
+            loss_E = loss_E + h.normal * normal_loss(p.mean if defects.normal_of_mean else nets.reparameterize(p.mean, p.s))
         loss_G, loss_D = h.gamma * p.error + adversarial * p.game, shared(costs, h.shares)
         if defects.leak:
             loss_E, loss_D = loss_E + adversarial * p.game, loss_D + h.feature * p.feat
@@ -235,7 +240,7 @@ class VAEGAN:
         G, D = turns(costs, h.shares, h.centre, h.gate) if h.gate > 0 else (True, True)
         moves = [(loss_E, self.opt_E), *[(loss_G, self.opt_G)] * G, *[(loss_D, self.opt_D)] * D]
         descend(*moves)
-        images = len(x) * play.processes()
+        images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
 
         losses = {"loss_D": shared(costs, h.shares), "loss_E": loss_E, "loss_G": loss_G, "game_G": p.game, "features": p.feat}
@@ -248,7 +253,7 @@ class VAEGAN:
         """A batch goes through all nets."""
         h, defects = self.hyper, self.hyper.defects
         mean, s = self.net.Enc(x)
-        rebuilt = self.net.Dec(nets.drawn(mean, s))
+        rebuilt = self.net.Dec(nets.reparameterize(mean, s))
         prior = self.net.Dec(self.prior(x))
         (d_x, phi_x), (d_r, phi_r), (d_p, _) = self.D(x), self.D(rebuilt), self.D(prior)
         sse, feat = (rebuilt - x).square().flatten(1).sum(1).mean() / 4, self.features(phi_r, phi_x)
@@ -270,13 +275,13 @@ class VAEGAN:
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the averaged weights."""
-        with play.quiet(net := self.average.module), torch.no_grad():
+        with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
 
     def decode(self, z: Tensor) -> Tensor:
         """The pictures (B, C, H, W) in [-1, 1] of codes z (B, z_size), by the averaged weights."""
-        with play.quiet(net := self.average.module), torch.no_grad():
+        with eval_mode(net := self.average.module), torch.no_grad():
             return net.Dec(z).clamp(-1, 1)
 
     def equilibrium(self) -> dict[str, float]:
@@ -287,13 +292,13 @@ class VAEGAN:
     def pull(self, x: Tensor, adversarial: Tensor) -> Tensor:
         """How hard the game pulls the decoder's weights: the norm of its gradient over that of the errors'. Near 0 the
         discriminator is a spectator, and this is a VAE. -> scalar."""
-        with play.quiet(self.net, self.D):
+        with eval_mode(self.net, self.D):
             p, weights = self.played(x), list(self.net.Dec.parameters())
             game, error = (
                 torch.stack([g.norm() for g in torch.autograd.grad(loss, weights, retain_graph=True)]).norm()
                 for loss in (adversarial * p.game, self.hyper.gamma * p.error)
             )
-        return play.averaged(game / error.clamp_min(1e-12))
+        return distributed.all_mean(game / error.clamp_min(1e-12))
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """How the game stands (games.standing). Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the
@@ -301,7 +306,7 @@ class VAEGAN:
         x, unseen = batch["image"], held_out["image"]
         fake, (mean, _) = self.decode(noise(x, self.hyper.z_size)), self.encode(unseen)
         beyond = {"code_beyond": (self.encode(x)[0].abs() > 0.95).float().mean(), "pull": self.pull(x, scalars["adversarial"])}
-        with play.quiet(self.D):
+        with eval_mode(self.D):
             with torch.no_grad():
                 told, _ = self.D(unseen)
             stands = games.standing(lambda y: self.D(y)[0], x, fake, told, scalars, self.equilibrium())

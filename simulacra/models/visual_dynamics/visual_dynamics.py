@@ -31,11 +31,14 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.ema import EMA
 from simulacra.core.idle import refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, noise
-from simulacra.core.seeds import generator
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import generator, noise
+from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.models.visual_dynamics.nets import Difference, Layers, MotionEncoder, PriorNet
 from simulacra.nn import blocks, maths
 
@@ -67,22 +70,22 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
     hidden: Size = 128  # of the kernel decoder, and paint = difference of the motion decoder
     log_variance: Literal["exact", "doubled"] = "exact"  # the notes' code has std exp(s) where its KL takes s as log-variance
-    bound: Weight = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
+    bound: NonNegative = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
     sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
     weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
-    anchor: Weight = 0.1  # prior = learned: share of KL to N(0, 1) added, lest both widen together
+    anchor: NonNegative = 0.1  # prior = learned: share of KL to N(0, 1) added, lest both widen together
     beta: Schedule = 1.0  # its schedule; its first value for the others
     target: Annotated[float, Meta(gt=0)] = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
     every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
-    beta_most: Weight = 1e3  # doubling, target: beta never exceeds it (the source's has no limit)
+    beta_most: NonNegative = 1e3  # doubling, target: beta never exceeds it (the source's has no limit)
     prior: Literal["normal", "empirical", "mixture", "learned"] = "mixture"  # from which samples come; learned changes training
     memory: Size = 2048  # posteriors kept for the empirical and mixture priors
     components: Size = 32  # of the mixture
     rate: Schedule = 1e-3  # Adam's learning rate
     beta1: Annotated[float, Meta(ge=0, le=1)] = 0.9  # Adam
     beta2: Annotated[float, Meta(ge=0, le=1)] = 0.999  # Adam
-    clip: Weight = 0.0  # largest norm of the gradient; 0: none
-    average: Weight = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
+    clip: NonNegative = 0.0  # largest norm of the gradient; 0: none
+    average: NonNegative = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -126,7 +129,7 @@ class Net(nn.Module):
         """The standard deviation with which z is drawn. As the notes have it, it is exp(s)."""
         return (s if self.doubled else s / 2).exp()
 
-    def drawn(self, mean: Tensor, s: Tensor) -> Tensor:
+    def reparameterize(self, mean: Tensor, s: Tensor) -> Tensor:
         """z = mean + std e."""
         return mean + self.std(s) * noise(mean, mean.shape[1])
 
@@ -157,7 +160,7 @@ class Memory(nn.Module):
 
     def keep(self, mean: Tensor, s: Tensor) -> None:
         """Write these over the oldest, the same in all processes."""
-        mean, s = play.gathered(mean).detach(), play.gathered(s).detach()
+        mean, s = distributed.all_gather(mean).detach(), distributed.all_gather(s).detach()
         last = slice(-len(self.mean), None)
         places = (self.seen + torch.arange(len(mean), device=mean.device))[last] % len(self.mean)
         self.mean[places], self.s[places] = mean[last], s[last]
@@ -178,17 +181,17 @@ class KLWeight(nn.Module):
     def __init__(self, h: Hyper):
         super().__init__()
         self.h = h
-        self.register_buffer("beta", torch.tensor(at(h.beta, 0)))
+        self.register_buffer("beta", torch.tensor(value_at(h.beta, 0)))
         self.register_buffer("told", torch.tensor(-1.0))
 
     def now(self, k: int) -> float:
         """beta at step k."""
-        return at(self.h.beta, k) if self.h.weigh == "schedule" else float(self.beta)
+        return value_at(self.h.beta, k) if self.h.weigh == "schedule" else float(self.beta)
 
     def hear(self, error: Tensor, k: int) -> None:
         """After step k with this mean squared error. "doubling": beta doubles whenever the error is on target. "target": beta
         grows while the error is below its target and falls while it is above, by at most 1 % a step."""
-        h, error = self.h, play.averaged(error)
+        h, error = self.h, distributed.all_mean(error)
         self.told.copy_(error if self.told < 0 else 0.99 * self.told + 0.01 * error)
         on_target = (h.target**2 - self.told) / h.target**2
         if h.weigh == "doubling" and (k + 1) % h.every == 0 and on_target > 0:
@@ -221,9 +224,9 @@ class Mixture:
             means, roots = (
                 torch.from_numpy(x).to(z) for x in (self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
             )
-            count = len(z) * play.processes()
+            count = len(z) * distributed.world_size()
             weights = torch.from_numpy(self.fitted.weights_)
-            chosen = play.own_rows(torch.multinomial(weights, count, replacement=True)).to(z.device)
+            chosen = distributed.own_rows(torch.multinomial(weights, count, replacement=True)).to(z.device)
             z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
         return z
 
@@ -244,45 +247,45 @@ class VisualDynamics:
         if "next" not in like:
             raise ValueError("room visual_dynamics takes pairs of frames, and the data hold single pictures")
         self.net = blocks.channels_last(Net(h, (C, H, W)))
-        self.average = play.Average(self.net)
+        self.average = EMA(self.net)
         self.memory = Memory(h.memory, h.z_size)
         self.fitted: tuple[int, Mixture] | None = None  # to this many posteriors
         self.weight = KLWeight(h)
-        self.opt = play.adam(self.net, at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, I1, I2 = self.hyper, batch["image"], batch["next"]
-        play.set_rate(self.opt, at(h.rate, k))
+        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.posterior(I1, I2)
-        error = (self.net.painter(I1, self.net.drawn(mean, s)) - I2).square().flatten(1)
+        error = (self.net.painter(I1, self.net.reparameterize(mean, s)) - I2).square().flatten(1)
         KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))
         mse, nats, beta = error.mean(), KL.sum(1).mean(), self.weight.now(k)
-        loss = error.sum(1).mean() / (2 * at(h.sigma, k) ** 2) + beta * nats
+        loss = error.sum(1).mean() / (2 * value_at(h.sigma, k) ** 2) + beta * nats
         if self.net.prior is not None:
             loss = loss + beta * h.anchor * maths.gaussian_kl(mean, s).sum(1).mean()
         descend((loss / error.shape[1], self.opt), clip=h.clip)
         with torch.no_grad():
             self.memory.keep(mean, s)
             self.weight.hear(mse.detach(), k)
-            self.average.update(len(I1) * play.processes(), (k + 1) * len(I1) * play.processes(), h.average)
+            self.average.update(len(I1) * distributed.world_size(), (k + 1) * len(I1) * distributed.world_size(), h.average)
         told = {"loss": loss, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
-        each = play.averaged(KL.mean(0)).sort(descending=True).values
+        each = distributed.all_mean(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
 
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB); active dimensions of z."""
         I1, I2, net = held_out["image"], held_out["next"], self.average.module
-        with play.quiet(net), torch.no_grad():
+        with eval_mode(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)
             stored = "empirical" if self.hyper.prior == "mixture" else None  # a mixture is fitted when pictures are asked for
             shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1, stored)[:, 0], "psnr_copy": I1}
-            found = play.gathered(net.posterior(batch["image"], batch["next"])[0])
+            found = distributed.all_gather(net.posterior(batch["image"], batch["next"])[0])
         told = {name: maths.psnr(image, I2).mean() for name, image in shown.items()}
         return told | {"active": active(found).float().sum()}
 
     # --- what the verbs ask ---
 
-    def drawn(self, I1: Tensor, prior: str | None = None) -> Tensor:
+    def sample_prior(self, I1: Tensor, prior: str | None = None) -> Tensor:
         """One z (B, z_size) for each picture from a prior, `hyper.prior` unless named."""
         h, prior, net = self.hyper, prior or self.hyper.prior, self.average.module
         if prior == "normal":
@@ -290,21 +293,21 @@ class VisualDynamics:
         if prior == "learned":
             if net.prior is None:
                 raise ValueError("this run has no learned prior (hyper.prior = learned trains one)")
-            return net.drawn(*net.learned(I1))
+            return net.reparameterize(*net.learned(I1))
         mean, s = self.memory.filled()
         if prior == "mixture" and len(mean) > 1:
             if self.fitted is None or self.fitted[0] != int(self.memory.seen):
                 self.fitted = int(self.memory.seen), Mixture(mean, net.std(s), h.components)
             return self.fitted[1].draw(I1, h.z_size)
-        chosen = play.own_rows(torch.randint(len(mean), (len(I1) * play.processes(),)))
-        return net.drawn(mean[chosen], s[chosen])
+        chosen = distributed.own_rows(torch.randint(len(mean), (len(I1) * distributed.world_size(),)))
+        return net.reparameterize(mean[chosen], s[chosen])
 
     @torch.no_grad()
     def imagine(self, I1: Tensor, count: int, prior: str | None = None) -> Tensor:
         """Sampled futures (B, count, C, H, W)."""
         net, B = self.average.module, len(I1)
-        with play.quiet(net):
-            z = self.drawn(I1.repeat_interleave(count, 0), prior)
+        with eval_mode(net):
+            z = self.sample_prior(I1.repeat_interleave(count, 0), prior)
             parts = [
                 net.painter(x, y, self.hyper.sharpen)
                 for x, y in zip(I1.repeat_interleave(count, 0).split(64), z.split(64), strict=True)
@@ -314,7 +317,7 @@ class VisualDynamics:
     @torch.no_grad()
     def transfer(self, I1: Tensor, I2: Tensor, to: Tensor) -> Tensor:
         """The motion from I1 to I2 given to other pictures, (B, C, H, W) each."""
-        with play.quiet(net := self.average.module):
+        with eval_mode(net := self.average.module):
             painted: Tensor = net.painter(to, net.posterior(I1, I2)[0], self.hyper.sharpen)
         return painted.clamp(-1, 1)
 
@@ -330,7 +333,7 @@ class VisualDynamics:
         for row, dimension in enumerate(chosen.tolist()):
             z[row, :, dimension] += way * spread[dimension]
         flat = z.flatten(0, 1)
-        with play.quiet(net := self.average.module):
+        with eval_mode(net := self.average.module):
             painted = [net.painter(I1.expand(len(z), -1, -1, -1), z, self.hyper.sharpen) for z in flat.split(64)]
         return torch.cat(painted).clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
 

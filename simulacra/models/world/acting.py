@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.core.seeds import generator
+from simulacra.core.random import generator
 from simulacra.models.world.dreaming import Agents
 from simulacra.models.world.memory_nets import Memory
 
@@ -49,7 +49,7 @@ Factory = Callable[[Sequence[int]], World]
 """A world with one episode for each seed of a track; equal seeds are equal tracks."""
 
 Watch = Callable[[Any, Tensor, Tensor], None]
-"""Told of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the actions (N, A)."""
+"""Notify of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the actions (N, A)."""
 
 
 @dataclass(frozen=True)

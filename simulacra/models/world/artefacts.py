@@ -14,7 +14,7 @@ from simulacra.core.load import Opened, reopen
 from simulacra.envs.carracing.view import WORLD, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
-from simulacra.models.world.memory_nets import Memory, known
+from simulacra.models.world.memory_nets import Memory, check_eye
 
 PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
 
@@ -84,7 +84,7 @@ def eye_at(folder: str) -> Seen:
 
 def same_eye(memory: Memory, seen: Seen) -> None:
     """A Mistake with both hashes if the memory was trained on codes of another eye."""
-    known(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
+    check_eye(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
 
 
 def factory(name: str, threads: int = 0) -> Factory:

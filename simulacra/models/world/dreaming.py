@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra.core import play
-from simulacra.core.seeds import generator
-from simulacra.models.world.memory_nets import Memory, Prediction, State, drawn, valued
+from simulacra.core import distributed
+from simulacra.core.random import generator
+from simulacra.models.world.memory_nets import Memory, Prediction, State, sample_mixture, valued
 
 ROWS = 1024  # dreamt at once: more leave the processor's cache
 
@@ -132,7 +132,7 @@ def dream_returns(
 def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generator, keep: bool, own_luck: bool) -> Dreamt:
     memory, P, (E, Z) = dream.memory, len(controllers), start.first.shape
     shape = (P, E) if own_luck else (E,)
-    count = math.prod(shape) * play.processes()
+    count = math.prod(shape) * distributed.world_size()
     columns = 1 if memory.form.joint else Z
     agents = Agents(controllers, dream.senses, start.state(dream.senses, P), dream.squash, memory.form.a_size)
     shared = dream.senses is memory
@@ -145,12 +145,12 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = play.own_rows(torch.rand(count, columns + 1, generator=dice)).to(z.device).unflatten(0, shape)
-        noise = dream.noise * play.own_rows(torch.randn(count, Z, generator=dice)).to(z.device).unflatten(0, shape)
+        u = distributed.own_rows(torch.rand(count, columns + 1, generator=dice)).to(z.device).unflatten(0, shape)
+        noise = dream.noise * distributed.own_rows(torch.randn(count, Z, generator=dice)).to(z.device).unflatten(0, shape)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive
-        z = drawn(follows.code, dream.tau, u[..., 1:], noise).flatten(0, 1)
+        z = sample_mixture(follows.code, dream.tau, u[..., 1:], noise).flatten(0, 1)
         if follows.end is not None:
             alive = alive * (u[..., 0] >= follows.end.sigmoid())
             if not (keep or alive.any()):

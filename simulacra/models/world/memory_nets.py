@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
     free_scale: Tensor  # (..., K, Z), any number
     low: float  # lower bound of log_scale
 
-    def at(self, *where: Any) -> "Mixture":
+    def select(self, *where: Any) -> "Mixture":
         """Those at these places of the leading axes."""
         return Mixture(self.logits[where], self.mean[where], self.free_scale[where], self.low)
 
@@ -118,7 +118,7 @@ def log_density(mixture: Mixture, z: Tensor) -> Tensor:
     return (mixture.logits.log_softmax(-2) + each).logsumexp(-2).sum(-1)
 
 
-def drawn(mixture: Mixture, tau: float, u: Tensor, noise: Tensor) -> Tensor:
+def sample_mixture(mixture: Mixture, tau: float, u: Tensor, noise: Tensor) -> Tensor:
     """A code (..., Z) at temperature tau: logits / tau, standard deviation x sqrt(tau) (the published sampling); tau = 0 is the
     mean of the likeliest component. u in [0, 1) is shaped as the logits without K, noise as the code; either may be broadcast.
     Only the chosen components' scales are computed."""
@@ -188,7 +188,7 @@ class Memory(nn.Module):
         return self.predict(seen), state
 
 
-def known(memory: Memory, eye: Tensor) -> None:
+def check_eye(memory: Memory, eye: Tensor) -> None:
     """A Mistake if codes are of another eye than the memory was trained on; hashes eye (B, 16) uint8. An untrained memory takes
     those of any."""
     strange = (eye != memory.eye).any(1)

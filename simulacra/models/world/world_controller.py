@@ -25,17 +25,17 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from simulacra.core import play
+from simulacra.core import distributed
 from simulacra.core.contract import Batch
 from simulacra.core.idle import refuse, unless
-from simulacra.core.play import Weight
-from simulacra.core.seeds import fold, generator
+from simulacra.core.random import fold, generator
+from simulacra.core.schedules import NonNegative
 from simulacra.envs.carracing import tracks
 from simulacra.envs.carracing.view import View
 from simulacra.models.world import acting, artefacts, seeing
 from simulacra.models.world.dreaming import Dream, Dreamt, beginning, dream_returns, numbers
 from simulacra.models.world.evolution import Search
-from simulacra.models.world.memory_nets import Form, Memory, known
+from simulacra.models.world.memory_nets import Form, Memory, check_eye
 
 Size = Annotated[int, Meta(ge=1)]
 RUNS = "memory", "eye"  # hyperparameters that name runs, without which there is no agent
@@ -56,10 +56,10 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     luck: Literal["shared", "own"] = "shared"  # tracks and noise of all members of a generation | each its own, as published
     squash: Literal["paper", "notes", "tanh"] = "paper"  # zero gives gas 1/2, brake 0 | gas and brake 1/2 | all 0
     act_on: Literal["sample", "mean"] = "sample"  # a code drawn from the eye's posterior | its mean
-    weight_decay: Weight = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
+    weight_decay: NonNegative = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
     context: Annotated[int, Meta(ge=0)] = 0  # dreams: recorded steps that memories are shown first
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
-    noise: Weight = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
+    noise: NonNegative = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
     units: Size = 256  # of an untrained M
 
 
@@ -149,30 +149,30 @@ class WorldController:
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         members = self.search.ask()
         each_has = 1 if self.hyper.luck == "shared" else len(members)
-        drawn = tracks.drawn(len(batch["mean"]) * play.processes() * each_has)
+        drawn = tracks.random_tracks(len(batch["mean"]) * distributed.world_size() * each_has)
         returns, lengths = self.rollouts(members, batch, drawn)
-        costs = play.averaged(cost(returns, members, self.hyper.weight_decay))
+        costs = distributed.all_mean(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
-        each = play.averaged(returns.mean(1))
+        each = distributed.all_mean(returns.mean(1))
         told = {"loss": costs.mean(), "return": each.mean(), "return_best": each.max(), "return_worst": each.min()}
         return told | {"spread": each.std(), "steps": lengths.mean(), "sigma": torch.tensor(self.search.sigma)}
 
     def check(self, batch: Batch) -> None:
         """A Mistake if M was trained on another eye than that of the codes, or than that through which members see."""
-        known(self.memory.module, batch["eye"])
+        check_eye(self.memory.module, batch["eye"])
         if self.drives:
             self.open()
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on this process's share of the
         tracks of these seeds: those of all processes, which all members drive, or P times as many of which each has its own."""
-        own = len(seeds) > len(batch["mean"]) * play.processes()
+        own = len(seeds) > len(batch["mean"]) * distributed.world_size()
         if self.hyper.world == "dream":
             dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        some = play.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T  # (P or 1, E)
+        some = distributed.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T  # (P or 1, E)
         with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
             driven = acting.drive(members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own)
         return driven.returns.clone(), driven.lengths.clone()
@@ -208,10 +208,10 @@ class WorldController:
         """What controllers earn in dreams that begin with the batch's codes; None: the run's own temperature. `own`: each
         controller has noise of its own."""
         h, z = self.hyper, batch["mean"]
-        known(self.memory.module, batch["eye"])
+        check_eye(self.memory.module, batch["eye"])
         if h.act_on == "sample":
-            noise = torch.randn(len(z) * play.processes(), *z.shape[1:], generator=generator(seed, "codes"))
-            noise = play.own_rows(noise).to(z.device)
+            noise = torch.randn(len(z) * distributed.world_size(), *z.shape[1:], generator=generator(seed, "codes"))
+            noise = distributed.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
         dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash, h.noise)
         return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep, own=own)
@@ -224,9 +224,9 @@ class WorldController:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """What the mean of the search distribution earns, always in the same dreams or on the same tracks, which are for
         that."""
-        count = len(held_out["mean"]) * play.processes()
+        count = len(held_out["mean"]) * distributed.world_size()
         returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[:count]))
-        return {"return_centre": play.averaged(returns.mean())}
+        return {"return_centre": distributed.all_mean(returns.mean())}
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -31,11 +31,15 @@ from msgspec import Meta, Struct
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import play
+from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.ema import EMA
 from simulacra.core.idle import refuse, unless
-from simulacra.core.play import Schedule, Weight, at, descend, noise
-from simulacra.models.world.memory_nets import Form, Memory, Mixture, drawn, expected, known, log_density, twohot
+from simulacra.core.optim import descend
+from simulacra.core.parts import eval_mode
+from simulacra.core.random import noise, uniform
+from simulacra.core.schedules import NonNegative, Schedule, value_at
+from simulacra.models.world.memory_nets import Form, Memory, Mixture, check_eye, expected, log_density, sample_mixture, twohot
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -53,15 +57,15 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     low: Annotated[float, Meta(ge=-12, le=0)] = -6.0  # lower bound of the logarithm of a standard deviation; ours
     reward: Literal["value", "sign", "twohot"] = "value"  # predicted: the reward, clipped | its sign | shares of its bins
     most: Annotated[float, Meta(gt=0)] = 10.0  # value: learnt as if within this of 0 (a tile: up to 4, leaving: -100)
-    weight_reward: Weight = 0.0  # of the reward's loss; 0: no such head, as published
-    weight_end: Weight = 0.0  # of the end's loss; 0: no such head, as published for this world
+    weight_reward: NonNegative = 0.0  # of the reward's loss; 0: no such head, as published
+    weight_end: NonNegative = 0.0  # of the end's loss; 0: no such head, as published for this world
     rate: Schedule = 1e-3  # Adam's learning rate
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    clip: Weight = 1.0  # largest norm of a gradient; 0: any
-    average: Weight = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
+    clip: NonNegative = 1.0  # largest norm of a gradient; 0: any
+    average: NonNegative = 0.0  # half-life of M's moving average, in sequences; 0 looks at the last weights, as published
     context: Size = 8  # steps that M is shown before it goes on alone, in what is looked at
-    tau: Weight = 1.0  # temperature of what is looked at (3.2)
+    tau: NonNegative = 1.0  # temperature of what is looked at (3.2)
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -125,8 +129,8 @@ class WorldMemory:
         if like["mean"].shape[1] < 2:
             raise ValueError(f"sequences of {like['mean'].shape[1]} steps; room world_memory takes 2 or more (data.length)")
         self.M = Memory(form)
-        self.average = play.Average(self.M)
-        self.opt = play.adam(self.M, at(h.rate, 0), h.beta1, h.beta2)
+        self.average = EMA(self.M)
+        self.opt = optim.adam(self.M, value_at(h.rate, 0), h.beta1, h.beta2)
 
     def begin(self, other: "WorldMemory") -> tuple[str, ...]:
         """Go on from another run's M as one looks at it, as after more drives."""
@@ -137,8 +141,8 @@ class WorldMemory:
         return "M", "average"
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
-        h, z = self.hyper, self.drawn(batch)
-        play.set_rate(self.opt, at(h.rate, k))
+        h, z = self.hyper, self.sample_codes(batch)
+        optim.set_rate(self.opt, value_at(h.rate, k))
         self.meet(batch["eye"])
         told = self.losses(self.M, z, batch)
         loss = told["loss_z"]
@@ -147,34 +151,34 @@ class WorldMemory:
                 loss = loss + weight * told[name]
         descend((loss, self.opt), clip=h.clip)
 
-        sequences = len(z) * play.processes()
+        sequences = len(z) * distributed.world_size()
         self.average.update(sequences, (k + 1) * sequences, h.average)
         return {"loss": loss, **told}
 
     def losses(self, M: Memory, z: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every loss over codes z (B, T, Z): of the code over T - 1 steps, of reward and end over all T."""
         follows, _ = M(z, batch["action"])
-        told = {"loss_z": loss_code(follows.code.at(slice(None), slice(-1)), z[:, 1:]).mean()}
+        told = {"loss_z": loss_code(follows.code.select(slice(None), slice(-1)), z[:, 1:]).mean()}
         if follows.reward is not None:
             told["loss_reward"] = loss_reward(self.hyper.reward, follows.reward, batch["reward"], self.hyper.most).mean()
         if follows.end is not None:
             told["loss_end"] = loss_end(follows.end, batch["done"]).mean()
         return told
 
-    def drawn(self, batch: Batch) -> Tensor:
+    def sample_codes(self, batch: Batch) -> Tensor:
         """Codes (B, T, Z), drawn from the eye's posterior."""
         mean = batch["mean"]
         return mean + (batch["log_variance"] / 2).exp() * noise(mean, *mean.shape[1:])
 
     def check(self, batch: Batch) -> None:
         """A Mistake if the memory that this one goes on from was trained on another eye."""
-        known(self.M, batch["eye"])
+        check_eye(self.M, batch["eye"])
 
     def meet(self, eye: Tensor) -> None:
         """Remember the hash of the eye that made the codes (B, 16), or refuse those of another one."""
         if not self.M.eye.any():
             self.M.eye.copy_(eye[0])
-        known(self.M, eye)
+        check_eye(self.M, eye)
 
     # --- looking ---
 
@@ -182,12 +186,12 @@ class WorldMemory:
         """Codes (B, T, Z) for actions a (B, T, A): the first C are z (B, C, Z), from then on M's own at temperature tau, fed
         back to it; None feeds back the mixture's mean."""
         M, C = self.average.module, z.shape[1]
-        with play.quiet(M), torch.no_grad():
+        with eval_mode(M), torch.no_grad():
             follows, state = M(z, a[:, :C])
-            code, codes = follows.code.at(slice(None), -1), [z]
+            code, codes = follows.code.select(slice(None), -1), [z]
             for t in range(C, a.shape[1]):
-                u = play.uniform(z, 1 if M.form.joint else z.shape[2])
-                now = expected(code) if tau is None else drawn(code, tau, u, noise(z, z.shape[2]))
+                u = uniform(z, 1 if M.form.joint else z.shape[2])
+                now = expected(code) if tau is None else sample_mixture(code, tau, u, noise(z, z.shape[2]))
                 codes.append(now[:, None])
                 state = M.advance(now, a[:, t], state)
                 code = M.predict(state.h).code
@@ -202,7 +206,7 @@ class WorldMemory:
         for k in AHEAD:
             if C - 1 + k < mean.shape[1]:
                 true, last = mean[:, C - 1 + k], mean[:, C - 1]
-                off, still = (play.gathered((code - true).square()).mean() for code in (ahead[:, C - 1 + k], last))
+                off, still = (distributed.all_gather((code - true).square()).mean() for code in (ahead[:, C - 1 + k], last))
                 told[f"open_{k}"] = (off / still.clamp_min(1e-12)).sqrt()
         return told
 
@@ -213,11 +217,11 @@ class WorldMemory:
     def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
         """Of held-out codes: the losses; in nats a number those of one normal distribution and of the last code, both fitted to
         the training batch; open-loop errors."""
-        known(self.M, held_out["eye"])
-        z, unseen = self.drawn(batch), self.drawn(held_out)
-        with play.quiet(self.average.module), torch.no_grad():
+        check_eye(self.M, held_out["eye"])
+        z, unseen = self.sample_codes(batch), self.sample_codes(held_out)
+        with eval_mode(self.average.module), torch.no_grad():
             told = {f"{name}_held_out": value for name, value in self.losses(self.average.module, unseen, held_out).items()}
-        z = play.gathered(z)
+        z = distributed.all_gather(z)
         middle = z.flatten(0, 1).mean(0)
         told["nats_normal"] = normal_nll(unseen[:, 1:] - middle, z - middle)
         told["nats_copy"] = normal_nll(unseen.diff(dim=1), z.diff(dim=1))
@@ -227,7 +231,7 @@ class WorldMemory:
         """`samples`: codes (B, T, Z) of which M imagined all but the first few, for the recorded actions, 4 as 1. `beside`: the
         code's liveliest number as it was and as M imagined it. `dream`: with a decoder, the same as films."""
         C = self.shown(batch)
-        made = self.imagine(self.drawn(batch)[:, :C], batch["action"], self.hyper.tau)
+        made = self.imagine(self.sample_codes(batch)[:, :C], batch["action"], self.hyper.tau)
         liveliest = batch["mean"].std((0, 1)).argmax()
         beside = torch.stack([batch["mean"][..., liveliest], made[..., liveliest]], 2)
         told = {"samples": (made / REACH).clamp(-1, 1), "beside": (beside / REACH).clamp(-1, 1)}

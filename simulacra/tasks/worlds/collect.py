@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.envs.carracing import episodes as store
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth, needed
 from simulacra.envs.carracing.policies import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
@@ -28,7 +28,7 @@ from simulacra.models.world.agent import Agent
 MIXTURE = {"brownian": 0.25, "scripted": 0.75}
 SPEEDS = 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, math.inf  # units per second
 OFFS = [*(i / 10 for i in range(1000)), math.inf]  # units from the middle, to a tenth
-Told = Callable[[str, float], None]  # hears what is being done and the share of it that is
+Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 
 
 def unheard(what: str, share: float) -> None:
@@ -172,7 +172,7 @@ def collect(
     hud: bool = False,
     at_once: int = 8,
     agent: Agent | None = None,  # who drives as policies `AGENTS`; to rounding, its episodes follow from the store's seed too
-    told: Told = unheard,
+    notify: Notify = unheard,
 ) -> dict[str, object]:
     """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it; see `report`. With `lead`,
     a steady driver first drives up to so many steps, so that recordings begin all over the tracks."""
@@ -185,10 +185,10 @@ def collect(
     with store.filling(out, spec):
         missing = [number for number in range(episodes) if not store.place(out, number).exists()]
         for first in range(0, len(missing), at_once):
-            told("episodes", 1 - (len(missing) - first) / episodes)
+            notify("episodes", 1 - (len(missing) - first) / episodes)
             for episode in record(spec, [plan(spec, number) for number in missing[first : first + at_once]], agent):
                 store.write(out, episode)
-        told("episodes", 1.0)
+        notify("episodes", 1.0)
         return report(store.Store(out))
 
 

@@ -85,17 +85,17 @@ def table(
     count: int = 2000,  # held-out frames, at most
     featured: int = 1000,  # of which features are compared, at most; 0: of none
     windows: int = 500,  # of held-out episodes, at most
-    told: Callable[[str], None] = lambda what: None,  # told what is measured next
+    notify: Callable[[str], None] = lambda what: None,  # told what is measured next
 ) -> tuple[list[dict[str, Any]], str]:
     """A row for each measure and arm, and a table of them all. Principal components, as many as the first eye's z has numbers,
     are the last arm: what any eye has to beat."""
     held = _held(arms, count, featured)
     found: dict[str, Found] = {}
     for name, arm in arms.items():
-        told(name)
+        notify(name)
         found[name] = _examined(arm, held, windows)
     z_size = eye_of(next(iter(arms.values())).eye).eye.z_size
-    told(f"{z_size} principal components")
+    notify(f"{z_size} principal components")
     linear = encoders.linearly(held, z_size)
     found[f"PCA {z_size}"] = Found(linear.measures, linear.values, linear.told)
     rows = _rows(found, arms)
@@ -125,7 +125,7 @@ def _examined(arm: Arm, held: encoders.Held, windows: int) -> Found:
     if arm.memory is not None:
         codes: Any = arm.memory.data()
         store = held.source.store if arm.store is None else Store(arm.store)
-        found.measures |= rollouts.foresight(arm.memory, arm.eye, codes, store, windows=windows)
+        found.measures |= rollouts.rollout_scores(arm.memory, arm.eye, codes, store, windows=windows)
     return Found(found.measures | driven(arm.scores), found.values, found.told)
 
 

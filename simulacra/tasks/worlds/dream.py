@@ -9,7 +9,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from simulacra.core import data_sets, seeds
+from simulacra.core import data_sets, random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.envs.carracing.view import same
@@ -72,7 +72,7 @@ def acted(opened: Opened, asked: Asked) -> Dreams:
     agent = agent_of(opened, asked.eye)
     batch = opened.examples(asked.count)
     same_codes(batch, agent.eye)
-    seed, tau = seeds.fold(asked.seed, "dream"), model.hyper.tau if asked.tau is None else asked.tau
+    seed, tau = random.fold(asked.seed, "dream"), model.hyper.tau if asked.tau is None else asked.tau
     dreamt = model.dream(agent.centre[None], batch, seed, asked.steps, keep=True, tau=tau)
     codes, lengths = dreamt.codes[0], dreamt.lengths[0].int().tolist()
     clips = decoded(agent.senses.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]).clamp(-1, 1)
@@ -93,8 +93,8 @@ def followed(opened: Opened, asked: Asked) -> Dreams:
     options = replace(opened.config.data, length=max(2, min(asked.steps, longest)))
     batch = data_sets.load(options, opened.root).take("held_out", asked.count)
     same_codes(batch, seen.hash)
-    seeds.reseed(seeds.fold(asked.seed, "dream"))
+    random.reseed(random.fold(asked.seed, "dream"))
     tau = model.hyper.tau if asked.tau is None else asked.tau
-    made = model.imagine(model.drawn(batch)[:, : model.shown(batch)], batch["action"], tau)
+    made = model.imagine(model.sample_codes(batch)[:, : model.shown(batch)], batch["action"], tau)
     films = [decoded(seen.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]) for codes in (batch["mean"], made)]
     return Dreams(torch.cat(films, -1).clamp(-1, 1), tau, notes=seen.notes)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
 from simulacra.models.world import acting, artefacts
 from simulacra.models.world.acting import LIMIT, Eye, World

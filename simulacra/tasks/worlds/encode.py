@@ -81,7 +81,7 @@ def encode(
     recordings: Recordings,
     out: Path,  # a folder
     *,
-    told: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
+    notify: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Encoded:
     """Write the codes of all episodes into `out`; those that are there are left as they are, unless their recording was made
     anew. A Mistake, and nothing written, if codes that are there are of another eye or store, or the eye sees other frames."""
@@ -112,7 +112,7 @@ def encode(
             with run.full_disk(out):
                 run.write(path, lambda file, data=data: file.write(data))
             written, frames = written + 1, frames + len(tensors["mean"])
-        told(count, len(recordings.names))
+        notify(count, len(recordings.names))
     return Encoded(written, len(recordings.names) - written, frames, name, tuple(notes))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened, commit
-from simulacra.core.seeds import fold
+from simulacra.core.random import fold
 from simulacra.envs.carracing import policies
 from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
 from simulacra.metrics.intervals import versions
@@ -27,7 +27,7 @@ from simulacra.models.world.agent import agent_of
 from simulacra.models.world.seeing import shown
 from simulacra.tasks._picture import within
 from simulacra.tasks.worlds._film import writable
-from simulacra.tasks.worlds.collect import Told, unheard
+from simulacra.tasks.worlds.collect import Notify, unheard
 
 ANCHORS: dict[str, Callable[[int], policies.Policy]] = {
     "idle": lambda seed: policies.Idle(),
@@ -64,8 +64,8 @@ class Course:
 class Heard:
     """A world whose steps are told, as the share of all that is to be driven."""
 
-    def __init__(self, world: World, before: float, share: float, told: Told):
-        self.world, self.before, self.share, self.told, self.steps = world, before, share, told, 0
+    def __init__(self, world: World, before: float, share: float, notify: Notify):
+        self.world, self.before, self.share, self.notify, self.steps = world, before, share, notify, 0
 
     def reset(self) -> Any:
         """As the world's."""
@@ -74,7 +74,7 @@ class Heard:
     def step(self, actions: Any) -> Any:
         """As the world's."""
         self.steps += 1
-        self.told("tracks", self.before + self.share * self.steps / LIMIT)
+        self.notify("tracks", self.before + self.share * self.steps / LIMIT)
         return self.world.step(actions)
 
     def __getattr__(self, name: str) -> Any:
@@ -88,7 +88,7 @@ def score(
     *,
     eye: Path | None = None,  # run folder; None: the config's
     against: Path | None = None,  # another score's table
-    told: Told = unheard,
+    notify: Notify = unheard,
 ) -> dict[str, Any]:
     """What was found, as numbers and words for a person or JSON. metrics.jsonl gets a row each for the return, the share of
     laps finished and the mean share of tiles."""
@@ -101,12 +101,12 @@ def score(
 
     def watched(some: Sequence[int]) -> World:
         nonlocal before
-        world = Heard(factory(some), before / len(seeds), len(some) / len(seeds), told)
+        world = Heard(factory(some), before / len(seeds), len(some) / len(seeds), notify)
         before += len(some)
         return world
 
     found = scored(agent.centre, agent.senses, watched, seeds)
-    told("tracks", 1.0)
+    notify("tracks", 1.0)
     numbers = told_of(found, course, rival, processor() - spent)
     save_csv(found, path)
     seconds = round(time.monotonic() - begun, 1)
@@ -133,7 +133,7 @@ def anchor(
     out: Path | None = None,  # the table; None: none
     *,
     against: Path | None = None,  # another score's table
-    told: Told = unheard,
+    notify: Notify = unheard,
 ) -> dict[str, Any]:
     """The same of a driver that sees the game itself, in undrawn games of gymnasium."""
     choose("driver", name, list(ANCHORS))
@@ -145,10 +145,10 @@ def anchor(
         writable(out, ".csv")
     rival, spent = rival_of(against, seeds), processor()
     for seed in seeds:
-        told("tracks", len(rows) / len(seeds))
+        notify("tracks", len(rows) / len(seeds))
         value, steps, finished, progress = policies.lap(ANCHORS[name](fold(0, "anchor", seed)), seed, LIMIT)
         rows.append(Row(seed, value, steps, float(finished), progress))
-    told("tracks", 1.0)
+    notify("tracks", 1.0)
     found = Score(tuple(rows))
     numbers = {"driver": name} | told_of(found, course, rival, processor() - spent)
     return numbers | ({"table": str(save_csv(found, out))} if out else {})

@@ -88,7 +88,7 @@ class Site:
     eye: str
     preset: str = "laptop"
     seed: int = 0  # of the controllers; drives, eye and memory have theirs from the config
-    told: Callable[[str, float], None] = lambda stage, share: None
+    notify: Callable[[str, float], None] = lambda stage, share: None
     shown: Callable[[Config, str], Any] = lambda checked, stage: Shown()
     changes: dict[str, list[str]] = field(default_factory=dict)  # by stage, KEY=VALUE
     search: int | None = None  # seed of a search in the last memory, of which a seed makes several; None: the seed itself
@@ -186,13 +186,13 @@ def recorded(site: Site) -> None:
     """The drives."""
     extent = EXTENTS[site.preset]
     for name, mixture in MIXTURES.items():
-        told = partial(_under, site.told, f"drives: {name}")
+        notify = partial(_under, site.notify, f"drives: {name}")
         with site.timed(site.out / name):
-            collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, told=told)
+            collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, notify=notify)
 
 
-def _under(told: Callable[[str, float], None], name: str, _: str, share: float) -> None:
-    told(name, share)
+def _under(notify: Callable[[str, float], None], name: str, _: str, share: float) -> None:
+    notify(name, share)
 
 
 def precursor(site: Site) -> Site | None:
@@ -216,8 +216,8 @@ def codes(site: Site, turn: int = 0) -> None:
     """The distracted drives as V sees them; in a round, all codes so far and those of the round."""
     place, target = site.path("learnt", turn) if turn else site.out / "distracted", site.path("codes", turn)
 
-    def told(done: int, of: int) -> None:
-        site.told(f"codes of {place.name} by {site.eye}", done / of)
+    def notify(done: int, of: int) -> None:
+        site.notify(f"codes of {place.name} by {site.eye}", done / of)
 
     if turn:
         target.mkdir(exist_ok=True)
@@ -227,16 +227,18 @@ def codes(site: Site, turn: int = 0) -> None:
                 write(mine, data)
     drives = Stored(Store(place), f"{place.name}_" if turn else "")
     with site.timed(target):
-        encode(reopen(site.path("eye"), None), drives, target, told=told)
+        encode(reopen(site.path("eye"), None), drives, target, notify=notify)
 
 
 def learnt(site: Site, turn: int) -> None:
     """Drives of the agent that dreamt last."""
     place, extent = site.path("learnt", turn), EXTENTS[site.preset]
     agent = agent_of(reopen(site.path("dream", turn - 1), None), site.path("eye"))
-    told = partial(_under, site.told, f"drives: {place.name} of {site.eye}")
+    notify = partial(_under, site.notify, f"drives: {place.name} of {site.eye}")
     with site.timed(place):
-        collect(place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, told=told)
+        collect(
+            place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, notify=notify
+        )
 
 
 def memory(site: Site, turn: int = 0) -> None:
@@ -329,11 +331,11 @@ def scored(site: Site, run: Path, course: Course) -> Score:
     place = table(site, run, course)
     if not place.exists():
 
-        def told(_: str, share: float) -> None:
-            site.told(f"{place.stem.partition('_')[0]} of {run.name} of {site.eye}", share)
+        def notify(_: str, share: float) -> None:
+            site.notify(f"{place.stem.partition('_')[0]} of {run.name} of {site.eye}", share)
 
         with site.timed(place):
-            score(reopen(run, None), course, place, eye=site.path("eye"), told=told)
+            score(reopen(run, None), course, place, eye=site.path("eye"), notify=notify)
     return read_csv(place)
 
 

@@ -5,6 +5,9 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from simulacra.core import distributed
 
 
 def fold(seed: int, *names: str | int) -> int:
@@ -27,3 +30,14 @@ def reseed(seed: int) -> None:
 def generator(seed: int, *names: str | int) -> torch.Generator:
     """A CPU generator of its own for one purpose; the global one is not touched."""
     return torch.Generator().manual_seed(fold(seed, *names))
+
+
+def noise(like: Tensor, *shape: int) -> Tensor:
+    """Standard normal noise (len(like), *shape) on like's device. It is drawn for all processes and on the CPU, so that the
+    numbers depend neither on how many processes there are nor on the device."""
+    return distributed.own_rows(torch.randn(len(like) * distributed.world_size(), *shape)).to(like.device)
+
+
+def uniform(like: Tensor, *shape: int) -> Tensor:
+    """As `noise`, uniform in [0, 1)."""
+    return distributed.own_rows(torch.rand(len(like) * distributed.world_size(), *shape)).to(like.device)
