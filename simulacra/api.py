@@ -44,7 +44,7 @@ Pictures = Tensor | np.ndarray | Path | str | Sequence[Path | str]
 
 def list_models() -> list[str]:
     """The names of the models."""
-    return config.rooms()
+    return config.models()
 
 
 def list_configs() -> list[str]:
@@ -91,7 +91,7 @@ class Loaded:
         self._opened = opened
 
     def __repr__(self) -> str:
-        return f"<{self.config.room} of {self.folder}, step {self.step:,}: {', '.join(self.can)}>"
+        return f"<{self.config.model} of {self.folder}, step {self.step:,}: {', '.join(self.can)}>"
 
     @property
     def folder(self) -> Path:
@@ -144,7 +144,9 @@ class Loaded:
 
     def _need(self, method: str) -> Any:
         if method not in self.can:
-            raise Mistake(f"{self.folder} is a run of {self.config.room}, which cannot {method}; it can: {', '.join(self.can)}")
+            raise Mistake(
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: {', '.join(self.can)}"
+            )
         return self.model
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:

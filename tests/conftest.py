@@ -1,4 +1,4 @@
-"""Fixtures of the house: rooms and configs as found on disk, runs trained once a session, command lines."""
+"""Fixtures of the house: models and configs as found on disk, runs trained once a session, command lines."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import Child, Said
-from tiny import Tiny, needed, of_room
+from tiny import Tiny, needed, of_model
 
 from simulacra import cli
 from simulacra.core import config
@@ -60,10 +60,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a `room` runs for each file in models/, one that asks for a `name` for each config, unless it
+    """A test that asks for a `model_name` runs for each file in models/, one that asks for a `name` for each config, unless it
     brings its own."""
     own = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
-    for wish, found in ("room", config.rooms()), ("name", config.configs()):
+    for wish, found in ("model_name", config.models()), ("name", config.configs()):
         if wish in metafunc.fixturenames and not any(wish in names for names in own):
             metafunc.parametrize(wish, found, scope="session")
 
@@ -75,16 +75,16 @@ def subnormal_numbers() -> None:
 
 
 @pytest.fixture
-def tiny(room: str) -> Tiny:
-    """The room's tiny config."""
-    return needed(of_room(room), f"room {room}")
+def tiny(model_name: str) -> Tiny:
+    """The model's tiny config."""
+    return needed(of_model(model_name), f"model {model_name}")
 
 
 @pytest.fixture(scope="session")
-def trained(room: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the room with checkpoints at 10 and 20; not to be written into."""
-    folder = tmp_path_factory.mktemp(room) / "run"
-    needed(of_room(room), f"room {room}").train(folder, "steps=20", "save_every=10", "log_every=5")
+def trained(model_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the model with checkpoints at 10 and 20; not to be written into."""
+    folder = tmp_path_factory.mktemp(model_name) / "run"
+    needed(of_model(model_name), f"model {model_name}").train(folder, "steps=20", "save_every=10", "log_every=5")
     return folder
 
 

@@ -70,8 +70,8 @@ def serve() -> None:
     paint.curves = scribble
     torch.set_num_threads(1)
     Image.init()
-    for room in config.rooms():
-        config.room(room)
+    for model_name in config.models():
+        config.model(model_name)
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         sys.argv = ["simulacra", "list"]
         cli.main()  # for all that it imports

@@ -1,4 +1,4 @@
-"""Every room's and config's tiny preset, on data that are there."""
+"""Every model's and config's tiny preset, on data that are there."""
 
 import atexit
 import shutil
@@ -131,9 +131,9 @@ def of_config(name: str) -> Tiny | None:
 
 
 @cache
-def of_room(room: str) -> Tiny | None:
-    """The room's first config that works, sooner one that need not be changed."""
-    names = [name for name in config.configs() if config.based(config.find(name)).get("room") == room]
+def of_model(model_name: str) -> Tiny | None:
+    """The model's first config that works, sooner one that need not be changed."""
+    names = [name for name in config.configs() if config.based(config.find(name)).get("room") == model_name]
     found = [tiny for tiny in map(of_config, names) if tiny]
     return min(found, key=lambda tiny: len(tiny.changes), default=None)
 

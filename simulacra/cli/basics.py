@@ -28,16 +28,16 @@ from simulacra.core.signals import saying
 
 @app.command("list")
 def list_() -> None:
-    """Rooms, configs, data sets and experiments."""
+    """Models, configs, data sets and experiments."""
     from rich.table import Table
 
     from simulacra.core import config, data_sets
     from simulacra.studies import sheet
 
-    for title, names in (("rooms", config.rooms()), ("data sets", data_sets.names())):
+    for title, names in (("models", config.models()), ("data sets", data_sets.names())):
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
     table = Table(box=None, header_style="bold")
-    for title in "config", "room", "data", "in one line":
+    for title in "config", "model", "data", "in one line":
         table.add_column(title, no_wrap=title == "config", overflow="fold")
     for name in config.configs():
         raw = config.based(config.find(name))
@@ -87,7 +87,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
     trust: Trust = False,
 ) -> None:
-    """Train a room, or go on where its run folder stands."""
+    """Train a model, or go on where its run folder stands."""
     from simulacra.core import config, data_sets
 
     place = data_sets.data_root(root)

@@ -1,4 +1,4 @@
-"""Verbs of rooms that turn pictures into codes and back: reconstruct, interpolate."""
+"""Verbs of models that turn pictures into codes and back: reconstruct, interpolate."""
 
 import json
 from pathlib import Path

@@ -83,7 +83,7 @@ Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mi
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Picture = Annotated[Path, typer.Argument(help="A picture of any kind and size.")]
 Trust = Annotated[
-    bool, typer.Option("--trust", callback=_trusted, help="Run the code of a room that the run folder brings (room.py).")
+    bool, typer.Option("--trust", callback=_trusted, help="Run the code of a model that the run folder brings (model.py).")
 ]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
 Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]

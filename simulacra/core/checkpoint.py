@@ -1,7 +1,7 @@
 """Checkpoints: which there are, what is in them, and putting it into a model. Never executes code from a file.
 
 checkpoints/<step>.pt      loadable under weights_only=True: "format", "step", "parts" (name: state) and perhaps "remembered",
-                           what the room's steps change beside its parts, by attribute
+                           what the model's steps change beside its parts, by attribute
 """
 
 import io
@@ -73,18 +73,18 @@ def put(path: Path, saved: dict[str, Any], model: Model) -> int:
     """Put the contents of a checkpoint into the model and return its step."""
     mine = parts(model)
     if set(mine) != set(saved["parts"]):
-        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this room needs {sorted(mine)}")
+        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this model needs {sorted(mine)}")
     for name, part in mine.items():
         try:
             part.load_state_dict(saved["parts"][name])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise Mistake(f"{path} does not fit this room's '{name}': {reason}") from None
+            raise Mistake(f"{path} does not fit this model's '{name}': {reason}") from None
     restore(model, saved.get("remembered", {}))
     return int(saved["step"])
 
 
-def storable(model: Model, room: str) -> None:
+def storable(model: Model, model_name: str) -> None:
     """A Mistake if the state of a part holds what is never loaded again: more than tensors, numbers, texts, lists and dicts."""
     for name, state in states(model).items():
         file = io.BytesIO()
@@ -96,7 +96,7 @@ def storable(model: Model, room: str) -> None:
             reason = " ".join(str(error).split())
             found = re.search(r"GLOBAL (\S+)", reason) or re.search(r"Unsupported \w+ (\S+)", reason)
             raise Mistake(
-                f"room {room}: the state of part '{name}' holds {found[1] if found else reason[:100]}, which is never loaded "
+                f"model {model_name}: the state of part '{name}' holds {found[1] if found else reason[:100]}, which is never loaded "
                 f"from a checkpoint; allowed: tensors, numbers, texts, lists and dicts"
             ) from None
 

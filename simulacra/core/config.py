@@ -40,9 +40,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: str  # of the TOML file, for the default run folder
     preset: Literal["tiny", "laptop", "paper"]
-    room: str  # a file in models/, or the path of a .py file
+    model: str = msgspec.field(name="room")  # a file in models/, or the path of a .py file; `room` in files of runs
     data: Any  # that data set's Options
-    hyper: Any  # that room's Hyper
+    hyper: Any  # that model's Hyper
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
     batch: Positive  # examples a step, over all processes
     steps: Positive
@@ -54,37 +54,55 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 @cache
-def room_files() -> dict[str, Path]:
-    """The file of each room by its name: those in models/ that end with `Model = ...`."""
+def model_files() -> dict[str, Path]:
+    """The file of each model by its name: those in models/ that end with `Model = ...`."""
     files = sorted((HERE / "models").glob("**/*.py"))
     return {path.stem: path for path in files if "\nModel = " in path.read_text(encoding="utf-8")}
 
 
-def rooms() -> list[str]:
-    """The names of the rooms."""
-    return sorted(room_files())
+def models() -> list[str]:
+    """The names of the models."""
+    return sorted(model_files())
 
 
-def room(name: str) -> Any:
-    """A room of this name, or one from a path that was admitted; its Hyper and Model are the contract."""
+def model(name: str) -> Any:
+    """A model of this name, or one from a path that was admitted; its Hyper and Model are the contract."""
     if external.is_path(name):
-        return external.room(name)
-    if name not in rooms():
-        raise Mistake(f"unknown room '{shown(name, quoted=False)}'; there is: {', '.join(rooms())}; or the path of a .py file")
-    return import_module(".".join(("simulacra", *room_files()[name].relative_to(HERE).with_suffix("").parts)))
+        return external.model(name)
+    if name not in models():
+        raise Mistake(
+            f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}; or the path of a .py file"
+        )
+    return import_module(".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts)))
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
-    """Put the resolved name of a room in place of its path, and run its code, which a person's config names; the copy in a run
+    """Put the resolved name of a model in place of its path, and run its code, which a person's config names; the copy in a run
     folder needs trust."""
-    name, asked = str(raw.get("room", "")), any(text.partition("=")[0].strip() == "room" for text in changes)
+    name, asked = str(raw.get("room", "")), any(text.partition("=")[0].strip() in ("model", "room") for text in changes)
     if external.is_known(name):
         external.admit_copy(path.parent, name)
     elif external.is_path(name):
         raw["room"] = external.admit(name, [Path(), path.parent] if asked else [path.parent, Path()])
-    elif name and name not in rooms() and (beside := sorted(one.name for one in path.parent.glob("*.py"))):
-        found = f"unknown room '{shown(name, quoted=False)}'; there is: {', '.join(rooms())}"
+    elif name and name not in models() and (beside := sorted(one.name for one in path.parent.glob("*.py"))):
+        found = f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}"
         raise Mistake(f"{found}; or the path of a .py file, such as {beside[0]}")
+
+
+OLD = {"model": "room"}  # keys as people write them, and as they are in the files of runs, which keep their first names
+
+
+def called(key: str) -> str:
+    """The name by which people know a key of config.json."""
+    return next((new for new, old in OLD.items() if old == key), key)
+
+
+def _kept(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A person's table with the keys that the files of runs have."""
+    for new, old in OLD.items():
+        if new in raw and old in raw:
+            raise Mistake(f"{path}: {new} = {shown(raw[new])} and {old} = {shown(raw[old])}, its older name; allowed: one of them")
+    return {OLD.get(key, key): value for key, value in raw.items()}
 
 
 def configs() -> list[str]:
@@ -104,7 +122,7 @@ def resolve(
     notify: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
 ) -> Config:
     """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top. A
-    hyperparameter that changes nothing (see idle.py) goes back to its default; the room refuses one that a person gave."""
+    hyperparameter that changes nothing (see idle.py) goes back to its default; the model refuses one that a person gave."""
     path, changes = find(source), changes or []
     given = [parted(text)[0] for text in changes]
     if path.suffix == ".json":
@@ -116,7 +134,7 @@ def resolve(
         changes = [text for text in changes if text.partition("=")[0].strip() != "experiment"]
         raw = {"name": path.stem} | based(path)
         if "room" not in raw:
-            raise Mistake(f"{source}: room is missing")
+            raise Mistake(f"{source}: model is missing")
         experiments = raw.pop("experiment", {})
         raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
         if path.parent.resolve() != FOLDER.resolve():
@@ -155,21 +173,21 @@ def run_file(folder: Path) -> Path:
 
 def check(raw: dict[str, Any], source: str) -> Config:
     """The raw config as checked structures; a Mistake names key, value found and values allowed. What needs no import of a
-    room is checked first: most mistakes are told at once."""
+    model is checked first: most mistakes are told at once."""
     raw = dict(raw)
     for key in "room", "data":
         if key not in raw:
-            raise Mistake(f"{source}: {key} is missing")
+            raise Mistake(f"{source}: {called(key)} is missing")
     _renamed(raw, source)
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     _check_name(flat.name, source)
-    if flat.room in rooms():
-        _check_keys(raw.get("hyper"), room_files()[flat.room], "Hyper", source, "hyper.")
-    elif not external.is_path(flat.room):
-        room(flat.room)  # which says what there is
+    if flat.model in models():
+        _check_keys(raw.get("hyper"), model_files()[flat.model], "Hyper", source, "hyper.")
+    elif not external.is_path(flat.model):
+        model(flat.model)  # which says what there is
     checked = {
         "data": check_data(raw["data"], source),
-        "hyper": convert(raw.get("hyper", {}), room(flat.room).Hyper, source, "hyper."),
+        "hyper": convert(raw.get("hyper", {}), model(flat.model).Hyper, source, "hyper."),
     }
     return msgspec.structs.replace(flat, **checked)
 
@@ -189,16 +207,16 @@ def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> No
 
 
 def _unknown(key: str, allowed: list[str], prefix: str) -> str:
-    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {', '.join(prefix + name for name in allowed)}"
+    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {', '.join(prefix + called(name) for name in allowed)}"
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
-    """Hyperparameters of older configs that are keys of the config now, as the room's RENAMED says, put there; `strict` refuses
+    """Hyperparameters of older configs that are keys of the config now, as the model's RENAMED says, put there; `strict` refuses
     another value at both places."""
     name, hyper = raw.get("room"), raw.get("hyper")
-    if name not in rooms() or not isinstance(hyper, dict):
+    if name not in models() or not isinstance(hyper, dict):
         return
-    for old, key in constant(room_files()[name], "RENAMED", {}).items():
+    for old, key in constant(model_files()[name], "RENAMED", {}).items():
         if old not in hyper:
             continue
         value, there = hyper[old], raw.get(key) or ""
@@ -239,7 +257,7 @@ def settled(checked: Config, given: Sequence[str] = (), notify: Callable[[str], 
     are `given` as "hyper.NAME"."""
     from simulacra.core import idle  # which imports torch
 
-    names: dict[str, str] = getattr(room(checked.room), "idle", lambda hyper: {})(checked.hyper)
+    names: dict[str, str] = getattr(model(checked.model), "idle", lambda hyper: {})(checked.hyper)
     left = {name: needs for name, needs in names.items() if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)}
     for name, needs in idle.found(checked.hyper, left).items():
         old, new = (idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)()))
@@ -249,16 +267,17 @@ def settled(checked: Config, given: Sequence[str] = (), notify: Callable[[str], 
 
 def based(path: Path) -> dict[str, Any]:
     """The raw contents of a TOML file, laid on its base if it names one."""
-    raw = read(path)
+    raw = _kept(read(path), path)
     if not raw:
-        raise Mistake(f"{path}: room is missing, and all else; the file holds no key")
+        raise Mistake(f"{path}: model is missing, and all else; the file holds no key")
     name = raw.pop("base", "")
     if not isinstance(name, str):
         raise Mistake(f"{path}: base = {shown(name)}: expected the name of a config")
     if not name:
         return raw
     beside = path.parent / f"{name}.toml"
-    base = read(beside if is_file(beside) else find(name))
+    beneath = beside if is_file(beside) else find(name)
+    base = _kept(read(beneath), beneath)
     if "base" in base:
         raise Mistake(f"{path}: base {name} has a base itself; one is the limit")
     return merge(base, raw)
@@ -284,7 +303,8 @@ def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]
         raise Mistake(f"{path}: presets are tables, [preset.tiny] and the like")
     for name in presets:
         choose(f"preset in {path}:", name, PRESETS)
-    return merge(raw, presets[choose("preset", preset, [name for name in PRESETS if name in presets])]) | {"preset": preset}
+    chosen = presets[choose("preset", preset, [name for name in PRESETS if name in presets])]
+    return merge(raw, _kept(chosen, path)) | {"preset": preset}
 
 
 def _is_named(raw: dict[str, Any], path: Path) -> None:
@@ -298,7 +318,7 @@ def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path)
         raise Mistake(f"{path}: experiments are tables, [experiment.NAME]")
     names = [name.strip() for name in wanted.split(",")] if wanted else []
     for name in names:
-        raw = merge(raw, tables[choose(f"experiment in {path}:", name, list(tables))])
+        raw = merge(raw, _kept(tables[choose(f"experiment in {path}:", name, list(tables))], path))
     _is_named(raw, path)  # an experiment may have renamed it
     return raw | {"name": "_".join([raw["name"], *names])}
 
@@ -317,6 +337,7 @@ def change(raw: dict[str, Any], text: str) -> None:
     """Set `key=value` in the raw config; the value is TOML, or else taken as a word."""
     key, value = parted(text)
     *tables, last = key.split(".")
+    last = OLD.get(last, last) if not tables else last
     for table in tables:
         raw = raw.setdefault(table, {})
         if not isinstance(raw, dict):
@@ -346,7 +367,7 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
     if unknown := re.match(r"Object contains unknown field `(.*?)`", message, re.S):
         return _unknown(unknown[1], list(known), prefix)
     if missing := re.match(r"Object missing required field `(.*?)`", message):
-        return f"{prefix}{missing[1]} is missing"
+        return f"{prefix}{called(missing[1])} is missing"
     where = re.search(r" - at `\$\.?(.*)`$", message)
     if not where or not where[1]:
         return f"{prefix.rstrip('.') or 'config'}: {message}"
@@ -356,7 +377,7 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
     field = typing.get_args(field)[0] if many == "any of" else field
     options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
-    return f"{prefix}{key} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
+    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
 
 
 def _sane(value: Any, prefix: str) -> None:

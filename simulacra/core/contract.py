@@ -1,4 +1,4 @@
-"""What a room and a data set look like to the house. Described here, inherited nowhere."""
+"""What a model and a data set look like to the house. Described here, inherited nowhere."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ in the first frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2
 
 
 class Model(Protocol):
-    """A room: one file in models/ that ends with `Model = ...` and has one frozen `Hyper`.
+    """A model: one file in models/ that ends with `Model = ...` and has one frozen `Hyper`.
 
     Its parts (see parts.py) are in the checkpoint: whatever has a state_dict, as an attribute or in a list or dict that is one,
     and what an nn.Module has. What else its steps change, numbers, tensors, histories and generators, is kept beside them.
@@ -28,17 +28,17 @@ class Model(Protocol):
         """Play one step of the paper's algorithm; return the scalars to log."""
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """Named results for paint and measure, len(batch) of each; "samples" is what the room imagines."""
+        """Named results for paint and measure, len(batch) of each; "samples" is what the model imagines."""
 
     # Optional, where a run begins with another run's weights (init_from): INIT_PARTS, a tuple of the parts that it takes, or a
-    #     dict from its own parts to those of the other run; without it all modules, learnt tensors and averages. INIT_ROOMS, a
-    #     tuple of the rooms of which the other run may be; without it this room. Instead of both,
+    #     dict from its own parts to those of the other run; without it all modules, learnt tensors and averages. INIT_MODELS, a
+    #     tuple of the models of which the other run may be; without it this model. Instead of both,
     # def begin(self, other: Model) -> Sequence[str]: take what it can of the other run's model, and name the parts that are now
     #     its; ValueError if it does not fit.
 
     # Optional, asked before a run folder is made:
-    # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this room.
-    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the room wants to know of the
+    # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this model.
+    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the model wants to know of the
     #     training data before its first step, of which each call shows the same examples, each once, on all processes; a step
     #     has `batch` examples.
 
@@ -49,7 +49,7 @@ class Model(Protocol):
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
     # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
 
-    # Optional, asked by predict, transfer, traverse and measure of a room that imagines futures of a picture: imagine, transfer
+    # Optional, asked by predict, transfer, traverse and measure of a model that imagines futures of a picture: imagine, transfer
     # and traverse, as models/visual_dynamics.py has them. Asked by reconstruct and interpolate: encode(x) -> mean and
     # log-variance, and decode(z) -> pictures, as models/vae.py has them.
 

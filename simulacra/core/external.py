@@ -1,7 +1,7 @@
-"""Rooms from outside the package: a .py file that a config names by its path.
+"""Models from outside the package: a .py file that a config names by its path.
 
-In a resolved config such a room is called NAME.py@HASH, the hash being that of its source: a room whose source changed is
-another room. Training copies the source into the run folder as room.py. Naming a path is the request to run it; the copy in a
+In a resolved config such a model is called NAME.py@HASH, the hash being that of its source: a model whose source changed is
+another model. Training copies the source into the run folder as model.py. Naming a path is the request to run it; the copy in a
 run folder, which may be somebody else's, is run only where trust was given (--trust), and only if it has the hash.
 """
 
@@ -22,23 +22,24 @@ import msgspec
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.tables import is_file
 
-PREFIX = "simulacra_room_"  # how the modules are called
-COPY = "room.py"  # in a run folder
+PREFIX = "simulacra_model_"  # how the modules are called
+COPY = "model.py"  # in a run folder
+OLDER = "room.py"  # as it was called in older ones
 IDENTITY = re.compile(r"(.+\.py)@([0-9a-f]{32})")
 
 
 @dataclasses.dataclass(frozen=True)
-class Room:
-    """A room as the house sees it."""
+class ModelFile:
+    """A model as the house sees it."""
 
     Model: Any
     Hyper: type[msgspec.Struct]
-    given: Callable[[Any], Any]  # from checked hyperparameters to what the room's own class of them is
+    given: Callable[[Any], Any]  # from checked hyperparameters to what the model's own class of them is
     source: bytes
     RUNS: tuple[str, ...] = ()
 
 
-_loaded: dict[str, Room] = {}  # by hash
+_loaded: dict[str, ModelFile] = {}  # by hash
 _trust: ContextVar[bool] = ContextVar("trust", default=False)
 
 
@@ -63,7 +64,7 @@ def forget() -> None:
 
 
 def is_path(name: str) -> bool:
-    """Whether a config's `room` is a file, or was one, and not a name."""
+    """Whether a config's `model` is a file, or was one, and not a name."""
     return name.endswith(".py") or "/" in name or IDENTITY.fullmatch(name) is not None
 
 
@@ -73,30 +74,30 @@ def is_known(name: str) -> bool:
 
 
 def admit(name: str, places: list[Path]) -> str:
-    """The resolved name of a room whose path a person gave, absolute or in the first of these folders that has it; its code is
+    """The resolved name of a model whose path a person gave, absolute or in the first of these folders that has it; its code is
     run."""
     meant = Path(name).expanduser()
     file = next((place / meant for place in places if is_file(place / meant)), None)
     if file is None:
         looked = "" if meant.is_absolute() else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
-        raise Mistake(f"room = {shown(name)}: there is no such file{looked}; allowed: a name, or the path of a .py file")
+        raise Mistake(f"model = {shown(name)}: there is no such file{looked}; allowed: a name, or the path of a .py file")
     source = _read(file)
-    room = f"{file.name}@{_hash(source)}"
-    if not is_known(room):
-        raise Mistake(f"room = '{name}' is no .py file")
+    model_name = f"{file.name}@{_hash(source)}"
+    if not is_known(model_name):
+        raise Mistake(f"model = '{name}' is no .py file")
     _load(file, source)
-    return room
+    return model_name
 
 
-def admit_copy(folder: Path, room: str) -> None:
-    """Run the room.py of a run folder, if it is trusted and is what the run was trained with."""
-    found = IDENTITY.fullmatch(room)
+def admit_copy(folder: Path, model_name: str) -> None:
+    """Run the model.py of a run folder, if it is trusted and is what the run was trained with."""
+    found = IDENTITY.fullmatch(model_name)
     if not found or found[2] in _loaded:
         return
-    file = folder / COPY
+    file = folder / COPY if is_file(folder / COPY) or not is_file(folder / OLDER) else folder / OLDER
     if not _trust.get():
         raise Mistake(
-            f"{folder} is a run of a room that is not part of the package, {found[1]}; read {file}, and allow it to run "
+            f"{folder} is a run of a model that is not part of the package, {found[1]}; read {file}, and allow it to run "
             f"with --trust"
         )
     source = _read(file)
@@ -107,17 +108,17 @@ def admit_copy(folder: Path, room: str) -> None:
     _load(file, source)
 
 
-def room(name: str) -> Room:
-    """A room that was admitted."""
+def model(name: str) -> ModelFile:
+    """A model that was admitted."""
     found = IDENTITY.fullmatch(name)
     if not found or found[2] not in _loaded:
-        raise Mistake(f"room {name} is not part of the package, and its code is not run unasked; allowed: --trust")
+        raise Mistake(f"model {name} is not part of the package, and its code is not run unasked; allowed: --trust")
     return _loaded[found[2]]
 
 
 def source_of(name: str) -> bytes | None:
-    """The source of an admitted room; None of one of the package."""
-    return room(name).source if is_path(name) else None
+    """The source of an admitted model; None of one of the package."""
+    return model(name).source if is_path(name) else None
 
 
 def _read(file: Path) -> bytes:
@@ -132,7 +133,7 @@ def _hash(source: bytes) -> str:
 
 
 def _load(file: Path, source: bytes) -> None:
-    """Run just these bytes, and keep the room that they make."""
+    """Run just these bytes, and keep the model that they make."""
     digest = _hash(source)
     if digest in _loaded:
         return
@@ -143,36 +144,36 @@ def _load(file: Path, source: bytes) -> None:
     try:
         exec(compile(source, str(file), "exec"), vars(module))
     except SyntaxError as error:
-        raise Mistake(f"room {file}, line {error.lineno}: {error.msg}") from None
+        raise Mistake(f"model {file}, line {error.lineno}: {error.msg}") from None
     except ModuleNotFoundError as error:
-        raise Mistake(f"room {file} imports {error.name}, which is not installed; a room is one file") from None
+        raise Mistake(f"model {file} imports {error.name}, which is not installed; a model is one file") from None
     except Exception as error:
-        raise Mistake(f"room {file} cannot be run: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise Mistake(f"model {file} cannot be run: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
     _alone(file, set(sys.modules) - before)
     if not isinstance(getattr(module, "Model", None), type):
-        raise Mistake(f"room {file} has no Model; needed: a class of this name, as by its last line `Model = ...`")
+        raise Mistake(f"model {file} has no Model; needed: a class of this name, as by its last line `Model = ...`")
     Hyper, given = _hyper(file, getattr(module, "Hyper", None))
-    _loaded[digest] = Room(module.Model, Hyper, given, source, tuple(getattr(module, "RUNS", ())))
+    _loaded[digest] = ModelFile(module.Model, Hyper, given, source, tuple(getattr(module, "RUNS", ())))
 
 
 def _alone(file: Path, imported: set[str]) -> None:
-    """A Mistake if the room imported files beside it, which would not be with the run."""
+    """A Mistake if the model imported files beside it, which would not be with the run."""
     home = file.resolve().parent
     for name in sorted(imported):
         place = getattr(sys.modules.get(name), "__file__", None)
         if place and Path(place).is_file() and Path(place).resolve().parent == home:
-            raise Mistake(f"room {file} imports {name}, a file beside it, which a run would not have; a room is one file")
+            raise Mistake(f"model {file} imports {name}, a file beside it, which a run would not have; a model is one file")
 
 
 def _hyper(file: Path, kind: Any) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
-    """A strict structure of the room's hyperparameters, and what makes the room's own of it."""
+    """A strict structure of the model's hyperparameters, and what makes the model's own of it."""
     if kind is None:
         return msgspec.defstruct("Hyper", [], frozen=True, forbid_unknown_fields=True), lambda checked: checked
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         strict = msgspec.defstruct("Hyper", [], bases=(kind,), kw_only=True, forbid_unknown_fields=True)
-        return strict, lambda checked: msgspec.structs.replace(checked)  # its own: a room may change it
+        return strict, lambda checked: msgspec.structs.replace(checked)  # its own: a model may change it
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
-        raise Mistake(f"room {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a dataclass, or none")
+        raise Mistake(f"model {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a dataclass, or none")
     hints = typing.get_type_hints(kind, include_extras=True)
     fields: list[Any] = []
     for one in (one for one in dataclasses.fields(kind) if one.init):

@@ -1,6 +1,6 @@
 """Hyperparameters that change nothing beside others: a dropout that no layer has, the patch of a net without patches.
 
-A room names them in `idle(hyper)` and refuses whoever gives one. One that nobody gave, since it came with a config and another
+A model names them in `idle(hyper)` and refuses whoever gives one. One that nobody gave, since it came with a config and another
 choice made it idle, or with a run that is older than the refusal, goes back to its default, which changes nothing.
 """
 

@@ -83,25 +83,25 @@ def _packed(folder: Path, checked: Config, root: Path | None, where: torch.devic
 
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
-    """The room's model, its first weights a function of the seed."""
+    """The model's model, its first weights a function of the seed."""
     subnormal.flush()
     random.reseed(random.fold(checked.seed, "init"))
     with device:
         try:
-            room = config.room(checked.room)
-            model: Model = room.Model(getattr(room, "given", _same)(checked.hyper), to(device, like))
+            model_name = config.model(checked.model)
+            model: Model = model_name.Model(getattr(model_name, "given", _same)(checked.hyper), to(device, like))
         except ValueError as error:
             raise Mistake(f"{checked.name}: {error}") from None
         except KeyError as error:
             if error.args[0] not in KINDS:
                 raise
             raise Mistake(
-                f"{checked.name}: room {checked.room} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
+                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
             ) from None
     for method in "step", "sample":
         if not callable(getattr(model, method, None)):
-            raise Mistake(f"room {checked.room}: its Model has no method {method}; needed: step and sample")
-    complete(model, checked.room)
+            raise Mistake(f"model {checked.model}: its Model has no method {method}; needed: step and sample")
+    complete(model, checked.model)
     return model
 
 

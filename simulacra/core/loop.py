@@ -31,7 +31,7 @@ def fit(
     run: Run,
     *,
     steps: int,  # stop when this many are done
-    held_out: Batch,  # fixed examples that no step learns from, for the room's health
+    held_out: Batch,  # fixed examples that no step learns from, for the model's health
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
     notify: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
@@ -110,7 +110,7 @@ def numbers(found: object) -> dict[str, Tensor]:
 
 
 def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-    """What the room's health method has to say of this step, if it has one."""
+    """What the model's health method has to say of this step, if it has one."""
     health = getattr(model, "health", None)
     return dict(health(batch, scalars, held_out)) if health else {}
 
@@ -137,7 +137,7 @@ def sound(model: Model, step: int) -> None:
 
 
 def alike(model: Model, step: int) -> None:
-    """A Mistake if processes that train together have come to other weights, as where a room averages no gradients."""
+    """A Mistake if processes that train together have come to other weights, as where a model averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
     if world_size() == 1 or not moved:
         return

@@ -8,7 +8,7 @@ examples.safetensors       perhaps: a held-out batch, so that dreams can begin w
 eye/, memory/, ...         the runs that the config names, packed too
 
 What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages of weights, frozen nets,
-the mean of a search. Optimizers and players that are only trained against have none. Of a room without any such part all
+the mean of a search. Optimizers and players that are only trained against have none. Of a model without any such part all
 modules and tensors that are parts are kept.
 """
 
@@ -57,7 +57,7 @@ def _looked_at(model: Model) -> dict[str, Any]:
 
 def named(checked: Config) -> dict[str, str]:
     """The run folders that a config names, by hyperparameter, as far as looking needs them."""
-    fields = getattr(config.room(checked.room), "RUNS", ())
+    fields = getattr(config.model(checked.model), "RUNS", ())
     return {name: value for name in fields if (value := getattr(checked.hyper, name))}
 
 

@@ -88,10 +88,10 @@ class Found(NamedTuple):
     saved: bool  # whether it lies in a part whose state is trusted to hold it
 
 
-ADVICE = "keep it as an attribute of the room, or give what holds it state_dict and load_state_dict"
+ADVICE = "keep it as an attribute of the model, or give what holds it state_dict and load_state_dict"
 
 
-def complete(model: Any, room: str) -> None:
+def complete(model: Any, model_name: str) -> None:
     """A Mistake if the model would lose what it learns: an optimizer, a module that can learn, or a weight that an optimizer
     moves, in no part."""
     mine = parts(model)
@@ -105,7 +105,7 @@ def complete(model: Any, room: str) -> None:
             learnt = [] if saved else [weight for weight in value.parameters() if weight.requires_grad]
             lost = [f"module {path} has a weight of shape {_shape(one)} that is" for one in learnt if _lost(one, places)]
         if lost:
-            raise Mistake(f"room {room}: {lost[0]} in no part, so no checkpoint would hold it; {ADVICE}")
+            raise Mistake(f"model {model_name}: {lost[0]} in no part, so no checkpoint would hold it; {ADVICE}")
 
 
 def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:

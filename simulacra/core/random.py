@@ -18,7 +18,7 @@ def fold(seed: int, *names: str | int) -> int:
 
 
 def reseed(seed: int) -> None:
-    """Set torch's generators (CPU, and CUDA where it is in use), and those of Python and numpy, which a room from outside may
+    """Set torch's generators (CPU, and CUDA where it is in use), and those of Python and numpy, which a model from outside may
     use. Many times cheaper on CPU than torch.manual_seed, whose cost is the lazy look at CUDA."""
     torch.default_generator.manual_seed(seed)
     random.seed(seed)

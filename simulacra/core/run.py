@@ -3,7 +3,7 @@
 config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
 data.json              the fingerprint of the files that it is trained on
-room.py                the source of the room, if it is not part of the package
+model.py                the source of the model, if it is not part of the package
 shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
 view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
@@ -48,7 +48,7 @@ from simulacra.core.random import fold
 from simulacra.core.state import kept
 from simulacra.core.tensorboard import Events
 
-BEGUN = {"lock", "checkpoints", "room.py", "data.json"}  # what a start leaves that was killed before it wrote the config
+BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.json"}  # what a start leaves that was killed before it wrote the config
 
 
 class Run:
@@ -191,7 +191,7 @@ def begin(
     *,
     extend: bool = False,  # allow more steps than the run was made for
     known: Any = dict,  # completes the config of an older run
-    room: bytes | None = None,  # the source of a room from outside the package
+    source: bytes | None = None,  # the source of a model from outside the package
     files: Callable[[], Files] = dict,  # the fingerprint of the data
 ) -> list[str]:
     """Make the folder, or check that its run is of this config and these data; record the start if it is not done.
@@ -212,8 +212,8 @@ def begin(
         (folder / "done").unlink(missing_ok=True)
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
-        if room is not None:
-            write(folder / "room.py", lambda file: file.write(room))
+        if source is not None:
+            write(folder / "model.py", lambda file: file.write(source))
         if now and not known_data:
             write_text(folder / "data.json", json.dumps({"format": 1, "files": now}) + "\n")
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -264,9 +264,9 @@ def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     for key, (a, b) in changed.items():
         (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
         if key == "room" and one and two and name == other:
-            words.append(f"the source of the room {name} has changed since ({one[:8]} there, {two[:8]} now)")
+            words.append(f"the source of the model {name} has changed since ({one[:8]} there, {two[:8]} now)")
         else:
-            words.append(f"{key} is {a} there, {b} asked")
+            words.append(f"{'model' if key == 'room' else key} is {a} there, {b} asked")
     return "; ".join(words)
 
 

@@ -1,4 +1,4 @@
-"""What a Python file says of itself, read without running it: a list of rooms or a mistyped key need no torch."""
+"""What a Python file says of itself, read without running it: a list of models or a mistyped key need no torch."""
 
 import ast
 from functools import cache

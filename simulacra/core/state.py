@@ -1,8 +1,8 @@
-"""What a room remembers beside its parts: counters, histories, pools of pictures, random generators.
+"""What a model remembers beside its parts: counters, histories, pools of pictures, random generators.
 
-They are plain attributes of the room, of its modules, or of objects of classes in the room's own file, and buffers that are in
+They are plain attributes of the model, of its modules, or of objects of classes in the model's own file, and buffers that are in
 no state_dict. Those that a step changes are kept in the checkpoint, so that a run goes on exactly; all others follow from
-building the room.
+building the model.
 """
 
 import contextlib
@@ -133,7 +133,7 @@ def _is_own(value: Any, own: str) -> bool:
 
 
 def shared(model: Any) -> dict[str, Any]:
-    """NAME -> value of what a room from outside keeps in its class or its file, where no checkpoint looks."""
+    """NAME -> value of what a model from outside keeps in its class or its file, where no checkpoint looks."""
     own = sys.modules.get(type(model).__module__)
     if own is None or not own.__name__.startswith(PREFIX):
         return {}

@@ -1,7 +1,7 @@
 """A new run that begins with another run's weights: `init_from`.
 
-A room takes its modules, the tensors that are parts, and its averages, from parts of the same names of a run of the same room;
-optimizers, schedules and controllers are new. A room says otherwise by `INIT_PARTS`, `INIT_ROOMS` or its own `begin`: see the
+A model takes its modules, the tensors that are parts, and its averages, from parts of the same names of a run of the same model;
+optimizers, schedules and controllers are new. A model says otherwise by `INIT_PARTS`, `INIT_MODELS` or its own `begin`: see the
 contract. From a packed run, which has averages alone, they are taken as the last weights too.
 """
 
@@ -30,7 +30,7 @@ class Begun(NamedTuple):
 
 def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Begun | None:
     """Put the weights of the run that `init_from` names into a model; None if it names none. A Mistake, if it is no run, has no
-    checkpoint, is of another room, or if a part has another shape."""
+    checkpoint, is of another model, or if a part has another shape."""
     if not checked.init_from:
         return None
     source, key = Path(checked.init_from).expanduser(), f"init_from = {checked.init_from}"
@@ -38,9 +38,9 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         raise Mistake(f"{key} is the run folder itself; choose another one with --run")
     try:
         there = str(run.config_of(source).get("room"))
-        allowed = getattr(model, "INIT_ROOMS", None) or (checked.room,)
+        allowed = getattr(model, "INIT_MODELS", None) or (checked.model,)
         if there.partition("@")[0] not in [name.partition("@")[0] for name in allowed]:
-            raise Mistake(f"{source} is a run of room {there}; allowed: room {', '.join(allowed)}")
+            raise Mistake(f"{source} is a run of model {there}; allowed: model {', '.join(allowed)}")
         step, states = _states(source)
         taken = _own(model, source, device) if hasattr(model, "begin") else _taken(model, states, zoo.is_packed(source))
     except (Mistake, ValueError) as error:
@@ -62,7 +62,7 @@ def _states(source: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _own(model: Any, source: Path, device: torch.device) -> list[str]:
-    """What the room's own `begin` took from the other run's model."""
+    """What the model's own `begin` took from the other run's model."""
     return list(model.begin(reopen(source, None, str(device)).model))
 
 

@@ -168,7 +168,7 @@ def clock(columns: list[str], table: np.ndarray) -> list[str]:
 def constants(columns: list[str], low: np.ndarray, high: np.ndarray) -> list[str]:
     """A note on each channel that is the same number in all training series, the ends of each (C,)."""
     still = [f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b]
-    return [f"constant over the training series, and so 0 for the room: {listed(still)}"] if still else []
+    return [f"constant over the training series, and so 0 for the model: {listed(still)}"] if still else []
 
 
 def listed(words: Iterable[str]) -> str:

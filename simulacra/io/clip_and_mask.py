@@ -36,7 +36,7 @@ class Clip(NamedTuple):
     stored: tuple[int, int] | None = None  # width and height of the frames as stored, where pixels are not square
 
 
-def room_for(pixels: int) -> int:
+def model_for(pixels: int) -> int:
     """How many frames of so many pixels fit into the memory that is free."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, int(0.7 * free / (NEED * pixels)))
@@ -97,7 +97,7 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
     for plain in coloured(path, source, notes):
         if not found:
             extent, size = plain.size, fitting(*plain.size, longest)
-            most = room_for(size[0] * size[1])
+            most = model_for(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high and wide")
         if len(found) == most:

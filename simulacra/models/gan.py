@@ -1,4 +1,4 @@
-"""GAN: the baseline that every other room is compared with, twice.
+"""GAN: the baseline that every other model is compared with, twice.
 
 `loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss = "relativistic"`
 with both zero-centred penalties on nets without normalisation is the modern reference: the discriminator
@@ -204,7 +204,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class GAN:

@@ -1,4 +1,4 @@
-"""The games that generators and discriminators play, for every room: losses as pure functions of logits, each (B,), and what
+"""The games that generators and discriminators play, for every model: losses as pure functions of logits, each (B,), and what
 tells how a game stands."""
 
 import math

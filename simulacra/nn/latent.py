@@ -1,4 +1,4 @@
-"""What rooms with an encoder and a decoder share: paths between codes, and how much a code is used. Codes are (B, z_size)."""
+"""What models with an encoder and a decoder share: paths between codes, and how much a code is used. Codes are (B, z_size)."""
 
 import torch
 from torch import Tensor

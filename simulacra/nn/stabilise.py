@@ -1,6 +1,6 @@
-"""What steadies a game, for every room: instance noise, differentiable augmentation, a spectral norm that bounds.
+"""What steadies a game, for every model: instance noise, differentiable augmentation, a spectral norm that bounds.
 
-A room has `stabilise: Stabilisers` among its hyperparameters and shows its discriminator `seen(...)` in place of pictures.
+A model has `stabilise: Stabilisers` among its hyperparameters and shows its discriminator `seen(...)` in place of pictures.
 """
 
 from typing import Annotated, Literal

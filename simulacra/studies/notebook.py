@@ -1,6 +1,6 @@
 """Notebook: runs and experiments as a few pages that open from disk, without a network.
 
-    OUT/index.html         experiments with their verdicts, runs by room, what could not be read and why
+    OUT/index.html         experiments with their verdicts, runs by model, what could not be read and why
     OUT/sheet-*.html       an experiment: claims, table, cells side by side
     OUT/run-*.html         a run: pictures, the same noise through training, measurements, log, where it comes from
     OUT/files/             copies of the pictures
@@ -8,7 +8,7 @@
 
 It reads run folders and what `table` wrote, and computes nothing. What a person has to say stands in remarks.md of a run or an
 experiment's folder, is shown as it is, and stays there when the notebook is made again. One folder that cannot be read keeps
-no other from being shown. No code of any room is imported, and no link is followed out of a folder.
+no other from being shown. No code of any model is imported, and no link is followed out of a folder.
 """
 
 import os
@@ -119,9 +119,9 @@ def _write(found: Found, fresh: Path, title: str) -> Made:
     sheets = writer.each(sheets, "sheet.html", "sheet", odd)
     if not runs and not sheets:
         raise Mistake(f"nothing to show: {odd[0]}")
-    by_room = sorted(runs.values(), key=lambda told: (told["config"]["room"], told["name"]))
-    rooms = [(room, list(one)) for room, one in groupby(by_room, key=lambda told: told["config"]["room"])]
-    writer.write("index.html", "index.html", title, runs=by_room, sheets=list(sheets.values()), rooms=rooms, odd=odd)
+    by_model = sorted(runs.values(), key=lambda told: (told["config"]["room"], told["name"]))
+    models = [(model_name, list(one)) for model_name, one in groupby(by_model, key=lambda told: told["config"]["room"])]
+    writer.write("index.html", "index.html", title, runs=by_model, sheets=list(sheets.values()), models=models, odd=odd)
     return Made(len(runs), len(sheets), list(_notes(odd, [*runs.values(), *sheets.values()])))
 
 

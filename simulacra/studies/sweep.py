@@ -101,7 +101,7 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
             folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
             sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
             train = ["train", sheet.source_of(cell), "--preset", preset or sheet.preset, "--run", str(folder), *sets]
-            trust = ["--trust"] if external.is_path(checked.room) else []  # the sheet's own config names it
+            trust = ["--trust"] if external.is_path(checked.model) else []  # the sheet's own config names it
             measure = [verb, str(folder), *options, *trust]
             found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
     return found

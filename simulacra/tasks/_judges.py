@@ -168,7 +168,7 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """`count` futures in all, the same number for each of the first held-out pictures."""
     no_extractor(protocol, pairs_report.NAME)
     if not hasattr(opened.model, "imagine"):
-        raise Mistake(f"room {opened.config.room} imagines no futures, and these data are pairs of frames")
+        raise Mistake(f"model {opened.config.model} imagines no futures, and these data are pairs of frames")
     check_prior(opened, protocol.prior)
     k = pairs_report.FUTURES
     wanted = -(-protocol.count // k)
@@ -211,7 +211,7 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """`count` clips at most, all of them painted anew for each set, since a hole may be filled with noise."""
     no_extractor(protocol, clips_report.NAME)
     if not hasattr(opened.model, "unroll"):
-        raise Mistake(f"room {opened.config.room} paints no layers, and these data are clips with a first mask")
+        raise Mistake(f"model {opened.config.model} paints no layers, and these data are clips with a first mask")
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)
     provenance = {"extractor": clips_report.NAME, "extractor_hash": clips_report.HASH, "resize": None, "n_real": n}

@@ -53,7 +53,7 @@ class Monitor:
                 write_text(place, "".join(json.dumps(row) + "\n" for row in told))
 
     def statistics(self, opened: Opened) -> dict[str, float]:
-        """Numbers of COUNT samples; none where the room makes no samples that are like its data."""
+        """Numbers of COUNT samples; none where the model makes no samples that are like its data."""
         if not KINDS & self.batch.keys() or "next" in self.batch:
             return {}
         made = self.samples(opened)
@@ -102,5 +102,5 @@ class Monitor:
 
 
 def plays(folder: Path, model: Any) -> bool:
-    """Whether the room is a game, so that there may be a collapse: it states an equilibrium, or logs a discriminator's loss."""
+    """Whether the model is a game, so that there may be a collapse: it states an equilibrium, or logs a discriminator's loss."""
     return hasattr(model, "equilibrium") or any("loss_D" in row for row in run.read_rows(folder / "log.jsonl"))

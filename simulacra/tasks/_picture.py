@@ -1,4 +1,4 @@
-"""What predict, transfer and traverse share: a run of the right room, and a person's picture in the form that it takes."""
+"""What predict, transfer and traverse share: a run of the right model, and a person's picture in the form that it takes."""
 
 import contextlib
 import warnings
@@ -22,8 +22,8 @@ def imaginer(opened: Opened) -> Any:
     """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what fits."""
     if not hasattr(opened.model, "imagine"):
         raise Mistake(
-            f"{opened.folder} is a run of room {opened.config.room}, which imagines no futures of a picture; use `simulacra "
-            f"sample`, or a run of room visual_dynamics"
+            f"{opened.folder} is a run of model {opened.config.model}, which imagines no futures of a picture; use `simulacra "
+            f"sample`, or a run of model visual_dynamics"
         )
     return opened.model
 

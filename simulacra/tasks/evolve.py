@@ -51,7 +51,7 @@ def painted(folder: Path) -> dict[int, Path]:
     if not found:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
     if not stills:
-        raise Mistake(f"the samples of this room are not still pictures: {found[-1].parent} has no samples.png")
+        raise Mistake(f"the samples of this model are not still pictures: {found[-1].parent} has no samples.png")
     return dict(sorted(stills.items()))
 
 

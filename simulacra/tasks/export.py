@@ -60,7 +60,7 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
     place.mkdir(exist_ok=True)
     run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
     run.write(place / "shapes.json", lambda file: file.write((one.folder / "shapes.json").read_bytes()))
-    if (code := external.source_of(one.config.room)) is not None:
+    if (code := external.source_of(one.config.model)) is not None:
         run.write(place / external.COPY, lambda file: file.write(code))
     run.write_text(place / CARD, card_text)
     run.write(place / packed.WEIGHTS, lambda file: file.write(weights))
@@ -81,7 +81,9 @@ def content(opened: Opened, most: int) -> bytes:
     """A weights file's bytes."""
     kept = packed.kept(opened.model)
     if not kept:
-        raise Mistake(f"nothing of room {opened.config.room} can be packed; allowed: rooms that keep averages of their weights")
+        raise Mistake(
+            f"nothing of model {opened.config.model} can be packed; allowed: models that keep averages of their weights"
+        )
     facts, seen = {"step": str(opened.step), "hash": hash_of(opened)}, seeing.of_run(opened)
     if seen.view != View() and not seen.notes:
         facts["view"] = written(seen.view)
@@ -103,7 +105,7 @@ def card(opened: Opened, title: str, note: str) -> str:
     """What a person should know before using the weights."""
     checked, starts = opened.config, run.starts(opened.folder)
     lines = [f"# {title}", "", *([note, ""] if note else [])]
-    lines += [f"Room `{checked.room}`, config `{checked.name}`, preset `{checked.preset}`, step {opened.step:,}."]
+    lines += [f"Model `{checked.model}`, config `{checked.name}`, preset `{checked.preset}`, step {opened.step:,}."]
     for start in starts[-1:]:
         told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
         lines += ["", f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch {start.get('torch')}."]

@@ -44,7 +44,7 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
         raise Mistake(f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples and 1 repeat")
     start, source = time.monotonic(), opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
-        raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and room {opened.config.room} imagines none")
+        raise Mistake(f"prior = {protocol.prior} is for futures of pictures, and model {opened.config.model} imagines none")
     if source.extractor == "codes":
         no_extractor(protocol, "codes")
         return _of_codes(opened, source, protocol)
@@ -112,13 +112,13 @@ def _check_downstream(opened: Opened, source: Data, extractor: Extractor | None)
         raise Mistake("--downstream needs labelled data, and these have no labels")
     if not classes(opened) and not (extractor and extractor.own_classes):
         name = extractor.name if extractor else "series"
-        raise Mistake(f"--downstream of an unconditional room needs a classifier of these data; {name} is none")
+        raise Mistake(f"--downstream of an unconditional model needs a classifier of these data; {name} is none")
 
 
 def _downstream(
     opened: Opened, protocol: Protocol, source: Data, extractor: Extractor | None, provenance: dict[str, Any]
 ) -> Rows:
-    """Rows of what classifiers learn from one sample for each training label. An unconditional room's samples get the label
+    """Rows of what classifiers learn from one sample for each training label. An unconditional model's samples get the label
     that the extractor sees in them, which is weaker, and the row says so."""
     train, test = (source.take(split, source.size(split)) for split in ("train", "held_out"))
     fake = samples(opened, len(train["label"]), random.fold(protocol.seed, "downstream"), train["label"])

@@ -22,12 +22,14 @@ CODES = "encode", "decode"
 
 
 def coder(opened: Opened) -> Any:
-    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says which rooms do."""
+    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says which models do."""
     if all(hasattr(opened.model, method) for method in CODES):
         return opened.model
-    able = [room for room in config.rooms() if all(hasattr(config.room(room).Model, method) for method in CODES)]
+    able = [
+        model_name for model_name in config.models() if all(hasattr(config.model(model_name).Model, method) for method in CODES)
+    ]
     raise Mistake(
-        f"{opened.folder} is a run of room {opened.config.room}, which does not turn a picture into a code and back; rooms "
+        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture into a code and back; models "
         f"that do: {', '.join(able)}"
     )
 
@@ -65,7 +67,7 @@ def reconstruct(
 ) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
     """Files in the folder `out`: each reconstruction as 00000.png, 00001.png, ..., and originals beside reconstructions as
     reconstructed.png. Also a row a picture, with its "psnr" in dB and its "ssim" (None where sides are below 11 pixels), and
-    what was done to the pictures. A Mistake names what is no picture, or a room that cannot."""
+    what was done to the pictures. A Mistake names what is no picture, or a model that cannot."""
     within(scale=(scale, 16))
     model = coder(opened)
     files, left_out = found(paths)

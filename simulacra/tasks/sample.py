@@ -18,7 +18,7 @@ Labels = Callable[[int, int], Tensor]  # the labels of the samples from one numb
 
 
 def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None) -> Tensor:
-    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the room
+    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the model
     is conditional, `labels` (count,)."""
     return torch.cat(list(parts(opened, count, seed, None if labels is None else lambda a, b: labels[a:b])))
 
@@ -46,7 +46,7 @@ def _drawn(opened: Opened, count: int, seed: int, labels: Labels) -> Iterator[Te
 
 
 def classes(opened: Opened) -> int:
-    """How many classes the run's room was told of; 0 if its samples have none."""
+    """How many classes the run's model was told of; 0 if its samples have none."""
     return int(getattr(opened.config.hyper, "classes", 0))
 
 
@@ -61,7 +61,7 @@ def in_turn(opened: Opened) -> Labels:
 
 
 def of_class(opened: Opened, wanted: int) -> Labels:
-    """Labels of one class; a Mistake if the room has no such class."""
+    """Labels of one class; a Mistake if the model has no such class."""
     there = classes(opened)
     if not 0 <= wanted < there:
         known = f"allowed: 0 to {there - 1}" if there else "this run has none (hyper.classes)"

@@ -1,4 +1,4 @@
-"""Train a room: from a checked config to a finished run folder."""
+"""Train a model: from a checked config to a finished run folder."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from simulacra.models.world import seeing
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
-LOOKED = 20_000  # training examples at which a room looks before its first step, at most
+LOOKED = 20_000  # training examples at which a model looks before its first step, at most
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def train(
 def _built(checked: Config, folder: Path, source: Data, like: Batch, where: torch.device) -> tuple[Any, Begun | None]:
     """The model, and what it begins from, if it begins and from anything."""
     model = build(checked, like, where)
-    run.storable(model, checked.room)
+    run.storable(model, checked.model)
     if run.checkpoints(folder):
         return model, None
     begun = begin(checked, model, folder, where)
@@ -109,7 +109,7 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
 
 
 def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
-    """A Mistake if the room is told of other classes than the data have; what the data took for granted is told."""
+    """A Mistake if the model is told of other classes than the data have; what the data took for granted is told."""
     for note in getattr(source, "notes", []):
         notify(note)
     asked = getattr(checked.hyper, "classes", 0)
@@ -166,8 +166,8 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     folder, checked, source = stage.run.folder, stage.config, stage.source
     view = seeing.begun(folder, stage.model, source, like)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    code, files = external.source_of(checked.room), partial(data_sets.fingerprint, checked.data, stage.root)
-    how: dict[str, Any] = {"extend": extend, "known": config.completed, "room": code, "files": files}
+    code, files = external.source_of(checked.model), partial(data_sets.fingerprint, checked.data, stage.root)
+    how: dict[str, Any] = {"extend": extend, "known": config.completed, "source": code, "files": files}
     lines = run.begin(folder, config.plain(checked), start, like, **how)
     seeing.keep(folder, view)
     return [*([begun.said] if begun else []), *lines]
@@ -233,7 +233,7 @@ def _settings(model: Any) -> health.Settings:
 
 
 def equilibrium(model: Any) -> dict[str, float]:
-    """The analytic equilibrium of each of the room's losses, where it states one."""
+    """The analytic equilibrium of each of the model's losses, where it states one."""
     return model.equilibrium() if hasattr(model, "equilibrium") else {}
 
 

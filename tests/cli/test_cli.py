@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from tiny import needed, of_config, of_room
+from tiny import needed, of_config, of_model
 
 from simulacra import __version__
 from simulacra.core import config, data_sets, run
@@ -31,8 +31,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def first(tmp_path):
-    """The first room's tiny training, in tmp_path/run."""
-    return needed(of_room(config.rooms()[0]), "the first room").arguments(tmp_path / "run", "steps=4", "save_every=2")
+    """The first model's tiny training, in tmp_path/run."""
+    return needed(of_model(config.models()[0]), "the first model").arguments(tmp_path / "run", "steps=4", "save_every=2")
 
 
 # Good paths
@@ -49,7 +49,7 @@ def test_version_and_help():
 
 def test_list(simulacra):
     text = simulacra("list").success()
-    assert all(name in text for name in (*config.rooms(), *data_sets.names(), *config.configs()))
+    assert all(name in text for name in (*config.models(), *data_sets.names(), *config.configs()))
 
 
 def test_data_list_and_show(simulacra, tmp_path):
@@ -88,7 +88,7 @@ def test_training_tells_what_it_makes_of_the_data(simulacra, tmp_path):
     assert all(line.startswith("note: ") for line in (first, second)) and "note: " not in "\n".join(others)
 
 
-def test_train_sample_paint_measure(room, tiny, simulacra, tmp_path, monkeypatch):
+def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monkeypatch):
     """The whole path once, with everything drawn."""
     folder = tmp_path / "a run [with brackets]"
     text = simulacra(*tiny.arguments(folder, "steps=20", "save_every=10", "log_every=2")).success()
@@ -249,7 +249,7 @@ def test_as_many_classes_as_the_data_have(simulacra, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_room_without_classes(own, simulacra, tmp_path):
+def test_a_model_without_classes(own, simulacra, tmp_path):
     text = simulacra("sample", own, "-o", tmp_path / "x.png", "--class", "7").refusal()
     assert "has no class 7; this run has none (hyper.classes)" in text
 
@@ -387,7 +387,7 @@ def test_a_run_without_checkpoint(own, simulacra, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "cannot read "), ("[]", "holds no table"), ("{}", "room is missing"), ('{"room": "none"}', "missing")],
+    [("{", "cannot read "), ("[]", "holds no table"), ("{}", "model is missing"), ('{"room": "none"}', "missing")],
 )
 def test_damaged_config_of_a_run(own, simulacra, tmp_path, content, says):
     (own / "config.json").write_text(content)
@@ -412,18 +412,18 @@ def test_pictures_that_cannot_be_painted(tiny, simulacra, tmp_path):
     assert "cannot write" in text and f"the last good checkpoint is {folder / 'checkpoints' / '00000020.pt'}" in text
 
 
-def test_checkpoint_of_another_room(trained, own, room, simulacra, tmp_path, tmp_path_factory):
-    """That of every other room is refused."""
-    for other in config.rooms():
-        tiny = of_room(other)
-        if other == room or tiny is None:
+def test_checkpoint_of_another_model(trained, own, model_name, simulacra, tmp_path, tmp_path_factory):
+    """That of every other model is refused."""
+    for other in config.models():
+        tiny = of_model(other)
+        if other == model_name or tiny is None:
             continue
         folder = tmp_path / other
         tiny.train(folder, "steps=1", "save_every=1")
         saved = torch.load(run.checkpoints(folder)[0], weights_only=True)
         torch.save(saved | {"step": 30}, own / "checkpoints" / "00000030.pt")
         text = simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
-        assert "holds the parts" in text or "does not fit this room's" in text
+        assert "holds the parts" in text or "does not fit this model's" in text
 
 
 def test_checkpoint_of_other_nets(tiny, own, simulacra, tmp_path):
@@ -436,14 +436,14 @@ def test_checkpoint_of_other_nets(tiny, own, simulacra, tmp_path):
     key = next(key for key, value in saved["parts"][name].items() if isinstance(value, torch.Tensor) and value.ndim)
     saved["parts"][name][key] = torch.zeros(3, 3, 3)
     torch.save(saved, path)
-    assert f"does not fit this room's '{name}'" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+    assert f"does not fit this model's '{name}'" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
 
 
-def test_a_divergence_is_named(tiny, room, simulacra, tmp_path):
+def test_a_divergence_is_named(tiny, model_name, simulacra, tmp_path):
     """Learning rates beyond all reason end in a line that names what was lost and what survives."""
-    rates = [name for name in config.room(room).Hyper.__struct_fields__ if name.startswith("rate")]
+    rates = [name for name in config.model(model_name).Hyper.__struct_fields__ if name.startswith("rate")]
     if not rates:
-        pytest.skip("the room has no learning rate")
+        pytest.skip("the model has no learning rate")
     changes = [f"hyper.{name}=1e38" for name in rates]
     text = simulacra(*tiny.arguments(tmp_path / "run", *changes)).refusal()
     assert re.search(r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text)

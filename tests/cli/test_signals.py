@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import needed, of_room
+from tiny import needed, of_model
 
 from simulacra.core import config, run, signals
 
@@ -56,7 +56,7 @@ def ended(child: "subprocess.Popen[str]", number: int) -> tuple[int, str]:
 
 def endless(folder: Path) -> list[str]:
     """A tiny training that will not end by itself."""
-    return needed(of_room("ebgan"), "ebgan").arguments(folder, "steps=1000000", "save_every=1000000", "log_every=1")
+    return needed(of_model("ebgan"), "ebgan").arguments(folder, "steps=1000000", "save_every=1000000", "log_every=1")
 
 
 def logged(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import needed, of_room
+from tiny import needed, of_model
 
 from simulacra import cli
 from simulacra.core import config, data_sets, run, threads
@@ -67,7 +67,7 @@ def test_help_imports_nothing_that_takes_seconds():
 def test_lists_import_nothing_that_takes_seconds():
     (code, out, err, heavy), (code2, out2, err2, heavy2) = said(["list"], ["data", "list"])
     assert (code, err, heavy, code2, err2, heavy2) == (0, "", [], 0, "", [])
-    assert all(name in out for name in (*config.rooms(), *config.configs()))
+    assert all(name in out for name in (*config.models(), *config.configs()))
     assert [line.split()[0] for line in out2.splitlines()] == data_sets.names()
     assert all((data_sets.module(name).__doc__ or "").strip().splitlines()[0] in out2 for name in data_sets.names())
 
@@ -82,7 +82,7 @@ MISTAKES = [
     (["train", "ebgan_digits", "--set", "steps"], "--set takes key=value, found 'steps'"),
     (["train", "ebgan_digits", "--set", "steps=few"], "steps = 'few': expected `int`"),
     (["train", "ebgan_digits", "--set", "stepz=3"], "unknown key stepz; there is: name, preset, "),
-    (["train", "ebgan_digits", "--set", "room=none"], "unknown room 'none'; there is: "),
+    (["train", "ebgan_digits", "--set", "model=none"], "unknown model 'none'; there is: "),
     (["train", "ebgan_digits", "--set", "data.name=none"], "unknown data set 'none'; there is: "),
     (["train", "ebgan_digits", "--set", "data.none=1"], "unknown key data.none; there is: data.pad"),
     (["train", "ebgan_digits", "--set", "hyper.margni=1"], "unknown key hyper.margni; there is: hyper."),
@@ -114,18 +114,18 @@ def test_mistakes_import_nothing_that_takes_seconds():
         assert (code, out, heavy) == (2, "", []) and says in err and err.count("\n") == 1, (words, code, out, err, heavy)
 
 
-def test_fields_read_from_source_are_those_of_the_class(room):
+def test_fields_read_from_source_are_those_of_the_class(model_name):
     """A key that is there is never refused."""
     from simulacra.core.source import fields
 
-    found = fields(config.room_files()[room], "Hyper")
-    assert found == list(config.room(room).Hyper.__struct_fields__)
+    found = fields(config.model_files()[model_name], "Hyper")
+    assert found == list(config.model(model_name).Hyper.__struct_fields__)
 
 
 def test_what_is_no_plain_class_is_left_to_its_import(tmp_path):
     from simulacra.core.source import fields
 
-    path = tmp_path / "room.py"
+    path = tmp_path / "model.py"
     path.write_text("class Hyper(Basis):\n    a: int = 1\nclass Other(Struct, rename='camel'):\n    b: int = 1\n")
     assert fields(path, "Hyper") == fields(path, "Other") == fields(path, "None") == []
 
@@ -177,7 +177,7 @@ def test_nothing_recorded_changes_nothing(starts):
 
 
 def test_a_run_goes_on_with_the_threads_that_it_began_with(simulacra, tmp_path):
-    tiny = needed(of_room(config.rooms()[0]), "the first room")
+    tiny = needed(of_model(config.models()[0]), "the first model")
     torch.set_num_threads(2)
     try:
         simulacra(*tiny.arguments(tmp_path / "run", "steps=2")).success()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import needed, of_room
+from tiny import needed, of_model
 
 from simulacra.cli.streams import Stream, patient
 from simulacra.core import config, run
@@ -69,7 +69,7 @@ def test_no_stream_at_all(closed):
 
 def test_a_training_is_not_lost_by_what_it_says(tmp_path):
     """Its output is full, or its reader gone: it trains to the end all the same."""
-    tiny = needed(of_room("ebgan"), "ebgan")
+    tiny = needed(of_model("ebgan"), "ebgan")
     with Path("/dev/full").open("wb") as full:
         answer = said(*tiny.arguments(tmp_path / "full", "steps=3"), stdout=full)
     assert answer.returncode == 1 and b"cannot write to standard output" in answer.stderr

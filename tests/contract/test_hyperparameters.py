@@ -1,7 +1,7 @@
-"""Every hyperparameter of every room changes something, or is refused: in every variant that the configs ship, made small.
+"""Every hyperparameter of every model changes something, or is refused: in every variant that the configs ship, made small.
 
-A room's `idle` says which do nothing beside the others. It is held to what is computed, both ways: what it names changes no
-weight, no scalar, no sample and nothing else that the room shows, and is refused; what it does not name changes some of them,
+A model's `idle` says which do nothing beside the others. It is held to what is computed, both ways: what it names changes no
+weight, no scalar, no sample and nothing else that the model shows, and is refused; what it does not name changes some of them,
 or is refused for another reason."""
 
 import itertools
@@ -28,7 +28,7 @@ from simulacra.core.schedules import Schedule
 
 STEPS = 3
 TRIED = 4  # other values
-RUNS = {"begin", "memory", "eye"}  # that name run folders; tests of their rooms have some
+RUNS = {"begin", "memory", "eye"}  # that name run folders; tests of their models have some
 
 SMALL: dict[str, dict[str, Any]] = {  # the most of each size, of each of its numbers if it has several
     "ebgan": {"widths_G": 4, "widths_D": 4, "code_size": 3, "z_size": 3},
@@ -106,66 +106,66 @@ CHOSEN: dict[str, list[Any]] = {  # values to try, where not any will do
 }
 
 
-def drawn(room: str, k: int) -> Batch:
-    """The k-th batch of a room: noise, of the smallest shapes."""
+def drawn(model_name: str, k: int) -> Batch:
+    """The k-th batch of a model: noise, of the smallest shapes."""
     g = torch.Generator().manual_seed(k)
 
     def noise(*shape: int) -> Tensor:
         return torch.rand(4, *shape, generator=g) * 2 - 1
 
     label = torch.randint(3, (4,), generator=g)
-    if room == "rgan_series":
+    if model_name == "rgan_series":
         return {"series": noise(6, 2), "label": label}
-    if room == "foregan":
+    if model_name == "foregan":
         mask = torch.zeros(2, 1, 16, 20)
         mask[:, :, 4:9, 5:11] = 1
         forward, backward = (4 * noise(2, 2, 16, 20)[:2] for _ in range(2))
         return {"video": noise(3, 3, 16, 20)[:2], "mask": mask, "forward": forward, "backward": backward}
-    if room.startswith("world"):
+    if model_name.startswith("world"):
         told = {"mean": noise(8, 3), "log_variance": noise(8, 3), "action": noise(8, 3), "reward": 3 * noise(8)}
         return told | {"done": (noise(8) > 0.5).float(), "eye": torch.ones(4, 16, dtype=torch.uint8)}
     return {"image": noise(3, 16, 16), "next": noise(3, 16, 16), "label": label}
 
 
-def small(name: str, room: str, raw: dict[str, Any]) -> dict[str, Any]:
+def small(name: str, model_name: str, raw: dict[str, Any]) -> dict[str, Any]:
     """The hyperparameters with no size above the smallest."""
-    most = SMALL[room]
+    most = SMALL[model_name]
     for key, value in raw.items():
         if key in most:
             raw[key] = [min(one, most[key]) for one in value] if isinstance(value, (list, tuple)) else min(value, most[key])
-    return raw | AT_FIRST.get(name, {}) | AT_FIRST.get(room, {})
+    return raw | AT_FIRST.get(name, {}) | AT_FIRST.get(model_name, {})
 
 
-def variants(room: str) -> list[tuple[str, Any]]:
-    """The different hyperparameters that a room's configs ship, in all presets and experiments, made small and without what is
+def variants(model_name: str) -> list[tuple[str, Any]]:
+    """The different hyperparameters that a model's configs ship, in all presets and experiments, made small and without what is
     idle."""
-    module, found = config.room(room), {}
+    module, found = config.model(model_name), {}
     for name in config.configs():
         raw = config.based(config.find(name))
-        if raw["room"] != room:
+        if raw["room"] != model_name:
             continue
-        experiments = ["", *raw.get("experiment", {})] + ["1,fixed"] * (room == "foregan")
+        experiments = ["", *raw.get("experiment", {})] + ["1,fixed"] * (model_name == "foregan")
         for preset, experiment in itertools.product(raw["preset"], experiments):
             checked = config.resolve(name, preset, [f"experiment={experiment}"] * bool(experiment))
-            plain = small(name, room, msgspec.to_builtins(checked.hyper))
-            if room == "world_controller":
+            plain = small(name, model_name, msgspec.to_builtins(checked.hyper))
+            if model_name == "world_controller":
                 plain["world"] = "dream"
             if plain.get("z_maps"):
                 plain |= {"motion": [4, 4], "strides": [2, 2], "z_size": 50}
-            hyper = settled(room, msgspec.convert(plain, module.Hyper))
-            found.setdefault(essence(room, hyper), (f"{name} {preset} {experiment}", hyper))
+            hyper = settled(model_name, msgspec.convert(plain, module.Hyper))
+            found.setdefault(essence(model_name, hyper), (f"{name} {preset} {experiment}", hyper))
     first = msgspec.to_builtins(next(iter(found.values()))[1])
-    for more in ALSO[room]:
-        hyper = settled(room, msgspec.convert(config.merge(first, more), module.Hyper))
-        found.setdefault(essence(room, hyper), (f"also {more}", hyper))
+    for more in ALSO[model_name]:
+        hyper = settled(model_name, msgspec.convert(config.merge(first, more), module.Hyper))
+        found.setdefault(essence(model_name, hyper), (f"also {more}", hyper))
     return list(found.values())
 
 
-def essence(room: str, hyper: Any) -> Any:
-    """What tells variants apart: choices, switches, and what is idle; not how large a number is. Of rooms whose steps are long
+def essence(model_name: str, hyper: Any) -> Any:
+    """What tells variants apart: choices, switches, and what is idle; not how large a number is. Of models whose steps are long
     what is idle alone, and which nets they have."""
-    named = tuple(config.room(room).idle(hyper))
-    if room in ("foregan", "rgan"):
+    named = tuple(config.model(model_name).idle(hyper))
+    if model_name in ("foregan", "rgan"):
         return named, getattr(hyper, "version", None)
 
     def choices(value: Any) -> Any:
@@ -176,15 +176,15 @@ def essence(room: str, hyper: Any) -> Any:
     return choices(msgspec.to_builtins(hyper)), named
 
 
-def settled(room: str, hyper: Any) -> Any:
+def settled(model_name: str, hyper: Any) -> Any:
     """The hyperparameters with what is idle at its default."""
-    return idle.settled(hyper, config.room(room).idle(hyper))
+    return idle.settled(hyper, config.model(model_name).idle(hyper))
 
 
-def computed(room: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
-    """Digests of what a room comes to: its first weights, each step's scalars and weights, and all that it shows in the end."""
+def computed(model_name: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
+    """Digests of what a model comes to: its first weights, each step's scalars and weights, and all that it shows in the end."""
     reseed(0)
-    model, scalars = config.room(room).Model(hyper, batches[0]), {}
+    model, scalars = config.model(model_name).Model(hyper, batches[0]), {}
     yield digest(weights(model))
     for k, batch in enumerate(batches):
         reseed(k + 1)
@@ -194,7 +194,7 @@ def computed(room: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
     shown = {"sample": model.sample(batches[-1])}
     if hasattr(model, "health"):
         shown |= {"health": model.health(batches[0], scalars, batches[-1])}
-    if room == "visual_dynamics":
+    if model_name == "visual_dynamics":
         shown |= {prior: model.imagine(batches[0]["image"], 2, prior) for prior in ("empirical", "mixture")}
     yield digest(shown)
 
@@ -255,12 +255,12 @@ def others(hyper: Any, name: str, kind: Any) -> Iterator[Any]:
             continue
 
 
-def effect(room: str, hyper: Any, name: str, kind: Any, batches: list[Batch], base: list[str], most: int = TRIED) -> str:
+def effect(model_name: str, hyper: Any, name: str, kind: Any, batches: list[Batch], base: list[str], most: int = TRIED) -> str:
     """ "changes", "refused" or "nothing": what other values of a hyperparameter do, of a few that are taken."""
     built = 0
     for other in others(hyper, name, kind):
         try:
-            if any(found != wanted for found, wanted in zip(computed(room, other, batches), base, strict=True)):
+            if any(found != wanted for found, wanted in zip(computed(model_name, other, batches), base, strict=True)):
                 return "changes"
             built += 1
         except (ValueError, Mistake):
@@ -270,34 +270,34 @@ def effect(room: str, hyper: Any, name: str, kind: Any, batches: list[Batch], ba
     return "nothing" if built else "refused"
 
 
-@pytest.mark.parametrize("room", list(SMALL))
-def test_every_hyperparameter_changes_something_or_is_refused(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = config.room(room)
+@pytest.mark.parametrize("model_name", list(SMALL))
+def test_every_hyperparameter_changes_something_or_is_refused(model_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = config.model(model_name)
     faults, effective = [], set()
-    for variant, hyper in variants(room):
-        heavy = room == "rgan" and hyper.version != "v6"
-        batches = [drawn(room, k) for k in range(1 if heavy else STEPS)]
-        base = list(computed(room, hyper, batches))
-        assert base == list(computed(room, hyper, batches)), "the same hyperparameters, the same numbers"
+    for variant, hyper in variants(model_name):
+        heavy = model_name == "rgan" and hyper.version != "v6"
+        batches = [drawn(model_name, k) for k in range(1 if heavy else STEPS)]
+        base = list(computed(model_name, hyper, batches))
+        assert base == list(computed(model_name, hyper, batches)), "the same hyperparameters, the same numbers"
         named = module.idle(hyper)
         for name, kind in fields(module.Hyper):
-            found = effect(room, hyper, name, kind, batches, base)
-            if (found == "nothing" and name not in LATER.get(room, ())) or (name in named and found != "refused"):
+            found = effect(model_name, hyper, name, kind, batches, base)
+            if (found == "nothing" and name not in LATER.get(model_name, ())) or (name in named and found != "refused"):
                 faults.append(f"{variant}: {name} {'is said to be idle' if name in named else 'changes nothing'}: {found}")
             if name in named:
                 with monkeypatch.context() as patch:
                     patch.setattr(module, "refuse", lambda *_: None)
-                    if effect(room, hyper, name, kind, batches, base, 1) == "changes":
+                    if effect(model_name, hyper, name, kind, batches, base, 1) == "changes":
                         faults.append(f"{variant}: {name} is refused, and changes something")
             elif found == "changes":
                 effective.add(name)
     assert not faults, "\n".join(faults)
-    never = {name for name, _ in fields(module.Hyper)} - effective - ELSEWHERE.get(room, set())
+    never = {name for name, _ in fields(module.Hyper)} - effective - ELSEWHERE.get(model_name, set())
     assert not never, f"never change anything: {never}"
 
 
-def test_every_room_is_walked() -> None:
-    assert sorted(SMALL) == config.rooms()
+def test_every_model_is_walked() -> None:
+    assert sorted(SMALL) == config.models()
 
 
 @pytest.mark.parametrize(
@@ -326,9 +326,9 @@ def test_who_gives_one_that_does_nothing_is_told(
 def test_dropout_needs_a_layer_behind_it() -> None:
     """The paper's grid has discriminators of one hidden layer."""
     paper = config.resolve("ebgan_mnist", "paper", ["hyper.dropout=0.5"]).hyper
-    assert "dropout" in config.room("ebgan").idle(paper) and paper.dropout == 0.5
+    assert "dropout" in config.model("ebgan").idle(paper) and paper.dropout == 0.5
     deeper = config.resolve("ebgan_mnist", "paper", ["hyper.dropout=0.5", "hyper.widths_D=[512, 256]"]).hyper
-    assert "dropout" not in config.room("ebgan").idle(deeper)
+    assert "dropout" not in config.model("ebgan").idle(deeper)
 
 
 def test_one_that_nobody_gave_goes_back_to_its_default(tmp_path: Any) -> None:

@@ -1,6 +1,6 @@
 """Players: which weights are whose, what each of them feels, and that looking at them changes nothing.
 
-What holds for a room's nets and losses is tested for every config, since variants are hyperparameters."""
+What holds for a model's nets and losses is tested for every config, since variants are hyperparameters."""
 
 import math
 import random
@@ -46,19 +46,19 @@ def copies(weights: dict[str, nn.Parameter]) -> dict[str, torch.Tensor]:
 
 
 def playing(model, batches, steps):
-    """Play the steps as the clock does; yields after each what the room tells."""
+    """Play the steps as the clock does; yields after each what the model tells."""
     for k in range(steps):
         reseed(fold(0, "step", k))
         yield model.step(batches[k % len(batches)], k)
 
 
-# Rooms
+# Models
 
 
 def test_players_partition_the_model(variant):
     model, _ = variant.model()
     if not optimizers(model):
-        pytest.skip("no gradient moves this room")
+        pytest.skip("no gradient moves this model")
     owned = [id(weight) for optimizer in optimizers(model).values() for weight in optim.weights(optimizer)]
     assert len(owned) == len(set(owned)) > 0, "a weight has two owners"
     names = {id(weight): name for name, weight in own_weights(model).items()}
@@ -81,7 +81,7 @@ def test_averages_follow(variant):
     model, batches = variant.model()
     averages = [part for part in parts(model).values() if isinstance(part, EMA)]
     if not averages:
-        pytest.skip("the room samples its last weights")
+        pytest.skip("the model samples its last weights")
     before = [[weight.clone() for weight in average.module.parameters()] for average in averages]
     for _ in playing(model, batches, variant.config().steps):
         if all(not equal(was, list(average.module.parameters())) for was, average in zip(before, averages, strict=True)):
@@ -112,7 +112,7 @@ def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
         seen.extend(loss.detach() for loss, player in moves if player is model.opt_D)
         descend(*moves, clip=clip)
 
-    monkeypatch.setattr(config.room(variant.config().room), "descend", watched)
+    monkeypatch.setattr(config.model(variant.config().model), "descend", watched)
     for k, weight in (2, 0), (3, 3.0 / 2 * 4):
         seen.clear()
         told = model.step(batches[0], k)
@@ -152,7 +152,7 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
         last.update(now)
         moved.update(movers)
 
-    monkeypatch.setattr(config.room(variant.config().room), "descend", watched, raising=False)
+    monkeypatch.setattr(config.model(variant.config().model), "descend", watched, raising=False)
     monkeypatch.setattr(optim, "descend", watched)
     for _ in playing(model, batches, variant.config().steps):
         assert equal(copies(weights), last), "a weight moved outside of descend"
@@ -167,7 +167,7 @@ UNREAD = {"rgan_v3_mnist": 29}  # the published defect that this config keeps: t
 def test_every_pixel_reaches_the_discriminator(variant):
     model, batches = variant.model()
     if not hasattr(model, "D"):
-        pytest.skip("the room has no discriminator D")
+        pytest.skip("the model has no discriminator D")
     x = examples(batches[0]).clone().requires_grad_()
     with eval_mode(model.D):
         told = model.D(x)
@@ -444,7 +444,7 @@ class Alike(Two):
 def test_averages_count_the_pictures_of_all_processes(tiny, monkeypatch):
     model, batches = tiny.model()
     if not any(isinstance(part, EMA) for part in parts(model).values()):
-        assert tiny.config().room in ("foregan", "world_controller")
+        assert tiny.config().model in ("foregan", "world_controller")
         return
     monkeypatch.setattr(distributed, "dist", Alike())
     counted: list[tuple[int, int]] = []

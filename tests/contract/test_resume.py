@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import assert_same, needed, of_room
+from tiny import assert_same, needed, of_model
 
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake
@@ -33,10 +33,10 @@ def interrupt_at(when):
 
 
 @pytest.fixture(scope="session")
-def unbroken(room, tmp_path_factory):
+def unbroken(model_name, tmp_path_factory):
     """A run of 60 steps in one go."""
-    folder = tmp_path_factory.mktemp(room) / "unbroken"
-    needed(of_room(room), f"room {room}").train(folder, *USUAL)
+    folder = tmp_path_factory.mktemp(model_name) / "unbroken"
+    needed(of_model(model_name), f"model {model_name}").train(folder, *USUAL)
     return folder
 
 
@@ -146,11 +146,11 @@ def assert_whole(folder: Path) -> None:
         assert saved["step"] == int(path.stem) and run.digest(saved["parts"])
 
 
-def test_killed_at_random_moments(tiny, room, launch, tmp_path):
+def test_killed_at_random_moments(tiny, model_name, launch, tmp_path):
     """Every kill comes a few rows, and then a moment, after the process took over, so that it lands in training, logging,
-    saving or painting. A fast room on a fast machine may be done before the last of them."""
+    saving or painting. A fast model on a fast machine may be done before the last of them."""
     tiny.train(tmp_path / "unbroken", *DENSE)
-    dice, broken, kills = random.Random(room), tmp_path / "broken", 0
+    dice, broken, kills = random.Random(model_name), tmp_path / "broken", 0
     while kills < 12 and not (broken / "done").exists():
         begun = run.checkpoints(broken)[-1:]
         child = launch(*tiny.arguments(broken, *DENSE))
@@ -186,7 +186,7 @@ def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number, status):
 
 def test_killed_at_every_change_of_the_folder(launch, tmp_path):
     """From an empty folder to the first checkpoint and its pictures, before each file is opened, renamed or removed."""
-    tiny = needed(of_room(config.rooms()[0]), "the first room")
+    tiny = needed(of_model(config.models()[0]), "the first model")
     settings = "steps=4", "save_every=2", "log_every=1"
     tiny.train(tmp_path / "unbroken", *settings, tensorboard=True)
     broken, count, code = tmp_path / "broken", 0, None
@@ -204,9 +204,9 @@ def test_killed_at_every_change_of_the_folder(launch, tmp_path):
 
 @pytest.fixture
 def first(tmp_path, monkeypatch):
-    """The first room's tiny config, and a run of it of fifteen steps; nothing is painted."""
+    """The first model's tiny config, and a run of it of fifteen steps; nothing is painted."""
     monkeypatch.setattr("simulacra.tasks.train.paint", lambda opened, source: [])
-    tiny = needed(of_room(config.rooms()[0]), "the first room")
+    tiny = needed(of_model(config.models()[0]), "the first model")
     tiny.train(tmp_path / "plain", *SHORT)
     return tiny, tmp_path / "plain"
 
@@ -217,7 +217,7 @@ def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatc
     broken, save = tmp_path / "broken", torch.save
 
     def cut_short(content, file):
-        if isinstance(file, io.BytesIO):  # what asks whether the room can be stored
+        if isinstance(file, io.BytesIO):  # what asks whether the model can be stored
             return save(content, file)
         save(content, buffer := io.BytesIO())
         file.write(buffer.getvalue()[: len(buffer.getvalue()) // 2])
@@ -313,9 +313,9 @@ def test_roll_back_no_further(first, tmp_path, monkeypatch):
         tiny.train(tmp_path / "other", *SHORT, "rollback=3")
 
 
-def spoiled(monkeypatch, room: str, at: int, spoil) -> None:
-    """Have the room's step at k do something wrong, unless it was rolled back."""
-    Model, seed = config.room(room).Model, fold(0, "step", at)
+def spoiled(monkeypatch, model_name: str, at: int, spoil) -> None:
+    """Have the model's step at k do something wrong, unless it was rolled back."""
+    Model, seed = config.model(model_name).Model, fold(0, "step", at)
     step = Model.step
 
     def wrong(self, batch, k):
@@ -349,7 +349,7 @@ def test_not_finite(first, tmp_path, monkeypatch, at, spoil, says):
     tiny, plain = first
     last = tmp_path / "run" / "checkpoints" / f"{at // 5 * 5:08d}.pt"
     with monkeypatch.context() as patch:
-        spoiled(patch, config.rooms()[0], at, spoil)
+        spoiled(patch, config.models()[0], at, spoil)
         with pytest.raises(Mistake, match=says) as caught:
             tiny.train(tmp_path / "run", *SHORT)
         assert str(caught.value).endswith(f"; the last good checkpoint is {last}")
@@ -456,7 +456,7 @@ def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, laun
 
 @pytest.mark.parametrize("limit", [0, 200, 3000, 10000, 30000, 60000])
 def test_full_disk(first, launch, tmp_path, limit):
-    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is room."""
+    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is model."""
     tiny, plain = first
     folder = tmp_path / "run"
     tiny.train(folder, *SHORT, tick=interrupt_at(5))
@@ -505,7 +505,7 @@ run.append_rows(path, [{"b": number} for number in range(9)])
 """
 
 
-def test_rows_for_which_there_is_no_room_are_all_left_out(tmp_path):
+def test_rows_for_which_there_is_no_model_are_all_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     run.append_rows(path, [{"a": 1}])
     before = path.read_bytes()

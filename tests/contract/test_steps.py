@@ -61,7 +61,7 @@ def compared(
     steps: int = 3,
     near: float = 3e-4,
 ) -> None:
-    """A room's own step and the second one come to the same, step after step; gradients by `near`, relative to their norms."""
+    """A model's own step and the second one come to the same, step after step; gradients by `near`, relative to their norms."""
     real, found = module.descend, list[Move]()
     names = {id(part): name for name, part in vars(model).items() if isinstance(part, torch.optim.Optimizer)}
 

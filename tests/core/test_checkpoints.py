@@ -12,7 +12,7 @@ from simulacra.core.load import reopen
 COPIES = "00000007 (copy).pt", "00000020 (1).pt", "00000020-Kopie.pt", "00000020.pt.pt", "0000020.pt", "9.pt", "٠٠٠٠٠٠٩٩.pt"
 
 
-pytestmark = pytest.mark.parametrize("room", ["ebgan"], scope="session")  # what holds for all
+pytestmark = pytest.mark.parametrize("model_name", ["ebgan"], scope="session")  # what holds for all
 
 
 @pytest.mark.parametrize("copied", COPIES)

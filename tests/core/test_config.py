@@ -47,9 +47,9 @@ def test_every_config_says_what_it_does(name):
     assert second.startswith(f"# simulacra train {name}")
 
 
-def test_every_room_has_a_config_and_a_contract(room):
-    assert room in {config.resolve(name).room for name in config.configs()}
-    module = config.room(room)
+def test_every_model_has_a_config_and_a_contract(model_name):
+    assert model_name in {config.resolve(name).model for name in config.configs()}
+    module = config.model(model_name)
     assert all(hasattr(module.Model, method) for method in ("__init__", "step", "sample"))
     assert module.Hyper.__struct_config__.frozen and module.Hyper.__struct_config__.forbid_unknown_fields
 
@@ -66,7 +66,7 @@ def test_unknown_names_list_what_exists(tmp_path):
     assert A_CONFIG in refusal("ebgan_minst")
     assert "unknown preset 'huge'; there is: tiny, laptop, paper" in refusal(A_CONFIG, preset="huge")
     assert f"unknown data set 'minst'; there is: {', '.join(data_sets.names())}" in refusal(A_CONFIG, "data.name=minst")
-    assert f"unknown room 'gann'; there is: {', '.join(config.rooms())}" in refusal(A_CONFIG, "room=gann")
+    assert f"unknown model 'gann'; there is: {', '.join(config.models())}" in refusal(A_CONFIG, "model=gann")
     assert "no config file" in refusal(tmp_path / "none.toml")
     assert "unknown config" in refusal(tmp_path)
 
@@ -74,7 +74,7 @@ def test_unknown_names_list_what_exists(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("stepz=3", "unknown key stepz; there is: name, preset, room, "),
+        ("stepz=3", "unknown key stepz; there is: name, preset, model, "),
         ("hyper.marginn=3", "unknown key hyper.marginn; there is: hyper."),
         ("data.sise=3", "unknown key data.sise; there is: "),
         ("steps=many", "steps = 'many': expected `int`"),
@@ -110,26 +110,26 @@ def test_wrong_values_in_a_table_of_hyperparameters(change, says):
     assert says in refusal("rgan_mnist", change)
 
 
-def fields_of(room, kind) -> list[str]:
-    """The names of the room's hyperparameters of a kind."""
-    found = msgspec.inspect.type_info(config.room(room).Hyper).fields
+def fields_of(model_name, kind) -> list[str]:
+    """The names of the model's hyperparameters of a kind."""
+    found = msgspec.inspect.type_info(config.model(model_name).Hyper).fields
     return [field.name for field in found if isinstance(field.type, kind)]
 
 
-def schedules(room) -> list[str]:
-    """The room's hyperparameters that may be schedules."""
-    found = msgspec.inspect.type_info(config.room(room).Hyper).fields
+def schedules(model_name) -> list[str]:
+    """The model's hyperparameters that may be schedules."""
+    found = msgspec.inspect.type_info(config.model(model_name).Hyper).fields
     return [field.name for field in found if isinstance(field.type, msgspec.inspect.UnionType)]
 
 
-def config_of(room) -> str:
-    """The room's first config."""
-    return next(name for name in config.configs() if resolve(name).room == room)
+def config_of(model_name) -> str:
+    """The model's first config."""
+    return next(name for name in config.configs() if resolve(name).model == model_name)
 
 
-def test_wrong_choice_of_any_hyperparameter(room):
-    for name in fields_of(room, msgspec.inspect.LiteralType):
-        assert f"hyper.{name} = 'x': expected one of: " in refusal(config_of(room), f"hyper.{name}=x")
+def test_wrong_choice_of_any_hyperparameter(model_name):
+    for name in fields_of(model_name, msgspec.inspect.LiteralType):
+        assert f"hyper.{name} = 'x': expected one of: " in refusal(config_of(model_name), f"hyper.{name}=x")
 
 
 @pytest.mark.parametrize(
@@ -150,15 +150,15 @@ def test_wrong_choice_of_any_hyperparameter(room):
         ("fast", "expected"),
     ],
 )
-def test_wrong_schedules(room, value, says):
-    for name in schedules(room):
-        text = refusal(config_of(room), f"hyper.{name}={value}")
+def test_wrong_schedules(model_name, value, says):
+    for name in schedules(model_name):
+        text = refusal(config_of(model_name), f"hyper.{name}={value}")
         assert f"hyper.{name} = " in text and says in text
 
 
-def test_good_schedules(room):
-    for name in schedules(room):
-        hyper = resolve(config_of(room), None, [f"hyper.{name}=[[0, 1], [5, 0.5], [5, 2]]"]).hyper
+def test_good_schedules(model_name):
+    for name in schedules(model_name):
+        hyper = resolve(config_of(model_name), None, [f"hyper.{name}=[[0, 1], [5, 0.5], [5, 2]]"]).hyper
         assert getattr(hyper, name) == ((0, 1), (5, 0.5), (5, 2))
 
 
@@ -179,7 +179,7 @@ def test_another_data_set_forgets_the_options_of_the_old():
 
 def test_base(tmp_path):
     """One level: tables are laid on tables, a data set of another name replaces the old one whole."""
-    under = 'room = "gan"\nbatch = 8\n[data]\nname = "folder"\nsize = 32\n[hyper]\nz_size = 5\n[preset.tiny]\nsteps = 3\n'
+    under = 'model = "gan"\nbatch = 8\n[data]\nname = "folder"\nsize = 32\n[hyper]\nz_size = 5\n[preset.tiny]\nsteps = 3\n'
     written(tmp_path / "under.toml", under)
     over = 'base = "under"\nhyper.beta1 = 0.5\npreset.tiny.batch = 4\npreset.laptop.steps = 9\n'
     path = written(tmp_path / "over.toml", over)
@@ -196,7 +196,7 @@ def test_base(tmp_path):
 
 def test_experiments(tmp_path):
     """Their tables are laid on the preset, one after the other, and --set on them; the run is named after them."""
-    text = 'room = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n'
+    text = 'model = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n'
     text += "[experiment.1]\nhyper.z_size = 6\nhyper.beta1 = 0.6\n[experiment.fixed]\nhyper.beta1 = 0.7\n"
     path = written(tmp_path / "mine.toml", text)
     found = {}
@@ -217,15 +217,15 @@ def test_experiments(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("room = ", "cannot read "),
-        ("[preset.tiny]\nsteps = 3", "room is missing"),
-        ('room = "gan"\n[preset.tiny]\nsteps = 3', "data is missing"),
-        ('room = "gan"\ndata = {}\nbatch = 4\n[preset.tiny]\nsteps = 3', "data.name is missing"),
-        ('room = "gan"\ndata.name = "digits"\n[preset.tiny]\nbatch = 3', "steps is missing"),
-        ('room = "gan"\npreset = "tiny"', "presets are tables"),
-        ('room = "gan"\npreset.tiny = 3', "presets are tables"),
-        ('room = "gan"\npreset.smal.steps = 3', "'smal'; there is: tiny, laptop, paper"),
-        ('room = "gan"\npreset.paper.steps = 3', "unknown preset 'tiny'; there is: paper"),
+        ("model = ", "cannot read "),
+        ("[preset.tiny]\nsteps = 3", "model is missing"),
+        ('model = "gan"\n[preset.tiny]\nsteps = 3', "data is missing"),
+        ('model = "gan"\ndata = {}\nbatch = 4\n[preset.tiny]\nsteps = 3', "data.name is missing"),
+        ('model = "gan"\ndata.name = "digits"\n[preset.tiny]\nbatch = 3', "steps is missing"),
+        ('model = "gan"\npreset = "tiny"', "presets are tables"),
+        ('model = "gan"\npreset.tiny = 3', "presets are tables"),
+        ('model = "gan"\npreset.smal.steps = 3', "'smal'; there is: tiny, laptop, paper"),
+        ('model = "gan"\npreset.paper.steps = 3', "unknown preset 'tiny'; there is: paper"),
     ],
 )
 def test_wrong_files(tmp_path, text, says):
@@ -286,12 +286,12 @@ def instances(kind: type[msgspec.Struct]) -> st.SearchStrategy:
 
 @settings(deadline=None, max_examples=40)
 @given(more=st.data())
-def test_a_resolved_config_resolves_to_itself(room, tmp_path_factory, more):
-    hyper = more.draw(instances(config.room(room).Hyper))
+def test_a_resolved_config_resolves_to_itself(model_name, tmp_path_factory, more):
+    hyper = more.draw(instances(config.model(model_name).Hyper))
     options = more.draw(st.sampled_from(data_sets.names()).flatmap(lambda name: instances(data_sets.module(name).Options)))
     counts = {key: more.draw(st.integers(1, 2**40)) for key in ("batch", "steps", "log_every", "save_every")}
-    checked = config.Config(name="x", preset="tiny", room=room, data=options, hyper=hyper, **counts)
-    path = tmp_path_factory.getbasetemp() / f"{room}.json"
+    checked = config.Config(name="x", preset="tiny", model_name=model_name, data=options, hyper=hyper, **counts)
+    path = tmp_path_factory.getbasetemp() / f"{model_name}.json"
     path.write_text(json.dumps(plain(checked)))
     again, checked = resolve(str(path)), config.settled(checked)
     assert again == checked and not differences(plain(again), plain(checked))

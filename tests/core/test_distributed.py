@@ -37,9 +37,9 @@ def together(arguments: list[str], count: int = 2) -> list[Said]:
     return [Said(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
 
 
-def without_batch_statistics(room: str) -> list[str]:
+def without_batch_statistics(model_name: str) -> list[str]:
     """Changes that switch off what sees only a process's own half: batch normalisation."""
-    hints = get_type_hints(config.room(room).Hyper)
+    hints = get_type_hints(config.model(model_name).Hyper)
     kinds = {name: get_args(kind) for name, kind in hints.items() if get_origin(kind) is Literal}
     return [f"hyper.{name}=none" for name, values in kinds.items() if name.startswith("norm") and "none" in values]
 
@@ -61,9 +61,9 @@ def apart(one: torch.Tensor, two: torch.Tensor) -> float:
     return float((one - two).norm() / (one.norm() + two.norm()).clamp_min(1e-30))
 
 
-def test_two_halves_are_a_whole(tiny, room, tmp_path):
-    changes = [*SETTINGS, *without_batch_statistics(room)]
-    if room == "world_controller":
+def test_two_halves_are_a_whole(tiny, model_name, tmp_path):
+    changes = [*SETTINGS, *without_batch_statistics(model_name)]
+    if model_name == "world_controller":
         changes.append("data.start=any")  # one held-out sequence cannot be shared by two
     tiny.train(tmp_path / "one", *changes)
     first, second = together(tiny.arguments(tmp_path / "two", *changes))
@@ -79,9 +79,9 @@ def test_two_halves_are_a_whole(tiny, room, tmp_path):
         assert row == pytest.approx(other, rel=1e-3, abs=LOOSE), "Adam's first steps turn rounding into steps"
 
 
-def test_a_mistake_of_the_first_process_ends_all(tiny, room, tmp_path):
-    if room != config.rooms()[0]:
-        pytest.skip("one room is enough")
+def test_a_mistake_of_the_first_process_ends_all(tiny, model_name, tmp_path):
+    if model_name != config.models()[0]:
+        pytest.skip("one model is enough")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("")
     for said in together(tiny.arguments(tmp_path / "run", *SETTINGS)):

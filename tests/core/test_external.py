@@ -1,4 +1,4 @@
-"""Rooms as most people would write one: nothing they learn or count is lost, or building them says what would be."""
+"""Models as most people would write one: nothing they learn or count is lost, or building them says what would be."""
 
 import json
 import os
@@ -220,9 +220,9 @@ LATE = {
 
 
 def written(folder: Path, source: str) -> Path:
-    """A config beside the room's file."""
+    """A config beside the model's file."""
     (folder / "mine.py").write_text(HEAD + source)
-    toml = 'room = "mine.py"\nbatch = 4\nsteps = 8\nlog_every = 1\nsave_every = 4\n[data]\nname = "digits"\n[preset.laptop]\n'
+    toml = 'model = "mine.py"\nbatch = 4\nsteps = 8\nlog_every = 1\nsave_every = 4\n[data]\nname = "digits"\n[preset.laptop]\n'
     (folder / "mine.toml").write_text(toml)
     return folder / "mine.toml"
 
@@ -259,7 +259,7 @@ def test_what_would_be_lost_is_refused(tmp_path, case):
     source, words = LOST[case]
     with pytest.raises(Mistake) as refused:
         trained(written(tmp_path, source), tmp_path / "run")
-    assert words in str(refused.value) and "room mine.py@" in str(refused.value)
+    assert words in str(refused.value) and "model mine.py@" in str(refused.value)
     assert not (tmp_path / "run").exists(), "before a folder is made"
 
 
@@ -347,13 +347,13 @@ def test_processes_that_come_apart_are_told_of(tmp_path, own):
 
 
 def said_path(simulacra, tmp_path, *words):
-    """A finished run of a room from a path."""
+    """A finished run of a model from a path."""
     return simulacra("train", written(tmp_path, WHOLE["a module"]), "--run", tmp_path / "run", "--no-tensorboard", *words)
 
 
 @pytest.fixture
 def copied(simulacra, tmp_path):
-    """A run whose room's file is gone."""
+    """A run whose model's file is gone."""
     said_path(simulacra, tmp_path).success()
     (tmp_path / "mine.py").unlink()
     return tmp_path / "run"
@@ -364,7 +364,7 @@ def test_nobodys_code_runs_unasked(simulacra, copied, tmp_path, monkeypatch, ver
     """The copy in a run folder is not imported without --trust, and with it only if it is the one."""
     monkeypatch.chdir(tmp_path)
     mark = tmp_path / "executed"
-    room = copied / "room.py"
+    model_name = copied / "model.py"
     words = [verb[0], copied, *verb[1:]]
     if verb == ["measure"]:
         words += ["--samples", 20, "--repeats", 2, "--extractor", "pixels"]
@@ -372,19 +372,19 @@ def test_nobodys_code_runs_unasked(simulacra, copied, tmp_path, monkeypatch, ver
     assert "--trust" in text and "mine.py" in text
     simulacra(*words, "--trust").success()
     assert "--trust" in simulacra(*words).refusal(), "trust ends with the command"
-    room.write_text(room.read_text() + f"\nopen({str(mark)!r}, 'w')\n")
+    model_name.write_text(model_name.read_text() + f"\nopen({str(mark)!r}, 'w')\n")
     assert "is not the source" in simulacra(*words, "--trust").refusal()
-    room.unlink()
-    assert "room.py" in simulacra(*words, "--trust").refusal()
+    model_name.unlink()
+    assert "model.py" in simulacra(*words, "--trust").refusal()
     assert not mark.exists()
 
 
-def test_the_notebook_imports_no_room(simulacra, copied, tmp_path):
-    (copied / "room.py").write_text("raise SystemExit('imported')")
+def test_the_notebook_imports_no_model(simulacra, copied, tmp_path):
+    (copied / "model.py").write_text("raise SystemExit('imported')")
     simulacra("notebook", copied, "-o", tmp_path / "book").success()
 
 
-def test_a_packed_run_brings_its_room(simulacra, copied, tmp_path):
+def test_a_packed_run_brings_its_model(simulacra, copied, tmp_path):
     simulacra("export", copied, "-o", tmp_path / "packed", "--trust").success()
     for folder in copied, tmp_path / "packed":
         simulacra("sample", folder, "-n", 4, "-o", tmp_path / f"{folder.name}.png", "--trust").success()
@@ -400,7 +400,7 @@ def test_a_changed_source_is_refused(simulacra, tmp_path):
     (tmp_path / "mine.py").write_text(source.replace("1e-2", "1e-3"))
     words = ["train", tmp_path / "mine.toml", "--run", tmp_path / "run"]
     text = simulacra(*words).refusal()
-    assert "the source of the room mine.py has changed since" in text and "init_from" in text
+    assert "the source of the model mine.py has changed since" in text and "init_from" in text
     (tmp_path / "elsewhere").mkdir()
     for name in "mine.py", "mine.toml":
         shutil.move(tmp_path / name, tmp_path / "elsewhere" / name)
@@ -418,10 +418,10 @@ def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
     simulacra("train", "sub/mine.toml", "--run", "one", *how).success()
     monkeypatch.chdir(tmp_path / "sub")
     simulacra("train", tmp_path / "mine.toml", "--run", "two", *how).success()
-    simulacra("train", "ebgan_digits", "--set", "room=../mine.py", "--run", "three", "--preset", "tiny", *how).refusal()
+    simulacra("train", "ebgan_digits", "--set", "model=../mine.py", "--run", "three", "--preset", "tiny", *how).refusal()
     assert "there is no such file" in simulacra("train", "mine.toml", "--run", "four", *how).refusal()
-    assert "or the path of a .py file" in simulacra("train", "mine.toml", "--set", "room=mine", "--run", "four", *how).refusal()
-    simulacra("train", "mine.toml", "--set", f"room={tmp_path}/mine.py", "--run", "four", *how).success()
+    assert "or the path of a .py file" in simulacra("train", "mine.toml", "--set", "model=mine", "--run", "four", *how).refusal()
+    simulacra("train", "mine.toml", "--set", f"model={tmp_path}/mine.py", "--run", "four", *how).success()
 
 
 @pytest.mark.parametrize(
@@ -435,22 +435,22 @@ def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
         ("class Hyper:\n    a = 1\nclass Model: pass", "its Hyper is no class of fields"),
     ],
 )
-def test_a_file_that_is_no_room(tmp_path, monkeypatch, source, words):
+def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
     toml = written(tmp_path, source)
     (tmp_path / "beside.py").write_text("x = 1")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(Mistake, match=words):
         config.resolve(str(toml))
-    assert not any(external.is_path(name) for name in config.rooms())
+    assert not any(external.is_path(name) for name in config.models())
 
 
-def test_a_room_is_trained_from_its_own_folder(tmp_path, monkeypatch):
-    """Torch has modules whose file is a name without a folder, which is no file beside the room."""
+def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
+    """Torch has modules whose file is a name without a folder, which is no file beside the model."""
     monkeypatch.chdir(tmp_path)
     source = "import sys, types\nsys.modules['late'] = types.ModuleType('late')\nsys.modules['late'].__file__ = '_late.py'\n"
     toml = written(tmp_path, source + HEAD + WHOLE["a module"])
     try:
-        assert config.resolve(str(toml)).room.endswith(tuple("0123456789abcdef"))
+        assert config.resolve(str(toml)).model.endswith(tuple("0123456789abcdef"))
     finally:
         sys.modules.pop("late", None)
 
@@ -490,11 +490,11 @@ Model = AE
 """
 
 
-def test_the_plain_room(simulacra, tmp_path):
+def test_the_plain_model(simulacra, tmp_path):
     """As a newcomer wrote it, who skipped the fine print."""
     (tmp_path / "plain_room.py").write_text(PLAIN)
     toml = tmp_path / "plain.toml"
-    toml.write_text('room = "plain"\nbatch = 16\nsteps = 20\n[data]\nname = "digits"\n[preset.laptop]\n')
+    toml.write_text('model = "plain"\nbatch = 16\nsteps = 20\n[data]\nname = "digits"\n[preset.laptop]\n')
     assert "such as plain_room.py" in simulacra("train", toml, "--run", tmp_path / "run").refusal()
     toml.write_text(toml.read_text().replace('"plain"', '"plain_room.py"'))
     simulacra("train", toml, "--run", tmp_path / "run", "--no-tensorboard").success()

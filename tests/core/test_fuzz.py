@@ -156,14 +156,14 @@ def refused(content: bytes, path) -> str:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "room is missing"),
-        ("room = 1".encode("utf-16"), "it is not text in UTF-8"),
+        (b"", "model is missing"),
+        ("model = 1".encode("utf-16"), "it is not text in UTF-8"),
         (bytes(range(256)), "it is not text in UTF-8"),
         (b"steps = " + b"9" * 5000, "Exceeds the limit"),
         (b"a = " + b"[" * 100_000 + b"]" * 100_000, "tables in tables, more than 32 deep"),
         (b".".join([b"a"] * 20_000) + b" = 1", "tables in tables, more than 32 deep"),
         (b"a.b" * 0 + b"x = " + b"{a=" * 40 + b"1" + b"}" * 40, "tables in tables, more than 32 deep"),
-        (b'room = "ebgan"\nroom = "gan"', "cannot read "),
+        (b'model = "ebgan"\nroom = "gan"', "cannot read "),
         (b"#" * (2**24 + 1), "bytes; allowed: 16,777,216"),
     ],
 )
@@ -225,7 +225,7 @@ def test_what_is_no_file(tmp_path):
         ("name=../../etc", "name = '../../etc': expected a word of at most 200 bytes without /"),
         ("name=" + "a" * 5000, "expected a word of at most 200 bytes without /"),
         ("hyper.margin=-inf", "expected"),
-        ("room={a = 1}", "room = {'a': 1}: expected `str`"),
+        ("model={a = 1}", "model = {'a': 1}: expected `str`"),
         ("data.name=[1]", "unknown data set '[1]'"),
         ("steps=true", "steps = True: expected `int`"),
         ("steps=-0.0", "steps = -0.0: expected `int`"),

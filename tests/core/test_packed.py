@@ -44,7 +44,7 @@ def test_only_the_average_is_kept(trained, tmp_path):
     assert not more and 0 <= size - 4 * weights < 10_000
     assert sorted(path.name for path in place.iterdir()) == ["README.md", "config.json", "shapes.json", packed.WEIGHTS]
     card = (place / "README.md").read_text()
-    assert "Digits." in card and "Room `vae`" in card and "step 60" in card
+    assert "Digits." in card and "Model `vae`" in card and "step 60" in card
 
 
 def test_it_is_refused_what_it_has_not(trained, tmp_path):
@@ -121,14 +121,14 @@ def test_damaged_weights_are_one_line(trained, tmp_path, harm):
         reopen(tmp_path / "packed", None)
 
 
-def test_a_room_without_averages_keeps_its_nets(tmp_path):
+def test_a_model_without_averages_keeps_its_nets(tmp_path):
     Tiny("gan_digits").train(tmp_path / "run")
     opened = reopen(tmp_path / "run", None)
     assert {name.partition("/")[0] for name in packed.kept(opened.model)} == {"average"}
     del opened.model.average
     assert {name.partition("/")[0] for name in packed.kept(opened.model)} == {"G", "D"}
     del opened.model.G, opened.model.D
-    with pytest.raises(Mistake, match="nothing of room gan can be packed"):
+    with pytest.raises(Mistake, match="nothing of model gan can be packed"):
         export(opened, tmp_path / "packed")
 
 

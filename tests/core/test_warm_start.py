@@ -70,7 +70,7 @@ def test_what_is_refused(first, tmp_path):
     bare = shutil.copytree(first, tmp_path / "bare")
     shutil.rmtree(bare / "checkpoints")
     assert "has no checkpoint yet" in refusal(GAN, tmp_path, f"init_from={bare}")
-    assert "is a run of room gan; allowed: room vae" in refusal(VAE, tmp_path, f"init_from={first}")
+    assert "is a run of model gan; allowed: model vae" in refusal(VAE, tmp_path, f"init_from={first}")
     text = refusal(GAN, tmp_path, f"init_from={first}", "hyper.z_size=5")
     assert "part G has another shape: " in text and "in the run" in text
     damaged = shutil.copytree(first, tmp_path / "damaged")
@@ -120,7 +120,7 @@ def test_the_older_name(tmp_path):
         GAN.config("hyper.begin=x")
 
 
-ROOM = """
+MODEL = """
 import torch
 import torch.nn as nn
 
@@ -144,26 +144,26 @@ class Model(nn.Module):
 """
 
 
-def test_a_room_from_outside_says_what_it_takes(tmp_path):
+def test_a_model_from_outside_says_what_it_takes(tmp_path):
     """Also after its source was edited, and without running the old one."""
     toml = tmp_path / "mine.toml"
-    toml.write_text('room = "mine.py"\nbatch = 4\nsteps = 2\n[data]\nname = "digits"\n[preset.laptop]\n')
+    toml.write_text('model = "mine.py"\nbatch = 4\nsteps = 2\n[data]\nname = "digits"\n[preset.laptop]\n')
     source = tmp_path / "mine.py"
-    source.write_text(ROOM.replace("WIDTH", "3"))
+    source.write_text(MODEL.replace("WIDTH", "3"))
     train(config.resolve(str(toml)), tmp_path / "old", None)
     from_old = [f"init_from={tmp_path / 'old'}"]
-    source.write_text(ROOM.replace("WIDTH", "4"))
+    source.write_text(MODEL.replace("WIDTH", "4"))
     with pytest.raises(
         Mistake, match=r"part head has another shape: weight is \(3, 784\) in the run, \(4, 784\) in this config"
     ):
         train(config.resolve(str(toml), None, from_old), tmp_path / "new", None)
-    source.write_text(ROOM.replace("WIDTH", "4").replace("Module):", "Module):\n    INIT_PARTS = 'net', 'scale'\n", 1))
+    source.write_text(MODEL.replace("WIDTH", "4").replace("Module):", "Module):\n    INIT_PARTS = 'net', 'scale'\n", 1))
     said = []
     train(config.resolve(str(toml), None, from_old), tmp_path / "new", None, notify=said.append)
     assert said == [f"begins with the weights of {tmp_path / 'old'} at step 2: net, scale; new: opt, head"]
 
 
-def test_every_room_can_be_begun_from_itself(room, trained, tmp_path):
+def test_every_model_can_be_begun_from_itself(model_name, trained, tmp_path):
     """And then has the weights that one looks at."""
     checked = config.resolve(str(trained), None, [f"init_from={trained}"])
     from simulacra.core.warm_start import begin

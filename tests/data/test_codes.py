@@ -187,7 +187,7 @@ class Film:
 
 def opened(tmp_path: Path, model: object) -> Opened:
     """A run of an eye."""
-    return Opened(tmp_path / "eye", SimpleNamespace(room="vae"), model, 7, None, torch.device("cpu"))
+    return Opened(tmp_path / "eye", SimpleNamespace(model_name="vae"), model, 7, None, torch.device("cpu"))
 
 
 def test_what_is_encoded_is_read_back(tmp_path):
@@ -237,8 +237,8 @@ def test_a_store_is_encoded(tmp_path):
 
 def test_an_eye_may_keep_its_size_among_its_hyperparameters(tmp_path):
     eye = coded.Colours()
-    room = SimpleNamespace(encode=eye.encode, decode=eye.decode, hyper=SimpleNamespace(z_size=3))
-    assert eye_of(opened(tmp_path, room)).eye.z_size == 3
+    model_name = SimpleNamespace(encode=eye.encode, decode=eye.decode, hyper=SimpleNamespace(z_size=3))
+    assert eye_of(opened(tmp_path, model_name)).eye.z_size == 3
 
 
 def test_a_folder_takes_one_eye(tmp_path):

@@ -62,7 +62,7 @@ def barred(folder: Path, bar: bool, size: int = 64) -> Path:
 
 def an_eye(home: Path, name: str, data: str, path: Path) -> Path:
     """A run of an eye on some data."""
-    text = f'room = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n[hyper]\nwidth = 2\nz_size = {Z}'
+    text = f'model = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n[hyper]\nwidth = 2\nz_size = {Z}'
     return made(home, text, name)
 
 
@@ -81,7 +81,7 @@ def home(tmp_path_factory) -> Path:
         an_eye(folder, f"{prefix}eye", "racing", folder / f"{prefix}store")
         encode(reopen(folder / f"{prefix}eye", None), Stored(Store(folder / f"{prefix}store")), folder / f"{prefix}codes")
         hyper = "[hyper]\nunits = 5\nmixtures = 2\nweight_reward = 1.0\nweight_end = 1.0\ncontext = 3"
-        made(folder, f'room = "world_memory"\nbatch = 4\n{codes(folder / f"{prefix}codes")}\n{hyper}', f"{prefix}memory")
+        made(folder, f'model = "world_memory"\nbatch = 4\n{codes(folder / f"{prefix}codes")}\n{hyper}', f"{prefix}memory")
     return folder
 
 
@@ -89,7 +89,7 @@ def controller(home: Path, name: str, prefix: str, *hyper: str) -> Path:
     """A run of a controller, in dreams unless something else is said."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     lines = ["[hyper]", "population = 4", "steps = 4", f'memory = "{home / f"{prefix}memory"}"', *hyper]
-    return made(home, f'room = "world_controller"\nbatch = 2\n{codes(home / f"{prefix}codes")}\n' + "\n".join(lines), name)
+    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / f"{prefix}codes")}\n' + "\n".join(lines), name)
 
 
 # Views

@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source: they keep a room one readable file and the machinery in one place."""
+"""The rules of the house, read from the source: they keep a model one readable file and the machinery in one place."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from simulacra.core import config
 
 HOME = Path(config.__file__).parents[2]
 PACKAGE = HOME / "simulacra"
-ROOMS = config.room_files()
+MODELS = config.model_files()
 SOURCES = sorted(path.relative_to(HOME).as_posix() for path in PACKAGE.rglob("*.py"))
 BOOKS = sorted(
     path.relative_to(HOME).as_posix() for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")] if path.exists()
@@ -46,47 +46,47 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-# Rooms
+# Models
 
 
-def test_a_room_imports_no_room_and_no_machinery(room):
-    for name in imports(parsed(ROOMS[room])):
+def test_a_model_imports_no_model_and_no_machinery(model_name):
+    for name in imports(parsed(MODELS[model_name])):
         inner = name.removeprefix("simulacra.")
-        own = inner.startswith(f"models.{ROOMS[room].parent.name}.")  # the other files of a long paper
+        own = inner.startswith(f"models.{MODELS[model_name].parent.name}.")  # the other files of a long paper
         assert (own or not inner.startswith("models")) and not any(f"{inner}.".startswith(f"{one}.") for one in HOUSE), name
         assert not name.startswith("."), f"{name}: imports are written in full"
 
 
-def test_a_room_names_no_device(room):
-    tree = parsed(ROOMS[room])
+def test_a_model_names_no_device(model_name):
+    tree = parsed(MODELS[model_name])
     words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert not [word for word in words if re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", word)]
     assert not [name for name in calls(tree) if name.rpartition(".")[2] in ("cuda", "cpu", "is_available")]
 
 
-def test_a_room_is_short(room):
-    text = ROOMS[room].read_text()
+def test_a_model_is_short(model_name):
+    text = MODELS[model_name].read_text()
     assert len(text.splitlines()) <= 400
     long = {f.name: f.end_lineno - f.lineno + 1 for f in functions(ast.parse(text))}
     assert max(long.values()) <= 40, max(long, key=long.get)
 
 
-def test_a_room_says_what_it_is(room):
-    tree = parsed(ROOMS[room])
+def test_a_model_says_what_it_is(model_name):
+    tree = parsed(MODELS[model_name])
     told = ast.get_docstring(tree)
     assert all(f"\n{word}" in told for word in ("Reference:", "How to run: simulacra train ", "Deviations\n- "))
     assert ast.unparse(tree.body[-1]).startswith("Model = ")
     assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1] == ast.unparse(tree.body[-1])[8:]
 
 
-def test_the_commands_in_a_room_name_configs(room):
-    told = ast.get_docstring(parsed(ROOMS[room])).partition("How to run: simulacra train ")[2].partition("\n\n")[0]
+def test_the_commands_in_a_model_name_configs(model_name):
+    told = ast.get_docstring(parsed(MODELS[model_name])).partition("How to run: simulacra train ")[2].partition("\n\n")[0]
     names = re.findall(r"\b[a-z]+(?:_[a-z0-9]+)+\b", told)
     assert names and not set(names) - set(config.configs())
 
 
-def test_every_hyperparameter_is_commented(room):
-    text = ROOMS[room].read_text()
+def test_every_hyperparameter_is_commented(model_name):
+    text = MODELS[model_name].read_text()
     (hyper,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Hyper"]
     lines = text.splitlines()
     fields = [node for node in hyper.body if isinstance(node, ast.AnnAssign)]
@@ -94,8 +94,8 @@ def test_every_hyperparameter_is_commented(room):
     assert not [field.target.id for field in fields if "  # " not in lines[field.end_lineno - 1]]
 
 
-def test_a_room_leaves_randomness_and_weights_to_the_house(room):
-    names = calls(parsed(ROOMS[room]))
+def test_a_model_leaves_randomness_and_weights_to_the_house(model_name):
+    names = calls(parsed(MODELS[model_name]))
     assert not [n for n in names if n.endswith((".backward", ".step", ".zero_grad")) and not n.startswith("self.rule")]
 
 

@@ -25,7 +25,7 @@ def outcome(folder: Path, reason: str, **environment: str) -> subprocess.Complet
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("reason", "status"), [("no chromium", 1), ("no gradient moves this room", 0)])
+@pytest.mark.parametrize(("reason", "status"), [("no chromium", 1), ("no gradient moves this model", 0)])
 def test_a_skip_that_is_not_listed_fails_continuous_integration_alone(tmp_path, reason, status):
     said = outcome(tmp_path, reason, CI="true")
     assert said.returncode == status and ("not listed" in said.stdout) == bool(status), said.stdout + said.stderr

@@ -1,4 +1,4 @@
-"""Layers that rooms paint are held against true masks and plates."""
+"""Layers that models paint are held against true masks and plates."""
 
 import json
 import math

@@ -78,13 +78,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, two eyes trained on it, their codes and memories of these."""
     folder = tmp_path_factory.mktemp("world")
     recorded(folder / "store")
-    for room in "vae", "vaegan":
+    for model_name in "vae", "vaegan":
         changes = (f"data.path={folder / 'store'}", "data.held_out=0.3")
-        Tiny(f"{room}_racing", changes).train(folder / room, "steps=20", "save_every=20")
+        Tiny(f"{model_name}_racing", changes).train(folder / model_name, "steps=20", "save_every=20")
         kept = Stored(episodes.Store(folder / "store"))
-        encode(reopen(folder / room, None), kept, folder / f"codes_{room}")
-        changes = (f"data.path={folder / f'codes_{room}'}", "data.held_out=0.3")
-        Tiny("memory_racing", changes).train(folder / f"memory_{room}", "steps=20", "save_every=20")
+        encode(reopen(folder / model_name, None), kept, folder / f"codes_{model_name}")
+        changes = (f"data.path={folder / f'codes_{model_name}'}", "data.held_out=0.3")
+        Tiny("memory_racing", changes).train(folder / f"memory_{model_name}", "steps=20", "save_every=20")
     return folder
 
 
@@ -97,7 +97,7 @@ def memory(batch: dict[str, torch.Tensor], **hyper: object) -> Opened:
     """An untrained memory of such codes, as if it had been opened."""
     torch.manual_seed(0)
     model = WorldMemory(Hyper(units=6, mixtures=2, weight_reward=1.0, weight_end=1.0, context=3, **hyper), batch)
-    return Opened(Path("run"), SimpleNamespace(room="world_memory"), model, 0, None, CPU)
+    return Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, CPU)
 
 
 # Intervals
@@ -310,7 +310,7 @@ def test_the_copy_of_a_frame_by_hand(home):
     assert told == pytest.approx({name: 10 * np.log10(value) for name, value in wanted.items()}, rel=1e-5)
 
 
-def test_open_loop_errors_are_the_rooms_own():
+def test_open_loop_errors_are_the_models_own():
     batch = coded.batch(B=1, T=24)
     opened = memory(batch)
     told = opened.model.forecast(batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import ROOT, assert_same, of_room
+from tiny import ROOT, assert_same, of_model
 from torch import Tensor
 
 from simulacra.core import data_sets, run
@@ -128,7 +128,7 @@ def test_faces(mode: str):
 
 
 def test_series():
-    source = data_sets.load(of_room("rgan_series").config().data, ROOT)
+    source = data_sets.load(of_model("rgan_series").config().data, ROOT)
     x = source.take("train", source.size("train"))["series"]
     monitor = Monitor(source)
     real = x[torch.randint(len(x), (128,), generator=torch.Generator().manual_seed(0))]
@@ -175,27 +175,27 @@ def test_words_for_a_run_without_collapse():
     assert told[0] == "no collapse seen in 20 logged steps, nor in samples of 2 checkpoints"
 
 
-def test_a_room_without_a_game_is_not_told_about_collapse():
+def test_a_model_without_a_game_is_not_told_about_collapse():
     told = summary([{"step": 100, "loss": 3.0, "KL": 2.0}, {"step": 200, "loss": 2.0, "KL": 2.0}], {})
     assert not any("collapse" in line for line in told)
     assert "no collapse seen" in summary([{"step": 100, "loss_D": 0.6}], {})[0]
     assert "no collapse seen" in summary([{"step": 100, "loss": 0.6}], {"loss": 0.7})[0], "an equilibrium makes a game"
 
 
-@pytest.mark.parametrize("room", ["vae", "visual_dynamics"])
-def test_rooms_without_a_game(room: str, tmp_path: Path):
-    outcome = of_room(room).train(tmp_path / "run", "steps=4", "save_every=2", "log_every=1")
+@pytest.mark.parametrize("model_name", ["vae", "visual_dynamics"])
+def test_models_without_a_game(model_name: str, tmp_path: Path):
+    outcome = of_model(model_name).train(tmp_path / "run", "steps=4", "save_every=2", "log_every=1")
     assert not any("collapse" in line for line in outcome.health) and not (tmp_path / "run" / "monitor.jsonl").exists()
 
 
-@pytest.mark.parametrize("room", ["ebgan", "gan", "rgan", "rgan_series", "vaegan"])
-def test_games_are_looked_at_at_each_painted_checkpoint(room: str, tmp_path: Path):
-    tiny = of_room(room)
+@pytest.mark.parametrize("model_name", ["ebgan", "gan", "rgan", "rgan_series", "vaegan"])
+def test_games_are_looked_at_at_each_painted_checkpoint(model_name: str, tmp_path: Path):
+    tiny = of_model(model_name)
     settings = "steps=6", "save_every=2", "log_every=1"
     tiny.train(tmp_path / "whole", *settings)
     seen = _monitor.rows(tmp_path / "whole")
     assert [row["step"] for row in seen] == [2, 4, 6]
-    labelled = room != "rgan_series"
+    labelled = model_name != "rgan_series"
     for row in seen:
         assert {"distinct", "covered"} <= row.keys() and ("classes_shown" in row) == labelled
         assert not labelled or sum(row[f"class_{i}"] for i in range(10)) == pytest.approx(1, abs=1e-4)
@@ -210,9 +210,9 @@ def test_games_are_looked_at_at_each_painted_checkpoint(room: str, tmp_path: Pat
 
 def test_looking_changes_no_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     settings = "steps=6", "save_every=2", "log_every=1"
-    of_room("gan").train(tmp_path / "looked", *settings)
+    of_model("gan").train(tmp_path / "looked", *settings)
     monkeypatch.setattr(Monitor, "note", lambda self, opened, counts: None)
-    of_room("gan").train(tmp_path / "blind", *settings)
+    of_model("gan").train(tmp_path / "blind", *settings)
     assert_same(tmp_path / "looked", tmp_path / "blind")
     assert json.loads((tmp_path / "looked" / "done").read_text()) == json.loads((tmp_path / "blind" / "done").read_text())
 
@@ -231,7 +231,7 @@ def two_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_collapse_of_samples_is_told_and_rolled_back(two_digits: None, tmp_path: Path):
     settings = "steps=15", "save_every=5", "log_every=1", "keep=9"
-    tiny = of_room("gan")
+    tiny = of_model("gan")
     outcome = tiny.train(tmp_path / "plain", *settings)
     assert outcome.health[0].startswith("collapsed at step 10, not over by 15 (samples repeat each other")
     assert tiny.train(tmp_path / "rolled", *settings, "rollback=1").done

@@ -25,7 +25,7 @@ def images(n: int = 8, side: int = 28, channels: int = 1, seed: int = 0) -> Batc
     return {"image": torch.rand(n, channels, side, side, generator=g) * 2 - 1}
 
 
-def room(**hyper: object) -> EBGAN:
+def small_model(**hyper: object) -> EBGAN:
     reseed(0)
     return EBGAN(Hyper(**{**TINY, **hyper}), images())  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def test_T1_the_margin_has_a_gradient_and_the_hinge_a_corner() -> None:
 @pytest.mark.parametrize(("hinge", "same"), [("sample", False), ("none", True)])
 def test_T1_margins_1_and_80_train_differently_unless_there_is_no_hinge(hinge: str, same: bool) -> None:
     def after(margin: float) -> Tensor:
-        m = room(hinge=hinge, margin=margin, margin_unit="energy", init_G=0.5)
+        m = small_model(hinge=hinge, margin=margin, margin_unit="energy", init_G=0.5)
         for k in range(3):
             reseed(k)
             m.step(images(seed=k), k)
@@ -108,7 +108,7 @@ def test_T1_margins_1_and_80_train_differently_unless_there_is_no_hinge(hinge: s
 
 @pytest.mark.parametrize(("energy", "same"), [("l2", True), ("l1", True), ("sse", True), ("batch", False)])
 def test_T2_doubling_the_batch_changes_no_loss(energy: str, same: bool) -> None:
-    m = room(energy=energy)
+    m = small_model(energy=energy)
     x = images()["image"]
     one, two = m.E(x).mean(), m.E(torch.cat([x, x])).mean()
     assert torch.allclose(one, two, rtol=1e-5) == same
@@ -123,16 +123,16 @@ def test_T2_the_notes_energy_falls_with_the_root_of_the_batch() -> None:
 
 
 def test_T4_a_margin_that_no_energy_can_reach_is_refused() -> None:
-    m = room(decoder="tanh", margin=60.0, margin_unit="energy")
+    m = small_model(decoder="tanh", margin=60.0, margin_unit="energy")
     with pytest.raises(Mistake, match=r"hyper.margin is 60 .* reaches 56"):
         m.step(images(), 0)
-    room(decoder="tanh", margin=20.0, margin_unit="energy").step(images(), 0)
-    room(decoder="linear", margin=60.0, margin_unit="energy").step(images(), 0)
+    small_model(decoder="tanh", margin=20.0, margin_unit="energy").step(images(), 0)
+    small_model(decoder="linear", margin=60.0, margin_unit="energy").step(images(), 0)
 
 
 @pytest.mark.parametrize(("norm", "same"), [("none", True), ("group", True), ("batch", False)])
 def test_T5_another_picture_in_the_batch_changes_no_energy(norm: str, same: bool) -> None:
-    m = room(norm_D=norm)
+    m = small_model(norm_D=norm)
     x = images()["image"]
     other = torch.cat([x[:-1], -x[-1:]])
     assert torch.allclose(m.E(x)[:-1], m.E(other)[:-1], atol=1e-4) == same
@@ -140,7 +140,7 @@ def test_T5_another_picture_in_the_batch_changes_no_energy(norm: str, same: bool
 
 @pytest.mark.parametrize(("draws", "steps_G", "expected"), [("fresh", 2, 3), ("shared", 2, 1), ("fresh", 1, 2)])
 def test_T6_noise_is_drawn_for_every_step(draws: str, steps_G: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    m = room(draws=draws, steps_G=steps_G)
+    m = small_model(draws=draws, steps_G=steps_G)
     drawn = []
     monkeypatch.setattr(ebgan, "noise", lambda like, *shape: drawn.append(torch.randn(len(like), *shape)) or drawn[-1])
     m.step(images(), 0)
@@ -148,10 +148,10 @@ def test_T6_noise_is_drawn_for_every_step(draws: str, steps_G: int, expected: in
 
 
 def test_T8_no_pull_away_without_weight() -> None:
-    """Two rooms, weight 0, whatever the form: equal weights after a step; weight 1 differs."""
+    """Two models, weight 0, whatever the form: equal weights after a step; weight 1 differs."""
 
     def after(**hyper: object) -> Tensor:
-        m = room(**hyper)
+        m = small_model(**hyper)
         reseed(1)
         m.step(images(), 0)
         return torch.cat([w.flatten() for w in m.G.parameters()])
@@ -178,13 +178,13 @@ def test_T13_the_hinge_is_per_sample() -> None:
 def test_T15_the_margin_does_not_depend_on_the_batch_size() -> None:
     margins = []
     for n in (16, 256):
-        m = room(margin=0.65)
+        m = small_model(margin=0.65)
         margins.append(float(m.step(images(n), 0)["margin"]))
     assert margins[0] == pytest.approx(margins[1], rel=0.02)
 
 
 def test_T16_the_generators_gradient_flows_through_both_sides_of_the_error() -> None:
-    m = room()
+    m = small_model()
     m.D.double()
     x = images(1)["image"].double().requires_grad_()
     g = gradient(m.E(x).sum(), x)
@@ -197,14 +197,14 @@ def test_T18_one_optimizer_step_per_player(monkeypatch: pytest.MonkeyPatch) -> N
     moved: list[object] = []
     real = ebgan.descend
     monkeypatch.setattr(ebgan, "descend", lambda *moves: moved.extend(o for _, o in moves) or real(*moves))
-    m = room()
+    m = small_model()
     m.step(images(), 0)
     assert moved == [m.opt_D, m.opt_G]
 
 
 @pytest.mark.parametrize("std", [0.02, 0.002])
 def test_T19_every_layer_is_initialised(std: float) -> None:
-    m = room(init_G=std, init_D=std, widths_G=(64, 32), widths_D=(32, 64), code_size=64)
+    m = small_model(init_G=std, init_D=std, widths_G=(64, 32), widths_D=(32, 64), code_size=64)
     for net in m.G, m.D:
         weights = [p for name, p in net.named_parameters() if p.ndim > 1]
         assert len(weights) >= 3
@@ -217,7 +217,7 @@ def test_T19_every_layer_is_initialised(std: float) -> None:
 
 def test_the_relative_margin_is_the_error_of_predicting_the_mean() -> None:
     x = images(512)["image"]
-    m = room(margin=0.5)
+    m = small_model(margin=0.5)
     scalars = m.step({"image": x}, 0)
     assert float(scalars["margin"]) == pytest.approx(0.5 * float((x - x.mean(0)).flatten(1).norm(dim=1).mean()), rel=0.005)
 
@@ -253,7 +253,7 @@ def test_every_seed_gets_the_same_margin(tmp_path: Path) -> None:
 
 
 def test_the_margin_follows_its_schedule() -> None:
-    m = room(margin=((0, 10.0), (2, 10.0), (2, 20.0), (4, 0.0)), margin_unit="energy")
+    m = small_model(margin=((0, 10.0), (2, 10.0), (2, 20.0), (4, 0.0)), margin_unit="energy")
     assert [float(m.step(images(), k)["margin"]) for k in range(5)] == [10, 10, 20, 10, 0]
 
 
@@ -261,7 +261,7 @@ def test_margin_zero_leaves_a_plain_auto_encoder() -> None:
     """With m = 0 the discriminator feels its fakes no more: another fake batch, the same step of D."""
 
     def after(seed: int) -> Tensor:
-        m = room(margin=0.0)
+        m = small_model(margin=0.0)
         reseed(seed)
         m.step(images(), 0)
         return torch.cat([w.flatten() for w in m.D.parameters()])
@@ -281,7 +281,7 @@ def test_magan_follows_a_series_worked_by_hand() -> None:
 
 
 def test_magan_never_raises_the_margin_and_keeps_it_in_the_checkpoint() -> None:
-    m = room(rule="magan", energy="sse", epoch=2, warm=1)
+    m = small_model(rule="magan", energy="sse", epoch=2, warm=1)
     margins = []
     for k in range(30):
         reseed(k)
@@ -292,7 +292,7 @@ def test_magan_never_raises_the_margin_and_keeps_it_in_the_checkpoint() -> None:
 
 
 def test_magan_warms_up_on_real_pictures_alone() -> None:
-    m = room(rule="magan", energy="sse", epoch=2, warm=1)
+    m = small_model(rule="magan", energy="sse", epoch=2, warm=1)
     G = [w.clone() for w in m.G.parameters()]
     for k in range(4):
         m.step(images(), k)
@@ -315,7 +315,7 @@ def test_began_hears_what_the_generator_was_told(monkeypatch: pytest.MonkeyPatch
     losses: list[float] = []
     real = ebgan.descend
     monkeypatch.setattr(ebgan, "descend", lambda move: losses.append(float(move[0].detach())) or real(move))
-    m = room(rule="began", energy="l1", pull_away=0.0, gamma=0.7, lambda_k=0.1, steps_G=2, rate_D=1e-2)
+    m = small_model(rule="began", energy="l1", pull_away=0.0, gamma=0.7, lambda_k=0.1, steps_G=2, rate_D=1e-2)
     k = 0.0
     for step in range(3):
         losses.clear()
@@ -403,7 +403,7 @@ def test_a_slope_is_each_examples_own():
 def test_the_share_of_active_hinges_is_a_share():
     """With a margin beyond every energy all fakes are active, with one that is 0 none."""
     for margin, share in (50.0, 1.0), (0.0, 0.0):
-        model = room(margin=margin, margin_unit="energy")
+        model = small_model(margin=margin, margin_unit="energy")
         assert float(model.step(images(), 1)["hinge_active"]) == share
 
 

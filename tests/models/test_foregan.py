@@ -39,8 +39,8 @@ def clips(B: int = 2, T: int = 3, H: int = 16, W: int = 24, seed: int = 0) -> di
     return {"video": video, "mask": mask, "forward": forward, "backward": backward}
 
 
-def room(batch: dict[str, Tensor] | None = None, **hyper) -> ForeGAN:
-    """A small room whose weights follow from a seed, larger than N(0, 0.02), so that critics have slopes."""
+def small_model(batch: dict[str, Tensor] | None = None, **hyper) -> ForeGAN:
+    """A small model whose weights follow from a seed, larger than N(0, 0.02), so that critics have slopes."""
     random.reseed(0)
     model = ForeGAN(Hyper(**(SMALL | hyper)), batch or clips())
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_reductor_widths_are_the_sources():
 def test_b1_generators_raise_what_critics_say_of_fakes(sign, rises):
     """One step on the critics' scores alone; critics stand still. By the defect it falls."""
     batch = clips()
-    model = room(lambda_rec=0.0, lambda_Gf=1.0, lambda_Gb=1.0, hole="black", defects=Defects(sign=sign))
+    model = small_model(lambda_rec=0.0, lambda_Gf=1.0, lambda_Gb=1.0, hole="black", defects=Defects(sign=sign))
     scores = []
     for _ in range(2):
         random.reseed(1)
@@ -136,7 +136,7 @@ def test_b2_the_mask_critic_reaches_the_masks_head(defect):
     """And not the colours, of one step; by the defect it is the foreground's score, which the mask's head does not feel."""
     batch = clips(T=2)
     weights = {"lambda_rec": 0.0, "lambda_Gf": 0.0, "lambda_Gb": 0.0, "lambda_Gm": 1.0, "lambda_Dm": 1.0}
-    model = room(batch, **weights, defects=Defects(mask_score=defect))
+    model = small_model(batch, **weights, defects=Defects(mask_score=defect))
     made = painted(model, batch)
     loss = model.loss_G(made, model.made(made, batch), batch, 0, 1)["loss_G"]
     assert (slopes(loss, [model.Gf.mask.weight])[0] > 0) == (not defect)
@@ -146,13 +146,13 @@ def test_b2_the_mask_critic_reaches_the_masks_head(defect):
 
 
 def test_b2_the_mask_critic_is_trained_on_masks(monkeypatch):
-    model = room(lambda_Dm=1.0, lambda_Gm=1.0, lambda_Dm_gp=1.0)
+    model = small_model(lambda_Dm=1.0, lambda_Gm=1.0, lambda_Dm_gp=1.0)
     scalars, seen = moves(model, monkeypatch)
     assert {"Dm", "Dm_gp", "Gm"} <= scalars.keys()
     assert all(slope > 0 for slope in slopes(seen[0][0], [model.Df.end_of_masks.weight]))
-    assert room().Df.end_of_masks is None
+    assert small_model().Df.end_of_masks is None
     with pytest.raises(ValueError, match=r"hyper.lambda_Gm = 1.0 changes nothing, since it needs lambda_Dm above 0"):
-        room(lambda_Gm=1.0)
+        small_model(lambda_Gm=1.0)
 
 
 def test_b3_composites():
@@ -189,7 +189,7 @@ def jumping() -> dict[str, Tensor]:
 def test_b5_flow_of_the_right_step(defect):
     """The first foreground, moved along the flow, is each next frame; by the defect no step but those of equal speed is."""
     batch = jumping()
-    model = room(batch, defects=Defects(off_by_one=defect))
+    model = small_model(batch, defects=Defects(off_by_one=defect))
     off = (painted(model, batch).warped - batch["video"][:, 1:]).abs().amax((0, 2, 3, 4))
     assert ((off < 1e-4) == torch.tensor([not defect] * 3)).all()
 
@@ -231,7 +231,7 @@ def test_b8_losses_are_linear_in_each_weight(monkeypatch):
     for name in base:
         values = []
         for weight in 0.5, 1.0, 2.0:
-            _, seen = moves(room(**(base | {name: weight})), monkeypatch)
+            _, seen = moves(small_model(**(base | {name: weight})), monkeypatch)
             values.append(sum(loss.item() for loss, _ in seen))
         assert values[2] - values[0] == pytest.approx(3 * (values[1] - values[0]), rel=1e-3, abs=1e-5), name
         assert values[1] != values[0], f"{name} has no effect"
@@ -241,12 +241,12 @@ def test_b8_one_gradient_a_step_of_the_critics(monkeypatch):
     """The penalty is multiplied in and added to the game. By the defect it has weight 1, and a second step repeats the game."""
     for weight in 5.0, 50.0:
         settings = {"lambda_Df": 3.0, "lambda_Df_gp": weight, "lambda_Db_gp": weight, "critic_steps": 9}
-        model = room(**settings)
+        model = small_model(**settings)
         told_, seen = moves(model, monkeypatch)
         assert [player for _, player in seen] == [model.opt_D]
         wanted = 3 * told_["Df"] + told_["Db"] + weight * (told_["Df_gp"] + told_["Db_gp"])
         assert seen[0][0].item() == pytest.approx(wanted.item(), rel=1e-5)
-        model = room(lambda_Df=3.0, critic_steps=9, defects=Defects(penalty=True))
+        model = small_model(lambda_Df=3.0, critic_steps=9, defects=Defects(penalty=True))
         told_, seen = moves(model, monkeypatch)
         assert [player for _, player in seen] == [model.opt_D] * 2
         assert seen[0][0].item() == pytest.approx((3 * told_["Df"] + told_["Db"]).item(), rel=1e-5)
@@ -260,7 +260,7 @@ def test_b8_one_gradient_a_step_of_the_critics(monkeypatch):
 
 def test_b9_both_games_are_played_on_the_same_pictures(monkeypatch):
     """Clips are painted once a step, so that no state can differ."""
-    model, painting = room(hole="noise"), []
+    model, painting = small_model(hole="noise"), []
     unroll = model.unroll
     monkeypatch.setattr(model, "unroll", lambda *words: painting.append(unroll(*words)) or painting[-1])
     _, seen = moves(model, monkeypatch)
@@ -272,13 +272,13 @@ def test_b9_both_games_are_played_on_the_same_pictures(monkeypatch):
 @pytest.mark.parametrize(("epoch", "turns"), [(0, 3), (2, 0), (4, 2)])
 def test_b10_generators_play_every_nth_step(epoch, turns, monkeypatch):
     """Steps are counted over all epochs; counted within epochs shorter than n, generators never play."""
-    model = room(critic_steps=3, defects=Defects(epoch=epoch))
+    model = small_model(critic_steps=3, defects=Defects(epoch=epoch))
     played = [moves(model, monkeypatch, k=k)[1][-1][1] is model.opt_G for k in range(9)]
     assert sum(played) == turns and (epoch or played == [False, False, True] * 3)
 
 
 def test_b11_rates_follow_their_schedules(monkeypatch):
-    model = room(rate_G=((0, 1e-3), (4, 0.0)), rate_D=((0, 2e-3), (2, 2e-3), (4, 0.0)))
+    model = small_model(rate_G=((0, 1e-3), (4, 0.0)), rate_D=((0, 2e-3), (2, 2e-3), (4, 0.0)))
     for k, rates in (0, (1e-3, 2e-3)), (2, (5e-4, 2e-3)), (3, (2.5e-4, 1e-3)), (9, (0.0, 0.0)):
         moves(model, monkeypatch, k=k)
         assert [model.opt_G.param_groups[0]["lr"], model.opt_D.param_groups[0]["lr"]] == pytest.approx(rates)
@@ -288,7 +288,7 @@ def test_b12_patches_of_a_large_object(monkeypatch):
     """An object that leaves a column free: as many patches as there are, none twice, and the penalty is finite. One that leaves
     nothing: none, and training goes on."""
     batch = clips()
-    model = room(patches=40)
+    model = small_model(patches=40)
     for free in 8, 0:
         batch["mask"].fill_(1)[..., :free] = 0
         shown = model.reals(batch, 2).patches
@@ -349,7 +349,7 @@ def test_b13_rows_take_their_nearest_pixel():
 
 
 def test_b14_critics_do_not_reach_the_generators(monkeypatch):
-    model = room()
+    model = small_model()
     _, seen = moves(model, monkeypatch)
     painters = [*model.Gf.parameters(), *model.Gb.parameters()]
     for loss, player in seen:
@@ -370,19 +370,19 @@ def test_b15_the_penalty_does_not_depend_on_the_maps_size(size):
 @pytest.mark.parametrize(("B", "H", "W"), [(3, 17, 27), (1, 16, 24)])
 def test_b18_any_size_and_batch(B, H, W):
     batch = clips(B, 3, H, W)
-    model = room(batch, temporal="convlstm", temporal_b="reductor")
+    model = small_model(batch, temporal="convlstm", temporal_b="reductor")
     made = painted(model, batch)
     assert made.composite.shape == (B, 2, 3, H, W) and made.mask.shape == (B, 2, 1, H, W)
     random.reseed(0)
     assert all(value.isfinite() for value in model.step(batch, 0).values())
 
 
-# --- the room ---
+# --- the model ---
 
 
 def test_a_clip_is_painted_the_same_in_any_company():
     batch = clips(3)
-    model = room(batch, hole="telea")
+    model = small_model(batch, hole="telea")
     together = painted(model, batch)
     for i in range(3):
         alone = painted(model, {name: value[i : i + 1] for name, value in batch.items()})
@@ -394,7 +394,7 @@ def test_paths_through_time(temporal):
     """Every path but the reductor goes on beyond the steps it was trained for; every weight moves; the past matters where it
     should."""
     batch, long = clips(T=4), clips(T=7)
-    model = room(batch, temporal=temporal, temporal_b=temporal)
+    model = small_model(batch, temporal=temporal, temporal_b=temporal)
     before = [weight.clone() for net in (model.Gf, model.Gb) for weight in net.parameters()]
     for k in range(2):
         model.step(batch, k)
@@ -410,7 +410,7 @@ def test_paths_through_time(temporal):
 
 
 def test_reductor_says_where_it_ends():
-    model = room(clips(T=3), temporal="reductor")
+    model = small_model(clips(T=3), temporal="reductor")
     with pytest.raises(ValueError, match="temporal = reductor has heads for 2 steps, and step 3 was asked for"):
         model.Gf(torch.zeros(1, 5, 16, 24), None, 2)
 
@@ -419,7 +419,7 @@ def test_gradients_can_be_cut_in_time():
     """With detach = 1 nothing that was painted for frame 1 feels what frame 2 costs."""
     for detach, feels in (0, True), (1, False):
         batch = clips(T=3)
-        model = room(batch, detach=detach, mix="prev")
+        model = small_model(batch, detach=detach, mix="prev")
         batch["video"].requires_grad_()
         made = painted(model, batch)
         (gradient,) = torch.autograd.grad(made.composite[:, 1].sum(), [batch["video"]], allow_unused=True)
@@ -432,10 +432,10 @@ def test_masks_heads(head):
     """m is A, or steeper the larger the gain."""
     batch = clips()
     if head == "attention":
-        made = painted(room(batch, mask_head=head), batch)
+        made = painted(small_model(batch, mask_head=head), batch)
         assert torch.equal(made.mask, made.attention)
     else:
-        soft, steep = (painted(room(batch, mask_head=head, gain=gain), batch) for gain in (0.1, 50.0))
+        soft, steep = (painted(small_model(batch, mask_head=head, gain=gain), batch) for gain in (0.1, 50.0))
         assert not torch.equal(soft.mask, soft.attention)
         assert (soft.mask - 0.5).abs().mean() < 0.25 < (steep.mask - 0.5).abs().mean()
 
@@ -445,7 +445,7 @@ def test_attention_can_be_regularised():
     for name in "A", "TV":
         batch = clips()
         off = {f"lambda_{other}": 0.0 for other in ("rec", "Gf", "Gb")}
-        model, found = room(batch, **off, **{f"lambda_{name}": 1.0}, rate_G=1e-2), []
+        model, found = small_model(batch, **off, **{f"lambda_{name}": 1.0}, rate_G=1e-2), []
         for k in range(8):
             random.reseed(0)
             scalars = model.step(batch, k)
@@ -455,8 +455,8 @@ def test_attention_can_be_regularised():
 
 
 def test_no_later_mask_or_label_is_asked_for():
-    """What the room reads of a batch are frames, the first mask and flows; other keys may hold anything."""
-    model, batch = room(), clips()
+    """What the model reads of a batch are frames, the first mask and flows; other keys may hold anything."""
+    model, batch = small_model(), clips()
     poison = {"masks": torch.full((2, 3, 1, 16, 24), math.nan), "label": torch.zeros(2)}
     assert torch.equal(painted(model, batch).composite, painted(model, batch | poison).composite)
 
@@ -474,13 +474,13 @@ def test_flows_are_found_where_the_batch_has_none():
     assert forward.shape == backward.shape == (1, 2, 2, 32, 48)
     assert forward[:, :, 0, 8:-8, 8:-8].median().item() == pytest.approx(-2, abs=0.3)
     assert backward[:, :, 0, 8:-8, 8:-8].median().item() == pytest.approx(2, abs=0.3)
-    assert all(value.isfinite() for value in room(batch).step(batch, 0).values())
+    assert all(value.isfinite() for value in small_model(batch).step(batch, 0).values())
 
 
 def test_clips_of_zeros_can_be_sampled():
     """As a run's shapes give them: no object, no motion."""
     batch = {name: torch.zeros_like(value) for name, value in clips().items()}
-    shown = room().sample(batch)
+    shown = small_model().sample(batch)
     assert shown["samples"].shape == (2, 3, 16, 24) and shown["samples"].isfinite().all()
 
 
@@ -489,15 +489,15 @@ def test_other_data_are_refused():
         with pytest.raises(ValueError, match="takes clips with a first mask, and the data hold none"):
             ForeGAN(Hyper(**SMALL), batch)
     with pytest.raises(ValueError, match="at least 2 frames, found 1"):
-        room({name: value[:, :1] if name == "video" else value for name, value in clips().items()})
+        small_model({name: value[:, :1] if name == "video" else value for name, value in clips().items()})
     with pytest.raises(ValueError, match="halves 4 times, and patches are 5x7"):
-        room(widths_D=(4, 4, 4, 4))
+        small_model(widths_D=(4, 4, 4, 4))
 
 
 def test_first_foregrounds_can_be_augmented():
     """Reals for Df differ then from step to step of time, stay in range, black outside; without, they are the first frame's."""
     batch = clips()
-    plain, changed = (room(batch, augment=augment).reals(batch, 2) for augment in (False, True))
+    plain, changed = (small_model(batch, augment=augment).reals(batch, 2) for augment in (False, True))
     wanted = torch.where(batch["mask"] > 0, batch["video"][:, 0], torch.tensor(EMPTY)).repeat_interleave(2, 0)
     assert torch.equal(plain.foreground, wanted) and torch.equal(plain.mask, batch["mask"].repeat_interleave(2, 0))
     assert not torch.equal(changed.foreground[0], changed.foreground[1])
@@ -542,7 +542,7 @@ def test_augmentation_by_hand(monkeypatch):
 
 def test_fake_patches_where_the_object_was():
     batch = clips()
-    model = room(batch, fakes="object", patches=200)
+    model = small_model(batch, fakes="object", patches=200)
     touched = int(places(batch["mask"], model.patch, model.stride).sum())
     assert len(model.made(painted(model, batch), batch).patches) == 2 * min(touched, 400)
 
@@ -579,7 +579,9 @@ def test_it_learns_a_clip():
     """On one clip whose object moves, L1 alone brings composites nearer to the truth than the first frame is."""
     batch = jumping()
     batch["video"] = torch.where(batch["video"] > -1, batch["video"], torch.tensor(0.3))
-    model = room(batch, width=6, lambda_Gf=0.0, lambda_Gb=0.0, lambda_Df=0.0, lambda_Db=0.0, rate_G=5e-3, hole="replicate")
+    model = small_model(
+        batch, width=6, lambda_Gf=0.0, lambda_Gb=0.0, lambda_Df=0.0, lambda_Db=0.0, rate_G=5e-3, hole="replicate"
+    )
     for k in range(60):
         random.reseed(k)
         model.step(batch, k)
@@ -588,7 +590,7 @@ def test_it_learns_a_clip():
 
 
 def test_health_of_longer_clips():
-    model = room()
+    model = small_model()
     told_ = model.health(clips(), {}, clips(T=6))
     assert {"psnr", "psnr_copy", "psnr_beyond", "psnr_copy_beyond", "mask_area", "A_low", "A_high"} == told_.keys()
     assert "psnr_beyond" not in model.health(clips(), {}, clips())
@@ -676,7 +678,7 @@ def test_all_measures():
 
 def test_what_a_step_tells_of_mattes_are_means(monkeypatch):
     """One after another, of all pictures and steps."""
-    batch, model = clips(), room()
+    batch, model = clips(), small_model()
     made = model.unroll(batch)
     monkeypatch.setattr(model, "unroll", lambda batch: made)
     told = model.step(batch, 0)
@@ -700,7 +702,7 @@ def test_telea_looks_three_pixels_far():
 
 def test_critics_lose_what_fakes_score_over_reals(monkeypatch):
     """Reals of 2 and fakes of 5 for one critic, of 7 and 3 for the other: 3 and -4, weighed and times the steps."""
-    model = room(lambda_Df=0.5, lambda_Db=2.0, lambda_Df_gp=0.0, lambda_Db_gp=0.0)
+    model = small_model(lambda_Df=0.5, lambda_Db=2.0, lambda_Df_gp=0.0, lambda_Db_gp=0.0)
     values = {"Df": (2.0, 5.0), "Db": (7.0, 3.0)}
     games = {name: (lambda x: 1 * x, *(torch.full((2, 1, 2, 2), v) for v in pair)) for name, pair in values.items()}
     monkeypatch.setattr(model, "games", lambda real, fake: games)

@@ -14,7 +14,7 @@ from simulacra.nn import adversarial
 TINY = {"widths": (16, 8), "group": 8}
 
 
-def room(**hyper: object) -> GAN:
+def small_model(**hyper: object) -> GAN:
     reseed(0)
     return GAN(Hyper(**{**TINY, **hyper}), {"image": torch.zeros(4, 1, 28, 28)})  # type: ignore[arg-type]
 
@@ -38,7 +38,7 @@ def test_relativistic_by_hand() -> None:
 
 def test_T21_the_relativistic_generator_feels_the_real_batch() -> None:
     def loss_G(seed: int) -> float:
-        m = room()
+        m = small_model()
         x = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(seed)) * 2 - 1
         reseed(0)
         m.opt_D.param_groups[0]["lr"] = 0.0
@@ -62,7 +62,7 @@ def test_T22_the_penalty_of_a_linear_discriminator_is_its_squared_weight(B: int,
 def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[Tensor] = []
     monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
-    m = room(loss=loss, gamma=3.0)
+    m = small_model(loss=loss, gamma=3.0)
     scalars = m.step({"image": torch.rand(4, 1, 28, 28) * 2 - 1}, 0)
     total = scalars["loss_D"] + 1.5 * (scalars["R1"] + scalars["R2"])
     assert float(losses[0].detach()) == pytest.approx(float(total.detach()), rel=1e-5)
@@ -72,7 +72,7 @@ def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyP
     """Every third step costs three times the penalty, the others none, and only then is a penalty logged."""
     losses: list[Tensor] = []
     monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
-    m, paid_for = room(gamma=2.0, penalty_every=3), []
+    m, paid_for = small_model(gamma=2.0, penalty_every=3), []
     judge = m.judge
     monkeypatch.setattr(m, "judge", lambda x, fake, penalties: paid_for.append(penalties) or judge(x, fake, penalties))
     for k in range(6):
@@ -85,7 +85,7 @@ def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyP
 
 def test_reals_and_fakes_judged_together_or_apart_cost_the_same() -> None:
     """Without batch statistics, the joint pass with penalties gives the logits of two single passes."""
-    m = room()
+    m = small_model()
     x, fake = torch.rand(2, 4, 1, 28, 28).unbind()
     together, apart = m.judge(x, fake, penalties=True), m.judge(x, fake, penalties=False)
     for a, b in zip(together[:2], apart[:2], strict=True):
@@ -94,7 +94,7 @@ def test_reals_and_fakes_judged_together_or_apart_cost_the_same() -> None:
 
 
 def test_equilibrium_is_where_the_discriminator_cannot_tell() -> None:
-    m = room(gamma=0.0)
+    m = small_model(gamma=0.0)
     for w in m.D.judge.parameters():  # type: ignore[union-attr]
         nn.init.zeros_(w)
     m.opt_D.param_groups[0]["lr"] = 0.0
@@ -121,7 +121,7 @@ def test_pictures_of_any_shape(shape: tuple[int, int, int], nets: str, patch: in
 
 
 def test_schedules_reach_the_optimizers() -> None:
-    m = room(rate_G=((0, 1e-3), (10, 0.0)), rate_D=2e-4)
+    m = small_model(rate_G=((0, 1e-3), (10, 0.0)), rate_D=2e-4)
     m.step({"image": torch.rand(4, 1, 28, 28)}, 5)
     assert m.opt_G.param_groups[0]["lr"] == pytest.approx(5e-4)
     assert m.opt_D.param_groups[0]["lr"] == pytest.approx(2e-4)
@@ -132,7 +132,7 @@ def test_it_covers_a_ring_of_eight() -> None:
     angles = torch.arange(8) * math.pi / 4
     modes = 0.7 * torch.stack([angles.cos(), angles.sin()], 1)
     reseed(0)
-    m = room(gamma=0.1, z_size=4, rate_G=1e-3, rate_D=1e-3, average=2000.0)
+    m = small_model(gamma=0.1, z_size=4, rate_G=1e-3, rate_D=1e-3, average=2000.0)
     m.G = nn.Sequential(
         nn.Linear(4, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU(), nn.Linear(64, 2), nn.Unflatten(1, (2, 1, 1))
     )

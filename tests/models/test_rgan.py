@@ -12,7 +12,7 @@ from simulacra.nn import adversarial
 TINY = {"widths": (16, 8), "units": 4, "hidden": 16}
 
 
-def room(shape: tuple[int, int, int] = (1, 28, 28), **hyper: object) -> RGAN:
+def small_model(shape: tuple[int, int, int] = (1, 28, 28), **hyper: object) -> RGAN:
     reseed(0)
     small = TINY if hyper.get("version", "v6") == "v6" else {}
     like = {"image": torch.zeros(4, *shape), "label": torch.zeros(4, dtype=torch.int64)}
@@ -91,7 +91,7 @@ def test_noise_in_the_scan_is_fresh() -> None:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (1, 29, 31), (3, 20, 28), (2, 5, 7)])
 @pytest.mark.parametrize("changes", [{}, {"multi_scale": True}, {"head": "attention", "blocks": 1}, {"scan": "raster"}])
 def test_pictures_of_any_shape(shape: tuple[int, int, int], changes: dict[str, object]) -> None:
-    m = room(shape, **changes)
+    m = small_model(shape, **changes)
     for k in range(2):
         assert all(value.isfinite().all() for value in m.step(batch(shape), k).values())
     assert m.sample(batch(shape))["samples"].shape == (4, *shape)
@@ -102,7 +102,7 @@ def test_pictures_of_any_shape(shape: tuple[int, int, int], changes: dict[str, o
 
 def test_a_picture_that_is_too_small() -> None:
     with pytest.raises(ValueError, match="at least 4x4, found 28x3"):
-        room((1, 28, 3))
+        small_model((1, 28, 3))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_picture_that_is_too_small() -> None:
 )
 def test_what_does_not_go_together(changes: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        room(**changes)
+        small_model(**changes)
 
 
 def test_classes_need_labels() -> None:
@@ -125,7 +125,7 @@ def test_classes_need_labels() -> None:
 
 
 def test_the_condition_reaches_both_players() -> None:
-    m = room(classes=10)
+    m = small_model(classes=10)
     one, two = batch(), batch() | {"label": torch.full((4,), 7)}
     z = torch.randn(4, 64)
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_the_condition_reaches_both_players() -> None:
 
 def test_every_size_of_a_pyramid_gets_a_gradient() -> None:
     """Multi-scale gradients: D's logit reaches each stage of G directly."""
-    m = room(multi_scale=True)
+    m = small_model(multi_scale=True)
     pictures = m.make(m.G, torch.randn(4, 64))
     assert [x.shape[2] for x in pictures] == [28, 14]
     apart = [x.detach().requires_grad_() for x in pictures]
@@ -178,14 +178,14 @@ def test_penalties_through_recurrences_equal_finite_differences(head: str) -> No
 def test_a_published_discriminator_moves_twice() -> None:
     """As published: reals, then fakes from a generator in evaluation mode; repaired: once."""
     for form, moves in ("published", 2), ("repaired", 1):
-        m = room(version="v2", form=form, loss="non_saturating", z_size=8, average=0.0, gamma=0.0)
+        m = small_model(version="v2", form=form, loss="non_saturating", z_size=8, average=0.0, gamma=0.0)
         m.step(batch(), 0)
         state = m.opt_D.state_dict()["state"]
         assert {int(s["step"]) for s in state.values()} == {moves}
 
 
 def test_health_knows_the_smoothed_equilibrium() -> None:
-    m = room(loss="non_saturating", stabilise=rgan.Stabilisers(real_target=0.9), target_G=0.9)
+    m = small_model(loss="non_saturating", stabilise=rgan.Stabilisers(real_target=0.9), target_G=0.9)
     assert m.equilibrium()["loss_D"] == pytest.approx(0.6881, abs=1e-4)
     assert m.won()["loss_D"] == pytest.approx(0.1625, abs=1e-4)
 

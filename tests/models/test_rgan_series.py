@@ -21,7 +21,7 @@ from simulacra.nn.stabilise import Stabilisers
 B, T, C = 4, 7, 2
 
 
-def room(**hyper: object) -> RGANSeries:
+def small_model(**hyper: object) -> RGANSeries:
     reseed(0)
     return RGANSeries(Hyper(**{"units": 6, "z_size": 3, **hyper}), batch())  # type: ignore[arg-type]
 
@@ -65,12 +65,12 @@ def test_losses_are_one_number_a_series() -> None:
 def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     monkeypatch.setattr(rgan_series, "descend", lambda *moves: found.append(float(moves[0][0].detach())))
-    told = {name: value.detach() for name, value in room(loss=loss, gamma=3.0).step(batch(), 0).items()}
+    told = {name: value.detach() for name, value in small_model(loss=loss, gamma=3.0).step(batch(), 0).items()}
     assert found[0] == pytest.approx(float(told["loss_D"]) + 1.5 * float(told["R1"] + told["R2"]), rel=1e-5)
 
 
 def test_a_penalty_is_the_squared_slope_of_the_mean_logit() -> None:
-    m = room(loss="relativistic")
+    m = small_model(loss="relativistic")
     x = batch()["series"].requires_grad_()
     (slope,) = torch.autograd.grad(m.D(x).mean(1).sum(), x)
     told = m.judge(x, x, None, True)[2]
@@ -95,7 +95,7 @@ def unrolled(lstm: torch.nn.LSTM, x: Tensor) -> Tensor:
 
 
 def test_both_nets_equal_the_unrolled_recurrence() -> None:
-    m = room(classes=3)
+    m = small_model(classes=3)
     x, y = batch()["series"], m.one_hot(batch())
     assert y is not None
     z = m.z(x)
@@ -107,14 +107,14 @@ def test_both_nets_equal_the_unrolled_recurrence() -> None:
 
 
 def test_the_forget_gates_start_open() -> None:
-    for lstm in room().G.write, room().D.read:
+    for lstm in small_model().G.write, small_model().D.read:
         gates = (lstm.bias_ih_l0 + lstm.bias_hh_l0).chunk(4)
         assert (gates[1] == 1).all() and not (gates[0] == 1).any()
 
 
 def test_noise_is_fresh_at_every_step_or_one_for_all() -> None:
     x = batch()["series"]
-    fresh, once = room().z(x), room(noise="once").z(x)
+    fresh, once = small_model().z(x), small_model(noise="once").z(x)
     assert fresh.shape == once.shape == (B, T, 3)
     assert len(fresh.flatten(0, 1).unique(dim=0)) == B * T
     assert (once == once[:, :1]).all() and len(once[:, 0].unique(dim=0)) == B
@@ -122,7 +122,7 @@ def test_noise_is_fresh_at_every_step_or_one_for_all() -> None:
 
 def test_every_step_reaches_what_follows_and_nothing_before() -> None:
     """Each logit feels the series up to its step, each value the noise up to its step."""
-    m = room()
+    m = small_model()
     for net, x in (m.D, batch()["series"]), (m.G, m.z(batch()["series"])):
         x = x.clone().requires_grad_()
         for t in range(T):
@@ -135,7 +135,7 @@ def test_every_step_reaches_what_follows_and_nothing_before() -> None:
 
 
 def test_the_condition_reaches_both_at_every_step() -> None:
-    m = room(classes=3)
+    m = small_model(classes=3)
     x, one, two = batch()["series"], *torch.eye(3)[:2, None].expand(-1, B, -1)
     z = m.z(x)
     assert (m.G(z, one) != m.G(z, two)).all() and (m.D(x, one) != m.D(x, two)).all()
@@ -148,13 +148,13 @@ def test_the_condition_reaches_both_at_every_step() -> None:
 def test_the_batch_mean_is_seen_by_all() -> None:
     x = batch()["series"].requires_grad_()
     for seen in False, True:
-        (gradient,) = torch.autograd.grad(room(batch_mean=seen).D(x)[0].sum(), x)
+        (gradient,) = torch.autograd.grad(small_model(batch_mean=seen).D(x)[0].sum(), x)
         assert bool((gradient[1:] != 0).any()) == seen
 
 
 def test_a_batch_is_shared_by_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each series serves one update of D; the first ones, as many, are how many G makes."""
-    m, sizes, moved = room(steps_D=3, steps_G=2), [], []
+    m, sizes, moved = small_model(steps_D=3, steps_G=2), [], []
     step_D = m.step_D
     monkeypatch.setattr(m, "step_D", lambda x, y, k: (sizes.append(x), step_D(x, y, k))[1])
     monkeypatch.setattr(rgan_series, "descend", lambda *moves: moved.extend("D" if one is m.opt_D else "G" for _, one in moves))
@@ -166,7 +166,7 @@ def test_a_batch_is_shared_by_the_updates(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_plain_gradient_descent_as_published() -> None:
-    m = room()
+    m = small_model()
     assert type(m.opt_D) is torch.optim.SGD and m.opt_D.defaults["lr"] == 0.1 and m.hyper.rate_D == 0.1
     before = [w.detach().clone() for w in m.D.parameters()]
     reseed(1)
@@ -178,14 +178,14 @@ def test_plain_gradient_descent_as_published() -> None:
     m.step_D(batch()["series"], None, 0)
     for was, now, slope in zip(before, m.D.parameters(), slopes, strict=True):
         assert torch.allclose(now, was - 0.1 * slope, atol=1e-6)
-    assert type(room(optimizer_D="adam").opt_D) is torch.optim.Adam
+    assert type(small_model(optimizer_D="adam").opt_D) is torch.optim.Adam
 
 
 @pytest.mark.parametrize(
     "hyper", [{"loss": "relativistic", "gamma": 1.0}, {"stabilise": Stabilisers(spectral=True, noise=0.1)}]
 )
 def test_variants_play(hyper: dict[str, object]) -> None:
-    m = room(**hyper)
+    m = small_model(**hyper)
     for k in range(2):
         told = m.step(batch(seed=k), k)
     assert all(value.isfinite() for value in (*told.values(), *m.health(batch(), told, batch(seed=9)).values()))
@@ -195,7 +195,7 @@ def test_variants_play(hyper: dict[str, object]) -> None:
 
 def test_augmentation_is_for_pictures() -> None:
     with pytest.raises(ValueError, match="which is for pictures"):
-        room(stabilise=Stabilisers(augment=("translate",)))
+        small_model(stabilise=Stabilisers(augment=("translate",)))
 
 
 def test_two_processes_share_a_batch_as_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,12 +306,12 @@ def test_conditional_series_teach_classifiers(simulacra, tmp_path) -> None:
     assert "has no class 2" in simulacra("sample", tmp_path / "run", "-o", tmp_path / "s.png", "--class", 2).refusal()
 
 
-def test_rooms_say_what_they_take(simulacra, tmp_path) -> None:
+def test_models_say_what_they_take(simulacra, tmp_path) -> None:
     words = "--preset", "tiny", "--run", tmp_path / "run", "--set"
     text = simulacra("train", "rgan_sines", *words, "data.name=digits").refusal()
-    assert "room rgan_series takes series, the data hold pictures" in text
+    assert "model rgan_series takes series, the data hold pictures" in text
     text = simulacra("train", "gan_digits", *words, "data.name=sines").refusal()
-    assert "room gan takes pictures, the data hold series" in text and not (tmp_path / "run").exists()
+    assert "model gan takes pictures, the data hold series" in text and not (tmp_path / "run").exists()
 
 
 def test_data_show_paints_series(simulacra, tmp_path) -> None:

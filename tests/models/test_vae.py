@@ -25,7 +25,7 @@ def batch(rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 
     return {"image": torch.rand(rows, *shape, generator=dice) * 2 - 1}
 
 
-def room(like: dict[str, Tensor] | None = None, **hyper) -> VAE:
+def small_model(like: dict[str, Tensor] | None = None, **hyper) -> VAE:
     random.reseed(0)
     return VAE(Hyper(**(SMALL | hyper)), like or batch())
 
@@ -75,7 +75,7 @@ def test_the_light_net() -> None:
 @pytest.mark.parametrize("kind", ["light", "paper", "adsp"])
 @pytest.mark.parametrize("shape", SIDES)
 def test_pictures_of_other_sizes_come_back_in_their_own(kind: str, shape: tuple[int, int, int]) -> None:
-    model = room(batch(shape=shape), nets=kind)
+    model = small_model(batch(shape=shape), nets=kind)
     mean, s = model.encode(batch(shape=shape)["image"])
     assert mean.shape == s.shape == (6, 6)
     x = model.decode(mean)
@@ -95,13 +95,13 @@ def test_borders_are_black_and_come_off_again(shape: tuple[int, int, int], step:
 
 def test_the_papers_net_takes_no_larger_pictures() -> None:
     with pytest.raises(ValueError, match="nets = paper takes pictures of at most 64x64, found 80x64; nets = light takes any"):
-        room(batch(shape=(3, 80, 64)), nets="paper")
+        small_model(batch(shape=(3, 80, 64)), nets="paper")
 
 
 @pytest.mark.parametrize(("kind", "unread"), [("paper", 64 * 64 - 62 * 62), ("light", 0)])
 def test_which_pixels_the_encoder_reads(kind: str, unread: int) -> None:
     """The paper's unpadded convolutions leave the last two rows and columns out."""
-    net = room(batch(shape=(3, 64, 64)), nets=kind, width=8).net
+    net = small_model(batch(shape=(3, 64, 64)), nets=kind, width=8).net
     x = batch(shape=(3, 64, 64))["image"].requires_grad_()
     mean, s = net.Enc(x)
     (gradient,) = torch.autograd.grad((torch.cat([mean, s]) * torch.randn(12, 6)).sum(), x)
@@ -159,7 +159,7 @@ def test_calibrated_is_the_gaussian_at_its_best_variance() -> None:
 )
 def test_a_step_is_the_loss_and_descends_it(change: dict[str, object]) -> None:
     """The scalars of step 2 are those of the formula, with the step's own noise, at the weights before it."""
-    model, x = room(**change), batch()["image"]
+    model, x = small_model(**change), batch()["image"]
     for k in range(3):
         random.reseed(k)
         with torch.no_grad():
@@ -187,7 +187,7 @@ def test_below_the_floor_the_code_feels_the_pictures_alone(monkeypatch) -> None:
         vae, "descend", lambda *moves: felt.append(torch.autograd.grad(moves[0][0], optim.weights(moves[0][1])))
     )
     for change in {"tolerance": 1e6}, {"beta": 0.0}, {"tolerance": 0.0}:
-        model = room(**change)
+        model = small_model(**change)
         random.reseed(1)
         model.step(batch(), 0)
     assert equal(felt[0], felt[1]) and not equal(felt[0], felt[2])
@@ -211,7 +211,7 @@ def gradients(rows: int, seed: int) -> Tensor:
 
 def test_one_degree_of_freedom_takes_one_dimension() -> None:
     """The loss finds the one number that these pictures have, and spends nothing on the other dimensions."""
-    model = room({"image": gradients(4, 0)}, weight=10.0, tolerance=0.0, rate=3e-3, average=0.0, width=8)
+    model = small_model({"image": gradients(4, 0)}, weight=10.0, tolerance=0.0, rate=3e-3, average=0.0, width=8)
     for k in range(400):
         random.reseed(k)
         told = model.step({"image": gradients(32, k)}, k)
@@ -231,7 +231,7 @@ def test_active_dimensions_and_the_baseline() -> None:
 
 
 def test_samples() -> None:
-    model, x = room(), batch()
+    model, x = small_model(), batch()
     random.reseed(5)
     named = model.sample(x)
     assert named["samples"].shape == (6, 3, 16, 16) and named["interpolated"].shape == (5, 8, 1, 3, 16, 16)
@@ -245,7 +245,7 @@ def test_samples() -> None:
 
 
 def test_looking_changes_nothing() -> None:
-    model = room()
+    model = small_model()
     model.step(batch(), 0)
     before = {name: value.clone() for name, value in run.states(model)["average"].items()}
     model.sample(batch())

@@ -40,7 +40,7 @@ def batch(rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 
     return {"image": torch.rand(rows, *shape, generator=dice) * 2 - 1}
 
 
-def room(like: dict[str, Tensor] | None = None, **hyper) -> VAEGAN:
+def small_model(like: dict[str, Tensor] | None = None, **hyper) -> VAEGAN:
     random.reseed(0)
     return VAEGAN(Hyper(**(SMALL | hyper)), like or batch())
 
@@ -114,7 +114,7 @@ def test_the_default_is_light() -> None:
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 28, 28), (3, 20, 36)])
 def test_pictures_of_other_sizes(kind: str, shape: tuple[int, int, int]) -> None:
     x = batch(shape=shape)
-    model = room(x, nets=kind)
+    model = small_model(x, nets=kind)
     told = played(model, 0, x)
     assert all(value.isfinite() for value in told.values())
     mean, s = model.encode(x["image"])
@@ -124,7 +124,7 @@ def test_pictures_of_other_sizes(kind: str, shape: tuple[int, int, int]) -> None
 
 def test_spectral_norms_are_one() -> None:
     """Of every layer of our discriminator, once the power iteration has settled."""
-    D = room().D
+    D = small_model().D
     for _ in range(50):
         D(batch()["image"])
     layers = [layer for layer in D.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
@@ -173,7 +173,7 @@ def test_normal_by_hand() -> None:
 
 @pytest.mark.parametrize("shares", [(1.0, 0.5, 0.5), (1.0, 1.0, 1.0), (0.5, 0.25, 0.25)])
 def test_equilibrium(shares: tuple[float, float, float]) -> None:
-    model = room(shares=shares)
+    model = small_model(shares=shares)
     with torch.no_grad():
         for weight in model.D.upper[-1].parameters():
             weight.zero_()
@@ -184,7 +184,7 @@ def test_equilibrium(shares: tuple[float, float, float]) -> None:
 def test_the_losses_of_a_step(monkeypatch) -> None:
     """Every weight in its place: the three losses from the step's own noise, by the formulas of the paper."""
     weights = {"beta": 0.7, "feature": 0.3, "pixel": 0.2, "gamma": 0.1, "adversarial": 5.0, "normal": 0.4}
-    model = room(nets="larsen", shares=(1.0, 0.6, 0.8), **weights)
+    model = small_model(nets="larsen", shares=(1.0, 0.6, 0.8), **weights)
     found, x = moves(model, monkeypatch), batch()["image"]
     random.reseed(0)
     mean, s = model.net.Enc(x)
@@ -212,7 +212,7 @@ def test_the_losses_of_a_step(monkeypatch) -> None:
 def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
     """V23: with plain descent at rate 1 the encoder changes by minus the gradient of KL + feat, the decoder by that of gamma
     feat + its game, the discriminator by that of its own: no game in the encoder, no features in the discriminator."""
-    model = room(nets="larsen", pixel=0.0, gamma=0.01, adversarial=1.0, feature=1.0, shares=(1.0, 1.0, 1.0), average=0.0)
+    model = small_model(nets="larsen", pixel=0.0, gamma=0.01, adversarial=1.0, feature=1.0, shares=(1.0, 1.0, 1.0), average=0.0)
     players = {"opt_E": model.net.Enc, "opt_G": model.net.Dec, "opt_D": model.D}
     random.reseed(0)
     x = batch()["image"]
@@ -239,7 +239,9 @@ def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
 @pytest.mark.parametrize(("sign", "falls"), [(False, True), (True, False)])
 def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) -> None:
     """The sign trap: a small step of the decoder lowers -log D(x~); read to the letter, algorithm 1 lets it help D."""
-    model = room(pixel=0.0, feature=0.0, adversarial=1.0, shares=(1.0, 1.0, 0.0), average=0.0, defects=Defects(sign=sign))
+    model = small_model(
+        pixel=0.0, feature=0.0, adversarial=1.0, shares=(1.0, 1.0, 0.0), average=0.0, defects=Defects(sign=sign)
+    )
     z = torch.randn(64, 6)
 
     def cost() -> float:
@@ -261,7 +263,7 @@ def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) ->
 
 def test_one_step_of_the_discriminator_lowers_its_cost() -> None:
     """The other half of the sign trap: -log D(x) - log(1 - D(x~)) - log(1 - D(x_p)) falls."""
-    model = room(rate_E=0.0, rate_G=0.0, rate_D=1e-3, average=0.0)
+    model = small_model(rate_E=0.0, rate_G=0.0, rate_D=1e-3, average=0.0)
     told = [played(model, 0)["loss_D"].item() for _ in range(8)]
     assert told[-1] < told[0]
 
@@ -269,7 +271,7 @@ def test_one_step_of_the_discriminator_lowers_its_cost() -> None:
 def test_without_features_and_game_it_is_the_VAE() -> None:
     """Bit for bit: the same nets, noise and steps."""
     rates = {"rate_E": 1e-3, "rate_G": 1e-3}
-    one = room(feature=0.0, adversarial=0.0, **rates)
+    one = small_model(feature=0.0, adversarial=0.0, **rates)
     random.reseed(0)
     two = vae.VAE(vae.Hyper(width=4, z_size=6, tolerance=0.0), batch())
     assert equal(dict(one.net.state_dict()), dict(two.net.state_dict()))
@@ -284,7 +286,7 @@ def test_without_features_and_game_it_is_the_VAE() -> None:
 
 @flavours
 def test_every_weight_is_owned_once_and_moves(kind: str) -> None:
-    model = room(nets=kind, normal=0.1)
+    model = small_model(nets=kind, normal=0.1)
     owned = [id(w) for player in (model.opt_E, model.opt_G, model.opt_D) for w in optim.weights(player)]
     there = {id(w): name for module in (model.net, model.D) for name, w in module.named_parameters()}
     assert len(owned) == len(set(owned)) and set(owned) == set(there)
@@ -297,7 +299,7 @@ def test_every_weight_is_owned_once_and_moves(kind: str) -> None:
 
 @pytest.mark.parametrize("mover", ["adam", "rmsprop"])
 def test_the_mover(mover: str) -> None:
-    model = room(mover=mover, decay=0.1, rate_E=2e-4, rate_G=3e-4, rate_D=4e-4)
+    model = small_model(mover=mover, decay=0.1, rate_E=2e-4, rate_G=3e-4, rate_D=4e-4)
     played(model)
     players = model.opt_E, model.opt_G, model.opt_D
     assert {type(p).__name__.lower() for p in players} == {mover}
@@ -310,7 +312,7 @@ def test_the_pull_of_the_game_on_the_decoder(adversarial: float, monkeypatch) ->
     """The size of its gradient over that of all else that moves the decoder."""
     losses = []
     for weight in 0.0, adversarial:
-        model = room(gamma=2.0, adversarial=weight)
+        model = small_model(gamma=2.0, adversarial=weight)
         model.net.eval(), model.D.eval()  # so that norms are those of the look
         losses.append(torch.cat([g.flatten() for g in felt(moves(model, monkeypatch)["G"], model.net.Dec)]))
     errors, both = losses
@@ -349,7 +351,7 @@ def test_the_gate_ignores_what_is_not_played() -> None:
 
 @pytest.mark.parametrize(("G", "D"), [(True, True), (True, False), (False, True)])
 def test_who_waits_keeps_its_weights(G: bool, D: bool, monkeypatch) -> None:
-    model = room(gate=0.35, average=0.0)
+    model = small_model(gate=0.35, average=0.0)
     parts = model.net.Enc, model.net.Dec, model.D
     monkeypatch.setattr(vaegan, "turns", lambda *_: (G, D))
     before = [[w.detach().clone() for w in part.parameters()] for part in parts]
@@ -363,13 +365,13 @@ def test_who_waits_keeps_its_weights(G: bool, D: bool, monkeypatch) -> None:
 
 def chained(d: Defects) -> bool:
     """V1: four convolutions, each reading the one before."""
-    convs = [layer for layer in room(nets="notes", defects=d).D.modules() if isinstance(layer, nn.Conv2d)]
+    convs = [layer for layer in small_model(nets="notes", defects=d).D.modules() if isinstance(layer, nn.Conv2d)]
     return [(c.in_channels, c.out_channels) for c in convs] == [(3, 4), (4, 16), (16, 32), (32, 32)]
 
 
 def norms_train(d: Defects) -> bool:
     """V4: statistics move, in all three nets, and training differs from looking."""
-    model = room(nets="notes", defects=d)
+    model = small_model(nets="notes", defects=d)
     played(model)
     x, norms = batch()["image"], [m for net in (model.net, model.D) for m in net.modules() if isinstance(m, nets.Normed)]
     told = [model.D(x)[0]]
@@ -381,7 +383,7 @@ def norms_train(d: Defects) -> bool:
 
 def normal_wants_the_prior(d: Defects) -> bool:
     """V5: a posterior that is N(0, I) costs next to nothing."""
-    model = room(beta=0.0, feature=0.0, pixel=0.0, normal=1.0, defects=d)
+    model = small_model(beta=0.0, feature=0.0, pixel=0.0, normal=1.0, defects=d)
     with torch.no_grad():
         for head in (model.net.Enc.mean, model.net.Enc.log_variance):
             head.weight.zero_()
@@ -391,7 +393,7 @@ def normal_wants_the_prior(d: Defects) -> bool:
 
 def codes_reach_far(d: Defects) -> bool:
     """V6: a wide-range code can be told."""
-    model = room(nets="notes", defects=d)
+    model = small_model(nets="notes", defects=d)
     with torch.no_grad():
         model.net.Enc.mean.bias.fill_(5.0)
         model.net.Enc.log_variance.bias.fill_(-7.0)
@@ -402,7 +404,7 @@ def codes_reach_far(d: Defects) -> bool:
 def as_many_samples(d: Defects) -> bool:
     """V10: D meets as many samples of the prior as pictures."""
     met: list[int] = []
-    model = room(defects=d)
+    model = small_model(defects=d)
     model.D.register_forward_hook(lambda _, x, __: met.append(len(x[0])))
     played(model)
     return met == [6, 6, 6]
@@ -410,7 +412,7 @@ def as_many_samples(d: Defects) -> bool:
 
 def game_slope(d: Defects) -> float:
     """d(loss_G) / d(logit), where D is sure that what is made is fake: all logits are -10."""
-    model = room(feature=0.0, pixel=0.0, adversarial=1.0, defects=d)
+    model = small_model(feature=0.0, pixel=0.0, adversarial=1.0, defects=d)
     last = model.D.upper[-1]
     with torch.no_grad():
         last.bias.fill_(-10.0)
@@ -429,7 +431,7 @@ def scale_of_features_is_nothing(d: Defects) -> bool:
     """V14: a D that shrinks its features does not shrink their distance."""
     told = []
     for factor in 300.0, 30.0:  # far above the 0.001 that normalisation adds to variances
-        model = room(nets="notes", defects=d)
+        model = small_model(nets="notes", defects=d)
         last = [layer for layer in model.D.lower if isinstance(layer, nn.Conv2d)][-1]
         with torch.no_grad():
             last.weight.mul_(factor)
@@ -442,7 +444,7 @@ def KL_is_a_sum(d: Defects) -> bool:
     """V15: twice the dimensions of equal statistics cost twice as much."""
     told = []
     for size in 6, 12:
-        model = room(z_size=size, feature=0.0, pixel=0.0, defects=d)
+        model = small_model(z_size=size, feature=0.0, pixel=0.0, defects=d)
         with torch.no_grad():
             for head, value in (model.net.Enc.mean, 0.5), (model.net.Enc.log_variance, -1.0):
                 head.weight.zero_()
@@ -453,7 +455,7 @@ def KL_is_a_sum(d: Defects) -> bool:
 
 def range_of_the_data(d: Defects) -> bool:
     """V16: whatever the decoder makes is a picture."""
-    Dec = room(nets="notes", defects=d).net.Dec
+    Dec = small_model(nets="notes", defects=d).net.Dec
     last = [layer for layer in Dec if isinstance(layer, nn.Conv2d)][-1]
     ends = []
     for value in -50.0, 50.0:
@@ -465,7 +467,7 @@ def range_of_the_data(d: Defects) -> bool:
 
 def a_right_answer_is_free(d: Defects) -> bool:
     """V17: D that calls real pictures real, and is sure, pays nothing for them."""
-    model = room(nets="notes", defects=d)
+    model = small_model(nets="notes", defects=d)
     with torch.no_grad():
         model.D.upper[-1].bias.fill_(50.0)
     d_x = model.D(batch()["image"])[0]
@@ -477,9 +479,9 @@ def nothing_leaks(d: Defects) -> bool:
     found: dict[str, list[list[Tensor]]] = {"E": [], "D": []}
     for weight in 0.0, 5.0:
         with pytest.MonkeyPatch.context() as patch:
-            model = room(adversarial=weight, defects=d)
+            model = small_model(adversarial=weight, defects=d)
             found["E"].append(felt(moves(model, patch)["E"], model.net.Enc))
-            model = room(feature=weight, defects=d)
+            model = small_model(feature=weight, defects=d)
             found["D"].append(felt(moves(model, patch)["D"], model.D))
     return close(*found["E"]) and close(*found["D"])
 
@@ -544,9 +546,9 @@ def test_what_tanh_heads_can_say() -> None:
         ({"shares": (1.0, 0.0, 0.0)}, "hyper.shares = [1.0, 0.0, 0.0]; allowed"),
     ],
 )
-def test_what_the_room_refuses(hyper: dict, says: str) -> None:
+def test_what_the_model_refuses(hyper: dict, says: str) -> None:
     with pytest.raises(ValueError) as error:
-        room(**hyper)
+        small_model(**hyper)
     assert says in str(error.value)
 
 
@@ -563,7 +565,7 @@ def test_it_goes_on_from_a_vae_with_the_same_nets(tmp_path) -> None:
     with pytest.raises(Mistake, match=r"part net has another shape: .* is \(.*\) in the run, \(.*\) in this config"):
         begun.begun(tmp_path, "hyper.width=5")
     Tiny("gan_digits").train(tmp_path / "gan", "steps=2", "save_every=2")
-    with pytest.raises(Mistake, match="run of room gan; allowed: room vae, vaegan"):
+    with pytest.raises(Mistake, match="run of model gan; allowed: model vae, vaegan"):
         begun.begun(tmp_path, f"hyper.begin={tmp_path / 'gan'}")
 
 
@@ -573,7 +575,7 @@ def test_it_goes_on_from_a_vae_with_the_same_nets(tmp_path) -> None:
 @flavours
 def test_looking_changes_nothing(kind: str) -> None:
     """V4: statistics stand still while pictures are coded, decoded, judged and painted."""
-    model = room(nets=kind)
+    model = small_model(nets=kind)
     told = played(model)
     before = {
         name: value.clone() for net in (model.net, model.D, model.average.module) for name, value in net.state_dict().items()
@@ -621,7 +623,7 @@ def test_the_loss_of_the_notes(monkeypatch) -> None:
 
 def test_what_a_step_tells_of_the_discriminator_are_means(monkeypatch) -> None:
     x = batch()
-    model = room(x)
+    model = small_model(x)
     seen = model.played(x["image"])
     monkeypatch.setattr(model, "played", lambda x: seen)
     told = model.step(x, 0)

@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
-def room(**hyper: object) -> VisualDynamics:
+def small_model(**hyper: object) -> VisualDynamics:
     reseed(0)
     small = {name: value for name, value in SMALL.items() if name not in OURS or hyper.get("paint") != "difference"}
     return VisualDynamics(Hyper(**{**small, **hyper}), batch())  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_it_agrees_with_a_loop_over_the_batch(k: int, side: tuple[int, int]) -> 
 def test_B1_the_variance_is_what_the_divergence_takes_it_for(s: float) -> None:
     mean, there = torch.ones(200_000, 1), torch.full((200_000, 1), s)
     for variant, power in ("exact", 1), ("doubled", 2):
-        z = room(log_variance=variant).net.reparameterize(mean, there)
+        z = small_model(log_variance=variant).net.reparameterize(mean, there)
         assert float(z.var()) == pytest.approx(math.exp(power * s), rel=0.02)
         assert float(z.mean()) == pytest.approx(1, abs=0.01 * math.exp(power * s / 2))
 
@@ -153,7 +153,7 @@ def test_B3_a_log_variance_of_50_is_survived_with_the_bound() -> None:
     """And not without it."""
     told = {}
     for bound in 8.0, 0.0:
-        m = room(bound=bound)
+        m = small_model(bound=bound)
         with torch.no_grad():
             m.net.encoder.end.bias[4:] += 50
         told[bound] = {name: float(value.detach()) for name, value in m.step(batch(), 0).items()}
@@ -166,13 +166,13 @@ def test_B3_a_log_variance_of_50_is_survived_with_the_bound() -> None:
 
 def test_the_bound_leaves_small_log_variances_alone() -> None:
     s = torch.tensor([-0.1, 0.0, 0.1, 1000.0, -1000.0])
-    assert room(bound=8.0).net.bounded(s).tolist() == pytest.approx([-0.1, 0, 0.1, 8, -8], abs=1e-4)
-    assert torch.equal(room(bound=0.0).net.bounded(s), s)
+    assert small_model(bound=8.0).net.bounded(s).tolist() == pytest.approx([-0.1, 0, 0.1, 8, -8], abs=1e-4)
+    assert torch.equal(small_model(bound=0.0).net.bounded(s), s)
 
 
 @variants
 def test_B10_means_log_variances_and_differences_take_both_signs(variant: str) -> None:
-    m, found = room(**VARIANTS[variant]), batch(32)
+    m, found = small_model(**VARIANTS[variant]), batch(32)
     mean, s = m.net.posterior(found["image"], found["next"])
     assert mean.shape == s.shape == (32, m.hyper.z_size)
     for values in mean, s, m.net.painter(found["image"], mean) - found["image"]:
@@ -181,7 +181,7 @@ def test_B10_means_log_variances_and_differences_take_both_signs(variant: str) -
 
 @variants
 def test_B12_every_weight_feels_the_loss_and_moves(variant: str) -> None:
-    m = room(**VARIANTS[variant])
+    m = small_model(**VARIANTS[variant])
     start = {name: weight.detach().clone() for name, weight in m.net.named_parameters()}
     played(m)
     assert not [name for name, weight in m.net.named_parameters() if torch.equal(weight, start[name])]
@@ -189,7 +189,7 @@ def test_B12_every_weight_feels_the_loss_and_moves(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["layers", "difference", "paper"])
 def test_kernels_are_no_linear_function_of_z(variant: str) -> None:
-    kernels = room(**VARIANTS[variant]).net.painter.kernels.eval()
+    kernels = small_model(**VARIANTS[variant]).net.painter.kernels.eval()
     a, b = torch.randn(2, 1, 50 if variant == "paper" else 4)
     with torch.no_grad():
         assert not torch.allclose(kernels(a + b) + kernels(0 * a), kernels(a) + kernels(b), atol=1e-3)
@@ -198,7 +198,7 @@ def test_kernels_are_no_linear_function_of_z(variant: str) -> None:
 @variants
 def test_the_posterior_reads_both_frames(variant: str) -> None:
     """Every pixel of them; alone in their batch."""
-    m, frames = room(**VARIANTS[variant]), [frame.requires_grad_() for frame in batch(2).values()]
+    m, frames = small_model(**VARIANTS[variant]), [frame.requires_grad_() for frame in batch(2).values()]
     m.net.eval()
     for told in m.net.posterior(*frames):
         for gradient in torch.autograd.grad((told[0] * torch.randn_like(told[0])).sum(), frames, retain_graph=True):
@@ -212,7 +212,7 @@ def test_the_posterior_reads_both_frames(variant: str) -> None:
 def test_B2_the_loss_is_nats_of_one_pair(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Squared error over 2 sigma^2 and beta times the divergence, both sums; the step descends it a number of the frame. With
     sigma^2 = w C H W / (2 z_size) it is z_size / w times what the sources minimise, means weighed by w."""
-    m, w, losses, there = room(**VARIANTS[variant], beta=0.5, sigma=0.3), 0.05, [], batch()
+    m, w, losses, there = small_model(**VARIANTS[variant], beta=0.5, sigma=0.3), 0.05, [], batch()
     monkeypatch.setattr(visual_dynamics, "descend", lambda move, clip: losses.append(float(move[0].detach())))
     reseed(1)
     told = {name: float(value.detach()) for name, value in m.step(there, 0).items()}
@@ -232,14 +232,14 @@ def test_B2_the_loss_is_nats_of_one_pair(variant: str, monkeypatch: pytest.Monke
     each = KL.mean(0).sort(descending=True).values.tolist()
     assert [told[f"KL_{i}"] for i in range(1, 5)] == pytest.approx(each, rel=1e-3, abs=1e-6)
 
-    m = room(**VARIANTS[variant], sigma=(w * 768 / (2 * 4)) ** 0.5, **({"anchor": 0} if variant == "learned" else {}))
+    m = small_model(**VARIANTS[variant], sigma=(w * 768 / (2 * 4)) ** 0.5, **({"anchor": 0} if variant == "learned" else {}))
     reseed(1)
     assert float(m.step(there, 0)["loss"].detach()) == pytest.approx(4 / w * float(error.mean() + w * KL.mean()), rel=1e-4)
 
 
 def test_schedules_reach_the_step() -> None:
     """B16's schedule: raised after a step, at once."""
-    m = room(rate=((0, 1e-3), (10, 0.0)), beta=((0, 0.1), (10, 0.1), (10, 1.0)))
+    m = small_model(rate=((0, 1e-3), (10, 0.0)), beta=((0, 0.1), (10, 0.1), (10, 1.0)))
     betas = [float(m.step(batch(), k)["beta"]) for k in (0, 9, 10, 11)]
     assert betas == pytest.approx([0.1, 0.1, 1, 1])
     assert m.opt.param_groups[0]["lr"] == 0
@@ -257,7 +257,7 @@ def test_schedules_reach_the_step() -> None:
 )
 def test_hyperparameters_that_do_not_fit_are_refused(hyper: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        room(**hyper)
+        small_model(**hyper)
 
 
 def test_single_pictures_and_empty_nets_are_refused() -> None:
@@ -274,7 +274,7 @@ def test_single_pictures_and_empty_nets_are_refused() -> None:
 def test_kernels_of_layers_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(nets, "cross_convolution", lambda x, k: seen.append(k) or cross_convolution(x, k))
-    room().net.painter(batch()["image"], 9 * torch.randn(6, 4))
+    small_model().net.painter(batch()["image"], 9 * torch.randn(6, 4))
     kernels = seen[0].view(6, 2, 4, 5, 5)
     assert (kernels >= 0).all() and torch.allclose(kernels.sum((3, 4)), torch.ones(6, 2, 4))
     assert torch.equal(kernels, kernels[:, :, :1].expand_as(kernels)), "a layer's opacity and colours move together"
@@ -298,7 +298,7 @@ def test_layers_cover_each_other_in_their_order() -> None:
 
 def test_the_order_of_layers_is_learnt() -> None:
     """Two layers whose order is wrong at first: the gradient turns it."""
-    painter, I1 = room(norm="none").net.painter, batch()["image"]
+    painter, I1 = small_model(norm="none").net.painter, batch()["image"]
     opacity = torch.ones(6, 2, 1, 1, 1)
     _, ahead, _ = painter.opacities(I1)
     (slope,) = torch.autograd.grad(shares(opacity, ahead)[:, 1].sum(), painter.depth.bias)
@@ -307,7 +307,7 @@ def test_the_order_of_layers_is_learnt() -> None:
 
 def test_imagined_frames_have_sharper_kernels() -> None:
     """Their squares, made to sum to 1; one of training is as it is."""
-    m = room(norm="none", sharpen=2.0, average=0.0)
+    m = small_model(norm="none", sharpen=2.0, average=0.0)
     painter, I1, z = m.average.module.painter, batch()["image"], torch.randn(6, 4)
     with torch.no_grad():
         painter.kernels[-1].bias.normal_()
@@ -321,7 +321,7 @@ def test_imagined_frames_have_sharper_kernels() -> None:
 
 def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     """A white block goes up by 1 and right by 2; a black veil in front of it, half transparent, stays."""
-    painter, (C, H, W) = room().net.painter, SHAPE
+    painter, (C, H, W) = small_model().net.painter, SHAPE
     with torch.no_grad():
         painter.kernels[-1].weight.zero_()
         bias = painter.kernels[-1].bias.fill_(-1e4).view(2, 5, 5)
@@ -338,7 +338,7 @@ def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.Monke
 
 def test_what_the_picture_shows_keeps_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is filled in: of opaque layers that stay where they are comes the picture itself."""
-    painter, I1 = room().net.painter, batch()["image"]
+    painter, I1 = small_model().net.painter, batch()["image"]
     with torch.no_grad():
         painter.kernels[-1].weight.zero_()
         painter.kernels[-1].bias.fill_(-1e4).view(2, 25)[:, 12] = 0
@@ -354,7 +354,7 @@ def test_what_the_picture_shows_keeps_its_colours(monkeypatch: pytest.MonkeyPatc
 
 
 def test_at_first_nothing_moves_far_and_nothing_leaves_the_range() -> None:
-    m = room(norm="none")
+    m = small_model(norm="none")
     kernels = m.net.painter.kernels(torch.zeros(1, 4)).view(2, 25).softmax(1)
     assert (kernels.argmax(1) == 12).all()
     for w in m.net.painter.parameters():
@@ -377,7 +377,7 @@ def test_the_memory_keeps_the_last_posteriors() -> None:
 
 
 def test_a_step_remembers_what_it_encoded() -> None:
-    m, there = room(rate=0.0), batch()
+    m, there = small_model(rate=0.0), batch()
     assert equal(m.memory.filled(), (torch.zeros(1, 4), torch.zeros(1, 4))), "before the first step: N(0, 1)"
     m.step(there, 0)
     for kept, own in zip(m.memory.filled(), m.net.posterior(there["image"], there["next"]), strict=True):
@@ -386,7 +386,7 @@ def test_a_step_remembers_what_it_encoded() -> None:
 
 def test_B13_a_posterior_with_two_modes_stays_bimodal() -> None:
     """Rather than being averaged away."""
-    m = room(memory=200, bound=0.0)
+    m = small_model(memory=200, bound=0.0)
     mean = torch.randn(200, 4) * 0.1
     mean[::2, 0] += 6
     mean[1::2, 0] -= 6
@@ -403,7 +403,7 @@ def test_B13_a_posterior_with_two_modes_stays_bimodal() -> None:
 
 def test_the_doubled_variance_is_sampled_as_it_was_trained() -> None:
     """One posterior, of variance exp(2 s)."""
-    m = room(memory=500, log_variance="doubled")
+    m = small_model(memory=500, log_variance="doubled")
     m.memory.keep(torch.zeros(500, 4), torch.full((500, 4), 1.0))
     for prior in "empirical", "mixture":
         reseed(0)
@@ -412,7 +412,7 @@ def test_the_doubled_variance_is_sampled_as_it_was_trained() -> None:
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_processes_share_what_one_would_draw(prior: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    m, like, halves = played(room(prior="learned")), batch(8)["image"], []
+    m, like, halves = played(small_model(prior="learned")), batch(8)["image"], []
     reseed(5)
     whole = m.sample_prior(like, prior)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
@@ -426,7 +426,7 @@ def test_processes_share_what_one_would_draw(prior: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("prior", ["normal", "empirical", "mixture"])
 @pytest.mark.parametrize("rows", [0, 1])
 def test_priors_before_there_is_anything_to_remember(prior: str, rows: int) -> None:
-    m = room()
+    m = small_model()
     if rows:
         m.memory.keep(torch.zeros(1, 4), torch.zeros(1, 4))
     z = m.sample_prior(batch(300)["image"], prior)
@@ -436,10 +436,10 @@ def test_priors_before_there_is_anything_to_remember(prior: str, rows: int) -> N
 
 
 def test_the_learned_prior_looks_at_the_picture() -> None:
-    m = played(room(prior="learned", rate=0.1, average=0.0))
+    m = played(small_model(prior="learned", rate=0.1, average=0.0))
     mean, _ = m.average.module.learned(batch()["image"])
     assert len(mean.unique(dim=0)) == 6
-    mean, s = room().net.learned(batch()["image"])
+    mean, s = small_model().net.learned(batch()["image"])
     assert not mean.any() and not s.any(), "otherwise it is N(0, 1)"
 
 
@@ -475,8 +475,8 @@ def test_beta_heeds_an_average_of_the_error() -> None:
     assert heard(h, [0.005, 0.005, 0.005, 0.4]) == [1, 1, 1, 2] and heard(h, [0.4, 0.005, 0.005, 0.005])[-1] == 1
 
 
-def test_the_room_weighs_with_what_it_heard() -> None:
-    m = room(weigh="target", target=10.0)
+def test_the_model_weighs_with_what_it_heard() -> None:
+    m = small_model(weigh="target", target=10.0)
     betas = [float(m.step(batch(), k)["beta"]) for k in range(3)]
     assert betas[0] == 1 < betas[1] < betas[2] <= 1.03
 
@@ -486,7 +486,7 @@ def test_the_room_weighs_with_what_it_heard() -> None:
 
 @variants
 def test_looking_changes_nothing(variant: str) -> None:
-    m = played(room(**VARIANTS[variant]))
+    m = played(small_model(**VARIANTS[variant]))
     before = run.digest(run.states(m))
     for rows in 6, 1:
         told = m.health(batch(rows), {}, batch(rows, seed=9))
@@ -499,18 +499,18 @@ def test_looking_changes_nothing(variant: str) -> None:
 
 
 def test_active_counts_the_dimensions_whose_mean_varies() -> None:
-    m = room()
+    m = small_model()
     for scale, wanted in ((0.0, 0), (1e3, 3)):
         m.average.module.encoder.end.weight.data[:3] *= scale
         m.average.module.encoder.end.weight.data[3:] = 0
         assert float(m.health(batch(), {}, batch())["active"]) == wanted
-        m = room()
+        m = small_model()
 
 
 @pytest.mark.parametrize("rows", [11, 3, 1])
 @pytest.mark.parametrize("prior", ["mixture", "empirical"])
 def test_what_is_painted(rows: int, prior: str) -> None:
-    m, there = played(room(prior=prior)), batch(rows)
+    m, there = played(small_model(prior=prior)), batch(rows)
     made, few = m.sample(there), min(rows, 8)
     shapes = {"samples": (rows,), "futures": (few, 8, 1), "moving": (few, 8, 2), "reconstructed": (few, 3, 1)}
     assert {name: tuple(value.shape) for name, value in made.items()} == {name: (*s, *SHAPE) for name, s in shapes.items()}
@@ -524,20 +524,20 @@ def test_what_is_painted(rows: int, prior: str) -> None:
 
 def test_futures_stay_with_their_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where there are more than are painted at once."""
-    m, I1 = room(), batch(30)["image"]
+    m, I1 = small_model(), batch(30)["image"]
     monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z, _: I1)
     assert torch.equal(m.imagine(I1, 5, "normal"), I1[:, None].expand(-1, 5, -1, -1, -1))
 
 
 def test_a_transfer_is_the_mean_motion_on_another_picture() -> None:
-    m, there, other = played(room()), batch(), batch(seed=9)["image"]
+    m, there, other = played(small_model()), batch(), batch(seed=9)["image"]
     net = m.average.module.eval()
     wanted = net.painter(other, net.posterior(there["image"], there["next"])[0], m.hyper.sharpen)
     assert torch.allclose(m.transfer(there["image"], there["next"], other), wanted.clamp(-1, 1), atol=1e-6)
 
 
 def test_differences_that_leave_the_range_are_clipped_when_looked_at() -> None:
-    m, I1 = room(**DIFFERENCE), batch(2)["image"]
+    m, I1 = small_model(**DIFFERENCE), batch(2)["image"]
     m.average.module.painter.decode[-1].bias.data += 3
     assert m.average.module.painter(I1, torch.zeros(2, 4)).max() > 2
     for made in m.imagine(I1, 2), m.transfer(I1, I1, I1), m.traverse(I1[:1], 2, 3)[0]:
@@ -545,7 +545,7 @@ def test_differences_that_leave_the_range_are_clipped_when_looked_at() -> None:
 
 
 def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    m, mean = room(), torch.randn(40, 4) * torch.tensor([0.1, 3.0, 1.0, 0.01]) + 2
+    m, mean = small_model(), torch.randn(40, 4) * torch.tensor([0.1, 3.0, 1.0, 0.01]) + 2
     m.memory.keep(mean, torch.zeros(40, 4))
     found: list[Tensor] = []
     monkeypatch.setattr(m.average.module.painter, "forward", lambda I1, z, _: found.append(z) or I1)
@@ -591,8 +591,8 @@ def test_gradients_that_share_memory_are_clipped_once() -> None:
     assert a.tolist() == pytest.approx([0.5 - 0.5**0.5] * 2)
 
 
-def test_the_room_clips() -> None:
-    m = room(clip=1e-3)
+def test_the_model_clips() -> None:
+    m = small_model(clip=1e-3)
     start = torch.cat([w.detach().flatten() for w in m.net.parameters()])
     m.opt = SGD(m.net.parameters(), lr=1.0)
     m.step(batch(), 0)
@@ -861,10 +861,10 @@ def test_a_picture_that_is_too_large_is_a_mistake(trained: Path, now: Path, simu
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_of_another_room_is_refused(now: Path, simulacra, tmp_path: Path) -> None:
+def test_a_run_of_another_model_is_refused(now: Path, simulacra, tmp_path: Path) -> None:
     Tiny("gan_digits").train(tmp_path / "run", "steps=1", "save_every=1")
     words = {"predict": [now], "transfer": [now] * 3, "traverse": [now]}
     for verb, pictures in words.items():
         text = simulacra(verb, tmp_path / "run", *pictures, "-o", tmp_path / "out").refusal()
-        assert "is a run of room gan, which imagines no futures of a picture; use `simulacra sample`" in text
+        assert "is a run of model gan, which imagines no futures of a picture; use `simulacra sample`" in text
     assert not (tmp_path / "out").exists()

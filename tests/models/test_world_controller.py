@@ -73,7 +73,7 @@ class Linear:
 def written(folder, *lines: str) -> str:
     """A config file of a tiny search in dreams."""
     text = "\n".join([
-        'room = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
+        'model = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
         f'[data]\nname = "codes"\npath = "{folder}"\nlength = 8',
         '[hyper]\nworld = "dream"\npopulation = 6\nsteps = 5\ncontext = 2',
         *([] if any(line.startswith("memory") for line in lines) else ["units = 8"]),
@@ -383,7 +383,7 @@ def test_a_search_finds_the_middle_of_a_sphere():
     assert (search.mean - 1).abs().max() < 1e-3
 
 
-# The room
+# The model
 
 
 def test_it_finds_the_known_optimum_of_a_linear_world():
@@ -485,7 +485,7 @@ def test_a_trained_memory_is_dreamt_in_and_another_eyes_codes_are_refused(tmp_pa
     """The stages joined: codes, memory, dream; the memory travels with the controller's checkpoints."""
     monkeypatch.setattr(paint, "curves", scribble)
     folder = coded.folder(tmp_path / "codes")
-    text = f"""room = "world_memory"
+    text = f"""model = "world_memory"
 batch = 4
 steps = 4
 [data]
@@ -516,7 +516,7 @@ weight_reward = 1.0
         train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "other", None)
     assert not (tmp_path / "other").exists()
     assert train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None).already
-    with pytest.raises(Mistake, match="allowed: room world_memory"):
+    with pytest.raises(Mistake, match="allowed: model world_memory"):
         wrong = [f"hyper.memory={tmp_path / 'controller'}"]
         train(config.resolve(source, "tiny", wrong), tmp_path / "wrong", None)
 

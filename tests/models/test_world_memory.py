@@ -61,7 +61,7 @@ def trained(hyper: Hyper, batch, steps: int) -> tuple[WorldMemory, dict]:
 def written(folder, **more) -> str:
     """A config file of a tiny memory on codes."""
     lines = [f"{key} = {value}" for key, value in more.items()]
-    text = f"""room = "world_memory"
+    text = f"""model = "world_memory"
 batch = 4
 [data]
 name = "codes"
@@ -472,7 +472,7 @@ def test_foresight_is_of_rewards_as_they_are_paid():
         torch.manual_seed(1)
         model = WorldMemory(Hyper(units=8, mixtures=2, reward=reward, weight_reward=1.0), coded.batch(1, 30))
         drive = crashes(1, 300, 5)
-        opened = Opened(Path("run"), SimpleNamespace(room="world_memory"), model, 0, None, torch.device("cpu"))
+        opened = Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, torch.device("cpu"))
         told = rollouts.losses(opened, {"a": drive, "b": crashes(1, 300, 6)}, {"a": drive})
         drives = {"a": drive, "b": crashes(1, 300, 6)}
         seen = [(one, rollouts.sample_codes(model, one, random.fold(0, "drawn", name))) for name, one in drives.items()]

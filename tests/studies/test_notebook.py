@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 from studies.test_sweep import TEXT, Quick, asked
-from tiny import needed, of_room
+from tiny import needed, of_model
 
 from simulacra.core import config, run
 from simulacra.studies import sweep
@@ -38,7 +38,7 @@ class Links(HTMLParser):
 def runs(tmp_path_factory):
     """A folder with a trained run, and a swept sheet whose runs are pictures of it."""
     folder = tmp_path_factory.mktemp("book")
-    needed(of_room("ebgan"), "ebgan").train(folder / "runs" / "one", "steps=4", "save_every=2")
+    needed(of_model("ebgan"), "ebgan").train(folder / "runs" / "one", "steps=4", "save_every=2")
     text = TEXT.replace("A higher margin", "A <b>higher</b> margin")
     found = asked(folder, text)
     sweep.sweep(found, text.encode(), folder / "runs" / "swept", crew=Quick())
@@ -214,21 +214,21 @@ SPOILT = {  # what is spoilt, and whether the run is still shown
     "config UTF-16": (put("config.json", '{"room": "x"}'.encode("utf-16")), False),
     "config nested deeply": (put("config.json", DEEP), False),
     "config of huge numbers": (setting("steps", HUGE), False),
-    "config without room": (dropping("room"), False),
+    "config without model": (dropping("room"), False),
     "config without name": (dropping("name"), False),
     "config without steps": (dropping("steps"), False),
     "config without seed": (dropping("seed"), False),
-    "room a list": (setting("room", '["x"]'), False),
-    "room null": (setting("room", "null"), False),
+    "model a list": (setting("room", '["x"]'), False),
+    "model null": (setting("room", "null"), False),
     "name a number": (setting("name", "3"), False),
     "steps a word": (setting("steps", '"many"'), False),
     "steps null": (setting("steps", "null"), False),
     "steps a truth": (setting("steps", "true"), False),
     "steps infinite": (setting("steps", "Infinity"), False),
     "seed a table": (setting("seed", "{}"), False),
-    "a room that is not there": (setting("room", '"no_such_room"'), True),
-    "a room that is a file": (setting("room", '"evil_room.py"'), True),
-    "a room that is half a character": (setting("room", '"\\ud800"'), True),
+    "a model that is not there": (setting("room", '"no_such_room"'), True),
+    "a model that is a file": (setting("room", '"evil_room.py"'), True),
+    "a model that is half a character": (setting("room", '"\\ud800"'), True),
     "a name that is a script": (setting("name", '"<script>alert(2)</script>"'), True),
     "config a folder": (folder("config.json"), False),
     "config a link out": (link("config.json", "config.json"), False),
@@ -377,12 +377,12 @@ def test_nothing_but_odd_ones(simulacra, tmp_path):
     (place / "config.json").write_text('{"model_type": "bert"}')
     (place / "log.jsonl").write_text('{"step": 10, "images": 10}\n')
     text = simulacra("notebook", tmp_path, "-o", tmp_path / "book").refusal()
-    assert f"nothing to show: {place}: config.json is no run's config: it has no room, name, preset, seed, steps" in text
+    assert f"nothing to show: {place}: config.json is no run's config: it has no model, name, preset, seed, steps" in text
     assert not (tmp_path / "book").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["foreign"]
 
 
-def test_no_room_is_imported(runs, tmp_path):
-    """Said to a fresh interpreter: the modules of rooms stay where they are."""
+def test_no_model_is_imported(runs, tmp_path):
+    """Said to a fresh interpreter: the modules of models stay where they are."""
     text = (
         "import sys; from pathlib import Path; from simulacra.studies.notebook import notebook; "
         f"notebook([Path({str(runs)!r})], Path({str(tmp_path / 'book')!r})); "

@@ -71,7 +71,7 @@ def eye(folder: Path, name: str, seed: int = 0, size: int = 64) -> Path:
     for number in range(12):
         Image.fromarray(picture(number, size).transpose(1, 2, 0)).save(pictures / f"{number}.png")
     data = f'[data]\nname = "folder"\npath = "{pictures}"\nsize = {size}'
-    return made(folder, f'room = "vae"\nbatch = 4\nseed = {seed}\n{data}\n[hyper]\nwidth = 2\nz_size = {Z}', name)
+    return made(folder, f'model = "vae"\nbatch = 4\nseed = {seed}\n{data}\n[hyper]\nwidth = 2\nz_size = {Z}', name)
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +83,7 @@ def home(tmp_path_factory) -> Path:
     hashed = artefacts.hash_of(reopen(folder / "eye", None))
     coded.folder(folder / "codes", frames=30, Z=Z, eye=hashed)
     hyper = "[hyper]\nunits = 5\nmixtures = 2\nweight_reward = 1.0\nweight_end = 1.0\ncontext = 3"
-    made(folder, f'room = "world_memory"\nbatch = 4\n{codes(folder / "codes")}\n{hyper}', "memory")
+    made(folder, f'model = "world_memory"\nbatch = 4\n{codes(folder / "codes")}\n{hyper}', "memory")
     return folder
 
 
@@ -98,7 +98,7 @@ def controller(home: Path, name: str, *hyper: str) -> Path:
         return home / name
     sizes = [] if any(line.startswith("memory") for line in hyper) else ["units = 5"]
     lines = ["[hyper]", 'world = "dream"', "population = 4", *sizes, "steps = 4", "sigma = 0.8", *hyper]
-    return made(home, f'room = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n' + "\n".join(lines), name)
+    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n' + "\n".join(lines), name)
 
 
 @pytest.fixture
@@ -170,9 +170,9 @@ def test_agents_see_with_their_own_eye(home, agent, dreamer, blind):
             agent_of(reopen(folder, None), home / "other")
     with pytest.raises(Mistake, match=r"names no eye.*with --eye"):
         agent_of(reopen(dreamer, None))
-    with pytest.raises(Mistake, match="run of room vae; allowed: room world_controller"):
+    with pytest.raises(Mistake, match="run of model vae; allowed: model world_controller"):
         agent_of(reopen(home / "eye", None))
-    with pytest.raises(Mistake, match="room world_memory, which has no codes"):
+    with pytest.raises(Mistake, match="model world_memory, which has no codes"):
         agent_of(reopen(agent, None), home / "memory")
     with pytest.raises(Mistake, match=r"shape \(3, 16, 16\); allowed: \(3, 64, 64\)"):
         agent_of(reopen(blind, None), home / "small")
@@ -185,7 +185,7 @@ def controller_of_other_codes(home: Path) -> Path:
     """A controller without a memory on codes of 5 numbers."""
     coded.folder(home / "codes5", Z=5)
     lines = '[hyper]\nworld = "dream"\npopulation = 4\nunits = 5\nsteps = 4'
-    return made(home, f'room = "world_controller"\nbatch = 2\n{codes(home / "codes5")}\n{lines}', "wide")
+    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes5")}\n{lines}', "wide")
 
 
 # Score
@@ -398,12 +398,12 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
     """As published: the controller is trained in the world, painted at its checkpoints, and may be looked at as it dreams."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     hyper = "[hyper]\nunits = 5\nmixtures = 2"
-    made(home, f'room = "world_memory"\nbatch = 4\n{codes(home / "codes")}\n{hyper}', "plain")
+    made(home, f'model = "world_memory"\nbatch = 4\n{codes(home / "codes")}\n{hyper}', "plain")
     lines = f'[hyper]\nworld = "envpool"\nmemory = "{home / "plain"}"\npopulation = 4\nsigma = 0.5\nsteps = 2'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulacra.models.world.artefacts.factory", lambda name, threads=1: Noise)
         folder = made(
-            home, f'room = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n{lines}\neye = "{home / "eye"}"', "poor"
+            home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n{lines}\neye = "{home / "eye"}"', "poor"
         )
     assert (folder / "pictures" / "00000001" / "samples.png").exists()
     text = simulacra("dream", folder, "-o", tmp_path / "a.gif", "--steps", 3, "--count", 2).success()
@@ -431,9 +431,9 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
         (["score", "AGENT", "-o", "OUT/file/a.csv"], "file is a file"),
         (["score", "AGENT", "--against", "OUT/gone.csv", "--tracks", "1"], "gone.csv is no table of a score"),
         (["score", "AGENT", "--step", "9"], "no checkpoint of step 9; there is: 1"),
-        (["score", "HOME/memory"], "run of room world_memory; allowed: room world_controller"),
+        (["score", "HOME/memory"], "run of model world_memory; allowed: model world_controller"),
         (["score", "DREAMER"], "name its eye's run folder with --eye"),
-        (["drive", "HOME/eye", "-o", "OUT/a.gif"], "run of room vae; allowed: room world_controller"),
+        (["drive", "HOME/eye", "-o", "OUT/a.gif"], "run of model vae; allowed: model world_controller"),
         (["drive", "AGENT", "-o", "OUT/a.png"], "cannot write 'a.png'; allowed: the name of a .mp4 or a .gif"),
         (["drive", "AGENT", "-o", "OUT/file/a.gif"], "file is a file"),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--steps", "1001"], "steps = 1001; allowed: 1 to 1000"),
@@ -443,7 +443,7 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
         (["drive", "AGENT", "-o", "OUT/a.gif", "--track", "-1"], "seed of a track: -1; allowed"),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--eye", "HOME/codes"], "is no run folder"),
         (["drive", "DREAMER", "-o", "OUT/a.gif"], "names no eye"),
-        (["dream", "HOME/eye", "-o", "OUT/a.gif"], "room vae; allowed: rooms world_controller, world_memory"),
+        (["dream", "HOME/eye", "-o", "OUT/a.gif"], "model vae; allowed: models world_controller, world_memory"),
         (["dream", "HOME/memory", "-o", "OUT/a.avi"], "cannot write 'a.avi'"),
         (["dream", "HOME/memory", "-o", "OUT/a.gif", "--tau", "-1"], "tau = -1.0; allowed: 0 and more"),
         (["dream", "HOME/memory", "-o", "OUT/a.gif", "--count", "0"], "count = 0; allowed: 1 to"),

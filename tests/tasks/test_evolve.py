@@ -171,7 +171,7 @@ def test_places_without_a_picture_are_left_out(tmp_path):
 # The command
 
 
-def test_every_room_evolves(trained, simulacra, tmp_path, monkeypatch):
+def test_every_model_evolves(trained, simulacra, tmp_path, monkeypatch):
     """From a run that has neither checkpoints nor data."""
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     for suffix in evolve.SUFFIXES:
@@ -273,7 +273,7 @@ def test_folders_without_pictures(tmp_path, simulacra):
     made(tmp_path / "run", [])
     assert "run has no pictures yet; train or paint it first" in simulacra(*words).refusal()
     paint.pictures({"samples": samples(5, 3, 4, 1, 28, 28)}, tmp_path / "run" / "pictures" / "00000005")
-    assert "the samples of this room are not still pictures" in simulacra(*words).refusal()
+    assert "the samples of this model are not still pictures" in simulacra(*words).refusal()
 
 
 @pytest.mark.parametrize(

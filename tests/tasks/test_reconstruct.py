@@ -22,7 +22,7 @@ ABLE = "vae", "vaegan"
 
 @pytest.fixture(scope="session", params=ABLE)
 def opened(request, tmp_path_factory) -> Opened:
-    """A run of either room on digits, 28x28 grey."""
+    """A run of either model on digits, 28x28 grey."""
     return reopen(trained(f"{request.param}_mnist", tmp_path_factory.mktemp(request.param)), None)
 
 
@@ -214,10 +214,10 @@ def test_files_that_interpolate_does_not_write(name, colour, tmp_path) -> None:
         interpolate(colour, one, tmp_path / "gone.png", tmp_path / "out.png")
 
 
-# Rooms that cannot
+# Models that cannot
 
 
-def test_rooms_without_codes_are_told_which_rooms_have_them(tmp_path) -> None:
+def test_models_without_codes_are_told_which_models_have_them(tmp_path) -> None:
     tiny = needed(of_config("gan_digits"), "gan_digits")
     tiny.train(tmp_path / "run", "steps=1", "save_every=1", "log_every=1")
     other, file = reopen(tmp_path / "run", None), noise(tmp_path / "x.png", (28, 28), "L")
@@ -227,12 +227,12 @@ def test_rooms_without_codes_are_told_which_rooms_have_them(tmp_path) -> None:
     ):
         with pytest.raises(Mistake) as error:
             attempt()
-        assert "is a run of room gan, which does not turn a picture into a code and back" in str(error.value)
-        assert all(f" {room}" in str(error.value) for room in ABLE)
+        assert "is a run of model gan, which does not turn a picture into a code and back" in str(error.value)
+        assert all(f" {model_name}" in str(error.value) for model_name in ABLE)
     assert not list(tmp_path.glob("out*"))
 
 
-def test_any_room_with_the_two_methods_will_do(colour) -> None:
+def test_any_model_with_the_two_methods_will_do(colour) -> None:
     """Asked by what it can, not by its name."""
     assert coder(colour) is colour.model and isinstance(colour.model.net, Coder)  # type: ignore[attr-defined]
-    assert set(ABLE) <= set(config.rooms())
+    assert set(ABLE) <= set(config.models())

@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from tiny import needed, of_room
+from tiny import needed, of_model
 
 from simulacra.core.load import Opened, reopen
 from simulacra.io import paint
@@ -17,7 +17,7 @@ from simulacra.tasks import sample as verb
 def opened(request, tmp_path_factory) -> Opened:
     """A run whose samples are pictures, and one whose samples are series."""
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    needed(of_room(request.param), request.param).train(folder, "steps=1", "save_every=1")
+    needed(of_model(request.param), request.param).train(folder, "steps=1", "save_every=1")
     return reopen(folder, None)
 
 

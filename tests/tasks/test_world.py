@@ -194,10 +194,10 @@ def test_a_vaegan_goes_on_from_the_vae_of_the_same_frames(preset, monkeypatch, t
     site = Site(tmp_path, "vaegan", preset, changes={"eye": ["seed=3", "hyper.gate=0.25"]})
     eye(site)
     first, last = asked.get(tmp_path / "vae" / "eye"), asked[site.path("eye")]
-    assert (last.room, last.seed, last.hyper.gate) == ("vaegan", 3, 0.25) and (first is None) == (preset == "paper")
+    assert (last.model, last.seed, last.hyper.gate) == ("vaegan", 3, 0.25) and (first is None) == (preset == "paper")
     assert last.init_from == ("" if preset == "paper" else str(tmp_path / "vae" / "eye"))
     if first:
-        assert (first.room, first.seed, first.hyper.z_size) == ("vae", 3, last.hyper.z_size)
+        assert (first.model, first.seed, first.hyper.z_size) == ("vae", 3, last.hyper.z_size)
     assert (last.hyper.shares == (1.0, 1.0, 0.0)) == (preset == "laptop")
 
 

@@ -1,7 +1,7 @@
 """All metrics of sampled futures: against the true one and each other, and, where the law of motion is known, against it.
 
 Baselines in the same code: copying the picture; copying the flow of a near neighbour (arXiv 1607.02586, section 5.1). The other
-baseline there, an autoencoder, is the room without KL (hyper.beta = 0).
+baseline there, an autoencoder, is the model without KL (hyper.beta = 0).
 """
 
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ class Known(NamedTuple):
 
 
 class Reals(NamedTuple):
-    """Held-out clips as a room sees them, and what is known of them."""
+    """Held-out clips as a model sees them, and what is known of them."""
 
     batch: Batch
     known: list[Known]

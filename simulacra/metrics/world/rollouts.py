@@ -137,7 +137,7 @@ def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
 
 
 def code_errors(found: Ahead) -> dict[str, Grouped]:
-    """`open_k`: the root mean square error of codes relative to that of the last code shown, as the room logs it."""
+    """`open_k`: the root mean square error of codes relative to that of the last code shown, as the model logs it."""
     off = (found.imagined - found.true).double().square().mean(2)
     still = (found.shown[:, None] - found.true).double().square().mean(2)
     return {f"open_{k}": jackknife.root_ratio(off[:, i], still[:, i], found.names) for i, k in enumerate(found.k)}

@@ -25,12 +25,12 @@ HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {rollouts.CRASH}".
 
 
 def of_memory(opened: Opened, source: Codes, windows: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another room of codes."""
-    room = opened.config.room
-    if room == "world_controller":
-        raise Mistake("a run of room world_controller is measured by its score on fixed tracks: simulacra score RUN")
+    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another model of codes."""
+    model_name = opened.config.model
+    if model_name == "world_controller":
+        raise Mistake("a run of model world_controller is measured by its score on fixed tracks: simulacra score RUN")
     if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
-        raise Mistake(f"room {room} predicts no codes, and these data are codes; allowed: room world_memory")
+        raise Mistake(f"model {model_name} predicts no codes, and these data are codes; allowed: model world_memory")
     same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
     check_eye(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
     found = rollouts.alone(opened, source, windows=windows, seed=seed)

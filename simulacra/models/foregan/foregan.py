@@ -208,7 +208,7 @@ def flows(batch: Batch) -> tuple[Tensor, Tensor]:
     return forward, backward
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class ForeGAN:
@@ -216,10 +216,10 @@ class ForeGAN:
         h = self.hyper = hyper
         refuse(h, idle(h))
         if "video" not in like or "mask" not in like:
-            raise ValueError("room foregan takes clips with a first mask, and the data hold none")
+            raise ValueError("model foregan takes clips with a first mask, and the data hold none")
         _, T, _, H, W = like["video"].shape
         if T < 2:
-            raise ValueError("room foregan takes clips of at least 2 frames, found 1")
+            raise ValueError("model foregan takes clips of at least 2 frames, found 1")
         self.steps = T - 1
         self.patch = max(1, round(h.patch[0] * H)), max(1, round(h.patch[1] * W))
         self.stride = max(1, round(h.stride[0] * self.patch[0])), max(1, round(h.stride[1] * self.patch[1]))

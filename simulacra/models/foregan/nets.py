@@ -18,7 +18,7 @@ from simulacra.core.random import uniform
 from simulacra.nn import blocks as layers
 from simulacra.nn import optical_flow
 
-if TYPE_CHECKING:  # the room imports this file
+if TYPE_CHECKING:  # the model imports this file
     from simulacra.models.foregan.foregan import Hyper
 
 Net = TypeVar("Net", bound=nn.Module)

@@ -16,7 +16,7 @@ Deviations
   log-losses from logits, so that Keras's ceiling of 16 is gone.
 - As published, D's fakes come from G in evaluation mode and D steps twice, on reals and then on fakes; repaired, G is in
   training mode, D steps once on the mean of both, and only D's label is smoothed.
-- The laptop presets let the rates fall, as all rooms' do.
+- The laptop presets let the rates fall, as all models' do.
 """
 
 from collections.abc import Mapping
@@ -243,7 +243,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return Generator(h, shape), stabilise.spectral(D) if h.stabilise.spectral else D
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class RGAN:

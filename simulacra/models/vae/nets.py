@@ -1,4 +1,4 @@
-"""The nets of the rooms vae and vaegan: encoders, decoders and discriminators, as published and ours.
+"""The nets of the models vae and vaegan: encoders, decoders and discriminators, as published and ours.
 
 Pictures are (B, C, H, W) in [-1, 1] outside these nets, whatever range a paper has; codes are (B, z_size). Pictures whose sides
 a net cannot halve often enough get black borders inside it, and its output loses them again.

@@ -86,7 +86,7 @@ def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
     return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:

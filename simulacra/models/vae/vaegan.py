@@ -177,7 +177,7 @@ def turns(costs: Costs, shares: tuple[float, float, float], centre: float, margi
     return (G, D) if G or D else (True, True)
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Discriminator]:
@@ -206,7 +206,7 @@ def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Opti
 
 
 class VAEGAN:
-    INIT_ROOMS = "vae", "vaegan"
+    INIT_MODELS = "vae", "vaegan"
     INIT_PARTS: ClassVar = {"net": "average", "average": "average"}  # as one looks at them; D is new
 
     def __init__(self, hyper: Hyper, like: Batch):

@@ -1,6 +1,6 @@
 """The networks of Visual Dynamics: cross convolution, motion encoder, the two painters, and the prior learnt from a picture.
 
-Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k). Every net takes the room's
+Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k). Every net takes the model's
 hyperparameters and the shape (C, H, W) of a frame.
 
 Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from simulacra.nn import blocks
 
-if TYPE_CHECKING:  # the room imports this file
+if TYPE_CHECKING:  # the model imports this file
     from simulacra.models.visual_dynamics.visual_dynamics import Hyper
 
 

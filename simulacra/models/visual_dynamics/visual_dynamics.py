@@ -236,7 +236,7 @@ def active(mean: Tensor) -> Tensor:
     return mean.var(0, correction=0) > 0.01
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class VisualDynamics:
@@ -245,7 +245,7 @@ class VisualDynamics:
         refuse(h, idle(h))
         _, C, H, W = like["image"].shape
         if "next" not in like:
-            raise ValueError("room visual_dynamics takes pairs of frames, and the data hold single pictures")
+            raise ValueError("model visual_dynamics takes pairs of frames, and the data hold single pictures")
         self.net = blocks.channels_last(Net(h, (C, H, W)))
         self.average = EMA(self.net)
         self.memory = Memory(h.memory, h.z_size)

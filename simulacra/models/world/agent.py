@@ -32,8 +32,8 @@ class Agent(NamedTuple):
 def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
     """The agent of a run of world_controller, with the eye of its config, or of the run folder `eye`; a Mistake if its memory
     was trained on another eye."""
-    if opened.config.room != "world_controller":
-        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}; allowed: room world_controller")
+    if opened.config.model != "world_controller":
+        raise Mistake(f"{opened.folder} is a run of model {opened.config.model}; allowed: model world_controller")
     model: Any = opened.model
     seen = eye_for(opened, eye)
     mine = seeing.of_run(opened).view

@@ -20,7 +20,7 @@ PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"
 
 
 class Coder:
-    """A room that codes pictures, as an eye: it keeps the size of its codes among its hyperparameters."""
+    """A model that codes pictures, as an eye: it keeps the size of its codes among its hyperparameters."""
 
     def __init__(self, model: Any):
         self.z_size: int = model.hyper.z_size
@@ -47,7 +47,9 @@ def eye_of(opened: Opened) -> Seen:
     """The run's model as an eye; a Mistake if it encodes no pictures."""
     model: Any = opened.model
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
-        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}, which has no codes; allowed: rooms vae, vaegan")
+        raise Mistake(
+            f"{opened.folder} is a run of model {opened.config.model}, which has no codes; allowed: models vae, vaegan"
+        )
     eye: Eye = model if hasattr(model, "z_size") else Coder(model)
     return Seen(eye, hash_of(opened))
 
@@ -69,8 +71,8 @@ def eye_of_world(opened: Opened) -> Seen:
 def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
     """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.room != "world_memory":
-        raise Mistake(f"{key}: {folder} is a run of room {opened.config.room}; allowed: room world_memory")
+    if opened.config.model != "world_memory":
+        raise Mistake(f"{key}: {folder} is a run of model {opened.config.model}; allowed: model world_memory")
     memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
     return memory
 

@@ -1,4 +1,4 @@
-"""CMA-ES, the library's, as a part of a room: its noise follows from the step, its state is arrays, so that a resumed search is
+"""CMA-ES, the library's, as a part of a model: its noise follows from the step, its state is arrays, so that a resumed search is
 the unbroken one, bit for bit.
 
 Reference: Hansen, arXiv 1604.00772; pycma.
@@ -36,7 +36,7 @@ class Search:
         try:
             import cma
         except ImportError:
-            raise Mistake("room world_controller needs the package cma; allowed: pip install 'simulacra[worlds]'") from None
+            raise Mistake("model world_controller needs the package cma; allowed: pip install 'simulacra[worlds]'") from None
         quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
         settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}  # nan: the library seeds nothing
         self.strategy = cma.CMAEvolutionStrategy(first.double().numpy(), sigma, settings)

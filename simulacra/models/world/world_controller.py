@@ -91,7 +91,7 @@ class Frozen:
     packed, unpack = state_dict, load_state_dict  # the same where one only looks
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class WorldController:
@@ -104,7 +104,7 @@ class WorldController:
         h = self.hyper = hyper
         refuse(h, idle(h))
         if "mean" not in like:
-            raise ValueError(f"room world_controller takes codes, the data hold {', '.join(like)}")
+            raise ValueError(f"model world_controller takes codes, the data hold {', '.join(like)}")
         Z, A = like["mean"].shape[2], like["action"].shape[2]
         if A != 3 and h.squash != "tanh":
             raise ValueError(f"actions of {A} numbers; squash = {h.squash} is for 3: steer, gas, brake")

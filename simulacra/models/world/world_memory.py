@@ -104,7 +104,7 @@ def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
     return -torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(error).mean()
 
 
-# --- the room ---------------------------------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------------------------------
 
 
 class WorldMemory:
@@ -115,7 +115,7 @@ class WorldMemory:
         h = self.hyper = hyper
         refuse(h, idle(h))
         if "mean" not in like:
-            raise ValueError(f"room world_memory takes codes, the data hold {', '.join(like)}")
+            raise ValueError(f"model world_memory takes codes, the data hold {', '.join(like)}")
         form = Form(
             like["mean"].shape[2],
             like["action"].shape[2],
@@ -127,7 +127,7 @@ class WorldMemory:
             low=h.low,
         )
         if like["mean"].shape[1] < 2:
-            raise ValueError(f"sequences of {like['mean'].shape[1]} steps; room world_memory takes 2 or more (data.length)")
+            raise ValueError(f"sequences of {like['mean'].shape[1]} steps; model world_memory takes 2 or more (data.length)")
         self.M = Memory(form)
         self.average = EMA(self.M)
         self.opt = optim.adam(self.M, value_at(h.rate, 0), h.beta1, h.beta2)

@@ -64,7 +64,7 @@ class Arm:
     """An eye and what was made with it; a part that is not there has no rows."""
 
     name: str
-    eye: Opened  # a run of a room that encodes pictures, on data set racing
+    eye: Opened  # a run of a model that encodes pictures, on data set racing
     memory: Opened | None = None  # a run of world_memory on codes of this eye
     store: Path | None = None  # of the drives that the memory's codes are of; None: the eye's
     scores: Sequence[Score] = ()  # one a CMA seed, in the same order in each arm, all on the same tracks

@@ -60,10 +60,10 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
     within(steps=(asked.steps, LIMIT), count=(asked.count, MOST))
     if asked.tau is not None and not 0 <= asked.tau < math.inf:
         raise Mistake(f"tau = {asked.tau}; allowed: 0 and more")
-    rooms = {"world_controller": acted, "world_memory": followed}
-    if opened.config.room not in rooms:
-        raise Mistake(f"{opened.folder} is a run of room {opened.config.room}; allowed: rooms {', '.join(rooms)}")
-    return rooms[opened.config.room](opened, asked)
+    models = {"world_controller": acted, "world_memory": followed}
+    if opened.config.model not in models:
+        raise Mistake(f"{opened.folder} is a run of model {opened.config.model}; allowed: models {', '.join(models)}")
+    return models[opened.config.model](opened, asked)
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:

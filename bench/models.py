@@ -1,6 +1,6 @@
-"""Speed of every room: steps/s, images/s, peak memory, and the share of this machine's matmul rate that a step reaches.
+"""Speed of every model: steps/s, images/s, peak memory, and the share of this machine's matmul rate that a step reaches.
 
-    python bench/rooms.py [CONFIG ...] [--preset laptop] [--steps 20]
+    python bench/models.py [CONFIG ...] [--preset laptop] [--steps 20]
 
 The share is counted floating-point operations a second over the rate of a large float32 matrix product measured in the
 same process just before and after. It survives a noisy machine; seconds do not. Rates, operations and shares are means over the
