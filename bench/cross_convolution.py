@@ -1,8 +1,10 @@
-"""Cross convolution: one grouped call against a loop over the batch, forward and backward, as ratios in one run.
+"""Cross convolution: one grouped call against a loop over the batch, forward and backward, as
+ratios in one run.
 
     python bench/cross_convolution.py [--batch 32] [--maps 32] [--side 32]
 
-The published codes loop over the examples of a batch. The second table has the large kernels of our layers.
+The published codes loop over the examples of a batch. The second table has the large kernels of our
+layers.
 """
 
 import argparse
@@ -36,7 +38,9 @@ def loop_of_maps(maps: Tensor, kernels: Tensor) -> Tensor:
     """An example and a map at a time."""
     half = kernels.shape[-1] // 2
     flat = zip(maps.flatten(0, 1), kernels.flatten(0, 1), strict=True)
-    return torch.cat([F.conv2d(x[None, None], k[None, None], padding=half) for x, k in flat]).view_as(maps)
+    return torch.cat(
+        [F.conv2d(x[None, None], k[None, None], padding=half) for x, k in flat]
+    ).view_as(maps)
 
 
 def seconds(way: Way, maps: Tensor, kernels: Tensor, repeats: int) -> float:
@@ -51,7 +55,10 @@ def seconds(way: Way, maps: Tensor, kernels: Tensor, repeats: int) -> float:
 
 def compare(title: str, ways: dict[str, Way], shape: tuple[int, ...], k: int, repeats: int) -> None:
     """Print one table; the first way is the measure of the others."""
-    maps, kernels = torch.randn(shape, requires_grad=True), torch.randn(*shape[:2], k, k, requires_grad=True)
+    maps, kernels = (
+        torch.randn(shape, requires_grad=True),
+        torch.randn(*shape[:2], k, k, requires_grad=True),
+    )
     times = {name: seconds(way, maps, kernels, repeats) for name, way in ways.items()}
     first = next(iter(times.values()))
     print(f"{title}, maps {tuple(shape)}, kernels {k} x {k}")
@@ -61,7 +68,9 @@ def compare(title: str, ways: dict[str, Way], shape: tuple[int, ...], k: int, re
 
 def main() -> None:
     """Parse, time, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--maps", type=int, default=32)
     parser.add_argument("--side", type=int, default=32)

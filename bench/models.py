@@ -1,12 +1,14 @@
-"""Speed of every model: steps/s, images/s, peak memory, and the share of this machine's matmul rate that a step reaches.
+"""Speed of every model: steps/s, images/s, peak memory, and the share of this machine's matmul rate
+that a step reaches.
 
     python bench/models.py [CONFIG ...] [--preset laptop] [--steps 20]
 
-The share is counted floating-point operations a second over the rate of a large float32 matrix product measured in the
-same process just before and after. It survives a noisy machine; seconds do not. Rates, operations and shares are means over the
-steps, which hold what only some steps do (penalties every fifth, say); "median" is the rate of the middle step, far from the
-mean where steps differ or something else ran. "clock" is what reseeding, drawing the batch and checking the scalars cost,
-relative to the step.
+The share is counted floating-point operations a second over the rate of a large float32 matrix
+product measured in the same process just before and after. It survives a noisy machine; seconds do
+not. Rates, operations and shares are means over the steps, which hold what only some steps do
+(penalties every fifth, say); "median" is the rate of the middle step, far from the mean where steps
+differ or something else ran. "clock" is what reseeding, drawing the batch and checking the scalars
+cost, relative to the step.
 """
 
 import argparse
@@ -39,13 +41,14 @@ def matmul_rate(n: int = 2048, repeats: int = 8) -> float:
 
 
 LSTM = {torch.ops.aten.mkldnn_rnn_layer: 1, torch.ops.aten.mkldnn_rnn_layer_backward: 2}
-"""torch's fused LSTM on a CPU, one layer and direction a call, and how many times the forward products each needs."""
+"""torch's fused LSTM on a CPU, one layer and direction a call, and how many times the forward
+products each needs."""
 
 
 class Counter(TorchDispatchMode):
-    """Adds up the floating-point operations of convolutions, matrix products and fused LSTMs, forward, backward and double
-    backward. torch's own counter hooks modules, which differentiating with respect to an input does not allow, and leaves
-    fused LSTMs out."""
+    """Adds up the floating-point operations of convolutions, matrix products and fused LSTMs,
+    forward, backward and double backward. torch's own counter hooks modules, which differentiating
+    with respect to an input does not allow, and leaves fused LSTMs out."""
 
     total = 0
 
@@ -55,7 +58,13 @@ class Counter(TorchDispatchMode):
             self.total += double_backward(*args)
         elif func._overloadpacket in LSTM:
             x, *weights = args[:3]
-            self.total += LSTM[func._overloadpacket] * 2 * x.shape[0] * x.shape[1] * sum(w.numel() for w in weights)
+            self.total += (
+                LSTM[func._overloadpacket]
+                * 2
+                * x.shape[0]
+                * x.shape[1]
+                * sum(w.numel() for w in weights)
+            )
         elif count := flop_registry.get(func._overloadpacket):
             self.total += count(*args, **(kwargs or {}), out_val=out)
         return out
@@ -79,7 +88,9 @@ def flops(model: Any, batch: dict[str, torch.Tensor], ks: range) -> float:
 def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, Any]:
     """One row of the table."""
     allocator.keep()
-    checked = config.resolve(name, preset, ["steps=1000000", "log_every=1000000", "save_every=1000000"])
+    checked = config.resolve(
+        name, preset, ["steps=1000000", "log_every=1000000", "save_every=1000000"]
+    )
     source = data_sets.load(checked.data, root)
     like = source.draw(0, checked.batch, 0)
     model = build(checked, like, torch.device("cpu"))
@@ -120,7 +131,9 @@ def overhead(model: Any, source: Any, checked: Any) -> float:
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("configs", nargs="*")
     parser.add_argument("--preset", default="laptop")
     parser.add_argument("--steps", type=int, default=20)
@@ -132,7 +145,8 @@ def main() -> None:
     print(titles + f"{'peak MB':>9}{'matmul GFLOP/s':>16}")
     for name in asked.configs or config.configs():
         try:
-            with ProcessPoolExecutor(1, get_context("spawn")) as own:  # so that the peak memory is this config's
+            # so that the peak memory is this config's
+            with ProcessPoolExecutor(1, get_context("spawn")) as own:
                 row = own.submit(bench, name, asked.preset, asked.steps, root).result()
         except Mistake as mistake:
             print(f"{name:22}left out: {mistake}")

@@ -1,8 +1,10 @@
-"""CarRacing: steps a processor second of the simulators, of truths in lockstep and of recording; the scripted driver's returns.
+"""CarRacing: steps a processor second of the simulators, of truths in lockstep and of recording;
+the scripted driver's returns.
 
     python bench/racing.py
 
-One thread. Steps count cars: 64 cars that make 10 steps each make 640. A ratio survives a busy machine, seconds do not.
+One thread. Steps count cars: 64 cars that make 10 steps each make 640. A ratio survives a busy
+machine, seconds do not.
 """
 
 import ctypes
@@ -34,7 +36,8 @@ def per_second(work: Callable[[], int]) -> float:
 
 
 def driven(kind: str, cars: int, steps: int, truths: bool) -> int:
-    """Drive the scripted driver along, from the undrawn games, or constantly without them; how many steps that were."""
+    """Drive the scripted driver along, from the undrawn games, or constantly without them; how many
+    steps that were."""
     seeds = list(range(1000, 1000 + cars))
     ghosts = Ghosts(seeds) if truths else None
     with Pool(kind, seeds) as pool:
@@ -68,7 +71,9 @@ def undrawn(steps: int) -> int:
 def collected(episodes: int) -> int:
     """Record episodes without writing them."""
     spec = checked(0, {"scripted": 1.0}, "envpool", 200, 0, 64, False)
-    return sum(len(one.frames) for one in record(spec, [plan(spec, number) for number in range(episodes)]))
+    return sum(
+        len(one.frames) for one in record(spec, [plan(spec, number) for number in range(episodes)])
+    )
 
 
 def drawn_from(home: Path, batches: int, batch: int, length: int) -> int:
@@ -80,7 +85,8 @@ def drawn_from(home: Path, batches: int, batch: int, length: int) -> int:
 
 
 def resident() -> float:
-    """Kilobytes of this process that are in memory, once all that was freed is handed back (glibc)."""
+    """Kilobytes of this process that are in memory, once all that was freed is handed back
+    (glibc)."""
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1000
 
@@ -104,7 +110,9 @@ def main() -> None:
     """Print the table."""
     driven("envpool", 1, 5, False), driven("gymnasium", 1, 5, False)  # imports
     for cars, steps in (1, 600), (16, 100), (64, 25):
-        notify(f"envpool, crop, resize, {cars} cars", partial(driven, "envpool", cars, steps, False))
+        notify(
+            f"envpool, crop, resize, {cars} cars", partial(driven, "envpool", cars, steps, False)
+        )
     notify("gymnasium, crop, resize, 1 car", partial(driven, "gymnasium", 1, 500, False))
     notify("gymnasium's own drawing", partial(watched, 200, False, fast=False))
     notify("the same pixels, with the bar", partial(watched, 500, True))
@@ -115,7 +123,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         collect(Path(home), 12, steps=100)
         notify("data set, frames, batch 100", partial(drawn_from, Path(home), 40, 100, 0))
-        notify("data set, frames of 16 sequences of 32", partial(drawn_from, Path(home), 20, 16, 32))
+        notify(
+            "data set, frames of 16 sequences of 32", partial(drawn_from, Path(home), 20, 16, 32)
+        )
     sys.stdout.write(f"{'memory that envpool keeps':36}{grown(60):8.1f} kB an environment\n")
     for tracks in "own", "shared":
         drives = [solo(Scripted(), seed, tracks=tracks) for seed in range(12)]

@@ -2,10 +2,11 @@
 
     python experiments/beliefs.py RUN [--memory RUN] [--tracks 16] [--step K]
 
-RUN is of world_controller; it drives the selection tracks in envpool, and its memory (or another one of the same eye) is told
-every code and action of the real drive, until that ends. Earned and believed are sums of rewards over 100 steps, means over
-tracks; off: the share of steps at which the reward was that of no new tile for the 20 steps around, as on grass. Where what is
-believed is what was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
+RUN is of world_controller; it drives the selection tracks in envpool, and its memory (or another
+one of the same eye) is told every code and action of the real drive, until that ends. Earned and
+believed are sums of rewards over 100 steps, means over tracks; off: the share of steps at which the
+reward was that of no new tile for the 20 steps around, as on grass. Where what is believed is what
+was earned and drives fail all the same, dreams do not lie: they are too short, or begin elsewhere.
 """
 
 import argparse
@@ -56,17 +57,26 @@ def notify(agent: Agent, world: Any, memory: Memory) -> tuple[Tensor, Tensor]:
     """Rewards earned in a world's games and believed, (games, T) each."""
     codes: list[Tensor] = []
     witness = Witness(world)
-    driven = drive(agent.centre[None], agent.senses, witness, 0, LIMIT, lambda frames, z, actions: codes.append(z))
+    driven = drive(
+        agent.centre[None],
+        agent.senses,
+        witness,
+        0,
+        LIMIT,
+        lambda frames, z, actions: codes.append(z),
+    )
     with torch.no_grad():
         follows, _ = memory(torch.stack(codes, 1), torch.stack(witness.actions, 1))
     earned = torch.stack(witness.rewards, 1)
-    alive = torch.arange(earned.shape[1]) < driven.lengths[0][:, None]  # nothing is to be believed of what is over
+    # nothing is to be believed of what is over
+    alive = torch.arange(earned.shape[1]) < driven.lengths[0][:, None]
     return earned, earning(memory, follows) * alive
 
 
 def table(earned: Tensor, believed: Tensor) -> list[str]:
     """A row every WINDOW steps."""
-    found = F.max_pool1d((earned > 0).float()[:, None], STILL, 1, STILL // 2)[:, 0]  # 1 where a tile was near in time
+    # 1 where a tile was near in time
+    found = F.max_pool1d((earned > 0).float()[:, None], STILL, 1, STILL // 2)[:, 0]
     rows = ["| steps | earned | believed | off |", "|---|---|---|---|"]
     for first in range(0, earned.shape[1], WINDOW):
         some = slice(first, first + WINDOW)
@@ -77,7 +87,9 @@ def table(earned: Tensor, believed: Tensor) -> list[str]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("run", type=Path)
     words.add_argument("--memory", default="", help="another run of world_memory, of the same eye")
     words.add_argument("--tracks", type=int, default=16, help=f"how many of the {len(SELECTION)}")

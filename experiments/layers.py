@@ -1,6 +1,8 @@
-"""How good are masks and backgrounds of `decompose`? Three tables, each beside what needs no learning.
+"""How good are masks and backgrounds of `decompose`? Three tables, each beside what needs no
+learning.
 
-    python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10] [--parts masks backgrounds generated]
+    python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10] [--parts masks
+    backgrounds generated]
 
 masks        J and F of every sequence in the DAVIS layout: the first mask copied, carried by flow, and ours.
 backgrounds  The true mask of each sequence, mirrored left to right, hides a second place; its true mask stays hidden too. Held
@@ -38,8 +40,14 @@ def sequences(root: Path | None, most: int) -> Iterator[tuple[str, Tensor, Tenso
     found = davis.Davis(davis.Options(frames=2, roll=1), root)
     for name in sorted(found.names)[:most]:
         files = davis.pictures(found.frames / name)
-        masks = np.stack([davis.read_mask(found.masks / name / f"{file.stem}.png") for file in files])
-        yield name, floats(np.stack([davis.read_frame(file) for file in files])), torch.from_numpy(masks)
+        masks = np.stack(
+            [davis.read_mask(found.masks / name / f"{file.stem}.png") for file in files]
+        )
+        yield (
+            name,
+            floats(np.stack([davis.read_frame(file) for file in files])),
+            torch.from_numpy(masks),
+        )
 
 
 def of_masks(frames: Tensor, true: Tensor) -> Row:
@@ -72,7 +80,12 @@ def of_backgrounds(frames: Tensor, true: Tensor) -> Row:
     seen = held_out & (plate.known > 0)
     plain = classical.inpainted(frames, both)
     ours, telea = inside(plate.background, frames, seen), inside(plain, frames, seen)
-    return {"revealed": float(seen.sum() / held_out.sum()), "ours": ours, "telea": telea, "gain": ours - telea}
+    return {
+        "revealed": float(seen.sum() / held_out.sum()),
+        "ours": ours,
+        "telea": telea,
+        "gain": ours - telea,
+    }
 
 
 def of_generated(truth: layered.Truth) -> Row:
@@ -90,7 +103,9 @@ def of_generated(truth: layered.Truth) -> Row:
         row |= {f"{name} telea": inside(plain, truth.layers.background, where)}
     row |= {"matte L1": float((matte - truth.layers.matte).abs().mean())}
     row |= {"colours": inside(colours, truth.layers.foreground, truth.layers.matte > 0.5)}
-    return row | {"composite": float(psnr(layers.over(colours, matte, plate.background), frames).mean())}
+    return row | {
+        "composite": float(psnr(layers.over(colours, matte, plate.background), frames).mean())
+    }
 
 
 def printed(title: str, rows: Iterator[tuple[str, Row]]) -> None:
@@ -100,14 +115,18 @@ def printed(title: str, rows: Iterator[tuple[str, Row]]) -> None:
         if not found:
             print(f"\n| {title} | " + " | ".join(row) + " |\n" + "|---" * (len(row) + 1) + "|")
         found.append(row)
-        print(f"| {name} | " + " | ".join(f"{value:.3g}" for value in row.values()) + " |", flush=True)
+        print(
+            f"| {name} | " + " | ".join(f"{value:.3g}" for value in row.values()) + " |", flush=True
+        )
     mean = {name: np.mean([row[name] for row in found]) for name in found[0]}
     print("| mean | " + " | ".join(f"{value:.3g}" for value in mean.values()) + " |", flush=True)
 
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--sequences", type=int, default=1000, help="the first so many")
     parser.add_argument("--clips", type=int, default=10, help="generated ones")
@@ -117,9 +136,14 @@ def main() -> None:
     torch.set_num_threads(1)
     root = data_root(asked.data)
     if "masks" in asked.parts:
-        printed("masks", ((name, of_masks(*clip)) for name, *clip in sequences(root, asked.sequences)))
+        printed(
+            "masks", ((name, of_masks(*clip)) for name, *clip in sequences(root, asked.sequences))
+        )
     if "backgrounds" in asked.parts:
-        printed("backgrounds", ((name, of_backgrounds(*clip)) for name, *clip in sequences(root, asked.sequences)))
+        printed(
+            "backgrounds",
+            ((name, of_backgrounds(*clip)) for name, *clip in sequences(root, asked.sequences)),
+        )
     if "generated" in asked.parts:
         source = layered.Layered(layered.Options(), None)
         clips = enumerate(source.truth("held_out", asked.clips))

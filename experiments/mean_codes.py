@@ -2,9 +2,10 @@
 
     python experiments/mean_codes.py RUN [RUN ...] [--eye RUN] [--tracks 32]
 
-RUNs are of world_controller. Each drives the same selection tracks in envpool twice: on codes drawn from the eye's posterior,
-as published, and on their means. Brackets: 95 % over tracks; the last row is the mean of the runs' differences with
-its t interval, which speaks of other searches too where runs differ in them.
+RUNs are of world_controller. Each drives the same selection tracks in envpool twice: on codes drawn
+from the eye's posterior, as published, and on their means. Brackets: 95 % over tracks; the last row
+is the mean of the runs' differences with its t interval, which speaks of other searches too where
+runs differ in them.
 """
 
 import argparse
@@ -27,15 +28,23 @@ from simulacra.models.world.seeing import shown
 
 
 def both(agent: Agent, factory: Factory, tracks: list[int]) -> tuple[Summary, Summary, Summary]:
-    """An agent's score on sampled codes, on their means, and what the means are worth, track by track."""
-    drawn, means = (score(agent.centre, replace(agent.senses, sampled=sampled), factory, tracks) for sampled in (True, False))
+    """An agent's score on sampled codes, on their means, and what the means are worth, track by
+    track."""
+    drawn, means = (
+        score(agent.centre, replace(agent.senses, sampled=sampled), factory, tracks)
+        for sampled in (True, False)
+    )
     return drawn.summary(), means.summary(), paired(means, drawn)
 
 
 def over_runs(differences: list[float]) -> tuple[float, float]:
     """Their mean and half its 95 % t interval; of one there is no interval."""
     n = len(differences)
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    half = (
+        float(stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / math.sqrt(n))
+        if n > 1
+        else math.nan
+    )
     return float(np.mean(differences)), half
 
 
@@ -45,10 +54,14 @@ def notify(found: Summary) -> str:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     words.add_argument("--eye", type=Path, help="its run folder; otherwise the config's")
-    words.add_argument("--tracks", type=int, default=len(SELECTION), help=f"how many of the {len(SELECTION)}")
+    words.add_argument(
+        "--tracks", type=int, default=len(SELECTION), help=f"how many of the {len(SELECTION)}"
+    )
     asked = words.parse_args()
     torch.set_num_threads(1)
     factory, tracks = artefacts.factory("envpool", 1), list(SELECTION[: asked.tracks])
@@ -58,7 +71,9 @@ def main() -> None:
     for run, agent in zip(asked.runs, agents, strict=True):
         drawn, means, difference = both(agent, shown(factory, agent.view), tracks)
         differences.append(difference.mean)
-        print(f"| {run.name} | {notify(drawn)} | {notify(means)} | {notify(difference)} |", flush=True)
+        print(
+            f"| {run.name} | {notify(drawn)} | {notify(means)} | {notify(difference)} |", flush=True
+        )
     mean, half = over_runs(differences)
     print(f"| all {len(differences)} | | | {mean:.1f} [{mean - half:.1f}, {mean + half:.1f}] |")
 

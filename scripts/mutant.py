@@ -11,7 +11,9 @@ HOME = Path(__file__).parent.parent
 LIST = HOME / "tests" / "mutants.json"
 
 
-class Mutant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Mutant(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """A replacement in one line of one function, which is found by its text: lines may move."""
 
     stratum: str
@@ -28,7 +30,15 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     @property
     def name(self) -> str:
         """What results call it."""
-        words = (self.file, self.function, self.line, self.occurrence, self.column, self.old, self.new)
+        words = (
+            self.file,
+            self.function,
+            self.line,
+            self.occurrence,
+            self.column,
+            self.old,
+            self.new,
+        )
         return hashlib.blake2b(repr(words).encode(), digest_size=4).hexdigest()
 
 
@@ -79,10 +89,14 @@ def mutated(source: str, mutant: Mutant) -> str:
     return "".join(lines)
 
 
-def identity(source: str, stratum: str, path: str, line: int, column: int, old: str, new: str, operator: str) -> Mutant:
+def identity(
+    source: str, stratum: str, path: str, line: int, column: int, old: str, new: str, operator: str
+) -> Mutant:
     """The mutant that replaces `old` at a line (from 1) and column of the file."""
     lines = source.splitlines()
-    owner = [(n, f) for n, f in numbered(ast.parse(source)) if f.lineno <= line <= (f.end_lineno or 0)][-1][0]
+    owner = [
+        (n, f) for n, f in numbered(ast.parse(source)) if f.lineno <= line <= (f.end_lineno or 0)
+    ][-1][0]
     text = lines[line - 1].strip()
     equal = [i for i in lines_of(source, owner) if lines[i].strip() == text]
     indent = len(lines[line - 1]) - len(lines[line - 1].lstrip())

@@ -1,9 +1,11 @@
-"""Draw the mutants of tests/mutants.json: `python scripts/mutants_sample.py --seed 0 --each 75 -o tests/mutants.json`.
+"""Draw the mutants of tests/mutants.json: `python scripts/mutants_sample.py --seed 0 --each 75 -o
+tests/mutants.json`.
 
-The operators are cosmic-ray's (`pip install cosmic-ray`; only this script needs it), without the replacements that raise at
-once on tensors and floats (a shift of a float, `is` of numbers), and two of our own: a statement that is a call is left out,
-and a reduction is taken for its neighbour (or `.detach()` left out). Annotations, defaults, decorators, docstrings, assertions
-(`strict=True` of zip among them) and what is raised are not mutated. A line gives at most one mutant.
+The operators are cosmic-ray's (`pip install cosmic-ray`; only this script needs it), without the
+replacements that raise at once on tensors and floats (a shift of a float, `is` of numbers), and two
+of our own: a statement that is a call is left out, and a reduction is taken for its neighbour (or
+`.detach()` left out). Annotations, defaults, decorators, docstrings, assertions (`strict=True` of
+zip among them) and what is raised are not mutated. A line gives at most one mutant.
 """
 
 import argparse
@@ -26,10 +28,42 @@ ARITHMETIC = {
     "BitOr_BitAnd",
     "BitAnd_BitOr",
 }
-UNUSED = ("Variable", "Decorator", "ExceptionReplacer", "_Is", "_UAdd", "_Invert", "USub_Not", "Not_USub", "Not_Invert")
-NEIGHBOURS = {"mean": "sum", "sum": "mean", "min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
-NEIGHBOURS |= {"argmin": "argmax", "argmax": "argmin", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
-NEIGHBOURS |= {"amin": "amax", "amax": "amin", "std": "var", "var": "std", "exp": "log", "zeros": "ones", "ones": "zeros"}
+UNUSED = (
+    "Variable",
+    "Decorator",
+    "ExceptionReplacer",
+    "_Is",
+    "_UAdd",
+    "_Invert",
+    "USub_Not",
+    "Not_USub",
+    "Not_Invert",
+)
+NEIGHBOURS = {
+    "mean": "sum",
+    "sum": "mean",
+    "min": "max",
+    "max": "min",
+    "minimum": "maximum",
+    "maximum": "minimum",
+}
+NEIGHBOURS |= {
+    "argmin": "argmax",
+    "argmax": "argmin",
+    "any": "all",
+    "all": "any",
+    "floor": "ceil",
+    "ceil": "floor",
+}
+NEIGHBOURS |= {
+    "amin": "amax",
+    "amax": "amin",
+    "std": "var",
+    "var": "std",
+    "exp": "log",
+    "zeros": "ones",
+    "ones": "zeros",
+}
 PLACES = (
     "metrics/",
     "data/",
@@ -43,7 +77,8 @@ PLACES = (
     "nn/stabilise.py",
 )
 SOURCES = tuple(f"simulacra/{name}" for name in PLACES)
-UNCHANGED = {"sample", "health", "equilibrium", "won", "__init__"}  # methods of a model that are no part of its step
+# methods of a model that are no part of its step
+UNCHANGED = {"sample", "health", "equilibrium", "won", "__init__"}
 READ = {
     "objects",
     "inside",
@@ -53,7 +88,9 @@ READ = {
     "matched",
     "paired",
 }  # of mask_scores.py
-PAINTERS = {f"simulacra/{name}.py" for name in ("data/shapes", "data/sprites", "data/layered", "io/paint")}
+PAINTERS = {
+    f"simulacra/{name}.py" for name in ("data/shapes", "data/sprites", "data/layered", "io/paint")
+}
 
 
 def stratum(path: str, tree: ast.Module, name: str) -> str:
@@ -64,12 +101,19 @@ def stratum(path: str, tree: ast.Module, name: str) -> str:
         return "readers"
     if path.startswith("simulacra/core/"):
         return "steps"
-    if not (path.startswith("simulacra/models/") or path in ("simulacra/nn/maths.py", "simulacra/nn/stabilise.py")):
+    if not (
+        path.startswith("simulacra/models/")
+        or path in ("simulacra/nn/maths.py", "simulacra/nn/stabilise.py")
+    ):
         return ""
     owner, _, method = name.rpartition(".")
     if owner:
-        bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner]
-        methods = {node.name for body in bodies for node in body if isinstance(node, ast.FunctionDef)}
+        bodies = [
+            node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner
+        ]
+        methods = {
+            node.name for body in bodies for node in body if isinstance(node, ast.FunctionDef)
+        }
         return "steps" if "step" in methods and method not in UNCHANGED else ""
     made = dict(numbered(tree))[name].returns
     said = ast.unparse(made) if made else ""
@@ -77,7 +121,8 @@ def stratum(path: str, tree: ast.Module, name: str) -> str:
 
 
 def passed_over(tree: ast.Module) -> set[tuple[int, int]]:
-    """(line, column) of every node that is not mutated: annotations, defaults, decorators, docstrings, what is raised."""
+    """(line, column) of every node that is not mutated: annotations, defaults, decorators,
+    docstrings, what is raised."""
     roots: list[ast.AST] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
@@ -93,7 +138,10 @@ def passed_over(tree: ast.Module) -> set[tuple[int, int]]:
         (line, column)
         for _, n in spans
         for line in range(n.lineno, n.end_lineno + 1)
-        for column in range(n.col_offset if line == n.lineno else 0, n.end_col_offset if line == n.end_lineno else 400)
+        for column in range(
+            n.col_offset if line == n.lineno else 0,
+            n.end_col_offset if line == n.end_lineno else 400,
+        )
     }
 
 
@@ -104,7 +152,8 @@ def can_run(operator: str) -> bool:
 
 
 def of_cosmic_ray(source: str) -> Iterator[tuple[str, int, int, int]]:
-    """(operator, occurrence, line, column) of everything that cosmic-ray's operators change and that can run."""
+    """(operator, occurrence, line, column) of everything that cosmic-ray's operators change and
+    that can run."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
@@ -138,7 +187,8 @@ def end_of_word(letter: str) -> bool:
 
 
 def by_cosmic_ray(source: str, name: str, occurrence: int) -> tuple[int, int, str, str] | None:
-    """(line, column, old, new) of one mutation; None where it spans lines or is not one that can run."""
+    """(line, column, old, new) of one mutation; None where it spans lines or is not one that can
+    run."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -152,9 +202,14 @@ def by_cosmic_ray(source: str, name: str, occurrence: int) -> tuple[int, int, st
 
 
 def of_ours(tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, int, int, str, str]]:
-    """(operator, line, column, old, new) of calls left out and of reductions that become their neighbour."""
+    """(operator, line, column, old, new) of calls left out and of reductions that become their
+    neighbour."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.lineno == node.end_lineno:
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Call)
+            and node.lineno == node.end_lineno
+        ):
             yield (
                 "LeaveOutCall",
                 node.lineno,
@@ -162,7 +217,11 @@ def of_ours(tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, int, int,
                 lines[node.lineno - 1][node.col_offset : node.end_col_offset],
                 "pass",
             )
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.end_lineno == node.end_lineno:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.end_lineno == node.end_lineno
+        ):
             line, name, end = node.func.end_lineno, node.func.attr, node.func.end_col_offset
             if name in NEIGHBOURS:
                 yield "NeighbouringCall", line, end - len(name), name, NEIGHBOURS[name]
@@ -173,10 +232,15 @@ def of_ours(tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, int, int,
 def candidates(
     path: str, source: str
 ) -> Iterator[tuple[str, tuple[int, int], tuple[str, int] | tuple[str, int, int, str, str]]]:
-    """(stratum, place, how) of every mutation of a file; how is made to a mutant once it is drawn."""
+    """(stratum, place, how) of every mutation of a file; how is made to a mutant once it is
+    drawn."""
     tree = ast.parse(source)
     over = passed_over(tree)
-    owners = {line: name for name, f in numbered(tree) for line in range(f.body[0].lineno, f.end_lineno + 1)}
+    owners = {
+        line: name
+        for name, f in numbered(tree)
+        for line in range(f.body[0].lineno, f.end_lineno + 1)
+    }
     kinds = {name: stratum(path, tree, name) for name in set(owners.values())}
     for name, count, line, column in of_cosmic_ray(source):
         if line in owners and kinds[owners[line]] and (line, column) not in over:
@@ -186,7 +250,9 @@ def candidates(
             yield kinds[owners[ours[1]]], ours[1:3], ours
 
 
-def made(path: str, source: str, kind: str, how: tuple[str, int] | tuple[str, int, int, str, str]) -> Mutant | None:
+def made(
+    path: str, source: str, kind: str, how: tuple[str, int] | tuple[str, int, int, str, str]
+) -> Mutant | None:
     """The mutant, named so that it is found again where lines have moved; None where it is none."""
     found = by_cosmic_ray(source, *how) if len(how) == 2 else how[1:]
     if found is None:
@@ -201,10 +267,14 @@ def made(path: str, source: str, kind: str, how: tuple[str, int] | tuple[str, in
 
 
 def draw(each: int, seed: int) -> list[Mutant]:
-    """`each` mutants of every stratum: a place first (a line once), then one of what can be done to it."""
+    """`each` mutants of every stratum: a place first (a line once), then one of what can be done to
+    it."""
     dice = random.Random(seed)
     pools: dict[str, dict[tuple[str, int], list[tuple[int, tuple]]]] = {}
-    sources = {p.relative_to(HOME).as_posix(): p.read_text() for p in sorted((HOME / "simulacra").rglob("*.py"))}
+    sources = {
+        p.relative_to(HOME).as_posix(): p.read_text()
+        for p in sorted((HOME / "simulacra").rglob("*.py"))
+    }
     sources = {path: source for path, source in sources.items() if path.startswith(SOURCES)}
     for path, source in sources.items():
         for kind, place, how in candidates(path, source):
@@ -225,7 +295,10 @@ def draw(each: int, seed: int) -> list[Mutant]:
                 taken += 1
             if taken == each:
                 break
-        print(f"{kind}: {taken} of {len(lines)} lines that can be mutated, {sum(map(len, pool.values()))} mutations")
+        print(
+            f"{kind}: {taken} of {len(lines)} lines that can be mutated, "
+            f"{sum(map(len, pool.values()))} mutations"
+        )
     return drawn
 
 

@@ -3,13 +3,14 @@
     python scripts/train_extractors.py --data DIR            # both, about 10 minutes on two idle cores
     python scripts/train_extractors.py --data DIR --only mnist_cnn
 
-DIR holds mnist/ and fashion-mnist/ with the four official IDX files each, gzip. The last 5,000 training pictures are
-held out for the temperature; the test set is read once, after training. The same command gives the same bytes on the
-same kind of processor with the same number of threads, which the file states.
+DIR holds mnist/ and fashion-mnist/ with the four official IDX files each, gzip. The last 5,000
+training pictures are held out for the temperature; the test set is read once, after training. The
+same command gives the same bytes on the same kind of processor with the same number of threads,
+which the file states.
 
-A classifier alone gathers each class in one point: its features say which digit, hardly how it is drawn, and a model
-that draws one fine seven again and again would look well. So the features must also rebuild the picture, linearly; the
-matrix that does it is thrown away.
+A classifier alone gathers each class in one point: its features say which digit, hardly how it is
+drawn, and a model that draws one fine seven again and again would look well. So the features must
+also rebuild the picture, linearly; the matrix that does it is thrown away.
 """
 
 import argparse
@@ -51,15 +52,23 @@ class Recipe:
 
 
 RECIPES = {
-    "mnist_cnn": Recipe(mnist.SOURCE, epochs=7, degrees=10, zoom=0.1, shift=2, flip=False, rebuild=20),
-    "fashion_cnn": Recipe(fashion_mnist.SOURCE, epochs=12, degrees=0, zoom=0.05, shift=1, flip=True, rebuild=10),
+    "mnist_cnn": Recipe(
+        mnist.SOURCE, epochs=7, degrees=10, zoom=0.1, shift=2, flip=False, rebuild=20
+    ),
+    "fashion_cnn": Recipe(
+        fashion_mnist.SOURCE, epochs=12, degrees=0, zoom=0.05, shift=1, flip=True, rebuild=10
+    ),
 }
 
 
 def pictures(data: Path, source: Source, test: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) in [0, 1] and labels (N,) of the official training or test files, in their order."""
+    """Images (N, 1, 28, 28) in [0, 1] and labels (N,) of the official training or test files, in
+    their order."""
     paths = locate(source, data, url="")
-    images, labels = (torch.tensor(read(paths[file], source.digests[file])) for file in (HELD_OUT if test else TRAIN))
+    images, labels = (
+        torch.tensor(read(paths[file], source.digests[file]))
+        for file in (HELD_OUT if test else TRAIN)
+    )
     return images[:, None] / 255, labels.long()
 
 
@@ -80,7 +89,8 @@ def augmented(images: Tensor, recipe: Recipe) -> Tensor:
 
 
 def batches(n: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The shuffled indices of one epoch; also reseeds, so that augmentation follows from (seed, epoch)."""
+    """The shuffled indices of one epoch; also reseeds, so that augmentation follows from (seed,
+    epoch)."""
     reseed(fold(seed, "epoch", epoch))
     yield from torch.randperm(n)[: n - n % BATCH].split(BATCH)
 
@@ -88,7 +98,8 @@ def batches(n: int, seed: int, epoch: int) -> Iterator[Tensor]:
 def losses(
     model: Classifier, decoder: nn.Linear, images: Tensor, labels: Tensor, dropout: float = 0.2
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with dropout on the features, and the mean squared error of the rebuilt pictures."""
+    """Cross-entropy with dropout on the features, and the mean squared error of the rebuilt
+    pictures."""
     features = model.features((2 * images - 1).contiguous(memory_format=torch.channels_last))
     wrong = F.cross_entropy(model.logits(F.dropout(features, dropout)), labels)
     return wrong, F.mse_loss(decoder(features), images.flatten(1))
@@ -99,7 +110,9 @@ def train(images: Tensor, labels: Tensor, recipe: Recipe, seed: int) -> Classifi
     reseed(fold(seed, "weights"))
     model, decoder = Classifier(), nn.Linear(FEATURES, SIDE * SIDE)
     steps = recipe.epochs * (len(images) // BATCH)
-    optimizer = torch.optim.AdamW([*model.parameters(), *decoder.parameters()], weight_decay=0.02, fused=True)
+    optimizer = torch.optim.AdamW(
+        [*model.parameters(), *decoder.parameters()], weight_decay=0.02, fused=True
+    )
     clock = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, steps, pct_start=0.2)
     for epoch in range(recipe.epochs):
         start, total = time.perf_counter(), torch.zeros(2)
@@ -111,7 +124,10 @@ def train(images: Tensor, labels: Tensor, recipe: Recipe, seed: int) -> Classifi
             clock.step()
             total += torch.stack([wrong, rebuilt]).detach() * BATCH / len(images)
         seconds = time.perf_counter() - start
-        print(f"  epoch {epoch}: cross-entropy and error {total.numpy().round(4)}, {seconds:.0f} s", flush=True)
+        print(
+            f"  epoch {epoch}: cross-entropy and error {total.numpy().round(4)}, {seconds:.0f} s",
+            flush=True,
+        )
     return model.eval()
 
 
@@ -122,8 +138,11 @@ def logits(model: Classifier, images: Tensor) -> Tensor:
 
 
 def temperature(scores: Tensor, labels: Tensor) -> float:
-    """The T that minimises the cross-entropy of softmax(scores / T) (arXiv 1706.04599, section 4.2)."""
-    found = minimize_scalar(lambda log: F.cross_entropy(scores / np.exp(log), labels).item(), bounds=(-3, 3))
+    """The T that minimises the cross-entropy of softmax(scores / T) (arXiv 1706.04599, section
+    4.2)."""
+    found = minimize_scalar(
+        lambda log: F.cross_entropy(scores / np.exp(log), labels).item(), bounds=(-3, 3)
+    )
     return float(np.exp(found.x))
 
 
@@ -144,7 +163,9 @@ def make(name: str, data: Path, seed: int) -> None:
     images, labels = pictures(data, recipe.source, test=False)
     print(name, flush=True)
     model = train(images[:-CALIBRATION], labels[:-CALIBRATION], recipe, seed)
-    model.temperature.fill_(temperature(logits(model, images[-CALIBRATION:]), labels[-CALIBRATION:]))
+    model.temperature.fill_(
+        temperature(logits(model, images[-CALIBRATION:]), labels[-CALIBRATION:])
+    )
     images, labels = pictures(data, recipe.source, test=True)
     scores = logits(model, images)
     facts = {
@@ -161,7 +182,9 @@ def make(name: str, data: Path, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=os.environ.get("SIMULACRA_DATA"))
     parser.add_argument("--only", choices=sorted(RECIPES), nargs="*", default=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)

@@ -5,14 +5,16 @@
     model = simulacra.load("zoo/vae_faces")
     pictures = model.sample(16, seed=0)
 
-`load`, `train`, `decompose`, `measure` and the lists `list_models`, `list_configs`, `list_zoo` are in api.py; `metrics` and
-`losses` hold functions of tensors. None of them is imported before it is asked for.
+`load`, `train`, `decompose`, `measure` and the lists `list_models`, `list_configs`, `list_zoo` are
+in api.py; `metrics` and `losses` hold functions of tensors. None of them is imported before it is
+asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from simulacra.core import threads as threads  # before torch is imported: it says how OpenMP's threads wait
+# before torch is imported: it says how OpenMP's threads wait
+from simulacra.core import threads as threads
 from simulacra.core.errors import Mistake as Mistake
 
 if TYPE_CHECKING:
@@ -28,7 +30,16 @@ if TYPE_CHECKING:
     from simulacra.api import train as train
 
 __version__ = "0.1.0"
-FACE = ("Loaded", "decompose", "list_configs", "list_models", "list_zoo", "load", "measure", "train")
+FACE = (
+    "Loaded",
+    "decompose",
+    "list_configs",
+    "list_models",
+    "list_zoo",
+    "load",
+    "measure",
+    "train",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -37,7 +48,9 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("simulacra.api"), name)
     if name in ("losses", "metrics"):
         return import_module(f"simulacra.{name}")
-    raise AttributeError(f"simulacra has no {name}; it has {', '.join((*FACE, 'losses', 'metrics', 'Mistake'))}")
+    raise AttributeError(
+        f"simulacra has no {name}; it has {', '.join((*FACE, 'losses', 'metrics', 'Mistake'))}"
+    )
 
 
 def __dir__() -> list[str]:

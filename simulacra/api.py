@@ -1,4 +1,5 @@
-"""Simulacra in Python: open a run and let it imagine, train a config, measure pictures of any origin, list what there is.
+"""Simulacra in Python: open a run and let it imagine, train a config, measure pictures of any
+origin, list what there is.
 
     model = simulacra.load("zoo/vae_faces")
     model.can                                   what it can do
@@ -7,8 +8,8 @@
     run = simulacra.train("ebgan_digits", preset="tiny", set={"hyper.margin": 5.0})
     rows = simulacra.measure(run.sample(1000), "digits")
 
-All pictures are float32 tensors in [-1, 1], channels first, on the CPU. A user's mistake is a `simulacra.Mistake`, whose one
-line names the thing, the value found and the values allowed.
+All pictures are float32 tensors in [-1, 1], channels first, on the CPU. A user's mistake is a
+`simulacra.Mistake`, whose one line names the thing, the value found and the values allowed.
 """
 
 import json
@@ -39,7 +40,8 @@ from simulacra.tasks.predict import rolled
 
 ZOO = config.asset("zoo")
 Pictures = Tensor | np.ndarray | Path | str | Sequence[Path | str]
-"""Pictures (N, C, H, W) as `measure` takes them, or files: whatever they are, they become as the run's own are."""
+"""Pictures (N, C, H, W) as `measure` takes them, or files: whatever they are, they become as the
+run's own are."""
 
 
 def list_models() -> list[str]:
@@ -54,7 +56,11 @@ def list_configs() -> list[str]:
 
 def list_zoo() -> list[str]:
     """The names of the trained runs that come with Simulacra, as `load` takes them."""
-    return sorted(f"zoo/{place.name}" for place in ZOO.iterdir() if packed.is_packed(place)) if ZOO.is_dir() else []
+    return (
+        sorted(f"zoo/{place.name}" for place in ZOO.iterdir() if packed.is_packed(place))
+        if ZOO.is_dir()
+        else []
+    )
 
 
 def place_of(name: Path | str) -> Path:
@@ -68,7 +74,8 @@ def place_of(name: Path | str) -> Path:
 class Drive(NamedTuple):
     """A drive in the world and what was thought of it."""
 
-    frames: Tensor  # (3, T, C, H, W): what was seen, what the encoder kept of it, what the memory had expected
+    # (3, T, C, H, W): what was seen, what the encoder kept of it, what the memory had expected
+    frames: Tensor
     value: float  # the return
     steps: int
     lap_finished: float  # 1 or 0; NaN where the world does not tell
@@ -84,8 +91,8 @@ class Dream(NamedTuple):
 
 
 class Loaded:
-    """A run with its weights. `can` lists the methods that its model has an answer to; calling another is a Mistake that says
-    so."""
+    """A run with its weights. `can` lists the methods that its model has an answer to; calling
+    another is a Mistake that says so."""
 
     def __init__(self, opened: Opened):
         self._opened = opened
@@ -115,7 +122,8 @@ class Loaded:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """Its networks by name, plain torch modules; averages are the weights with which one samples."""
+        """Its networks by name, plain torch modules; averages are the weights with which one
+        samples."""
         inner = {name: getattr(part, "module", part) for name, part in parts(self.model).items()}
         return {name: one for name, one in inner.items() if isinstance(one, nn.Module)}
 
@@ -145,19 +153,21 @@ class Loaded:
     def _need(self, method: str) -> Any:
         if method not in self.can:
             raise Mistake(
-                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: {', '.join(self.can)}"
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
+                f"{', '.join(self.can)}"
             )
         return self.model
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:
-        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed; of one class if `label` says
-        so."""
+        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed; of
+        one class if `label` says so."""
         self._need("sample")
         labels = None if label is None else sample.of_class(self._opened, label)
         return torch.cat(list(sample.parts(self._opened, n, seed, labels)))
 
     def pictures(self, given: Pictures) -> Tensor:
-        """Pictures as the run's own are, (N, C, H, W) on its device: files are cropped and resized, arrays have to fit."""
+        """Pictures as the run's own are, (N, C, H, W) on its device: files are cropped and resized,
+        arrays have to fit."""
         one = isinstance(given, (str, Path))
         if one and Path(given).suffix.lower() not in measure_samples.ARRAYS:  # type: ignore[arg-type]
             given = [given]  # type: ignore[list-item]
@@ -170,7 +180,10 @@ class Loaded:
         _say(notes)
         there = tuple(self._opened.like(1)["image"].shape[1:])
         if tuple(x.shape[1:]) != there:
-            raise Mistake(f"pictures of shape {tuple(x.shape[1:])}; those of {self.folder} are {there}, channels first")
+            raise Mistake(
+                f"pictures of shape {tuple(x.shape[1:])}; those of {self.folder} are {there}, "
+                "channels first"
+            )
         return x.to(self._opened.device)
 
     @torch.no_grad()
@@ -187,7 +200,9 @@ class Loaded:
         try:
             return model.decode(codes.float().to(self._opened.device)).clamp(-1, 1).cpu()
         except RuntimeError as error:
-            raise Mistake(f"codes of shape {tuple(codes.shape)} do not fit: {str(error).splitlines()[0]}") from None
+            raise Mistake(
+                f"codes of shape {tuple(codes.shape)} do not fit: {str(error).splitlines()[0]}"
+            ) from None
 
     @torch.no_grad()
     def reconstruct(self, given: Pictures) -> Tensor:
@@ -195,7 +210,9 @@ class Loaded:
         return reconstruct.rebuilt(self._need("reconstruct"), self.pictures(given)).cpu()
 
     @torch.no_grad()
-    def interpolate(self, first: Pictures, second: Pictures, steps: int = 8, kind: str = "spherical") -> Tensor:
+    def interpolate(
+        self, first: Pictures, second: Pictures, steps: int = 8, kind: str = "spherical"
+    ) -> Tensor:
         """The way from one picture to another, both ends included, (steps, C, H, W)."""
         model = self._need("interpolate")
         within(steps=(steps, 1000))
@@ -203,7 +220,15 @@ class Loaded:
         return model.decode(latent.path(start, end, steps, kind)).clamp(-1, 1).cpu()
 
     @torch.no_grad()
-    def predict(self, picture: Pictures, n: int = 6, seed: int = 0, *, roll: int = 1, prior: str | None = None) -> Tensor:
+    def predict(
+        self,
+        picture: Pictures,
+        n: int = 6,
+        seed: int = 0,
+        *,
+        roll: int = 1,
+        prior: str | None = None,
+    ) -> Tensor:
         """n possible futures of one picture, `roll` frames each, (n, roll, C, H, W)."""
         self._need("predict")
         within(futures=(n, 1000), roll=(roll, 1000))
@@ -214,8 +239,16 @@ class Loaded:
         random.reseed(random.fold(seed, "predict"))
         return rolled(imaginer(self._opened), now, n, roll, prior)[:, 1:]
 
-    def drive(self, track: int | None = None, steps: int = 300, seed: int = 0, *, simulator: str = "gymnasium") -> Drive:
-        """A drive on one track, its seed None for the first of those on which nothing is trained or scored."""
+    def drive(
+        self,
+        track: int | None = None,
+        steps: int = 300,
+        seed: int = 0,
+        *,
+        simulator: str = "gymnasium",
+    ) -> Drive:
+        """A drive on one track, its seed None for the first of those on which nothing is trained or
+        scored."""
         self._need("drive")
         from simulacra.tasks.worlds import drive as driving
 
@@ -223,8 +256,11 @@ class Loaded:
         _say(trip.notes)
         return Drive(notes, trip.value, trip.steps, trip.lap_finished, trip.progress)
 
-    def dream(self, n: int = 4, steps: int = 300, seed: int = 0, *, tau: float | None = None) -> Dream:
-        """n dreams side by side, which begin with held-out codes; `tau` is the temperature, None the run's own."""
+    def dream(
+        self, n: int = 4, steps: int = 300, seed: int = 0, *, tau: float | None = None
+    ) -> Dream:
+        """n dreams side by side, which begin with held-out codes; `tau` is the temperature, None
+        the run's own."""
         self._need("dream")
         from simulacra.tasks.worlds import dream as dreaming
 
@@ -232,13 +268,17 @@ class Loaded:
         _say(found.notes)
         return Dream(found.clips.cpu(), found.returns, found.lengths)
 
-    def measure(self, samples: int = 5000, repeats: int = 5, seed: int = 0, **choices: Any) -> list[dict[str, Any]]:
-        """Rows of metrics with intervals and provenance, which metrics.jsonl gets too; needs the run's data. `choices` are
-        those of tasks._judges.Protocol: extractor, downstream, prior."""
+    def measure(
+        self, samples: int = 5000, repeats: int = 5, seed: int = 0, **choices: Any
+    ) -> list[dict[str, Any]]:
+        """Rows of metrics with intervals and provenance, which metrics.jsonl gets too; needs the
+        run's data. `choices` are those of tasks._judges.Protocol: extractor, downstream, prior."""
         allowed = ("extractor", "downstream", "prior")
         if odd := next((name for name in choices if name not in allowed), None):
             raise Mistake(f"measure takes no {odd}; allowed: {', '.join(allowed)}")
-        rows, notes = measuring.measure(self._opened, measuring.Protocol(samples, repeats, seed, **choices))
+        rows, notes = measuring.measure(
+            self._opened, measuring.Protocol(samples, repeats, seed, **choices)
+        )
         _say(notes)
         return rows
 
@@ -246,7 +286,8 @@ class Loaded:
 def load(
     name: Path | str,  # a run folder, a packed run, or a name of list_zoo()
     *,
-    data: Path | str | None = None,  # the data folder; None: the one it was trained with, or SIMULACRA_DATA
+    # the data folder; None: the one it was trained with, or SIMULACRA_DATA
+    data: Path | str | None = None,
     device: str = "cpu",
     step: int | None = None,  # of the checkpoint; None: the newest
     weights: str = "average",  # or raw
@@ -266,13 +307,17 @@ def train(
     set: Mapping[str, Any] | None = None,  # values by dotted key, as {"hyper.margin": 20}
     data: Path | str | None = None,  # the data folder
     run: Path | str | None = None,  # the run folder; None: runs/NAME
-    callbacks: Sequence[Callable[[int, Mapping[str, float]], object]] = (),  # each told the step and its row of the log
+    # each told the step and its row of the log
+    callbacks: Sequence[Callable[[int, Mapping[str, float]], object]] = (),
     device: str = "cpu",
     extend: bool = False,  # allow more steps than the run in the folder was made for
 ) -> Loaded:
-    """Train, or go on training what is in the run folder, and open it. Ctrl-C saves, then raises KeyboardInterrupt."""
+    """Train, or go on training what is in the run folder, and open it. Ctrl-C saves, then raises
+    KeyboardInterrupt."""
     root = data_root(Path(data) if data else None)
-    changes, notes = typed([f"{key}={written(key, value)}" for key, value in (set or {}).items()], root)
+    changes, notes = typed(
+        [f"{key}={written(key, value)}" for key, value in (set or {}).items()], root
+    )
     _say(notes)
     checked = config.resolve(str(name), preset, changes, lambda line: _say([line]))
     folder = Path(run).expanduser() if run else Path("runs") / checked.name
@@ -282,9 +327,19 @@ def train(
             for call in callbacks:
                 call(step, row)
 
-    outcome = training.train(checked, folder, root, device=device, extend=extend, tick=tick, notify=lambda line: _say([line]))
+    outcome = training.train(
+        checked,
+        folder,
+        root,
+        device=device,
+        extend=extend,
+        tick=tick,
+        notify=lambda line: _say([line]),
+    )
     if not outcome.done:
-        raise KeyboardInterrupt(f"stopped and saved at step {outcome.step:,}; the same call goes on from there")
+        raise KeyboardInterrupt(
+            f"stopped and saved at step {outcome.step:,}; the same call goes on from there"
+        )
     with external.trusted(True):  # what a person has just trained
         return Loaded(reopen(folder, root, device))
 
@@ -307,18 +362,28 @@ def measure(
     seed: int = 0,
     data: Path | str | None = None,  # the data folder
 ) -> list[dict[str, Any]]:
-    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones: a row a metric with its provenance."""
+    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones: a row a metric
+    with its provenance."""
     root = data_root(Path(data) if data else None)
-    rows, notes = measure_samples.measure_samples(samples, against, extractor=extractor, seed=seed, root=root)
+    rows, notes = measure_samples.measure_samples(
+        samples, against, extractor=extractor, seed=seed, root=root
+    )
     _say(notes)
     return rows
 
 
 def decompose(
-    clip: Path | str, mask: Path | str, out: Path | str, *, longest: int = 432, frames: int = 0, seed: int = 0
+    clip: Path | str,
+    mask: Path | str,
+    out: Path | str,
+    *,
+    longest: int = 432,
+    frames: int = 0,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """A clip and the mask of its first frame into foreground, matte and clean background, in the folder `out`; returns what
-    its quality.json holds. The same call goes on where it was stopped."""
+    """A clip and the mask of its first frame into foreground, matte and clean background, in the
+    folder `out`; returns what its quality.json holds. The same call goes on where it was
+    stopped."""
     places = (Path(one).expanduser() for one in (clip, mask, out))
     facts, notes = decomposing.decompose(*places, longest=longest, frames=frames, seed=seed)
     _say(notes)

@@ -1,9 +1,18 @@
 """Every loss of the papers as a function of tensors, for a loop of one's own.
 
-Adversarial losses take logits (B,) and return (B,); each docstring names the paper and the equation.
+Adversarial losses take logits (B,) and return (B,); each docstring names the paper and the
+equation.
 """
 
-from simulacra.models.ebgan import balance_loss, batch_norm_error, hinge_loss, l1, l2, pull_away, sse
+from simulacra.models.ebgan import (
+    balance_loss,
+    batch_norm_error,
+    hinge_loss,
+    l1,
+    l2,
+    pull_away,
+    sse,
+)
 from simulacra.models.foregan.foregan import penalty as gradient_penalty
 from simulacra.models.foregan.foregan import total_variation
 from simulacra.models.rgan.rgan_series import loss_D as series_loss_D
@@ -14,7 +23,13 @@ from simulacra.models.world.memory_nets import Mixture
 from simulacra.models.world.memory_nets import log_density as mixture_log_density
 from simulacra.models.world.world_memory import loss_code as mixture_loss
 from simulacra.models.world.world_memory import loss_reward
-from simulacra.nn.adversarial import cross_entropy, non_saturating_D, non_saturating_G, relativistic, slope_penalty
+from simulacra.nn.adversarial import (
+    cross_entropy,
+    non_saturating_D,
+    non_saturating_G,
+    relativistic,
+    slope_penalty,
+)
 from simulacra.nn.maths import gaussian_kl
 
 __all__ = [

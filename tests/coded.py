@@ -1,4 +1,5 @@
-"""Codes for tests: a small linear world whose laws are known, written as `simulacra encode` writes them, and eyes to match."""
+"""Codes for tests: a small linear world whose laws are known, written as `simulacra encode` writes
+them, and eyes to match."""
 
 from pathlib import Path
 
@@ -20,7 +21,13 @@ def episode(number: int, frames: int, Z: int = 4, ends: bool = True) -> dict[str
     done = torch.zeros(frames, dtype=torch.uint8)
     done[-1] = ends
     reward = action[:, 0] - action[:, 1]
-    return {"mean": z.half(), "log_variance": torch.full_like(z, -6).half(), "action": action, "reward": reward, "done": done}
+    return {
+        "mean": z.half(),
+        "log_variance": torch.full_like(z, -6).half(),
+        "action": action,
+        "reward": reward,
+        "done": done,
+    }
 
 
 def folder(path: Path, episodes: int = 6, frames: int = 40, Z: int = 4, eye: str = EYE) -> Path:
@@ -35,11 +42,14 @@ def batch(B: int = 4, T: int = 12, Z: int = 4, eye: str = EYE) -> dict[str, Tens
     """Sequences as the data set `codes` draws them."""
     rows = [episode(number, T, Z) for number in range(B)]
     hashes = torch.tensor(list(bytes.fromhex(eye)), dtype=torch.uint8).expand(B, -1).clone()
-    return {name: torch.stack([row[name] for row in rows]).float() for name in rows[0]} | {"eye": hashes}
+    return {name: torch.stack([row[name] for row in rows]).float() for name in rows[0]} | {
+        "eye": hashes
+    }
 
 
 class Colours:
-    """An eye that sees the mean of each channel: codes of 3 numbers, whose variance is as good as none."""
+    """An eye that sees the mean of each channel: codes of 3 numbers, whose variance is as good as
+    none."""
 
     z_size = 3
 

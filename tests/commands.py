@@ -18,7 +18,9 @@ class Said:
     def refusal(self) -> str:
         """The one line in which a mistake is told."""
         assert self.code == 2, (self.code, self.out, self.err)
-        assert self.err.startswith("error: ") and self.err.count("\n") == 1 and self.err.endswith("\n"), self.err
+        assert (
+            self.err.startswith("error: ") and self.err.count("\n") == 1 and self.err.endswith("\n")
+        ), self.err
         assert "Traceback" not in self.out + self.err
         return self.err
 
@@ -29,10 +31,16 @@ class Said:
 
 
 class Child:
-    """A process that the launcher forked. It has its own number and memory; only its imports are done."""
+    """A process that the launcher forked. It has its own number and memory; only its imports are
+    done."""
 
     def __init__(
-        self, launcher: subprocess.Popen[str], folder: Path, arguments: list[str], limit: int | None, dies: int | None
+        self,
+        launcher: subprocess.Popen[str],
+        folder: Path,
+        arguments: list[str],
+        limit: int | None,
+        dies: int | None,
     ):
         self.launcher = launcher
         pipes = [folder / "out.pipe", folder / "err.pipe"]
@@ -40,7 +48,12 @@ class Child:
             pipe.unlink(missing_ok=True)
             os.mkfifo(pipe)
         self.ends = [os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for pipe in pipes]
-        order = {"arguments": arguments, "pipes": [str(pipe) for pipe in pipes], "limit": limit, "dies": dies}
+        order = {
+            "arguments": arguments,
+            "pipes": [str(pipe) for pipe in pipes],
+            "limit": limit,
+            "dies": dies,
+        }
         print(json.dumps(order), file=launcher.stdin, flush=True)
         self.pid = int(launcher.stdout.readline())
 
@@ -56,7 +69,9 @@ class Child:
     def alive(self) -> bool:
         """Whether it still runs."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            return (
+                Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            )
         except OSError:
             return False
 

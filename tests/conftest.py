@@ -1,4 +1,5 @@
-"""Fixtures of the house: models and configs as found on disk, runs trained once a session, command lines."""
+"""Fixtures of the house: models and configs as found on disk, runs trained once a session, command
+lines."""
 
 import os
 import re
@@ -31,7 +32,11 @@ def listed(reason: str, data: str | None) -> bool:
 
 def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail"):
-        reason = str(report.longrepr[-1]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "?"
+        reason = (
+            str(report.longrepr[-1]).removeprefix("Skipped: ")
+            if isinstance(report.longrepr, tuple)
+            else "?"
+        )
         if not listed(reason, os.environ.get("SIMULACRA_DATA")):
             unlisted.append(f"{report.nodeid}: {reason}")
 
@@ -49,7 +54,12 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail in continuous integration if anything was skipped that skips.toml does not list."""
-    if os.environ.get("CI") and unlisted and session.exitstatus == 0 and not hasattr(session.config, "workerinput"):
+    if (
+        os.environ.get("CI")
+        and unlisted
+        and session.exitstatus == 0
+        and not hasattr(session.config, "workerinput")
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -60,8 +70,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for a `model_name` runs for each file in models/, one that asks for a `name` for each config, unless it
-    brings its own."""
+    """A test that asks for a `model_name` runs for each file in models/, one that asks for a `name`
+    for each config, unless it brings its own."""
     own = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
     for wish, found in ("model_name", config.models()), ("name", config.configs()):
         if wish in metafunc.fixturenames and not any(wish in names for names in own):
@@ -84,7 +94,9 @@ def tiny(model_name: str) -> Tiny:
 def trained(model_name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the model with checkpoints at 10 and 20; not to be written into."""
     folder = tmp_path_factory.mktemp(model_name) / "run"
-    needed(of_model(model_name), f"model {model_name}").train(folder, "steps=20", "save_every=10", "log_every=5")
+    needed(of_model(model_name), f"model {model_name}").train(
+        folder, "steps=20", "save_every=10", "log_every=5"
+    )
     return folder
 
 
@@ -95,7 +107,9 @@ def own(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def simulacra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+def simulacra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Said]:
     """Say `simulacra ARGUMENTS...` in this process."""
 
     def say(*arguments: object) -> Said:
@@ -112,7 +126,9 @@ def simulacra(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 def launcher() -> Iterator["subprocess.Popen[str]"]:
     """The process from which others are forked."""
     command = [sys.executable, str(Path(__file__).with_name("launcher.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout.readline().startswith("ready")
         yield process
         process.stdin.close()
@@ -120,7 +136,8 @@ def launcher() -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def launch(launcher: "subprocess.Popen[str]", tmp_path: Path) -> Callable[..., Child]:
-    """Start `simulacra ARGUMENTS...` in a process of its own; see launcher.py for what `limit` and `dies` do."""
+    """Start `simulacra ARGUMENTS...` in a process of its own; see launcher.py for what `limit` and
+    `dies` do."""
 
     def start(*arguments: object, limit: int | None = None, dies: int | None = None) -> Child:
         return Child(launcher, tmp_path, [str(word) for word in arguments], limit, dies)

@@ -1,10 +1,10 @@
-"""A process that has imported everything and forks a child for each command line: each is a process of its own, which can
-be killed, and which starts in a moment.
+"""A process that has imported everything and forks a child for each command line: each is a process
+of its own, which can be killed, and which starts in a moment.
 
-It reads one order a line, {"arguments": [...], "pipes": [out, err], "limit": BYTES or null, "dies": N or null}, and answers
-with the child's number and, when it has ended, its wait status. A child with a limit cannot write files larger than that.
-A child that dies kills itself just before the N-th time that it opens, renames, makes or removes something in its run
-folder.
+It reads one order a line, {"arguments": [...], "pipes": [out, err], "limit": BYTES or null, "dies":
+N or null}, and answers with the child's number and, when it has ended, its wait status. A child
+with a limit cannot write files larger than that. A child that dies kills itself just before the
+N-th time that it opens, renames, makes or removes something in its run folder.
 """
 
 import contextlib

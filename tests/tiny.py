@@ -58,14 +58,16 @@ class Tiny:
         return build(checked, batches[0], CPU), batches
 
     def begun(self, place: Path, *more: str) -> tuple[Model, list[Batch]]:
-        """The model that begins with the weights that `init_from` names, as a new run would, and its first batches."""
+        """The model that begins with the weights that `init_from` names, as a new run would, and
+        its first batches."""
         model, batches = self.model(*more)
         begin(self.config(*more), model, place / "new", CPU)
         return model, batches
 
 
 def scribble(rows: object, path: Path) -> Path:
-    """The path of something quickly written in place of curves, which take longer to draw than all else in a tiny run."""
+    """The path of something quickly written in place of curves, which take longer to draw than all
+    else in a tiny run."""
     return paint.write(path, b"curves")
 
 
@@ -99,8 +101,8 @@ def own_codes() -> Path:
 
 @cache
 def own_frames() -> tuple[Path, Path]:
-    """Folders of 20 frames in which a square moves over a colour gradient, and of the same as 19 pairs of frames; gone with the
-    process."""
+    """Folders of 20 frames in which a square moves over a colour gradient, and of the same as 19
+    pairs of frames; gone with the process."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     clip, pairs = folder / "clip", folder / "pairs"
@@ -109,7 +111,14 @@ def own_frames() -> tuple[Path, Path]:
     ramp = np.linspace(0, 200, 64).astype(np.uint8)
     frames = []
     for t in range(20):
-        frame = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), np.full((64, 64), 90, np.uint8)], -1)
+        frame = np.stack(
+            [
+                np.tile(ramp, (64, 1)),
+                np.tile(ramp[:, None], (1, 64)),
+                np.full((64, 64), 90, np.uint8),
+            ],
+            -1,
+        )
         frame[20:36, 2 * t : 2 * t + 16] = 255
         frames.append(Image.fromarray(frame))
         frames[-1].save(clip / f"{t:02d}.png")
@@ -121,9 +130,13 @@ def own_frames() -> tuple[Path, Path]:
 
 @cache
 def of_config(name: str) -> Tiny | None:
-    """The config as it is if its data need no files, else on the embedded digits or on files made for it, else on the data
-    folder."""
-    plain, digits, series = Tiny(name), Tiny(name, ("data.name=digits",)), Tiny(name, (f"data.path={own_series()}",))
+    """The config as it is if its data need no files, else on the embedded digits or on files made
+    for it, else on the data folder."""
+    plain, digits, series = (
+        Tiny(name),
+        Tiny(name, ("data.name=digits",)),
+        Tiny(name, (f"data.path={own_series()}",)),
+    )
     codes, *frames = (Tiny(name, (f"data.path={path}",)) for path in (own_codes(), *own_frames()))
     made = [(tiny, None) for tiny in (series, codes, *frames)]
     choices = [(plain, None), (digits, None), *made, *([(plain, ROOT)] if ROOT else [])]
@@ -133,7 +146,11 @@ def of_config(name: str) -> Tiny | None:
 @cache
 def of_model(model_name: str) -> Tiny | None:
     """The model's first config that works, sooner one that need not be changed."""
-    names = [name for name in config.configs() if config.based(config.find(name)).get("room") == model_name]
+    names = [
+        name
+        for name in config.configs()
+        if config.based(config.find(name)).get("room") == model_name
+    ]
     found = [tiny for tiny in map(of_config, names) if tiny]
     return min(found, key=lambda tiny: len(tiny.changes), default=None)
 
@@ -141,12 +158,16 @@ def of_model(model_name: str) -> Tiny | None:
 def needed(tiny: Tiny | None, what: str) -> Tiny:
     """The config, or a skipped test that says why."""
     if tiny is None:
-        pytest.skip(f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with its data")
+        pytest.skip(
+            f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with "
+            "its data"
+        )
     return tiny
 
 
 def examples(batch: Batch) -> torch.Tensor:
-    """The pictures (B, C, H, W), series (B, T, C) or codes (B, T, Z) of a batch; of clips their last frames."""
+    """The pictures (B, C, H, W), series (B, T, C) or codes (B, T, Z) of a batch; of clips their
+    last frames."""
     if "mean" in batch:
         return batch["mean"]
     if "video" in batch:
@@ -159,18 +180,23 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):
-        return isinstance(b, dict) and list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+        return (
+            isinstance(b, dict) and list(a) == list(b) and all(equal(a[key], b[key]) for key in a)
+        )
     if isinstance(a, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(map(equal, a, b))
     return type(a) is type(b) and a == b
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Two runs have ended with the same bits: names and tensors of the checkpoints, bytes of the log, digests in `done`."""
+    """Two runs have ended with the same bits: names and tensors of the checkpoints, bytes of the
+    log, digests in `done`."""
     names = [[path.name for path in run.checkpoints(folder)] for folder in (one, two)]
     assert names[0] == names[1] != []
     for name in names[0]:
-        there, here = (torch.load(folder / "checkpoints" / name, weights_only=True) for folder in (one, two))
+        there, here = (
+            torch.load(folder / "checkpoints" / name, weights_only=True) for folder in (one, two)
+        )
         assert equal(there, here), f"checkpoint {name} differs"
     for file in "log.jsonl", "done":
         assert (one / file).read_bytes() == (two / file).read_bytes(), f"{file} differs"

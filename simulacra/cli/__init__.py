@@ -1,8 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
-Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's futures in `futures`, of clips
-in `video`, of simulated worlds in `worlds`, of agents in them in `driving`, of experiments in `sheets`, and the verb measure in
-`measuring`.
+Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's
+futures in `futures`, of clips in `video`, of simulated worlds in `worlds`, of agents in them in
+`driving`, of experiments in `sheets`, and the verb measure in `measuring`.
 """
 
 import os
@@ -29,14 +29,27 @@ from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
 
-MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")  # in what torch says
+# in what torch says
+MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out of memory")
 
-__all__ = ["app", "basics", "driving", "eyes", "futures", "main", "measuring", "sheets", "streams", "video", "worlds"]
+__all__ = [
+    "app",
+    "basics",
+    "driving",
+    "eyes",
+    "futures",
+    "main",
+    "measuring",
+    "sheets",
+    "streams",
+    "video",
+    "worlds",
+]
 
 
 def main() -> None:
-    """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C, 143 after another signal that asks it
-    to end, 1 if what it had to say could not be written."""
+    """Run the command line; the process ends with 0, 2 for a mistake, 130 after Ctrl-C, 143 after
+    another signal that asks it to end, 1 if what it had to say could not be written."""
     if external := sys.modules.get("simulacra.core.external"):
         external.forget()
     with streams.patient() as said:
@@ -81,21 +94,30 @@ def _interrupted(stop: BaseException, heard: list[int]) -> int:
 
 
 def _explained(error: Exception) -> str:
-    """What to say of an error that is of the command line or the machine and not of the program; nothing if it may be."""
-    if hasattr(error, "format_message"):  # that of a wrong command line, whose class moves between versions of typer
+    """What to say of an error that is of the command line or the machine and not of the program;
+    nothing if it may be."""
+    # that of a wrong command line, whose class moves between versions of typer
+    if hasattr(error, "format_message"):
         return f"{error.format_message()} (see --help)"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{shown(str(error.filename), quoted=False)}: {error.strerror}"
-    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of ~somebody, from pathlib
+    # of ~somebody, from pathlib
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
         return f"a path begins with ~ and a name that nobody has here ({error})"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and MEMORY.search(str(error))):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and MEMORY.search(str(error))
+    ):
         return f"not enough memory for what was asked ({shown(str(error), quoted=False)}); ask for less or smaller ones"
     return ""
 
 
 def _refuse(why: str, code: int = 2) -> int:
     coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    print("\033[1;31merror:\033[0m" if coloured else "error:", " ".join(why.splitlines()), file=sys.stderr)
+    print(
+        "\033[1;31merror:\033[0m" if coloured else "error:",
+        " ".join(why.splitlines()),
+        file=sys.stderr,
+    )
     return code
 
 
@@ -106,5 +128,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
     pass

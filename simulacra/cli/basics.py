@@ -41,7 +41,9 @@ def list_() -> None:
         table.add_column(title, no_wrap=title == "config", overflow="fold")
     for name in config.configs():
         raw = config.based(config.find(name))
-        table.add_row(name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name)))
+        table.add_row(
+            name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name))
+        )
     out.print(table)
     for name, question in sheet.headlines().items():
         out.print(f"[bold]experiment {name}[/]: {escape(question)}", soft_wrap=True)
@@ -60,7 +62,9 @@ def data_list() -> None:
 def data_show(
     name: Annotated[str, typer.Argument(help="A data set, or a config.")],
     root: DataFolder = None,
-    sheet: Annotated[Path | None, typer.Option("-o", help="Also paint a sheet of training examples here (.png).")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("-o", help="Also paint a sheet of training examples here (.png).")
+    ] = None,
     change: Changes = None,
 ) -> None:
     """What a data set holds and what is done to it, before any training."""
@@ -77,14 +81,26 @@ def data_show(
 
 @app.command()
 def train(
-    source: Annotated[str, typer.Argument(metavar="CONFIG", help="A name in configs/, a TOML file, or a run's config.json.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="A name in configs/, a TOML file, or a run's config.json."
+        ),
+    ],
     preset: Preset = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder; otherwise runs/<config>.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; otherwise runs/<config>.")
+    ] = None,
     change: Changes = None,
     root: DataFolder = None,
     device: Device = "cpu",
-    extend: Annotated[bool, typer.Option(help="Go on past the end of a run: allow more steps than it was made for.")] = False,
-    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files beside the log.")] = True,
+    extend: Annotated[
+        bool,
+        typer.Option(help="Go on past the end of a run: allow more steps than it was made for."),
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Write TensorBoard event files beside the log.")
+    ] = True,
     trust: Trust = False,
 ) -> None:
     """Train a model, or go on where its run folder stands."""
@@ -92,17 +108,31 @@ def train(
 
     place = data_sets.data_root(root)
     changes = settled(change, place)
-    checked = config.resolve(source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True))
+    checked = config.resolve(
+        source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True)
+    )
     folder = run or _default_folder(source, checked.name)
     from simulacra.core.progress import Progress
     from simulacra.tasks.train import train as verb
 
     title = f"{checked.name} ({checked.preset})"
-    with saying(lambda: _survives(folder)), Progress(out.console, checked.steps, checked.batch, title) as progress:
-        heard: dict[str, Any] = {"tick": progress.tick, "saved": progress.saved, "notify": lambda line: report([], [line])}
-        outcome = verb(checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard)
+    with (
+        saying(lambda: _survives(folder)),
+        Progress(out.console, checked.steps, checked.batch, title) as progress,
+    ):
+        heard: dict[str, Any] = {
+            "tick": progress.tick,
+            "saved": progress.saved,
+            "notify": lambda line: report([], [line]),
+        }
+        outcome = verb(
+            checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard
+        )
     if not outcome.done:
-        err.print(f"stopped and saved at step {outcome.step:,}; the same command goes on from there", soft_wrap=True)
+        err.print(
+            f"stopped and saved at step {outcome.step:,}; the same command goes on from there",
+            soft_wrap=True,
+        )
         sys.exit(outcome.status)
     left = " (nothing was left to do)" if outcome.already else ""
     out.print(f"{escape(str(folder))} is done: {outcome.step:,} steps{left}", soft_wrap=True)
@@ -120,17 +150,28 @@ def _survives(folder: Path) -> str:
 
 def _default_folder(source: str, name: str) -> Path:
     path = Path(source)
-    return path.parent if path.name == "config.json" else path if path.is_dir() else Path("runs") / name
+    return (
+        path.parent
+        if path.name == "config.json"
+        else path
+        if path.is_dir()
+        else Path("runs") / name
+    )
 
 
 @app.command()
 def sample(
     run: RunFolder,
     target: Annotated[
-        Path, typer.Option("-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder.")
+        Path,
+        typer.Option(
+            "-o", help="A .png (a sheet), an .npz (images, uint8; series, in [-1, 1]) or a folder."
+        ),
     ],
     count: Annotated[int, typer.Option("-n", "--samples", help="How many.")] = 64,
-    wanted: Annotated[int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")] = None,
+    wanted: Annotated[
+        int | None, typer.Option("--class", help="Only this class; otherwise all in turn.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 0,
     weights: Weights = "average",
     step: Step = None,
@@ -142,7 +183,10 @@ def sample(
     from simulacra.tasks.sample import sample as verb
 
     paths = verb(reopen(run, None, device, step, weights), count, target, seed, wanted)
-    out.print(f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}", soft_wrap=True)
+    out.print(
+        f"{count:,} samples in {escape(str(target if len(paths) > 1 else paths[0]))}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -166,17 +210,25 @@ def paint(
 @app.command()
 def evolve(
     run: RunFolder,
-    target: Annotated[Path, typer.Option("-o", help="A .gif or .mp4 (a checkpoint a frame) or a .png (one a column).")],
+    target: Annotated[
+        Path,
+        typer.Option("-o", help="A .gif or .mp4 (a checkpoint a frame) or a .png (one a column)."),
+    ],
     rows: Annotated[int, typer.Option(help="How many noises a .png shows, at most.")] = 8,
     columns: Annotated[int, typer.Option(help="How many checkpoints a .png shows, at most.")] = 12,
     fps: Annotated[int, typer.Option(help="Frames per second of an animation.")] = 4,
     scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
 ) -> None:
-    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor data are needed."""
+    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor
+    data are needed."""
     from simulacra.tasks.evolve import evolve as verb
 
     steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
-    span = f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,}," if len(steps) > 1 else f"step {steps[0]:,}"
+    span = (
+        f"{len(steps)} steps, {steps[0]:,} to {steps[-1]:,},"
+        if len(steps) > 1
+        else f"step {steps[0]:,}"
+    )
     out.print(f"{span} in {escape(str(target))}", soft_wrap=True)
 
 
@@ -186,14 +238,19 @@ def export(
     target: Annotated[Path, typer.Option("-o", help="A folder for the packed run.")],
     note: Annotated[str, typer.Option(help="A sentence for its card.")] = "",
     most: Annotated[int, typer.Option(help="Refuse weights of more bytes.")] = 6_000_000,
-    examples: Annotated[int, typer.Option(min=0, help="Pack so many held-out examples too: what dreams begin with.")] = 0,
+    examples: Annotated[
+        int, typer.Option(min=0, help="Pack so many held-out examples too: what dreams begin with.")
+    ] = 0,
     root: DataFolder = None,
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Pack what one looks at of a run into a small folder, which all verbs but train open as a run."""
+    """Pack what one looks at of a run into a small folder, which all verbs but train open as a
+    run."""
     from simulacra.core.load import reopen
     from simulacra.tasks.export import export as verb
 
-    for place, size in verb(reopen(run, root, step=step), target, note=note, most=most, examples=examples):
+    for place, size in verb(
+        reopen(run, root, step=step), target, note=note, most=most, examples=examples
+    ):
         out.print(f"{size / 1e6:5.1f} MB in {escape(str(place))}", soft_wrap=True)

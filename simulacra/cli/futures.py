@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from simulacra.cli.words import Device, Picture, Prior, Results, RunFolder, Scale, Step, Trust, app, out, report
+from simulacra.cli.words import (
+    Device,
+    Picture,
+    Prior,
+    Results,
+    RunFolder,
+    Scale,
+    Step,
+    Trust,
+    app,
+    out,
+    report,
+)
 
 
 @app.command()
@@ -27,7 +39,9 @@ def predict(
     from simulacra.tasks.predict import predict as verb
 
     opened = reopen(run, None, device, step)
-    paths, done = verb(opened, path, target, count=count, roll=roll, prior=prior, seed=seed, scale=scale)
+    paths, done = verb(
+        opened, path, target, count=count, roll=roll, prior=prior, seed=seed, scale=scale
+    )
     report(paths, [f"{path}: {done}"] if done else [])
 
 
@@ -68,6 +82,8 @@ def traverse(
     from simulacra.tasks.traverse import traverse as verb
 
     opened = reopen(run, None, device, step)
-    paths, chosen, done = verb(opened, path, target, dimensions=dimensions, steps=steps, scale=scale)
+    paths, chosen, done = verb(
+        opened, path, target, dimensions=dimensions, steps=steps, scale=scale
+    )
     report(paths, [f"{path}: {done}"] if done else [])
     out.print(f"dimensions, the most active first: {', '.join(map(str, chosen))}", soft_wrap=True)

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulacra.cli.words import DataFolder, Device, Json, Prior, Step, Trust, Weights, a_run, app, err, escape, out
+from simulacra.cli.words import (
+    DataFolder,
+    Device,
+    Json,
+    Prior,
+    Step,
+    Trust,
+    Weights,
+    a_run,
+    app,
+    err,
+    escape,
+    out,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,26 +27,47 @@ if TYPE_CHECKING:
 
 @app.command()
 def measure(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder; with --against samples: a folder, .npz or .npy.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run folder; with --against samples: a folder, .npz or .npy."
+        ),
+    ],
     count: Annotated[int, typer.Option("--samples", help="Samples in a set.")] = 5000,
-    repeats: Annotated[int, typer.Option(help="Independent sets, over which the interval is taken.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="Independent sets, over which the interval is taken.")
+    ] = 5,
     seed: int = 0,
-    extractor: Annotated[str | None, typer.Option(help="Feature extractor; otherwise the data set's own.")] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="Feature extractor; otherwise the data set's own.")
+    ] = None,
     weights: Weights = "average",
     step: Step = None,
     root: DataFolder = None,
     device: Device = "cpu",
-    downstream: Annotated[bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")] = False,
+    downstream: Annotated[
+        bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")
+    ] = False,
     prior: Prior = None,
     against: Annotated[
-        str | None, typer.Option(help="RUN is samples of any origin; hold them against this data set or folder of pictures.")
+        str | None,
+        typer.Option(
+            help="RUN is samples of any origin; hold them against this data set or folder of "
+            "pictures."
+        ),
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="RUN is a folder of masks; hold them against these true ones."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="With --truth: write the table to this file too.")
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run: a table, and a line a metric in metrics.jsonl. With --against, pictures that any program made; with
+    """Measure a run: a table, and a line a metric in metrics.jsonl. With --against, pictures that
+    any program made; with
     --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
         _overlap(run, truth, csv, as_json)
@@ -48,14 +82,22 @@ def measure(
 
     opened = reopen(run, root, device, step, weights)
     protocol = Protocol(count, repeats, seed, extractor, weights, downstream, prior)
-    verb(opened, protocol, lambda rows, notes: print(json.dumps(rows), flush=True) if as_json else _told(rows, notes))
+    verb(
+        opened,
+        protocol,
+        lambda rows, notes: print(json.dumps(rows), flush=True) if as_json else _told(rows, notes),
+    )
 
 
-def _samples(place: Path, against: str, extractor: str | None, seed: int, root: Path | None, as_json: bool) -> None:
+def _samples(
+    place: Path, against: str, extractor: str | None, seed: int, root: Path | None, as_json: bool
+) -> None:
     from simulacra.core.data_sets import data_root
     from simulacra.tasks.measure_samples import measure_samples
 
-    rows, notes = measure_samples(place, against, extractor=extractor, seed=seed, root=data_root(root))
+    rows, notes = measure_samples(
+        place, against, extractor=extractor, seed=seed, root=data_root(root)
+    )
     if as_json:
         print(json.dumps(rows))
     else:
@@ -85,7 +127,9 @@ def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
     first = rows[0]
-    kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(first["extractor"], "pictures")
+    kind = {"series": "series", "pairs": "true futures", "clips": "clips"}.get(
+        first["extractor"], "pictures"
+    )
     prior = f"; prior: {first['prior']}" if "prior" in first else ""
     floors = {"pairs": "the law's own futures", "clips": "the true layers"}
     floor = floors.get(first["extractor"], f"real training {kind}")
@@ -95,20 +139,29 @@ def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
         else f"step {first['step']:,}, {first['weights']} weights",
         caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}{_intervals(rows)}"
         if first["extractor"] == "codes"
-        else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} {first['split']} {kind}; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: {floor} as samples"
+        else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} "
+        f"{first['split']} {kind}; "
+        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: "
+        f"{floor} as samples"
         f"{_intervals(rows)}",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")
     for row in rows:
-        value, low, high, floor = ("" if row[key] is None else f"{row[key]:.4g}" for key in ("value", "low", "high", "floor"))
+        value, low, high, floor = (
+            "" if row[key] is None else f"{row[key]:.4g}"
+            for key in ("value", "low", "high", "floor")
+        )
         alone = "one set" if row["repeats"] == 1 else "none"
-        table.add_row(row["metric"], value, f"{low} to {high}" if low else alone * bool(value), floor)
+        table.add_row(
+            row["metric"], value, f"{low} to {high}" if low else alone * bool(value), floor
+        )
     return table
 
 
 def _intervals(rows: list[dict[str, Any]]) -> str:
     """Over what the intervals are, in words."""
-    found = list(dict.fromkeys(row["over"] for row in rows if row["low"] is not None and row.get("over")))
+    found = list(
+        dict.fromkeys(row["over"] for row in rows if row["low"] is not None and row.get("over"))
+    )
     return f"; intervals: 95 % over {'; or over '.join(found)}" if found else ""

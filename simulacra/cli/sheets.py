@@ -11,7 +11,9 @@ import typer
 from simulacra.cli.words import DataFolder, Json, Preset, app, err, escape, out
 from simulacra.core.signals import saying
 
-Sheet = Annotated[str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")]
+Sheet = Annotated[
+    str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")
+]
 Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; otherwise runs/SHEET.")]
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
 
@@ -38,13 +40,28 @@ def sweep(
     crew = verb.Crew(data_root(root), threads)
     todo = verb.jobs(asked, place, preset)
     left = [job for job in todo if not verb.done(job)]
-    out.print(f"{escape(asked.name)}: {len(todo)} runs, {len(left)} to do, in {escape(str(place))}", soft_wrap=True)
+    out.print(
+        f"{escape(asked.name)}: {len(todo)} runs, {len(left)} to do, in {escape(str(place))}",
+        soft_wrap=True,
+    )
     if dry:
         for job in left:
             out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
-    with saying(lambda: f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"):
-        verb.sweep(asked, path.read_bytes(), place, preset=preset, at_once=at_once, crew=crew, notify=_counted(len(left)))
+    with saying(
+        lambda: (
+            f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"
+        )
+    ):
+        verb.sweep(
+            asked,
+            path.read_bytes(),
+            place,
+            preset=preset,
+            at_once=at_once,
+            crew=crew,
+            notify=_counted(len(left)),
+        )
     _print(report(asked, place, preset))
 
 
@@ -79,7 +96,10 @@ def _print(found: dict[str, Any]) -> None:
 
     from simulacra.studies.table import MARKS, spoken
 
-    cells = Table(title=escape(found["name"]), caption=escape(f"{found['protocol']}; 95 % intervals over seeds"))
+    cells = Table(
+        title=escape(found["name"]),
+        caption=escape(f"{found['protocol']}; 95 % intervals over seeds"),
+    )
     for name in "cell", "seeds", *found["metrics"]:
         cells.add_column(name, justify="left" if name == "cell" else "right")
     for row in found["rows"]:
@@ -87,7 +107,10 @@ def _print(found: dict[str, Any]) -> None:
         cells.add_row(escape(row["cell"]), str(len(row["seeds"])), *map(escape, numbers))
     out.print(cells)
     for claim in found["claims"]:
-        ends = spoken({"mean": claim["difference"], "low": claim["low"], "high": claim["high"]}) or "not measured"
+        ends = (
+            spoken({"mean": claim["difference"], "low": claim["low"], "high": claim["high"]})
+            or "not measured"
+        )
         mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
         rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; difference {ends}, {claim['n']} seeds)"
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
@@ -97,14 +120,21 @@ def _print(found: dict[str, Any]) -> None:
 
 @app.command()
 def notebook(
-    places: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders in which runs and experiments are.")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Folders in which runs and experiments are."),
+    ],
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with their verdicts."""
+    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with
+    their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)
-    out.print(f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}", soft_wrap=True)
+    out.print(
+        f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}",
+        soft_wrap=True,
+    )
     for note in made.notes:
         err.print(f"note: {escape(note)}", soft_wrap=True)

@@ -1,5 +1,5 @@
-"""Standard output and error that never end a program: a reader who leaves, a full disk and letters that the terminal does not
-know cost what was to be said, not what was to be done."""
+"""Standard output and error that never end a program: a reader who leaves, a full disk and letters
+that the terminal does not know cost what was to be said, not what was to be done."""
 
 import contextlib
 import os
@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 
 class Stream:
-    """A text stream whose first failed write or flush is kept in `lost`; nothing more is said after it."""
+    """A text stream whose first failed write or flush is kept in `lost`; nothing more is said after
+    it."""
 
     def __init__(self, inner: TextIO):
         self.inner = inner
@@ -31,7 +32,8 @@ class Stream:
             act()
         except OSError as error:
             self.lost = error
-            with contextlib.suppress(OSError, ValueError):  # what is left in its buffer would fail again when Python ends
+            # what is left in its buffer would fail again when Python ends
+            with contextlib.suppress(OSError, ValueError):
                 quiet = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(quiet, self.inner.fileno())
                 os.close(quiet)
@@ -42,12 +44,14 @@ class Stream:
 
 @contextlib.contextmanager
 def patient() -> Iterator[Stream]:
-    """Both streams are such while it lasts; yields that of output. Unknown letters are written as \\u2713 and the like."""
+    """Both streams are such while it lasts; yields that of output. Unknown letters are written as
+    \\u2713 and the like."""
     old = sys.stdout, sys.stderr
     for name in "stdout", "stderr":
         inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123 (closed by whoever began us: 2>&-)
         if hasattr(inner, "reconfigure"):
-            with contextlib.suppress(OSError):  # a file that somebody replaced by a pipe cannot be asked where it stands
+            # a file that somebody replaced by a pipe cannot be asked where it stands
+            with contextlib.suppress(OSError):
                 inner.reconfigure(errors="backslashreplace")
         setattr(sys, name, Stream(inner))
     try:
@@ -59,6 +63,11 @@ def patient() -> Iterator[Stream]:
 
 
 def missed(out: Stream) -> str:
-    """Why a person has not got what was to be said; nothing if all was, or if its reader wanted no more of it (`| head`)."""
+    """Why a person has not got what was to be said; nothing if all was, or if its reader wanted no
+    more of it (`| head`)."""
     out.flush()
-    return "" if out.lost is None or isinstance(out.lost, BrokenPipeError) else out.lost.strerror or str(out.lost)
+    return (
+        ""
+        if out.lost is None or isinstance(out.lost, BrokenPipeError)
+        else out.lost.strerror or str(out.lost)
+    )

@@ -13,16 +13,27 @@ from simulacra.core.signals import saying
 
 @app.command()
 def decompose(
-    path: Annotated[Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")],
-    mask: Annotated[Path, typer.Option(help="A picture of the object in the first frame, on black or transparency.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")
+    ],
+    mask: Annotated[
+        Path,
+        typer.Option(help="A picture of the object in the first frame, on black or transparency."),
+    ],
     target: Results,
-    longest: Annotated[int, typer.Option(help="Reduce the longer side to this many pixels; 0 keeps the clip's size.")] = 432,
+    longest: Annotated[
+        int,
+        typer.Option(help="Reduce the longer side to this many pixels; 0 keeps the clip's size."),
+    ] = 432,
     frames: Annotated[int, typer.Option(help="Only the first frames; 0 takes all.")] = 0,
-    fps: Annotated[float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")
+    ] = None,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run goes on."""
+    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run
+    goes on."""
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 
@@ -30,7 +41,13 @@ def decompose(
         saying(lambda: f"what is finished stays in {target}; the same command goes on"),
         Stages(out.console, quiet=as_json) as stages,
     ):
-        options = {"longest": longest, "frames": frames, "fps": fps, "seed": seed, "notify": stages.update}
+        options = {
+            "longest": longest,
+            "frames": frames,
+            "fps": fps,
+            "seed": seed,
+            "notify": stages.update,
+        }
         said = (lambda _: None) if as_json else (lambda line: report([], [line]))
         found, done = verb(path, mask, target, **options, said=said)  # type: ignore[arg-type]
     if as_json:
@@ -48,13 +65,20 @@ def edit(
     layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
     target: Results,
     remove: Annotated[bool, typer.Option("--remove", help="Leave the object out.")] = False,
-    background: Annotated[Path | None, typer.Option(help="A picture or clip to put behind the object.")] = None,
-    move: Annotated[str | None, typer.Option(metavar="DX,DY", help="Move the object so many pixels right and down.")] = None,
+    background: Annotated[
+        Path | None, typer.Option(help="A picture or clip to put behind the object.")
+    ] = None,
+    move: Annotated[
+        str | None,
+        typer.Option(metavar="DX,DY", help="Move the object so many pixels right and down."),
+    ] = None,
 ) -> None:
     """Put the layers of a clip together in another way."""
     from simulacra.tasks.edit import edit as verb
 
-    paths, done = verb(layers, target, remove=remove, background=background, move=_two(move) if move else None)
+    paths, done = verb(
+        layers, target, remove=remove, background=background, move=_two(move) if move else None
+    )
     report(paths[-2:], done)
 
 
@@ -62,5 +86,7 @@ def _two(text: str) -> tuple[float, float]:
     try:
         dx, dy = (float(part) for part in text.split(","))
     except ValueError:
-        raise Mistake(f"move = {text}; allowed: two numbers of pixels, right and down, such as 40,-10") from None
+        raise Mistake(
+            f"move = {text}; allowed: two numbers of pixels, right and down, such as 40,-10"
+        ) from None
     return dx, dy

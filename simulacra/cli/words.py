@@ -1,4 +1,5 @@
-"""What all parts of the command line share: the program, where it prints, and the arguments and options of many verbs."""
+"""What all parts of the command line share: the program, where it prints, and the arguments and
+options of many verbs."""
 
 import os
 import sys
@@ -11,7 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [x for x in os.environ if x.endswith("_COMPLETE")]
+COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [
+    x for x in os.environ if x.endswith("_COMPLETE")
+]
 
 app = typer.Typer(
     help="A laboratory for models that imagine: train, sample, paint, measure.",
@@ -22,12 +25,15 @@ app = typer.Typer(
     epilog="--install-completion and --show-completion: completion for your shell.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data sets: what there is, and what training will do with it.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Data sets: what there is, and what training will do with it.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 
 
 class Printer:
-    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said without it, faster."""
+    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said
+    without it, faster."""
 
     def __init__(self, **options: Any):
         self._options = options
@@ -55,7 +61,8 @@ err = Printer(stderr=True)
 
 
 def a_run(folder: Path | None) -> Path | None:
-    """The run folder that an argument names; a Mistake if it is none, before anything is imported that takes seconds."""
+    """The run folder that an argument names; a Mistake if it is none, before anything is imported
+    that takes seconds."""
     if folder is not None:
         from simulacra.core.config import run_file
 
@@ -73,24 +80,40 @@ def _trusted(context: typer.Context, given: bool) -> bool:
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=a_run)]
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
 Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")]
 Step = Annotated[int | None, typer.Option(help="Checkpoint to use; otherwise the newest.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. hyper.margin=20.")]
-Preset = Annotated[str | None, typer.Option(help="tiny (seconds), laptop (the default) or paper (for a GPU).")]
-Prior = Annotated[str | None, typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, e.g. hyper.margin=20."),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="tiny (seconds), laptop (the default) or paper (for a GPU).")
+]
+Prior = Annotated[
+    str | None,
+    typer.Option(help="Whence z: normal, empirical, mixture or learned; otherwise the run's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Picture = Annotated[Path, typer.Argument(help="A picture of any kind and size.")]
 Trust = Annotated[
-    bool, typer.Option("--trust", callback=_trusted, help="Run the code of a model that the run folder brings (model.py).")
+    bool,
+    typer.Option(
+        "--trust",
+        callback=_trusted,
+        help="Run the code of a model that the run folder brings (model.py).",
+    ),
 ]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
 Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many pixels wide.")]
 
 
 def settled(changes: list[str] | None, root: Path | None) -> list[str]:
-    """Changes as they were typed, a relative data.path that is in the working directory made absolute."""
+    """Changes as they were typed, a relative data.path that is in the working directory made
+    absolute."""
     from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)

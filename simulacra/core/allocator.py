@@ -9,8 +9,9 @@ MOST = 2**30  # bytes from which a piece is handed back all the same
 
 
 def keep() -> bool:
-    """Whether the C library could be told. A training step frees and fetches the same large tensors again and again; by default
-    each becomes fresh pages, which the system has to clear (bench/cross_convolution.py is up to four times faster without)."""
+    """Whether the C library could be told. A training step frees and fetches the same large tensors
+    again and again; by default each becomes fresh pages, which the system has to clear
+    (bench/cross_convolution.py is up to four times faster without)."""
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)

@@ -1,4 +1,5 @@
-"""Checkpoints: which there are, what is in them, and putting it into a model. Never executes code from a file.
+"""Checkpoints: which there are, what is in them, and putting it into a model. Never executes code
+from a file.
 
 checkpoints/<step>.pt      loadable under weights_only=True: "format", "step", "parts" (name: state) and perhaps "remembered",
                            what the model's steps change beside its parts, by attribute
@@ -23,13 +24,18 @@ STEP = re.compile(r"[0-9]{8,}")
 
 
 def step_of(name: str) -> int | None:
-    """The step that a checkpoint or a folder of pictures is named after, "00000007"; None of any other name, a copy's too."""
+    """The step that a checkpoint or a folder of pictures is named after, "00000007"; None of any
+    other name, a copy's too."""
     return int(name) if STEP.fullmatch(name) and name == f"{int(name):08d}" else None
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The run's checkpoints, oldest first: files whose name is a step and nothing else."""
-    found = [path for path in (folder / "checkpoints").glob("*.pt") if step_of(path.stem) is not None and path.is_file()]
+    found = [
+        path
+        for path in (folder / "checkpoints").glob("*.pt")
+        if step_of(path.stem) is not None and path.is_file()
+    ]
     return sorted(found, key=lambda path: int(path.stem))
 
 
@@ -53,14 +59,23 @@ def contents(path: Path) -> dict[str, Any]:
                 raise ValueError(f"the checksum of {name} is wrong")
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise Mistake(f"checkpoint {path} holds more than tensors and numbers, which is never loaded: {advice}") from None
+        raise Mistake(
+            f"checkpoint {path} holds more than tensors and numbers, which is never loaded: "
+            f"{advice}"
+        ) from None
     except Exception as error:  # what is raised on damaged files is beyond listing
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise Mistake(f"damaged checkpoint {path} ({reason}): {advice}") from None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT or not {"step", "parts"} <= saved.keys():
+    if (
+        not isinstance(saved, dict)
+        or saved.get("format") != FORMAT
+        or not {"step", "parts"} <= saved.keys()
+    ):
         raise Mistake(f"{path} is no checkpoint of this program (format {FORMAT})")
     if saved["step"] != int(path.stem):
-        raise Mistake(f"checkpoint {path} holds step {saved['step']}, not what its name says; {advice}")
+        raise Mistake(
+            f"checkpoint {path} holds step {saved['step']}, not what its name says; {advice}"
+        )
     return saved
 
 
@@ -73,7 +88,9 @@ def put(path: Path, saved: dict[str, Any], model: Model) -> int:
     """Put the contents of a checkpoint into the model and return its step."""
     mine = parts(model)
     if set(mine) != set(saved["parts"]):
-        raise Mistake(f"{path} holds the parts {sorted(saved['parts'])}, this model needs {sorted(mine)}")
+        raise Mistake(
+            f"{path} holds the parts {sorted(saved['parts'])}, this model needs {sorted(mine)}"
+        )
     for name, part in mine.items():
         try:
             part.load_state_dict(saved["parts"][name])
@@ -85,7 +102,8 @@ def put(path: Path, saved: dict[str, Any], model: Model) -> int:
 
 
 def storable(model: Model, model_name: str) -> None:
-    """A Mistake if the state of a part holds what is never loaded again: more than tensors, numbers, texts, lists and dicts."""
+    """A Mistake if the state of a part holds what is never loaded again: more than tensors,
+    numbers, texts, lists and dicts."""
     for name, state in states(model).items():
         file = io.BytesIO()
         try:
@@ -94,9 +112,12 @@ def storable(model: Model, model_name: str) -> None:
             torch.load(file, weights_only=True)
         except Exception as error:  # what pickling raises is beyond listing
             reason = " ".join(str(error).split())
-            found = re.search(r"GLOBAL (\S+)", reason) or re.search(r"Unsupported \w+ (\S+)", reason)
+            found = re.search(r"GLOBAL (\S+)", reason) or re.search(
+                r"Unsupported \w+ (\S+)", reason
+            )
             raise Mistake(
-                f"model {model_name}: the state of part '{name}' holds {found[1] if found else reason[:100]}, which is never loaded "
+                f"model {model_name}: the state of part '{name}' holds "
+                f"{found[1] if found else reason[:100]}, which is never loaded "
                 f"from a checkpoint; allowed: tensors, numbers, texts, lists and dicts"
             ) from None
 

@@ -40,7 +40,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: str  # of the TOML file, for the default run folder
     preset: Literal["tiny", "laptop", "paper"]
-    model: str = msgspec.field(name="room")  # a file in models/, or the path of a .py file; `room` in files of runs
+    # a file in models/, or the path of a .py file; `room` in files of runs
+    model: str = msgspec.field(name="room")
     data: Any  # that data set's Options
     hyper: Any  # that model's Hyper
     seed: Annotated[int, Meta(ge=0, le=2**31)] = 0
@@ -48,7 +49,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     steps: Positive
     log_every: Positive = 50  # steps between rows of the log
     save_every: Positive = 1000  # steps between checkpoints, each painted
-    rollback: Annotated[int, Meta(ge=0)] = 0  # times that a collapsed run may go back to its last healthy checkpoint
+    # times that a collapsed run may go back to its last healthy checkpoint
+    rollback: Annotated[int, Meta(ge=0)] = 0
     keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
     init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
 
@@ -66,30 +68,44 @@ def models() -> list[str]:
 
 
 def model(name: str) -> Any:
-    """A model of this name, or one from a path that was admitted; its Hyper and Model are the contract."""
+    """A model of this name, or one from a path that was admitted; its Hyper and Model are the
+    contract."""
     if external.is_path(name):
         return external.model(name)
     if name not in models():
         raise Mistake(
-            f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}; or the path of a .py file"
+            f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}; or the "
+            "path of a .py file"
         )
-    return import_module(".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts)))
+    return import_module(
+        ".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts))
+    )
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
-    """Put the resolved name of a model in place of its path, and run its code, which a person's config names; the copy in a run
-    folder needs trust."""
-    name, asked = str(raw.get("room", "")), any(text.partition("=")[0].strip() in ("model", "room") for text in changes)
+    """Put the resolved name of a model in place of its path, and run its code, which a person's
+    config names; the copy in a run folder needs trust."""
+    name, asked = (
+        str(raw.get("room", "")),
+        any(text.partition("=")[0].strip() in ("model", "room") for text in changes),
+    )
     if external.is_known(name):
         external.admit_copy(path.parent, name)
     elif external.is_path(name):
-        raw["room"] = external.admit(name, [Path(), path.parent] if asked else [path.parent, Path()])
-    elif name and name not in models() and (beside := sorted(one.name for one in path.parent.glob("*.py"))):
+        raw["room"] = external.admit(
+            name, [Path(), path.parent] if asked else [path.parent, Path()]
+        )
+    elif (
+        name
+        and name not in models()
+        and (beside := sorted(one.name for one in path.parent.glob("*.py")))
+    ):
         found = f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}"
         raise Mistake(f"{found}; or the path of a .py file, such as {beside[0]}")
 
 
-OLD = {"model": "room"}  # keys as people write them, and as they are in the files of runs, which keep their first names
+# keys as people write them, and as they are in the files of runs, which keep their first names
+OLD = {"model": "room"}
 
 
 def called(key: str) -> str:
@@ -101,7 +117,10 @@ def _kept(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     """A person's table with the keys that the files of runs have."""
     for new, old in OLD.items():
         if new in raw and old in raw:
-            raise Mistake(f"{path}: {new} = {shown(raw[new])} and {old} = {shown(raw[old])}, its older name; allowed: one of them")
+            raise Mistake(
+                f"{path}: {new} = {shown(raw[new])} and {old} = {shown(raw[old])}, its older name; "
+                "allowed: one of them"
+            )
     return {OLD.get(key, key): value for key, value in raw.items()}
 
 
@@ -119,24 +138,35 @@ def resolve(
     source: str,
     preset: str | None = None,
     changes: list[str] | None = None,
-    notify: Callable[[str], None] = lambda line: None,  # is given a line about each value that is left out
+    # is given a line about each value that is left out
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Config:
-    """The checked config of a name in configs/, a TOML file or a run's config.json, with `key=value` changes on top. A
-    hyperparameter that changes nothing (see idle.py) goes back to its default; the model refuses one that a person gave."""
+    """The checked config of a name in configs/, a TOML file or a run's config.json, with
+    `key=value` changes on top. A hyperparameter that changes nothing (see idle.py) goes back to its
+    default; the model refuses one that a person gave."""
     path, changes = find(source), changes or []
     given = [parted(text)[0] for text in changes]
     if path.suffix == ".json":
         raw = read(path)
         if preset and preset != raw.get("preset"):
-            raise Mistake(f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML files")
+            raise Mistake(
+                f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML "
+                "files"
+            )
     else:
-        wanted = [value for key, _, value in (text.partition("=") for text in changes) if key.strip() == "experiment"]
+        wanted = [
+            value
+            for key, _, value in (text.partition("=") for text in changes)
+            if key.strip() == "experiment"
+        ]
         changes = [text for text in changes if text.partition("=")[0].strip() != "experiment"]
         raw = {"name": path.stem} | based(path)
         if "room" not in raw:
             raise Mistake(f"{source}: model is missing")
         experiments = raw.pop("experiment", {})
-        raw = _with_experiments(_with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path)
+        raw = _with_experiments(
+            _with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path
+        )
         if path.parent.resolve() != FOLDER.resolve():
             given += _own(path, preset or "laptop", "".join(wanted[-1:]))
     _renamed(raw, source, strict=True)
@@ -172,8 +202,8 @@ def run_file(folder: Path) -> Path:
 
 
 def check(raw: dict[str, Any], source: str) -> Config:
-    """The raw config as checked structures; a Mistake names key, value found and values allowed. What needs no import of a
-    model is checked first: most mistakes are told at once."""
+    """The raw config as checked structures; a Mistake names key, value found and values allowed.
+    What needs no import of a model is checked first: most mistakes are told at once."""
     raw = dict(raw)
     for key in "room", "data":
         if key not in raw:
@@ -195,11 +225,14 @@ def check(raw: dict[str, Any], source: str) -> Config:
 def _check_name(name: str, source: str) -> None:
     """A Mistake if the name cannot be that of a folder in runs/."""
     if not name or name in (".", "..") or "/" in name or len(name.encode()) > LONGEST:
-        raise Mistake(f"{source}: name = {shown(name)}: expected a word of at most {LONGEST} bytes without /")
+        raise Mistake(
+            f"{source}: name = {shown(name)}: expected a word of at most {LONGEST} bytes without /"
+        )
 
 
 def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> None:
-    """A Mistake if a key is not among the fields of a class, as far as its source tells; the import of it takes seconds."""
+    """A Mistake if a key is not among the fields of a class, as far as its source tells; the import
+    of it takes seconds."""
     allowed = fields(path, kind)
     for key in raw if isinstance(raw, dict) and allowed else ():
         if key not in allowed:
@@ -211,8 +244,8 @@ def _unknown(key: str, allowed: list[str], prefix: str) -> str:
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
-    """Hyperparameters of older configs that are keys of the config now, as the model's RENAMED says, put there; `strict` refuses
-    another value at both places."""
+    """Hyperparameters of older configs that are keys of the config now, as the model's RENAMED
+    says, put there; `strict` refuses another value at both places."""
     name, hyper = raw.get("room"), raw.get("hyper")
     if name not in models() or not isinstance(hyper, dict):
         return
@@ -222,7 +255,8 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
         value, there = hyper[old], raw.get(key) or ""
         if strict and there and value and there != value:
             raise Mistake(
-                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = {shown(there)}; allowed: one of "
+                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = "
+                f"{shown(there)}; allowed: one of "
                 f"them"
             )
         raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
@@ -234,7 +268,13 @@ def check_data(raw: Any, source: str) -> Any:
     if not isinstance(raw, dict) or "name" not in raw:
         raise Mistake(f"{source}: data.name is missing; there is: {', '.join(data_sets.names())}")
     name = raw["name"] if isinstance(raw["name"], str) else shown(raw["name"])
-    _check_keys({key: value for key, value in raw.items() if key != "name"}, data_sets.path(name), "Options", source, "data.")
+    _check_keys(
+        {key: value for key, value in raw.items() if key != "name"},
+        data_sets.path(name),
+        "Options",
+        source,
+        "data.",
+    )
     return convert(raw, data_sets.module(name).Options, source, "data.")
 
 
@@ -244,24 +284,35 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def completed(raw: dict[str, Any]) -> dict[str, Any]:
-    """A run's config of an older version, with the defaults of keys that there were not yet and of those that are idle, which
-    change nothing; as it is, if it holds what there is no more."""
+    """A run's config of an older version, with the defaults of keys that there were not yet and of
+    those that are idle, which change nothing; as it is, if it holds what there is no more."""
     try:
         return plain(settled(check(raw, "config.json")))
     except Mistake:
         return raw
 
 
-def settled(checked: Config, given: Sequence[str] = (), notify: Callable[[str], None] = lambda line: None) -> Config:
-    """The config with its idle hyperparameters (see idle.py) at their defaults, each in a line to `told`; as they are, if they
-    are `given` as "hyper.NAME"."""
+def settled(
+    checked: Config, given: Sequence[str] = (), notify: Callable[[str], None] = lambda line: None
+) -> Config:
+    """The config with its idle hyperparameters (see idle.py) at their defaults, each in a line to
+    `told`; as they are, if they are `given` as "hyper.NAME"."""
     from simulacra.core import idle  # which imports torch
 
     names: dict[str, str] = getattr(model(checked.model), "idle", lambda hyper: {})(checked.hyper)
-    left = {name: needs for name, needs in names.items() if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)}
+    left = {
+        name: needs
+        for name, needs in names.items()
+        if not any(f"hyper.{name}.".startswith(f"{key}.") for key in given)
+    }
     for name, needs in idle.found(checked.hyper, left).items():
-        old, new = (idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)()))
-        notify(f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, its default, stands")
+        old, new = (
+            idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)())
+        )
+        notify(
+            f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, "
+            "its default, stands"
+        )
     return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
 
@@ -284,22 +335,31 @@ def based(path: Path) -> dict[str, Any]:
 
 
 def _own(path: Path, preset: str, wanted: str) -> list[str]:
-    """The dotted names of all values that a TOML file, itself and not its base, gives in this preset and these experiments."""
+    """The dotted names of all values that a TOML file, itself and not its base, gives in this
+    preset and these experiments."""
     raw = read(path)
     presets, experiments = raw.pop("preset", {}), raw.pop("experiment", {})
-    chosen = [presets.get(preset, {}), *(experiments.get(name.strip(), {}) for name in wanted.split(","))]
+    chosen = [
+        presets.get(preset, {}),
+        *(experiments.get(name.strip(), {}) for name in wanted.split(",")),
+    ]
     return [name for table in (raw, *chosen) for name in _names(table)]
 
 
 def _names(raw: dict[str, Any], prefix: str = "") -> list[str]:
     """The dotted names of all values in nested tables."""
-    each = (_names(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"] for key, value in raw.items())
+    each = (
+        _names(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+        for key, value in raw.items()
+    )
     return [name for names in each for name in names]
 
 
 def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]:
     presets = raw.pop("preset", {})
-    if not isinstance(presets, dict) or not all(isinstance(table, dict) for table in presets.values()):
+    if not isinstance(presets, dict) or not all(
+        isinstance(table, dict) for table in presets.values()
+    ):
         raise Mistake(f"{path}: presets are tables, [preset.tiny] and the like")
     for name in presets:
         choose(f"preset in {path}:", name, PRESETS)
@@ -313,8 +373,11 @@ def _is_named(raw: dict[str, Any], path: Path) -> None:
 
 
 def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path) -> dict[str, Any]:
-    """The tables [experiment.NAME] of these names, parted by commas, laid on the preset one after the other."""
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+    """The tables [experiment.NAME] of these names, parted by commas, laid on the preset one after
+    the other."""
+    if not isinstance(tables, dict) or not all(
+        isinstance(table, dict) for table in tables.values()
+    ):
         raise Mistake(f"{path}: experiments are tables, [experiment.NAME]")
     names = [name.strip() for name in wanted.split(",")] if wanted else []
     for name in names:
@@ -324,11 +387,16 @@ def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path)
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, tables key by key. A table that names another data set replaces the old one."""
+    """`over` laid on `under`, tables key by key. A table that names another data set replaces the
+    old one."""
     out = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        renamed = both and key == "data" and value.get("name", out[key].get("name")) != out[key].get("name")
+        renamed = (
+            both
+            and key == "data"
+            and value.get("name", out[key].get("name")) != out[key].get("name")
+        )
         out[key] = merge(out[key], value) if both and not renamed else value
     return out
 
@@ -348,10 +416,16 @@ def change(raw: dict[str, Any], text: str) -> None:
 
 
 def convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
-    """The raw table as a structure; a Mistake names key, with `prefix` before it, value found and values allowed."""
+    """The raw table as a structure; a Mistake names key, with `prefix` before it, value found and
+    values allowed."""
     for field in msgspec.structs.fields(kind) if isinstance(raw, dict) else ():
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct) and isinstance(raw.get(field.name), dict):
-            convert(raw[field.name], field.type, source, f"{prefix}{field.name}.")  # so that its own keys are named
+        if (
+            isinstance(field.type, type)
+            and issubclass(field.type, msgspec.Struct)
+            and isinstance(raw.get(field.name), dict)
+        ):
+            # so that its own keys are named
+            convert(raw[field.name], field.type, source, f"{prefix}{field.name}.")
     try:
         value: Any = msgspec.convert(raw, kind)
         _sane(value, prefix)
@@ -359,7 +433,9 @@ def convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
     except msgspec.ValidationError as error:
         raise Mistake(f"{source}: {_explain(str(error), raw, kind, prefix)}") from None
     except UnicodeEncodeError:  # of half a letter (a lone surrogate) that JSON escapes can write
-        raise Mistake(f"{source}: {prefix.rstrip('.') or 'config'} holds a word that is no Unicode") from None
+        raise Mistake(
+            f"{source}: {prefix.rstrip('.') or 'config'} holds a word that is no Unicode"
+        ) from None
 
 
 def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
@@ -381,7 +457,8 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
 
 
 def _sane(value: Any, prefix: str) -> None:
-    """Numbers are finite and fit 64 bits; words can be written down and name files; the steps of a schedule do not fall."""
+    """Numbers are finite and fit 64 bits; words can be written down and name files; the steps of a
+    schedule do not fall."""
     for field in msgspec.structs.fields(value):
         item = getattr(value, field.name)
         if isinstance(item, msgspec.Struct):
@@ -391,7 +468,9 @@ def _sane(value: Any, prefix: str) -> None:
         if isinstance(item, tuple) and item and all(isinstance(point, tuple) for point in item):
             steps = [point[0] for point in item]
             if steps != sorted(steps):
-                raise Mistake(f"{prefix}{field.name} = {shown(item)}: the steps of a schedule must not fall")
+                raise Mistake(
+                    f"{prefix}{field.name} = {shown(item)}: the steps of a schedule must not fall"
+                )
 
 
 def leaves(item: Any) -> Iterator[Any]:
@@ -411,7 +490,9 @@ def wrong(item: Any) -> str:
         return "finite numbers"
     if isinstance(item, int) and not -(2**63) <= item < 2**63:
         return "numbers of 64 bits"
-    if isinstance(item, str) and ("\0" in item or any(0xD800 <= ord(letter) < 0xE000 for letter in item)):
+    if isinstance(item, str) and (
+        "\0" in item or any(0xD800 <= ord(letter) < 0xE000 for letter in item)
+    ):
         return "words in Unicode, without NUL and halves of letters"
     if isinstance(item, (date, time)):  # which TOML knows
         return "numbers, words and truths, not dates"

@@ -1,5 +1,5 @@
-"""Which data sets there are: the files in data/, those that begin with an underscore excepted. Nothing is imported until it is
-asked for."""
+"""Which data sets there are: the files in data/, those that begin with an underscore excepted.
+Nothing is imported until it is asked for."""
 
 import os
 from importlib import import_module
@@ -39,12 +39,16 @@ def module(name: str) -> ModuleType:
 
 
 def fingerprint(options: Any, root: Path | None) -> "Files":
-    """Of the files that training on these options reads; empty of data that are generated, and of those that are held to a
-    published checksum whenever they are read."""
+    """Of the files that training on these options reads; empty of data that are generated, and of
+    those that are held to a published checksum whenever they are read."""
     from simulacra.core.fingerprint import of_files
 
     one = module(options.__struct_config__.tag)
-    return of_files(one.files(options, root), whole=getattr(one, "WHOLE", False)) if hasattr(one, "files") else {}
+    return (
+        of_files(one.files(options, root), whole=getattr(one, "WHOLE", False))
+        if hasattr(one, "files")
+        else {}
+    )
 
 
 def load(options: Any, root: Path | None) -> "Data":
@@ -53,8 +57,11 @@ def load(options: Any, root: Path | None) -> "Data":
 
 
 def data_root(option: Path | None) -> Path | None:
-    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not there."""
-    named = option or (Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None)
+    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not
+    there."""
+    named = option or (
+        Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None
+    )
     if named and not named.is_dir():
         raise Mistake(f"no data folder {named}")
     return named.resolve() if named else None

@@ -1,4 +1,5 @@
-"""What many processes (torchrun) share: each has equal rows of a batch, and all have equal weights."""
+"""What many processes (torchrun) share: each has equal rows of a batch, and all have equal
+weights."""
 
 import torch
 import torch.distributed as dist
@@ -21,8 +22,8 @@ def own_rows(whole: Tensor) -> Tensor:
 
 
 def all_gather(own: Tensor) -> Tensor:
-    """The rows of all processes, for losses that look across the batch. The gradient reaches this process's rows, times the
-    number of processes, since descend averages."""
+    """The rows of all processes, for losses that look across the batch. The gradient reaches this
+    process's rows, times the number of processes, since descend averages."""
     if world_size() == 1:
         return own
     parts = [torch.empty_like(own) for _ in range(world_size())]

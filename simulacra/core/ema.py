@@ -10,7 +10,8 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class EMA(Generic[Net]):
-    """A moving average of a module's weights, with which one samples (arXiv 1806.04498). Buffers are copied."""
+    """A moving average of a module's weights, with which one samples (arXiv 1806.04498). Buffers
+    are copied."""
 
     def __init__(self, module: Net):
         self.source = module
@@ -18,8 +19,9 @@ class EMA(Generic[Net]):
 
     @torch.no_grad()
     def update(self, images: int, seen: int, half_life: float) -> None:
-        """After a step on `images` pictures, `seen` in all: keep 0.5^(images / half_life) of the old average. The half-life
-        (in pictures) is at most a tenth of what was seen, so that the first weights are forgotten; 0 switches averaging off."""
+        """After a step on `images` pictures, `seen` in all: keep 0.5^(images / half_life) of the
+        old average. The half-life (in pictures) is at most a tenth of what was seen, so that the
+        first weights are forgotten; 0 switches averaging off."""
         half_life = min(half_life, 0.1 * seen)
         keep = 0.5 ** (images / half_life) if half_life > 0 else 0.0
         own: list[Tensor] = list(self.module.parameters())

@@ -1,8 +1,9 @@
 """Models from outside the package: a .py file that a config names by its path.
 
-In a resolved config such a model is called NAME.py@HASH, the hash being that of its source: a model whose source changed is
-another model. Training copies the source into the run folder as model.py. Naming a path is the request to run it; the copy in a
-run folder, which may be somebody else's, is run only where trust was given (--trust), and only if it has the hash.
+In a resolved config such a model is called NAME.py@HASH, the hash being that of its source: a model
+whose source changed is another model. Training copies the source into the run folder as model.py.
+Naming a path is the request to run it; the copy in a run folder, which may be somebody else's, is
+run only where trust was given (--trust), and only if it has the hash.
 """
 
 import contextlib
@@ -34,7 +35,8 @@ class ModelFile:
 
     Model: Any
     Hyper: type[msgspec.Struct]
-    given: Callable[[Any], Any]  # from checked hyperparameters to what the model's own class of them is
+    # from checked hyperparameters to what the model's own class of them is
+    given: Callable[[Any], Any]
     source: bytes
     RUNS: tuple[str, ...] = ()
 
@@ -74,13 +76,20 @@ def is_known(name: str) -> bool:
 
 
 def admit(name: str, places: list[Path]) -> str:
-    """The resolved name of a model whose path a person gave, absolute or in the first of these folders that has it; its code is
-    run."""
+    """The resolved name of a model whose path a person gave, absolute or in the first of these
+    folders that has it; its code is run."""
     meant = Path(name).expanduser()
     file = next((place / meant for place in places if is_file(place / meant)), None)
     if file is None:
-        looked = "" if meant.is_absolute() else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
-        raise Mistake(f"model = {shown(name)}: there is no such file{looked}; allowed: a name, or the path of a .py file")
+        looked = (
+            ""
+            if meant.is_absolute()
+            else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
+        )
+        raise Mistake(
+            f"model = {shown(name)}: there is no such file{looked}; allowed: a name, or the path "
+            "of a .py file"
+        )
     source = _read(file)
     model_name = f"{file.name}@{_hash(source)}"
     if not is_known(model_name):
@@ -94,16 +103,20 @@ def admit_copy(folder: Path, model_name: str) -> None:
     found = IDENTITY.fullmatch(model_name)
     if not found or found[2] in _loaded:
         return
-    file = folder / COPY if is_file(folder / COPY) or not is_file(folder / OLDER) else folder / OLDER
+    file = (
+        folder / COPY if is_file(folder / COPY) or not is_file(folder / OLDER) else folder / OLDER
+    )
     if not _trust.get():
         raise Mistake(
-            f"{folder} is a run of a model that is not part of the package, {found[1]}; read {file}, and allow it to run "
+            f"{folder} is a run of a model that is not part of the package, {found[1]}; read "
+            f"{file}, and allow it to run "
             f"with --trust"
         )
     source = _read(file)
     if _hash(source) != found[2]:
         raise Mistake(
-            f"{file} is not the source that the run was trained with: its hash is {_hash(source)}, needed: {found[2]}"
+            f"{file} is not the source that the run was trained with: its hash is {_hash(source)}, "
+            f"needed: {found[2]}"
         )
     _load(file, source)
 
@@ -112,7 +125,10 @@ def model(name: str) -> ModelFile:
     """A model that was admitted."""
     found = IDENTITY.fullmatch(name)
     if not found or found[2] not in _loaded:
-        raise Mistake(f"model {name} is not part of the package, and its code is not run unasked; allowed: --trust")
+        raise Mistake(
+            f"model {name} is not part of the package, and its code is not run unasked; allowed: "
+            "--trust"
+        )
     return _loaded[found[2]]
 
 
@@ -146,14 +162,24 @@ def _load(file: Path, source: bytes) -> None:
     except SyntaxError as error:
         raise Mistake(f"model {file}, line {error.lineno}: {error.msg}") from None
     except ModuleNotFoundError as error:
-        raise Mistake(f"model {file} imports {error.name}, which is not installed; a model is one file") from None
+        raise Mistake(
+            f"model {file} imports {error.name}, which is not installed; a model is one file"
+        ) from None
     except Exception as error:
-        raise Mistake(f"model {file} cannot be run: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise Mistake(
+            f"model {file} cannot be run: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
     _alone(file, set(sys.modules) - before)
     if not isinstance(getattr(module, "Model", None), type):
-        raise Mistake(f"model {file} has no Model; needed: a class of this name, as by its last line `Model = ...`")
+        raise Mistake(
+            f"model {file} has no Model; needed: a class of this name, as by its last line `Model "
+            "= ...`"
+        )
     Hyper, given = _hyper(file, getattr(module, "Hyper", None))
-    _loaded[digest] = ModelFile(module.Model, Hyper, given, source, tuple(getattr(module, "RUNS", ())))
+    _loaded[digest] = ModelFile(
+        module.Model, Hyper, given, source, tuple(getattr(module, "RUNS", ()))
+    )
 
 
 def _alone(file: Path, imported: set[str]) -> None:
@@ -162,26 +188,43 @@ def _alone(file: Path, imported: set[str]) -> None:
     for name in sorted(imported):
         place = getattr(sys.modules.get(name), "__file__", None)
         if place and Path(place).is_file() and Path(place).resolve().parent == home:
-            raise Mistake(f"model {file} imports {name}, a file beside it, which a run would not have; a model is one file")
+            raise Mistake(
+                f"model {file} imports {name}, a file beside it, which a run would not have; a "
+                "model is one file"
+            )
 
 
 def _hyper(file: Path, kind: Any) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
     """A strict structure of the model's hyperparameters, and what makes the model's own of it."""
     if kind is None:
-        return msgspec.defstruct("Hyper", [], frozen=True, forbid_unknown_fields=True), lambda checked: checked
+        return msgspec.defstruct(
+            "Hyper", [], frozen=True, forbid_unknown_fields=True
+        ), lambda checked: checked
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        strict = msgspec.defstruct("Hyper", [], bases=(kind,), kw_only=True, forbid_unknown_fields=True)
-        return strict, lambda checked: msgspec.structs.replace(checked)  # its own: a model may change it
+        strict = msgspec.defstruct(
+            "Hyper", [], bases=(kind,), kw_only=True, forbid_unknown_fields=True
+        )
+        # its own: a model may change it
+        return strict, lambda checked: msgspec.structs.replace(checked)
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
-        raise Mistake(f"model {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a dataclass, or none")
+        raise Mistake(
+            f"model {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a "
+            "dataclass, or none"
+        )
     hints = typing.get_type_hints(kind, include_extras=True)
     fields: list[Any] = []
     for one in (one for one in dataclasses.fields(kind) if one.init):
         if one.default is not dataclasses.MISSING:
             fields.append((one.name, hints[one.name], one.default))
         elif one.default_factory is not dataclasses.MISSING:
-            fields.append((one.name, hints[one.name], msgspec.field(default_factory=one.default_factory)))
+            fields.append(
+                (one.name, hints[one.name], msgspec.field(default_factory=one.default_factory))
+            )
         else:
             fields.append((one.name, hints[one.name]))
-    strict = msgspec.defstruct("Hyper", fields, kw_only=True, frozen=True, forbid_unknown_fields=True)
-    return strict, lambda checked: kind(**{name: getattr(checked, name) for name in strict.__struct_fields__})
+    strict = msgspec.defstruct(
+        "Hyper", fields, kw_only=True, frozen=True, forbid_unknown_fields=True
+    )
+    return strict, lambda checked: kind(
+        **{name: getattr(checked, name) for name in strict.__struct_fields__}
+    )

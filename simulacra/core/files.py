@@ -1,4 +1,5 @@
-"""Files written whole or not at all, and durably. The only way in which the laboratory writes a file that it may read again."""
+"""Files written whole or not at all, and durably. The only way in which the laboratory writes a
+file that it may read again."""
 
 import os
 import tempfile
@@ -10,15 +11,16 @@ os.umask(UMASK)
 
 
 def write(path: Path, fill: Callable[..., object]) -> None:
-    """Write a file whole or not at all: what `fill` writes into the open binary file goes to a temporary name that is nobody
-    else's, to the disk, and only then to its place. An OSError leaves nothing behind; a kill may leave a hidden
-    `.NAME.*.partial`."""
+    """Write a file whole or not at all: what `fill` writes into the open binary file goes to a
+    temporary name that is nobody else's, to the disk, and only then to its place. An OSError leaves
+    nothing behind; a kill may leave a hidden `.NAME.*.partial`."""
     put(path, fill)
     settle(path.parent)
 
 
 def put(path: Path, fill: Callable[..., object]) -> None:
-    """The same without the last step, `settle(path.parent)`, which many files of one folder may share."""
+    """The same without the last step, `settle(path.parent)`, which many files of one folder may
+    share."""
     handle, name = tempfile.mkstemp(".partial", f".{path.name[:200]}.", path.parent)
     partial = Path(name)
     try:

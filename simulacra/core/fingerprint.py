@@ -1,8 +1,9 @@
 """Fingerprints: of nested state, and of the files that a run is trained on.
 
-Of a file its size and a hash: of small ones (and of all, where `whole` is asked for) of every byte, of others of pieces all
-over, since a rewritten picture or recording differs in its size or nearly everywhere. Names are relative to the data's own
-place, and times are no evidence, so that data that were moved or copied are the same.
+Of a file its size and a hash: of small ones (and of all, where `whole` is asked for) of every byte,
+of others of pieces all over, since a rewritten picture or recording differs in its size or nearly
+everywhere. Names are relative to the data's own place, and times are no evidence, so that data that
+were moved or copied are the same.
 """
 
 import os
@@ -76,7 +77,9 @@ def apart(old: Files, new: Files) -> str:
         "removed": [name for name in old if name not in new],
         "changed": [name for name in new if name in old and list(new[name]) != list(old[name])],
     }
-    return "; ".join(f"{len(names):,} {what} ({listed(names)})" for what, names in told.items() if names)
+    return "; ".join(
+        f"{len(names):,} {what} ({listed(names)})" for what, names in told.items() if names
+    )
 
 
 def listed(names: Iterable[str]) -> str:

@@ -1,7 +1,9 @@
-"""Hyperparameters that change nothing beside others: a dropout that no layer has, the patch of a net without patches.
+"""Hyperparameters that change nothing beside others: a dropout that no layer has, the patch of a
+net without patches.
 
-A model names them in `idle(hyper)` and refuses whoever gives one. One that nobody gave, since it came with a config and another
-choice made it idle, or with a run that is older than the refusal, goes back to its default, which changes nothing.
+A model names them in `idle(hyper)` and refuses whoever gives one. One that nobody gave, since it
+came with a config and another choice made it idle, or with a run that is older than the refusal,
+goes back to its default, which changes nothing.
 """
 
 import dataclasses
@@ -15,32 +17,45 @@ from simulacra.core.schedules import Schedule
 
 
 def unless(met: bool, needs: str, *names: str) -> dict[str, str]:
-    """These hyperparameters, each with what it needs to change anything; none if that is met. `a.b` is b of the table a."""
+    """These hyperparameters, each with what it needs to change anything; none if that is met. `a.b`
+    is b of the table a."""
     return {} if met else dict.fromkeys(names, needs)
 
 
 def ever(schedule: Schedule) -> bool:
     """Whether a schedule is above 0 at any step."""
-    return schedule > 0 if isinstance(schedule, (int, float)) else any(value > 0 for _, value in schedule)
+    return (
+        schedule > 0
+        if isinstance(schedule, (int, float))
+        else any(value > 0 for _, value in schedule)
+    )
 
 
 def found(hyper: Any, idle: Mapping[str, str]) -> dict[str, str]:
     """Those of the idle that are not at their defaults."""
-    return {name: needs for name, needs in idle.items() if value(hyper, name) != value(type(hyper)(), name)}
+    return {
+        name: needs
+        for name, needs in idle.items()
+        if value(hyper, name) != value(type(hyper)(), name)
+    }
 
 
 def refuse(hyper: Any, idle: Mapping[str, str]) -> None:
-    """ValueError naming every idle hyperparameter that is not at its default, what it needs, and its default."""
+    """ValueError naming every idle hyperparameter that is not at its default, what it needs, and
+    its default."""
     lines = []
     for name, needs in found(hyper, idle).items():
         now, default = (said(value(one, name)) for one in (hyper, type(hyper)()))
-        lines.append(f"hyper.{name} = {now} changes nothing, since it needs {needs}; allowed: {default}")
+        lines.append(
+            f"hyper.{name} = {now} changes nothing, since it needs {needs}; allowed: {default}"
+        )
     if lines:
         raise ValueError(". ".join(lines))
 
 
 def settled(hyper: Any, idle: Mapping[str, str]) -> Any:
-    """The hyperparameters with all that are idle at their defaults, which changes nothing that is computed."""
+    """The hyperparameters with all that are idle at their defaults, which changes nothing that is
+    computed."""
     for name in found(hyper, idle):
         hyper = _put(hyper, name.split("."), value(type(hyper)(), name))
     return hyper

@@ -19,7 +19,8 @@ from simulacra.core.errors import Mistake, choose
 from simulacra.core.parts import complete, parts
 from simulacra.core.provenance import commit as commit
 
-KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}  # what a batch may hold
+# what a batch may hold
+KINDS = {"image": "pictures", "series": "series", "video": "clips", "mean": "codes"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Opened:
         return data_sets.load(self.config.data, self.root)
 
     def examples(self, n: int) -> Batch:
-        """The first n held-out examples: of those that a packed run brings, unless a data folder was named, or of the run's
-        data."""
+        """The first n held-out examples: of those that a packed run brings, unless a data folder
+        was named, or of the run's data."""
         if not self.named and packed.has_examples(self.folder):
             return packed.examples(self.folder, n)
         return self.data().take("held_out", n)
@@ -50,7 +51,13 @@ class Opened:
         return to(self.device, run.like_of(self.folder, rows))
 
 
-def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | None = None, weights: str = "average") -> Opened:
+def reopen(
+    folder: Path,
+    root: Path | None,
+    device: str = "cpu",
+    step: int | None = None,
+    weights: str = "average",
+) -> Opened:
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
     raw = run.config_of(folder)
@@ -63,7 +70,9 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     if not files:
         raise Mistake(f"{folder} has no checkpoint yet; train it first")
     if step is not None and step not in files:
-        raise Mistake(f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}")
+        raise Mistake(
+            f"{folder} has no checkpoint of step {step}; there is: {', '.join(map(str, files))}"
+        )
     model = build(checked, run.like_of(folder, 2), where)
     loaded = run.load(files[max(files) if step is None else step], model)
     if weights == "raw":
@@ -73,12 +82,16 @@ def reopen(folder: Path, root: Path | None, device: str = "cpu", step: int | Non
     return Opened(folder, checked, model, loaded, root, where)
 
 
-def _packed(folder: Path, checked: Config, root: Path | None, where: torch.device, step: int | None) -> Opened:
+def _packed(
+    folder: Path, checked: Config, root: Path | None, where: torch.device, step: int | None
+) -> Opened:
     """A packed run, opened; it has one step only."""
     model = build(checked, run.like_of(folder, 2), where)
     loaded = packed.unpack(folder, model)
     if step not in (None, loaded):
-        raise Mistake(f"{folder} is packed and has no checkpoint of step {step}; there is: {loaded}")
+        raise Mistake(
+            f"{folder} is packed and has no checkpoint of step {step}; there is: {loaded}"
+        )
     return Opened(folder, checked, model, loaded, root, where)
 
 
@@ -89,18 +102,23 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
     with device:
         try:
             model_name = config.model(checked.model)
-            model: Model = model_name.Model(getattr(model_name, "given", _same)(checked.hyper), to(device, like))
+            model: Model = model_name.Model(
+                getattr(model_name, "given", _same)(checked.hyper), to(device, like)
+            )
         except ValueError as error:
             raise Mistake(f"{checked.name}: {error}") from None
         except KeyError as error:
             if error.args[0] not in KINDS:
                 raise
             raise Mistake(
-                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data hold {_held(like)}"
+                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data "
+                f"hold {_held(like)}"
             ) from None
     for method in "step", "sample":
         if not callable(getattr(model, method, None)):
-            raise Mistake(f"model {checked.model}: its Model has no method {method}; needed: step and sample")
+            raise Mistake(
+                f"model {checked.model}: its Model has no method {method}; needed: step and sample"
+            )
     complete(model, checked.model)
     return model
 
@@ -125,7 +143,9 @@ def chosen_device(name: str) -> torch.device:
             *(["mps"] if torch.mps.is_available() else []),
         ]
         reason = str(error).strip().splitlines()[0][:80]
-        raise Mistake(f"device '{name}' cannot be used ({reason}); there is: {', '.join(found)}") from None
+        raise Mistake(
+            f"device '{name}' cannot be used ({reason}); there is: {', '.join(found)}"
+        ) from None
     return device
 
 
@@ -135,7 +155,8 @@ def to(device: torch.device, batch: Batch) -> Batch:
 
 
 def root_of(folder: Path, option: Path | None) -> Path | None:
-    """The data folder of a run: --data, or the one that it was last trained with if that still exists, or SIMULACRA_DATA."""
+    """The data folder of a run: --data, or the one that it was last trained with if that still
+    exists, or SIMULACRA_DATA."""
     if option:
         return data_root(option)
     starts = run.starts(folder)

@@ -33,11 +33,13 @@ def fit(
     steps: int,  # stop when this many are done
     held_out: Batch,  # fixed examples that no step learns from, for the model's health
     stop: Callable[[], bool] = lambda: False,  # asked between steps; True saves and ends
-    tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,  # told of every step, and of each logged row
+    # told of every step, and of each logged row
+    tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     notify: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
 ) -> Iterator[Path]:
-    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when it is on disk, the one
-    resumed from again, since a kill may have come before anyone looked at it."""
+    """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when
+    it is on disk, the one resumed from again, since a kill may have come before anyone looked at
+    it."""
     built = Looked(model)
     k = run.resume(model)
     if k:
@@ -77,39 +79,64 @@ def watched(model: Model) -> Iterator[None]:
     now = groups(model)
     if list(now) != list(before):
         which = sorted(now.keys() ^ before.keys()) or list(now)
-        raise Mistake(f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that a run can go on")
+        raise Mistake(
+            f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that "
+            "a run can go on"
+        )
     if grown := next((name for name in now if now[name] != before[name]), ""):
-        raise Mistake(f"a step changes which weights {grown} moves; allowed: groups made in __init__, so that a run can go on")
+        raise Mistake(
+            f"a step changes which weights {grown} moves; allowed: groups made in __init__, so "
+            "that a run can go on"
+        )
     if lost := moved(model, moving):
         raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
 
 
 def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -> None:
-    """Note what steps have changed beside the parts since the model was built, be it by every hundredth of them, so that
-    checkpoints hold it; a Mistake if they move a module that is in none."""
+    """Note what steps have changed beside the parts since the model was built, be it by every
+    hundredth of them, so that checkpoints hold it; a Mistake if they move a module that is in
+    none."""
     after = Looked(model)
     run.remembered |= set(after.changed(built))
     for path in after.lost(built):
         if path in after.strays:
-            raise Mistake(f"a step changes the module {path}, which is in no part, so no checkpoint would hold it; {ADVICE}")
+            raise Mistake(
+                f"a step changes the module {path}, which is in no part, so no checkpoint would "
+                f"hold it; {ADVICE}"
+            )
         if path not in run.lost:
             run.lost.add(path)
-            notify(f"steps change {path}, which no checkpoint can hold: a run that is resumed may not end as an unbroken one")
+            notify(
+                f"steps change {path}, which no checkpoint can hold: a run that is resumed may not "
+                "end as an unbroken one"
+            )
 
 
 def numbers(found: object) -> dict[str, Tensor]:
     """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
     if not isinstance(found, Mapping) or not found:
-        raise Mistake(f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, one or more")
-    values = {name: torch.as_tensor(value) if isinstance(value, (int, float)) else value for name, value in found.items()}
+        raise Mistake(
+            f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, "
+            "one or more"
+        )
+    values = {
+        name: torch.as_tensor(value) if isinstance(value, (int, float)) else value
+        for name, value in found.items()
+    }
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
-            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            kind = (
+                f"a tensor of shape {tuple(value.shape)}"
+                if isinstance(value, Tensor)
+                else type(value).__name__
+            )
             raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
     return {name: value.reshape(()) for name, value in values.items()}
 
 
-def probe(model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+def probe(
+    model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch
+) -> dict[str, Tensor]:
     """What the model's health method has to say of this step, if it has one."""
     health = getattr(model, "health", None)
     return dict(health(batch, scalars, held_out)) if health else {}
@@ -130,14 +157,16 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
 
 
 def sound(model: Model, step: int) -> None:
-    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step later."""
+    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step
+    later."""
     for name, weight in weights(model).items():
         if not weight.isfinite().all():
             raise NotFinite(f"weight {name}", "not finite", step)
 
 
 def alike(model: Model, step: int) -> None:
-    """A Mistake if processes that train together have come to other weights, as where a model averages no gradients."""
+    """A Mistake if processes that train together have come to other weights, as where a model
+    averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
     if world_size() == 1 or not moved:
         return
@@ -145,6 +174,7 @@ def alike(model: Model, step: int) -> None:
     mean = all_mean(own)
     if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
         raise Mistake(
-            f"at step {step:,} the processes have different weights; allowed: steps that go through descend, which "
+            f"at step {step:,} the processes have different weights; allowed: steps that go "
+            "through descend, which "
             f"averages gradients over processes, or one process"
         )

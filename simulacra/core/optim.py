@@ -8,13 +8,18 @@ from simulacra.core.distributed import all_mean_of_list
 
 
 def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
-    """Gradient of each loss with respect to its own optimizer's weights only, all taken before any player steps.
+    """Gradient of each loss with respect to its own optimizer's weights only, all taken before any
+    player steps.
 
-    One call with several moves is simultaneous play, several calls are alternating play. Gradients are averaged over
-    processes when torch.distributed runs. A weight that its loss cannot feel is an error, named. `clip` is the largest norm
-    that the whole gradient of a move keeps; 0 leaves it.
+    One call with several moves is simultaneous play, several calls are alternating play. Gradients
+    are averaged over processes when torch.distributed runs. A weight that its loss cannot feel is
+    an error, named. `clip` is the largest norm that the whole gradient of a move keeps; 0 leaves
+    it.
     """
-    gradients = [_gradient(loss, optimizer, last=i == len(moves) - 1) for i, (loss, optimizer) in enumerate(moves)]
+    gradients = [
+        _gradient(loss, optimizer, last=i == len(moves) - 1)
+        for i, (loss, optimizer) in enumerate(moves)
+    ]
     if clip:
         gradients = [_clipped(gradient, clip) for gradient in gradients]
     for (_, optimizer), gradient in zip(moves, gradients, strict=True):
@@ -25,15 +30,17 @@ def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
 
 
 def _clipped(gradient: list[Tensor], most: float) -> list[Tensor]:
-    """Not in place: autograd may return one tensor for two weights, or one number for all of a tensor."""
+    """Not in place: autograd may return one tensor for two weights, or one number for all of a
+    tensor."""
     norm = torch.stack([g.norm() for g in gradient]).norm()
     factor = (most / (norm + 1e-12)).clamp(max=1)
     return [g * factor for g in gradient]
 
 
 def like_weight(g: Tensor, weight: Tensor) -> Tensor:
-    """The gradient laid out in memory as its weight is. torch.autograd.grad promises no layout (only backward does), and
-    fused Adam on the CPU walks raw memory: a gradient laid out otherwise would be applied permuted, silently."""
+    """The gradient laid out in memory as its weight is. torch.autograd.grad promises no layout
+    (only backward does), and fused Adam on the CPU walks raw memory: a gradient laid out otherwise
+    would be applied permuted, silently."""
     return g if g.stride() == weight.stride() else torch.empty_like(weight).copy_(g)
 
 
@@ -43,15 +50,23 @@ def weights(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _gradient(loss: Tensor, optimizer: Optimizer, last: bool) -> list[Tensor]:
-    gradient = torch.autograd.grad(loss, weights(optimizer), retain_graph=not last, allow_unused=True)
+    gradient = torch.autograd.grad(
+        loss, weights(optimizer), retain_graph=not last, allow_unused=True
+    )
     dead = [name for name, g in zip(_names(optimizer), gradient, strict=True) if g is None]
     if dead:
-        raise RuntimeError(f"dead weights, which their player's loss does not depend on: {', '.join(dead)}")
+        raise RuntimeError(
+            f"dead weights, which their player's loss does not depend on: {', '.join(dead)}"
+        )
     return all_mean_of_list([g for g in gradient if g is not None])
 
 
 def _names(optimizer: Optimizer) -> list[str]:
-    return [name for group in optimizer.param_groups for name in group.get("param_names", ["?"] * len(group["params"]))]
+    return [
+        name
+        for group in optimizer.param_groups
+        for name in group.get("param_names", ["?"] * len(group["params"]))
+    ]
 
 
 def adam(module: nn.Module, rate: float, beta1: float, beta2: float) -> Adam:

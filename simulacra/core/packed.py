@@ -1,5 +1,5 @@
-"""Packed runs: what one looks at of a run, and nothing that only training needs, in a folder of a few megabytes that is opened
-as a run is. `simulacra export` writes them.
+"""Packed runs: what one looks at of a run, and nothing that only training needs, in a folder of a
+few megabytes that is opened as a run is. `simulacra export` writes them.
 
 config.json, shapes.json   as in a run folder
 weights.safetensors        named PART/TENSOR, with the step and the hash of the whole run's weights
@@ -7,9 +7,9 @@ README.md                  where it comes from and what was measured
 examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no data
 eye/, memory/, ...         the runs that the config names, packed too
 
-What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages of weights, frozen nets,
-the mean of a search. Optimizers and players that are only trained against have none. Of a model without any such part all
-modules and tensors that are parts are kept.
+What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages
+of weights, frozen nets, the mean of a search. Optimizers and players that are only trained against
+have none. Of a model without any such part all modules and tensors that are parts are kept.
 """
 
 from pathlib import Path
@@ -43,16 +43,27 @@ def has_examples(folder: Path) -> bool:
 
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
-    packed = {name: part.packed() if hasattr(part, "packed") else part.state_dict() for name, part in _looked_at(model).items()}
-    each = {f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()}
-    return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in each.items()}  # none is shared
+    packed = {
+        name: part.packed() if hasattr(part, "packed") else part.state_dict()
+        for name, part in _looked_at(model).items()
+    }
+    each = {
+        f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()
+    }
+    # none is shared
+    return {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in each.items()
+    }
 
 
 def _looked_at(model: Model) -> dict[str, Any]:
     """The parts that one looks at."""
     mine = parts(model)
     found = {name: part for name, part in mine.items() if hasattr(part, "packed")}
-    return found or {name: part for name, part in mine.items() if isinstance(part, (nn.Module, Held))}
+    return found or {
+        name: part for name, part in mine.items() if isinstance(part, (nn.Module, Held))
+    }
 
 
 def named(checked: Config) -> dict[str, str]:
@@ -62,8 +73,8 @@ def named(checked: Config) -> dict[str, str]:
 
 
 def beside(checked: Config, folder: Path) -> Config:
-    """The config, in which the runs that it names are where they can be found: packed with this one, where it says, or next to
-    this one, as after a move."""
+    """The config, in which the runs that it names are where they can be found: packed with this
+    one, where it says, or next to this one, as after a move."""
     found = {}
     for name, value in named(checked).items():
         places = folder / value, Path(value).expanduser(), folder.parent / Path(value).name
@@ -100,7 +111,11 @@ def unpack(folder: Path, model: Model) -> int:
         with safe_open(folder / WEIGHTS, "pt") as file:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         for name, part in _looked_at(model).items():
-            mine = {key.removeprefix(f"{name}/"): value for key, value in found.items() if key.startswith(f"{name}/")}
+            mine = {
+                key.removeprefix(f"{name}/"): value
+                for key, value in found.items()
+                if key.startswith(f"{name}/")
+            }
             (part.unpack if hasattr(part, "unpack") else part.load_state_dict)(mine)
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
         raise _unreadable(folder, error) from None
@@ -114,9 +129,15 @@ def examples(folder: Path, n: int) -> Batch:
     except (SafetensorError, OSError) as error:
         raise _unreadable(folder, error, EXAMPLES) from None
     if n > (here := min(map(len, found.values()), default=0)):
-        raise Mistake(f"{n} examples of {folder}, which brings {here}; allowed: as many, or more from its data (--data)")
+        raise Mistake(
+            f"{n} examples of {folder}, which brings {here}; allowed: as many, or more from its "
+            "data (--data)"
+        )
     return {name: value[:n] for name, value in found.items()}
 
 
 def _unreadable(folder: Path, error: Exception, name: str = WEIGHTS) -> Mistake:
-    return Mistake(f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); fetch or export it again")
+    return Mistake(
+        f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); fetch or export it "
+        "again"
+    )

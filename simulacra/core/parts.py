@@ -1,8 +1,10 @@
-"""What a model consists of: the one answer for saving, loading, soundness, export and what a run begins from.
+"""What a model consists of: the one answer for saving, loading, soundness, export and what a run
+begins from.
 
-A part is what has a `state_dict` (module, optimizer, average, schedule, controller), or a tensor that is learnt. It is an
-attribute of the model, or lies in a list, tuple or dict that is one; of a model that is an nn.Module, its children, parameters
-and buffers are parts too. `complete` refuses a model that learns anything else.
+A part is what has a `state_dict` (module, optimizer, average, schedule, controller), or a tensor
+that is learnt. It is an attribute of the model, or lies in a list, tuple or dict that is one; of a
+model that is an nn.Module, its children, parameters and buffers are parts too. `complete` refuses a
+model that learns anything else.
 """
 
 import contextlib
@@ -45,18 +47,30 @@ def parts(model: Any) -> dict[str, Any]:
         _collect(name, value, found, set())
     if isinstance(model, nn.Module):
         found |= {name: child for name, child in model._modules.items() if child is not None}
-        kept = {name: one for name, one in model._buffers.items() if name not in model._non_persistent_buffers_set}
-        found |= {name: Held(one) for name, one in (model._parameters | kept).items() if one is not None}
+        kept = {
+            name: one
+            for name, one in model._buffers.items()
+            if name not in model._non_persistent_buffers_set
+        }
+        found |= {
+            name: Held(one) for name, one in (model._parameters | kept).items() if one is not None
+        }
     return found
 
 
 def attributes(model: Any) -> dict[str, Any]:
     """The attributes of an object, without those that every nn.Module has."""
     own = getattr(model, "__dict__", {})
-    return {name: value for name, value in own.items() if not (isinstance(model, nn.Module) and name in INTERNAL)}
+    return {
+        name: value
+        for name, value in own.items()
+        if not (isinstance(model, nn.Module) and name in INTERNAL)
+    }
 
 
-def _collect(name: str, value: Any, found: dict[str, Any], above: set[int], nested: bool = False) -> None:
+def _collect(
+    name: str, value: Any, found: dict[str, Any], above: set[int], nested: bool = False
+) -> None:
     if isinstance(value, type) or id(value) in above:
         return
     if hasattr(value, "state_dict"):
@@ -70,7 +84,8 @@ def _collect(name: str, value: Any, found: dict[str, Any], above: set[int], nest
 
 
 def weights(model: Any) -> dict[str, Tensor]:
-    """PART.NAME -> every parameter of the model's modules, and every tensor that is a part itself."""
+    """PART.NAME -> every parameter of the model's modules, and every tensor that is a part
+    itself."""
     found: dict[str, Tensor] = {}
     for name, part in parts(model).items():
         if isinstance(part, nn.Module):
@@ -88,37 +103,59 @@ class Found(NamedTuple):
     saved: bool  # whether it lies in a part whose state is trusted to hold it
 
 
-ADVICE = "keep it as an attribute of the model, or give what holds it state_dict and load_state_dict"
+ADVICE = (
+    "keep it as an attribute of the model, or give what holds it state_dict and load_state_dict"
+)
 
 
 def complete(model: Any, model_name: str) -> None:
-    """A Mistake if the model would lose what it learns: an optimizer, a module that can learn, or a weight that an optimizer
-    moves, in no part."""
+    """A Mistake if the model would lose what it learns: an optimizer, a module that can learn, or a
+    weight that an optimizer moves, in no part."""
     mine = parts(model)
     own, places = {id(part) for part in mine.values()}, _held(mine)
     for path, value, saved in _walk("", model, set(), 0):
         if isinstance(value, Optimizer):
             lost = [] if saved or id(value) in own else [f"optimizer {path} is"]
             moved = [weight for group in value.param_groups for weight in group["params"]]
-            lost += [f"optimizer {path} moves a weight of shape {_shape(one)} that is" for one in moved if _lost(one, places)]
+            lost += [
+                f"optimizer {path} moves a weight of shape {_shape(one)} that is"
+                for one in moved
+                if _lost(one, places)
+            ]
         else:
-            learnt = [] if saved else [weight for weight in value.parameters() if weight.requires_grad]
-            lost = [f"module {path} has a weight of shape {_shape(one)} that is" for one in learnt if _lost(one, places)]
+            learnt = (
+                [] if saved else [weight for weight in value.parameters() if weight.requires_grad]
+            )
+            lost = [
+                f"module {path} has a weight of shape {_shape(one)} that is"
+                for one in learnt
+                if _lost(one, places)
+            ]
         if lost:
-            raise Mistake(f"model {model_name}: {lost[0]} in no part, so no checkpoint would hold it; {ADVICE}")
+            raise Mistake(
+                f"model {model_name}: {lost[0]} in no part, so no checkpoint would hold it; "
+                f"{ADVICE}"
+            )
 
 
 def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
-    """What of optimizers that have moved weights no checkpoint would hold, "" if nothing: the last net under `complete`, which
-    does not see into every kind of object."""
+    """What of optimizers that have moved weights no checkpoint would hold, "" if nothing: the last
+    net under `complete`, which does not see into every kind of object."""
     mine = parts(model)
-    known = {id(part) for part in mine.values()} | {id(one.value) for one in _walk("", model, set(), 0) if one.saved}
+    known = {id(part) for part in mine.values()} | {
+        id(one.value) for one in _walk("", model, set(), 0) if one.saved
+    }
     places = _held(mine)
     for one in optimizers:
         name = type(one).__name__
         if id(one) not in known:
             return f"an optimizer ({name}) is in no part"
-        lost = [weight for group in one.param_groups for weight in group["params"] if _lost(weight, places)]
+        lost = [
+            weight
+            for group in one.param_groups
+            for weight in group["params"]
+            if _lost(weight, places)
+        ]
         if lost:
             return f"an optimizer ({name}) moves a weight of shape {_shape(lost[0])} that is in no part"
     return ""
@@ -127,16 +164,27 @@ def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
 def groups(model: Any) -> dict[str, tuple[int, ...]]:
     """Of each part how many weights its groups have, if it is an optimizer."""
     return {
-        name: tuple(len(group["params"]) for group in part.param_groups) if isinstance(part, Optimizer) else ()
+        name: tuple(len(group["params"]) for group in part.param_groups)
+        if isinstance(part, Optimizer)
+        else ()
         for name, part in parts(model).items()
     }
 
 
 def strays(model: Any) -> dict[str, nn.Module]:
-    """Modules that are in no part and cannot learn by gradients, by their paths: they have to stay as they were built."""
+    """Modules that are in no part and cannot learn by gradients, by their paths: they have to stay
+    as they were built."""
     places = _held(parts(model))
-    found = [one for one in _walk("", model, set(), 0) if isinstance(one.value, nn.Module) and not one.saved]
-    return {one.path: one.value for one in found if any(_lost(weight, places) for weight in one.value.parameters())}
+    found = [
+        one
+        for one in _walk("", model, set(), 0)
+        if isinstance(one.value, nn.Module) and not one.saved
+    ]
+    return {
+        one.path: one.value
+        for one in found
+        if any(_lost(weight, places) for weight in one.value.parameters())
+    }
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...] | str:
@@ -148,22 +196,39 @@ def _held(mine: dict[str, Any]) -> set[int]:
     tensors: list[Tensor] = []
     for part in mine.values():
         inner = [part, *attributes(part).values()]
-        tensors += [one.tensor for one in inner if isinstance(one, Held)] + [one for one in inner if isinstance(one, Tensor)]
+        tensors += [one.tensor for one in inner if isinstance(one, Held)] + [
+            one for one in inner if isinstance(one, Tensor)
+        ]
         for module in (one for one in inner if isinstance(one, nn.Module)):
             tensors += [*module.parameters(), *module.buffers()]
         if not isinstance(part, (nn.Module, Optimizer, Held)):
             state = part.state_dict()
-            tensors += [one for one in (state.values() if isinstance(state, dict) else ()) if isinstance(one, Tensor)]
-    return {id(one) for one in tensors} | {one.data_ptr() for one in tensors if not is_lazy(one) and one.numel()}
+            tensors += [
+                one
+                for one in (state.values() if isinstance(state, dict) else ())
+                if isinstance(one, Tensor)
+            ]
+    return {id(one) for one in tensors} | {
+        one.data_ptr() for one in tensors if not is_lazy(one) and one.numel()
+    }
 
 
 def _lost(weight: Tensor, places: set[int]) -> bool:
-    return id(weight) not in places and (is_lazy(weight) or not weight.numel() or weight.data_ptr() not in places)
+    return id(weight) not in places and (
+        is_lazy(weight) or not weight.numel() or weight.data_ptr() not in places
+    )
 
 
-def _walk(path: str, value: Any, seen: set[int], depth: int, *, saved: bool = False, child: bool = False) -> Iterator[Found]:
+def _walk(
+    path: str, value: Any, seen: set[int], depth: int, *, saved: bool = False, child: bool = False
+) -> Iterator[Found]:
     """Every optimizer in a model, and every module that is no `child` of another one."""
-    if isinstance(value, (type, Tensor, str, bytes, int, float)) or value is None or id(value) in seen or depth > DEEP:
+    if (
+        isinstance(value, (type, Tensor, str, bytes, int, float))
+        or value is None
+        or id(value) in seen
+        or depth > DEEP
+    ):
         return
     seen.add(id(value))
     module = isinstance(value, nn.Module)
@@ -171,11 +236,20 @@ def _walk(path: str, value: Any, seen: set[int], depth: int, *, saved: bool = Fa
         yield Found(path, value, saved)
     if isinstance(value, Optimizer):
         return
-    saved = saved or (depth > 0 and hasattr(value, "state_dict") and not module and not isinstance(value, LRScheduler))
+    saved = saved or (
+        depth > 0
+        and hasattr(value, "state_dict")
+        and not module
+        and not isinstance(value, LRScheduler)
+    )
     for name, item in _inner(value):
-        yield from _walk(f"{path}.{name}" if path else str(name), item, seen, depth + 1, saved=saved)
+        yield from _walk(
+            f"{path}.{name}" if path else str(name), item, seen, depth + 1, saved=saved
+        )
     for name, item in value._modules.items() if module else ():
-        yield from _walk(f"{path}.{name}" if path else name, item, seen, max(depth, 1), saved=saved, child=True)
+        yield from _walk(
+            f"{path}.{name}" if path else name, item, seen, max(depth, 1), saved=saved, child=True
+        )
 
 
 def _inner(value: Any) -> list[tuple[Any, Any]]:
@@ -189,7 +263,8 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
 
 @contextlib.contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Modules in evaluation mode, so that looking at them changes no buffer; their modes come back at the end."""
+    """Modules in evaluation mode, so that looking at them changes no buffer; their modes come back
+    at the end."""
     modes = [module.training for module in modules]
     for module in modules:
         module.eval()

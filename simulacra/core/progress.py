@@ -33,7 +33,12 @@ class Progress:
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.bar.stop()
 
     def tick(self, step: int, row: dict[str, float]) -> None:
@@ -41,7 +46,11 @@ class Progress:
         now = time.monotonic()
         self.begun = self.begun or (now, step)
         if row:
-            shown = [name for name in row if name.startswith("loss") and not name.endswith("_from_equilibrium")]
+            shown = [
+                name
+                for name in row
+                if name.startswith("loss") and not name.endswith("_from_equilibrium")
+            ]
             self.losses = " ".join(f"{name} {row[name]:.3g}" for name in shown)
         self.bar.update(self.task, completed=step, rate=self._rate(now, step), losses=self.losses)
         if not self.live and now - self.spoke > 10:
@@ -63,7 +72,11 @@ class Progress:
 
     def _rate(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
-        return f"{speed * self.batch:,.0f} examples/s" if speed * self.batch >= 1 or not speed else f"{1 / speed:,.0f} s a step"
+        return (
+            f"{speed * self.batch:,.0f} examples/s"
+            if speed * self.batch >= 1 or not speed
+            else f"{1 / speed:,.0f} s a step"
+        )
 
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
@@ -71,20 +84,32 @@ class Progress:
 
 
 class Stages:
-    """A context in which `told` hears of named stages, one after the other, and the share of each that is done."""
+    """A context in which `told` hears of named stages, one after the other, and the share of each
+    that is done."""
 
     def __init__(self, console: Console, quiet: bool = False):
         self.console, self.quiet = console, quiet
-        columns = progress.TextColumn("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn()
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.TaskProgressColumn(),
+        )
         self.live = console.is_terminal and not quiet
-        self.bar = progress.Progress(*columns, progress.TimeElapsedColumn(), console=console, disable=not self.live)
+        self.bar = progress.Progress(
+            *columns, progress.TimeElapsedColumn(), console=console, disable=not self.live
+        )
         self.tasks: dict[str, progress.TaskID] = {}
 
     def __enter__(self) -> "Stages":
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.bar.stop()
 
     def update(self, stage: str, share: float) -> None:

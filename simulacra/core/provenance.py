@@ -1,16 +1,19 @@
-"""Which commit of Simulacra's own repository this code is. It imports nothing of the package, so that a build can ask too."""
+"""Which commit of Simulacra's own repository this code is. It imports nothing of the package, so
+that a build can ask too."""
 
 import os
 import subprocess
 import tomllib
 from pathlib import Path
 
-BUILT = "_commit.txt"  # in the package: what a wheel or a source archive was built from; a checkout has none
+# in the package: what a wheel or a source archive was built from; a checkout has none
+BUILT = "_commit.txt"
 
 
 def commit(package: Path = Path(__file__).parent.parent) -> str | None:
-    """The git commit of the folder's files, with "+" if they were changed since; None where nothing is known, as in some other
-    project's repository, whose commits say nothing of files that lie in it."""
+    """The git commit of the folder's files, with "+" if they were changed since; None where nothing
+    is known, as in some other project's repository, whose commits say nothing of files that lie in
+    it."""
     built = package / BUILT
     if built.is_file():
         return built.read_text().strip() or None
@@ -22,11 +25,16 @@ def commit(package: Path = Path(__file__).parent.parent) -> str | None:
 
 
 def _is_ours(package: Path) -> bool:
-    """Whether the package is tracked, right below the top of a repository that tracks a project of this name there."""
+    """Whether the package is tracked, right below the top of a repository that tracks a project of
+    this name there."""
     top, project = package.parent, package.parent / "pyproject.toml"
     if _git(package, "rev-parse", "--show-prefix") != f"{package.name}/":
         return False
-    files = str(Path(package.name, "__init__.py")), str(Path(package.name, *Path(__file__).parts[-2:])), project.name
+    files = (
+        str(Path(package.name, "__init__.py")),
+        str(Path(package.name, *Path(__file__).parts[-2:])),
+        project.name,
+    )
     if _git(top, "ls-files", "--error-unmatch", "--", *files) is None:
         return False
     try:
@@ -36,11 +44,13 @@ def _is_ours(package: Path) -> bool:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git says; None if it fails or is not there. A hook's GIT_DIR and the like, which name another repository, are kept
-    from it."""
+    """What git says; None if it fails or is not there. A hook's GIT_DIR and the like, which name
+    another repository, are kept from it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        said = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, env=env)
+        said = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, env=env
+        )
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return None
     return said.stdout.strip() if said.returncode == 0 else None

@@ -48,35 +48,54 @@ from simulacra.core.random import fold
 from simulacra.core.state import kept
 from simulacra.core.tensorboard import Events
 
-BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.json"}  # what a start leaves that was killed before it wrote the config
+# what a start leaves that was killed before it wrote the config
+BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.json"}
 
 
 class Run:
     """An open run folder. `writer` is False in all processes but the first of a distributed run."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], *, writer: bool = True, tensorboard: bool = False):
-        self.folder, self.config, self.writer, self.tensorboard = folder, config, writer, tensorboard
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        writer: bool = True,
+        tensorboard: bool = False,
+    ):
+        self.folder, self.config, self.writer, self.tensorboard = (
+            folder,
+            config,
+            writer,
+            tensorboard,
+        )
         self.seed: int = config["seed"]
         self.events: Events | None = None
         self._log: TextIO | None = None
         self._clock: TextIO | None = None
         self._start = time.monotonic()
         self._turns: list[int] | None = None
-        self.remembered: set[str] = set()  # attributes of the model, no parts, that its steps change
+        # attributes of the model, no parts, that its steps change
+        self.remembered: set[str] = set()
         self.lost: set[str] = set()  # those that no checkpoint can hold
         self._stored = False  # whether a checkpoint was written by this process
 
     def seed_of(self, k: int) -> int:
-        """The seed of step k. A rollback gives all steps from the one it went back to other noise, or they would collapse
-        again."""
+        """The seed of step k. A rollback gives all steps from the one it went back to other noise,
+        or they would collapse again."""
         if self._turns is None:
             self._turns = [row["to"] for row in read_rows(self.folder / "rollbacks.jsonl")]
         attempt = sum(to <= k for to in self._turns)
-        return fold(self.seed, "step", k, "attempt", attempt) if attempt else fold(self.seed, "step", k)
+        return (
+            fold(self.seed, "step", k, "attempt", attempt)
+            if attempt
+            else fold(self.seed, "step", k)
+        )
 
     def roll_back(self, k: int, to: int, why: str) -> None:
-        """Drop the checkpoints after step `to` and note it, so that the clock goes on from there with other noise. A kill in
-        between leaves a newest checkpoint from which the same rollback follows."""
+        """Drop the checkpoints after step `to` and note it, so that the clock goes on from there
+        with other noise. A kill in between leaves a newest checkpoint from which the same rollback
+        follows."""
         self._turns = None
         if not self.writer:
             return
@@ -86,7 +105,8 @@ class Run:
         append_rows(self.folder / "rollbacks.jsonl", [{"at": k, "to": to, "why": why}])
 
     def resume(self, model: Model) -> int:
-        """Load the newest checkpoint into the model, rewind the log to it, and say at which step it stands."""
+        """Load the newest checkpoint into the model, rewind the log to it, and say at which step it
+        stands."""
         files = checkpoints(self.folder)
         k = 0
         if files:
@@ -109,11 +129,13 @@ class Run:
         return k
 
     def logs(self, k: int) -> bool:
-        """Whether step k has a row in the log: the last of a run that was extended since has none."""
+        """Whether step k has a row in the log: the last of a run that was extended since has
+        none."""
         return k % self.config["log_every"] == 0 or k == self.config["steps"]
 
     def saves(self, k: int) -> bool:
-        """Whether step k has a checkpoint, be the run broken or not; a stop may have saved others."""
+        """Whether step k has a checkpoint, be the run broken or not; a stop may have saved
+        others."""
         return k % self.config["save_every"] == 0 or k == self.config["steps"]
 
     def path(self, k: int) -> Path:
@@ -128,13 +150,16 @@ class Run:
         seconds = round(time.monotonic() - self._start, 3)
         with full_disk(self.folder):
             for file, row in (self._clock, {"seconds": seconds}), (self._log, scalars):
-                file.write(json.dumps({"step": k, "images": k * self.config["batch"], **row}) + "\n")
+                file.write(
+                    json.dumps({"step": k, "images": k * self.config["batch"], **row}) + "\n"
+                )
                 file.flush()
             if self.events:
                 self.events.add(k, scalars)
 
     def save(self, k: int, model: Model) -> Path:
-        """Write the checkpoint of step k, then remove those that the config's `keep` does not keep."""
+        """Write the checkpoint of step k, then remove those that the config's `keep` does not
+        keep."""
         path = self.path(k)
         if not self.writer:
             return path
@@ -151,12 +176,14 @@ class Run:
         return path
 
     def _prune(self, newest: Path) -> None:
-        """Remove what a stop saved, once there is a newer one, and all but the newest `keep` of the others. So a broken and
-        an unbroken run have the same checkpoints."""
+        """Remove what a stop saved, once there is a newer one, and all but the newest `keep` of the
+        others. So a broken and an unbroken run have the same checkpoints."""
         if not self.config["keep"]:
             return
         found = checkpoints(self.folder)
-        kept = [path for path in found if path == newest or self.saves(int(path.stem))][-self.config["keep"] :]
+        kept = [path for path in found if path == newest or self.saves(int(path.stem))][
+            -self.config["keep"] :
+        ]
         for path in found:
             if path not in kept:
                 path.unlink()
@@ -165,7 +192,10 @@ class Run:
         """Mark the run as done, with a digest of its final weights."""
         if self.writer:
             with full_disk(self.folder):
-                write_text(self.folder / "done", json.dumps({"steps": k, "weights": digest(states(model))}) + "\n")
+                write_text(
+                    self.folder / "done",
+                    json.dumps({"steps": k, "weights": digest(states(model))}) + "\n",
+                )
 
     def finished(self) -> bool:
         """Whether the run is marked as done and its last checkpoint is there."""
@@ -175,7 +205,8 @@ class Run:
         """Close the log, the clock and the event file."""
         for file in (self._log, self._clock, self.events):
             if file:
-                with contextlib.suppress(OSError):  # a full disk was told of when the row could not be written
+                # a full disk was told of when the row could not be written
+                with contextlib.suppress(OSError):
                     file.close()
 
 
@@ -194,13 +225,17 @@ def begin(
     source: bytes | None = None,  # the source of a model from outside the package
     files: Callable[[], Files] = dict,  # the fingerprint of the data
 ) -> list[str]:
-    """Make the folder, or check that its run is of this config and these data; record the start if it is not done.
-    Returns what a person should know."""
+    """Make the folder, or check that its run is of this config and these data; record the start if
+    it is not done. Returns what a person should know."""
     begun = (folder / "config.json").exists()
     found = known(config_of(folder)) if begun else config
     changed, known_data = differences(found, config), begun and (folder / "data.json").exists()
     moved = "data.path" in changed and known_data
-    longer = _longer(folder, {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}, extend)
+    longer = _longer(
+        folder,
+        {key: pair for key, pair in changed.items() if not (moved and key == "data.path")},
+        extend,
+    )
     finished = _finished(folder, config["steps"]) and not longer
     if finished and not moved:
         return _same_data(folder, files()) if known_data else []  # nothing starts
@@ -220,16 +255,22 @@ def begin(
         if finished:
             return notes
         write_text(folder / "machine.json", json.dumps([*starts(folder), machine], indent=2) + "\n")
-        shapes = {name: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for name, t in like.items()}
+        shapes = {
+            name: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")]
+            for name, t in like.items()
+        }
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
     return notes
 
 
 def _longer(folder: Path, apart: dict[str, tuple[Any, Any]], extend: bool) -> bool:
-    """Whether the configs differ in that more steps are asked for; a Mistake if they differ otherwise."""
+    """Whether the configs differ in that more steps are asked for; a Mistake if they differ
+    otherwise."""
     longer = extend and list(apart) == ["steps"] and apart["steps"][1] > apart["steps"][0]
     if apart and not longer:
-        raise Mistake(f"{folder} holds a run of another config: {_apart(apart)}. {ANEW.format(folder)}")
+        raise Mistake(
+            f"{folder} holds a run of another config: {_apart(apart)}. {ANEW.format(folder)}"
+        )
     return longer
 
 
@@ -238,24 +279,34 @@ def fingerprint_of(folder: Path) -> Files | None:
     found = _json(folder / "data.json", {})
     files = found.get("files") if isinstance(found, dict) else None
     if (folder / "data.json").exists() and not isinstance(files, dict):
-        raise Mistake(f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; remove it to have it made anew")
+        raise Mistake(
+            f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; remove it to "
+            "have it made anew"
+        )
     return files
 
 
 def _same_data(folder: Path, now: Files) -> list[str]:
-    """A Mistake if the run was trained with other data than these; otherwise what a person should know."""
+    """A Mistake if the run was trained with other data than these; otherwise what a person should
+    know."""
     before = fingerprint_of(folder)
     if before is not None and (told := fingerprint.apart(before, now)):
         raise Mistake(
-            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin anew from its weights: another "
+            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin anew "
+            "from its weights: another "
             f"folder with --run, and --set init_from={folder}"
         )
     if before is None and now and checkpoints(folder):
-        return ["this run is older than fingerprints of data: those of now are noted in data.json and asked for from here on"]
+        return [
+            "this run is older than fingerprints of data: those of now are noted in data.json and "
+            "asked for from here on"
+        ]
     return []
 
 
-ANEW = "Choose another folder with --run; --set init_from={} begins there with the weights of this run"
+ANEW = (
+    "Choose another folder with --run; --set init_from={} begins there with the weights of this run"
+)
 
 
 def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
@@ -264,7 +315,9 @@ def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     for key, (a, b) in changed.items():
         (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
         if key == "room" and one and two and name == other:
-            words.append(f"the source of the model {name} has changed since ({one[:8]} there, {two[:8]} now)")
+            words.append(
+                f"the source of the model {name} has changed since ({one[:8]} there, {two[:8]} now)"
+            )
         else:
             words.append(f"{'model' if key == 'room' else key} is {a} there, {b} asked")
     return "; ".join(words)
@@ -272,18 +325,23 @@ def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is for something else."""
+    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is
+    for something else."""
     with reached(folder):
         others = [] if (folder / "config.json").exists() else _others(folder)
     if others:
-        raise Mistake(f"{folder} holds {others[0]} and no run (no config.json); choose another folder with --run")
+        raise Mistake(
+            f"{folder} holds {others[0]} and no run (no config.json); choose another folder with "
+            "--run"
+        )
     with alone(folder, "training in"):
         yield
 
 
 @contextlib.contextmanager
 def alone(folder: Path, doing: str) -> Iterator[None]:
-    """Make the folder and hold its file `lock` until the end; a Mistake if another process holds it, `doing` the same there."""
+    """Make the folder and hold its file `lock` until the end; a Mistake if another process holds
+    it, `doing` the same there."""
     with reached(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
@@ -326,15 +384,24 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 
 
 def like_of(folder: Path, rows: int) -> Batch:
-    """A batch of zeros shaped as the run's data, so that a model can be rebuilt without its data."""
+    """A batch of zeros shaped as the run's data, so that a model can be rebuilt without its
+    data."""
     shapes = _json(folder / "shapes.json")
     try:
-        return {name: torch.zeros(rows, *shape, dtype=getattr(torch, kind)) for name, (shape, kind) in shapes.items()}
+        return {
+            name: torch.zeros(rows, *shape, dtype=getattr(torch, kind))
+            for name, (shape, kind) in shapes.items()
+        }
     except (AttributeError, TypeError, ValueError, RuntimeError):
-        raise Mistake(f"cannot read {folder / 'shapes.json'}: it does not hold the shape and type of each tensor") from None
+        raise Mistake(
+            f"cannot read {folder / 'shapes.json'}: it does not hold the shape and type of each "
+            "tensor"
+        ) from None
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+def differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> (old value, new value) wherever two configs differ."""
     out: dict[str, tuple[Any, Any]] = {}
     for key in dict.fromkeys([*old, *new]):
@@ -363,7 +430,8 @@ def rewind(path: Path, keep: Callable[[int], bool]) -> dict[str, Any]:
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a .jsonl file, on a new line even where a kill cut the last one short; where a disk is full, none of them."""
+    """Add rows to a .jsonl file, on a new line even where a kill cut the last one short; where a
+    disk is full, none of them."""
     with full_disk(path.parent), path.open("a+b", buffering=0) as file:
         file.seek(max(0, (size := file.tell()) - 1))
         start = "" if file.read(1) in (b"", b"\n") else "\n"

@@ -7,8 +7,8 @@ from msgspec import Meta
 NonNegative = Annotated[float, Meta(ge=0)]
 Points = Annotated[tuple[tuple[Annotated[int, Meta(ge=0)], NonNegative], ...], Meta(min_length=1)]
 Schedule = NonNegative | Points
-"""A number, or (step, value) points: constant before the first and after the last, linear in between. Two points at the
-same step are a jump."""
+"""A number, or (step, value) points: constant before the first and after the last, linear in
+between. Two points at the same step are a jump."""
 
 
 def value_at(schedule: Schedule, k: int) -> float:

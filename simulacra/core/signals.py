@@ -1,5 +1,6 @@
-"""Signals that ask a program to end. Ctrl-C ends it with 130; SIGTERM, and SIGHUP and SIGUSR1, which schedulers and closed
-terminals send before they kill, end it with 143, all of them after what can be saved was saved."""
+"""Signals that ask a program to end. Ctrl-C ends it with 130; SIGTERM, and SIGHUP and SIGUSR1,
+which schedulers and closed terminals send before they kill, end it with 143, all of them after what
+can be saved was saved."""
 
 import contextlib
 import os
@@ -13,8 +14,8 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came, this one; whoever catches it may add_note what was saved. `last` is the last that was made: some versions
-    of typer swallow it."""
+    """A signal came, this one; whoever catches it may add_note what was saved. `last` is the last
+    that was made: some versions of typer swallow it."""
 
     last: "Interrupted | None" = None
 
@@ -31,13 +32,18 @@ def status(number: int) -> int:
 
 @contextlib.contextmanager
 def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False) -> Iterator[None]:
-    """Have `act` called when a signal asks to end. SIGHUP (nohup) and SIGUSR1 stay ignored where they are; SIGINT too if
-    `deaf`, otherwise it is heard even in the background of a script. In threads other than the main one nothing changes."""
+    """Have `act` called when a signal asks to end. SIGHUP (nohup) and SIGUSR1 stay ignored where
+    they are; SIGINT too if `deaf`, otherwise it is heard even in the background of a script. In
+    threads other than the main one nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = {number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is signal.SIG_IGN}
-    ours = {signal.SIGINT, *ENDING} - (ignored & {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])})
+    ignored = {
+        number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is signal.SIG_IGN
+    }
+    ours = {signal.SIGINT, *ENDING} - (
+        ignored & {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])}
+    )
     old = {number: signal.signal(number, act) for number in ours}
     try:
         yield
@@ -47,8 +53,9 @@ def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """What a verb does that has nothing to save between steps: stop where it is. While torch is imported nothing has begun, and
-    an exception would have to pass through its C++, which aborts: so end at once."""
+    """What a verb does that has nothing to save between steps: stop where it is. While torch is
+    imported nothing has begun, and an exception would have to pass through its C++, which aborts:
+    so end at once."""
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     if getattr(spec, "_initializing", False):
         os.write(2, b"interrupted\n")
@@ -58,7 +65,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def asked() -> Iterator[list[int]]:
-    """The signals that have asked to end so far: one that the clock sees between steps. The second one interrupts."""
+    """The signals that have asked to end so far: one that the clock sees between steps. The second
+    one interrupts."""
     numbers: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -76,6 +84,7 @@ def saying(kept: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        with contextlib.suppress(Exception):  # that a folder cannot be read is no reason to end otherwise
+        # that a folder cannot be read is no reason to end otherwise
+        with contextlib.suppress(Exception):
             stop.add_note(kept())
         raise

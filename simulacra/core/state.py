@@ -1,8 +1,9 @@
-"""What a model remembers beside its parts: counters, histories, pools of pictures, random generators.
+"""What a model remembers beside its parts: counters, histories, pools of pictures, random
+generators.
 
-They are plain attributes of the model, of its modules, or of objects of classes in the model's own file, and buffers that are in
-no state_dict. Those that a step changes are kept in the checkpoint, so that a run goes on exactly; all others follow from
-building the model.
+They are plain attributes of the model, of its modules, or of objects of classes in the model's own
+file, and buffers that are in no state_dict. Those that a step changes are kept in the checkpoint,
+so that a run goes on exactly; all others follow from building the model.
 """
 
 import contextlib
@@ -28,7 +29,8 @@ class _Unkept(Exception):
 
 
 def plain(value: Any) -> Any:
-    """The value as nested dicts, lists, numbers, texts and tensors; _Unkept if it is nothing such."""
+    """The value as nested dicts, lists, numbers, texts and tensors; _Unkept if it is nothing
+    such."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -52,7 +54,8 @@ def plain(value: Any) -> Any:
 
 
 def put(old: Any, saved: Any) -> Any:
-    """The value that was `plain`: `old` itself, filled anew, where that is such a container or generator."""
+    """The value that was `plain`: `old` itself, filled anew, where that is such a container or
+    generator."""
     if isinstance(saved, Tensor):
         return saved.clone().to(old.device) if isinstance(old, Tensor) else saved.clone()
     if not isinstance(saved, dict):
@@ -92,7 +95,8 @@ def _turned(old: Any, value: Any) -> Any:
 
 
 def places(model: Any) -> dict[str, tuple[Any, str]]:
-    """PATH -> (object, attribute) of all that is neither a part, nor in the state of one, nor a hyperparameter."""
+    """PATH -> (object, attribute) of all that is neither a part, nor in the state of one, nor a
+    hyperparameter."""
     found: dict[str, tuple[Any, str]] = {}
     own, seen = type(model).__module__, {id(model)}
 
@@ -106,7 +110,9 @@ def places(model: Any) -> dict[str, tuple[Any, str]]:
             for key, item in inner if depth < DEEP else ():
                 enter(f"{prefix}{name}{key}.", item, depth)
         if isinstance(thing, nn.Module):
-            found.update({f"{prefix}{name}": (thing, name) for name in thing._non_persistent_buffers_set})
+            found.update(
+                {f"{prefix}{name}": (thing, name) for name in thing._non_persistent_buffers_set}
+            )
             for name, child in thing._modules.items():
                 enter(f"{prefix}{name}.", child, depth)
 
@@ -120,11 +126,20 @@ def places(model: Any) -> dict[str, tuple[Any, str]]:
 
 
 def _inside(value: Any, own: str) -> Iterator[tuple[str, Any]]:
-    """What of a value is looked into: itself, as a module or an object of a class of the file `own`, or all that lies in it, if
-    those are such."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    """What of a value is looked into: itself, as a module or an object of a class of the file
+    `own`, or all that lies in it, if those are such."""
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     each = [(f".{key}", item) for key, item in items] or [("", value)]
-    if all(isinstance(item, nn.Module) or (_is_own(item, own) and not hasattr(item, "state_dict")) for _, item in each):
+    if all(
+        isinstance(item, nn.Module) or (_is_own(item, own) and not hasattr(item, "state_dict"))
+        for _, item in each
+    ):
         yield from each
 
 
@@ -133,18 +148,28 @@ def _is_own(value: Any, own: str) -> bool:
 
 
 def shared(model: Any) -> dict[str, Any]:
-    """NAME -> value of what a model from outside keeps in its class or its file, where no checkpoint looks."""
+    """NAME -> value of what a model from outside keeps in its class or its file, where no
+    checkpoint looks."""
     own = sys.modules.get(type(model).__module__)
     if own is None or not own.__name__.startswith(PREFIX):
         return {}
     classes = [one for one in type(model).__mro__ if one.__module__ == own.__name__]
-    each = {f"{one.__name__}.{name}": value for one in reversed(classes) for name, value in vars(one).items()}
+    each = {
+        f"{one.__name__}.{name}": value
+        for one in reversed(classes)
+        for name, value in vars(one).items()
+    }
     each |= {f"{name} of its file": value for name, value in vars(own).items()}
-    return {name: value for name, value in each.items() if isinstance(value, (int, float, list, dict, Tensor, np.ndarray))}
+    return {
+        name: value
+        for name, value in each.items()
+        if isinstance(value, (int, float, list, dict, Tensor, np.ndarray))
+    }
 
 
 def _told(value: Any) -> object:
-    """What tells a value that cannot be kept: which object it is, and, of iterators, how far it is."""
+    """What tells a value that cannot be kept: which object it is, and, of iterators, how far it
+    is."""
     if isinstance(value, msgspec.Struct):
         return repr(value)
     try:
@@ -154,7 +179,8 @@ def _told(value: Any) -> object:
 
 
 def _plain_state(value: Any) -> Any:
-    """What a copy of an object would be made of, types by their names; _Unkept if it is not plain."""
+    """What a copy of an object would be made of, types by their names; _Unkept if it is not
+    plain."""
     made = value.__reduce_ex__(2)
     if isinstance(made, str):
         raise _Unkept
@@ -168,14 +194,17 @@ class Looked:
 
     def __init__(self, model: Any):
         self.prints: dict[str, str] = {}
-        self.opaque: dict[str, object] = {}  # what cannot be kept: which object, or what it says of itself
+        # what cannot be kept: which object, or what it says of itself
+        self.opaque: dict[str, object] = {}
         for path, (thing, name) in places(model).items():
             value = getattr(thing, name)
             try:
                 self.prints[path] = digest(plain(value))
             except _Unkept:
                 self.opaque[path] = _told(value)
-        self.opaque["which weights learn"] = tuple(weight.requires_grad for weight in weights(model).values())
+        self.opaque["which weights learn"] = tuple(
+            weight.requires_grad for weight in weights(model).values()
+        )
         for path, value in shared(model).items():
             with contextlib.suppress(_Unkept):
                 self.opaque[path] = digest(plain(value))
@@ -186,9 +215,14 @@ class Looked:
         return [path for path, told in self.prints.items() if before.prints.get(path) != told]
 
     def lost(self, before: "Looked") -> list[str]:
-        """The paths of what is not what it was and cannot be kept; what was None and is opened late does not count."""
-        opaque = [path for path, told in self.opaque.items() if before.opaque.get(path, told) != told]
-        return opaque + [path for path, told in self.strays.items() if before.strays.get(path, told) != told]
+        """The paths of what is not what it was and cannot be kept; what was None and is opened late
+        does not count."""
+        opaque = [
+            path for path, told in self.opaque.items() if before.opaque.get(path, told) != told
+        ]
+        return opaque + [
+            path for path, told in self.strays.items() if before.strays.get(path, told) != told
+        ]
 
 
 def kept(model: Any, paths: Mapping[str, Any] | set[str]) -> dict[str, Any]:
@@ -208,10 +242,16 @@ def restore(model: Any, saved: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def untouched(model: Any, paths: set[str]) -> Iterator[None]:
-    """Whoever looks at a model changes neither its buffers, as batch normalisation outside evaluation mode does, nor what it
-    remembers at these paths: both come back at the end, and so do the modes of its modules."""
+    """Whoever looks at a model changes neither its buffers, as batch normalisation outside
+    evaluation mode does, nor what it remembers at these paths: both come back at the end, and so do
+    the modes of its modules."""
     mine = parts(model)
-    modules = [one for part in mine.values() for one in (part, *attributes(part).values()) if isinstance(one, nn.Module)]
+    modules = [
+        one
+        for part in mine.values()
+        for one in (part, *attributes(part).values())
+        if isinstance(one, nn.Module)
+    ]
     modes = {inner: inner.training for module in modules for inner in module.modules()}
     tensors = {id(one): one for module in modules for one in module.buffers()}
     tensors |= {id(one.tensor): one.tensor for one in mine.values() if isinstance(one, Held)}

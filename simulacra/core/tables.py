@@ -1,4 +1,5 @@
-"""Tables of keys as files and people write them, before anybody knows what they should hold; damage of any kind is one line."""
+"""Tables of keys as files and people write them, before anybody knows what they should hold; damage
+of any kind is one line."""
 
 import json
 import tomllib
@@ -25,7 +26,11 @@ def read(path: Path) -> dict[str, Any]:
     """The raw contents of a TOML or JSON file in UTF-8, with or without a mark of byte order."""
     content = contents(path)
     try:
-        raw = json.loads(content, object_pairs_hook=_once) if path.suffix == ".json" else _toml(content)
+        raw = (
+            json.loads(content, object_pairs_hook=_once)
+            if path.suffix == ".json"
+            else _toml(content)
+        )
         if not isinstance(raw, dict):
             raise Mistake(f"cannot read {path}: it holds no table of keys")
         _shallow(raw)
@@ -41,7 +46,9 @@ def contents(path: Path) -> str:
         if not path.is_file():
             raise Mistake(f"cannot read {path}: it is no file")
         if path.stat().st_size > MOST:
-            raise Mistake(f"cannot read {path}: it has {path.stat().st_size:,} bytes; allowed: {MOST:,}")
+            raise Mistake(
+                f"cannot read {path}: it has {path.stat().st_size:,} bytes; allowed: {MOST:,}"
+            )
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
         why = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else error
@@ -51,7 +58,10 @@ def contents(path: Path) -> str:
 
 def _toml(text: str) -> dict[str, Any]:
     """A TOML file's tables. Of keys with thousands of dots its parser takes minutes."""
-    if any("=" in line and line.partition("=")[0].count(".") > 10 * DEEPEST for line in text.splitlines()):
+    if any(
+        "=" in line and line.partition("=")[0].count(".") > 10 * DEEPEST
+        for line in text.splitlines()
+    ):
         raise RecursionError
     return tomllib.loads(text)
 
@@ -69,7 +79,11 @@ def _shallow(raw: dict[str, Any]) -> None:
     """RecursionError, before one comes from somewhere else, of what nobody meant."""
     level: list[Any] = [raw]
     for _ in range(DEEPEST):
-        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
+        inner = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list))
+        ]
         level = [value for values in inner for value in values]
     if any(isinstance(item, (dict, list)) for item in level):
         raise RecursionError

@@ -1,5 +1,5 @@
-"""TensorBoard's view of a log, written row by row. TensorBoard's own writer keeps a thread, in which a full disk ends in a
-traceback that nobody can catch."""
+"""TensorBoard's view of a log, written row by row. TensorBoard's own writer keeps a thread, in
+which a full disk ends in a traceback that nobody can catch."""
 
 import os
 import time
@@ -8,7 +8,8 @@ from typing import Any
 
 
 class Events:
-    """An open event file. Rows that older files of the folder hold after step `k` are void, as the log was rewound."""
+    """An open event file. Rows that older files of the folder hold after step `k` are void, as the
+    log was rewound."""
 
     def __init__(self, folder: Path, k: int):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -16,10 +17,16 @@ class Events:
 
         folder.mkdir(exist_ok=True)
         self.event = Event
-        self.file = (folder / f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}").open("wb")
+        self.file = (folder / f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}").open(
+            "wb"
+        )
         self.writer = RecordWriter(self.file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._write(Event(wall_time=time.time(), step=k + 1, session_log=SessionLog(status=SessionLog.START)))
+        self._write(
+            Event(
+                wall_time=time.time(), step=k + 1, session_log=SessionLog(status=SessionLog.START)
+            )
+        )
 
     def add(self, k: int, scalars: dict[str, float]) -> None:
         """Write a row of the log."""

@@ -1,8 +1,9 @@
 """A new run that begins with another run's weights: `init_from`.
 
-A model takes its modules, the tensors that are parts, and its averages, from parts of the same names of a run of the same model;
-optimizers, schedules and controllers are new. A model says otherwise by `INIT_PARTS`, `INIT_MODELS` or its own `begin`: see the
-contract. From a packed run, which has averages alone, they are taken as the last weights too.
+A model takes its modules, the tensors that are parts, and its averages, from parts of the same
+names of a run of the same model; optimizers, schedules and controllers are new. A model says
+otherwise by `INIT_PARTS`, `INIT_MODELS` or its own `begin`: see the contract. From a packed run,
+which has averages alone, they are taken as the last weights too.
 """
 
 from pathlib import Path
@@ -29,8 +30,9 @@ class Begun(NamedTuple):
 
 
 def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Begun | None:
-    """Put the weights of the run that `init_from` names into a model; None if it names none. A Mistake, if it is no run, has no
-    checkpoint, is of another model, or if a part has another shape."""
+    """Put the weights of the run that `init_from` names into a model; None if it names none. A
+    Mistake, if it is no run, has no checkpoint, is of another model, or if a part has another
+    shape."""
     if not checked.init_from:
         return None
     source, key = Path(checked.init_from).expanduser(), f"init_from = {checked.init_from}"
@@ -40,14 +42,22 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         there = str(run.config_of(source).get("room"))
         allowed = getattr(model, "INIT_MODELS", None) or (checked.model,)
         if there.partition("@")[0] not in [name.partition("@")[0] for name in allowed]:
-            raise Mistake(f"{source} is a run of model {there}; allowed: model {', '.join(allowed)}")
+            raise Mistake(
+                f"{source} is a run of model {there}; allowed: model {', '.join(allowed)}"
+            )
         step, states = _states(source)
-        taken = _own(model, source, device) if hasattr(model, "begin") else _taken(model, states, zoo.is_packed(source))
+        taken = (
+            _own(model, source, device)
+            if hasattr(model, "begin")
+            else _taken(model, states, zoo.is_packed(source))
+        )
     except (Mistake, ValueError) as error:
         raise Mistake(f"{key}: {error}") from None
     new = [name for name in parts(model) if name not in taken]
     said = f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; new: {', '.join(new) or 'nothing'}"
-    return Begun(said, {"run": str(source), "step": step, "weights": run.digest(states), "parts": taken})
+    return Begun(
+        said, {"run": str(source), "step": step, "weights": run.digest(states), "parts": taken}
+    )
 
 
 def _states(source: Path) -> tuple[int, dict[str, Any]]:
@@ -67,25 +77,36 @@ def _own(model: Any, source: Path, device: torch.device) -> list[str]:
 
 
 def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
-    """The names of the parts that took a state. All are looked at before the first one is changed."""
+    """The names of the parts that took a state. All are looked at before the first one is
+    changed."""
     mine = parts(model)
     usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, EMA))}
     wanted = getattr(model, "INIT_PARTS", usual)
     pairs = dict(wanted) if isinstance(wanted, dict) else {name: name for name in wanted}
     found = {name: states[other] for name, other in pairs.items() if other in states}
     if not found:
-        raise Mistake(f"it has the parts {', '.join(states)}; allowed: one of {', '.join(pairs.values())}")
+        raise Mistake(
+            f"it has the parts {', '.join(states)}; allowed: one of {', '.join(pairs.values())}"
+        )
     for name, state in found.items():
         if told := unlike(mine[name].state_dict(), state):
             raise Mistake(f"part {name} has another shape: {told}")
     for name, state in found.items():
-        (mine[name].unpack if packed and hasattr(mine[name], "unpack") else mine[name].load_state_dict)(state)
+        (
+            mine[name].unpack
+            if packed and hasattr(mine[name], "unpack")
+            else mine[name].load_state_dict
+        )(state)
     return list(found)
 
 
 def unlike(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """The first tensor that two states do not both have in one shape, in words; nothing if there is none."""
-    shapes = [{name: tuple(one.shape) for name, one in state.items() if hasattr(one, "shape")} for state in (there, here)]
+    """The first tensor that two states do not both have in one shape, in words; nothing if there is
+    none."""
+    shapes = [
+        {name: tuple(one.shape) for name, one in state.items() if hasattr(one, "shape")}
+        for state in (there, here)
+    ]
     for name in [*shapes[1], *shapes[0]]:
         a, b = (found.get(name, "not there") for found in shapes)
         if a != b and not (isinstance(here.get(name), Tensor) and is_lazy(here[name])):

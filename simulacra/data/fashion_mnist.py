@@ -1,7 +1,8 @@
-"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 60,000 + 10,000 grey clothes at 28x28, from the official IDX files.
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 60,000 + 10,000 grey clothes at 28x28, from the
+official IDX files.
 
-The four files are looked for, raw or .gz, in the data folder's `fashion-mnist` and in the data folder itself. The
-official test pictures are held out.
+The four files are looked for, raw or .gz, in the data folder's `fashion-mnist` and in the data
+folder itself. The official test pictures are held out.
 """
 
 from pathlib import Path
@@ -22,11 +23,20 @@ SOURCE = Source(
 )
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="fashion_mnist"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="fashion_mnist",
+):
     """How Fashion-MNIST is found and prepared."""
 
-    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0  # pixels of background on every side of 28x28; 2 makes 32x32
-    url: str = ""  # address of a folder with the four .gz files, to download what is missing; empty: no download
+    # pixels of background on every side of 28x28; 2 makes 32x32
+    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0
+    # address of a folder with the four .gz files, to download what is missing; empty: no download
+    url: str = ""
 
 
 class FashionMnist:
@@ -42,7 +52,10 @@ class FashionMnist:
 
     def describe(self) -> dict[str, str]:
         """Where the pictures come from and what they are like."""
-        return {"source": "Fashion-MNIST, official files; the test pictures are held out", **self.pictures.describe()}
+        return {
+            "source": "Fashion-MNIST, official files; the test pictures are held out",
+            **self.pictures.describe(),
+        }
 
 
 Data = FashionMnist

@@ -1,8 +1,8 @@
 """Any folder of pictures, nested or not, of whatever sizes and kinds Pillow reads.
 
-Every picture becomes a square of `size` pixels. Which ones are held out follows from a hash of each file's name, so
-that adding a file moves no other one. The pixels are kept as bytes, in memory up to 512 MiB and in a temporary file
-beyond.
+Every picture becomes a square of `size` pixels. Which ones are held out follows from a hash of each
+file's name, so that adding a file moves no other one. The pixels are kept as bytes, in memory up to
+512 MiB and in a temporary file beyond.
 """
 
 import os
@@ -26,34 +26,53 @@ from simulacra.io.pictures import Header, decode, header, is_grey, top
 
 IN_MEMORY = 2**29  # bytes of pixels; more are kept in a temporary file
 NAMED = 20  # left out pictures that describe() names
-FITS = {"crop": "centre crop to a square", "pad": "white borders to a square", "stretch": "stretched to a square"}
+FITS = {
+    "crop": "centre crop to a square",
+    "pad": "white borders to a square",
+    "stretch": "stretched to a square",
+}
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="folder"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="folder",
+):
     """Which pictures, and what is done to them."""
 
     path: str = ""  # the folder, absolute or inside the data folder; empty: the data folder itself
     size: Annotated[int, msgspec.Meta(ge=8, le=1024)] = 64  # width and height in pixels
     mode: Literal["auto", "grey", "colour"] = "auto"  # auto: grey if every file is
-    fit: Literal["crop", "pad", "stretch"] = "crop"  # how a picture that is not square becomes square
+    # how a picture that is not square becomes square
+    fit: Literal["crop", "pad", "stretch"] = "crop"
     flip: bool = False  # mirror training pictures left to right at random
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share held out, but at least one picture in each split
-    bits: Literal[0, 8, 10, 12, 14, 16] = 0  # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
-    skip_broken: bool = False  # leave out pictures that cannot be decoded or are too small, instead of stopping
+    # share held out, but at least one picture in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
+    # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0
+    # leave out pictures that cannot be decoded or are too small, instead of stopping
+    skip_broken: bool = False
 
 
 def locate(path: str, root: Path | None, maker: str = "") -> Path:
-    """The folder meant, which exists; where it does not, `maker` begins the command that makes it."""
+    """The folder meant, which exists; where it does not, `maker` begins the command that makes
+    it."""
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
         raise Mistake(
-            f"data.path is '{path}' and there is no data folder; name one with --data or SIMULACRA_DATA, or give an "
+            f"data.path is '{path}' and there is no data folder; name one with --data or "
+            "SIMULACRA_DATA, or give an "
             f"absolute path"
         )
     folder = meant if root is None else root / meant
     if not folder.is_dir():
         absent = f"not there; {maker} {folder} makes it" if maker else "not there"
-        raise Mistake(f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}")
+        raise Mistake(
+            f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}"
+        )
     return folder
 
 
@@ -64,7 +83,8 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
 
 
 def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
-    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come with a package."""
+    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come
+    with a package."""
     return files(options, root) if options.path else {}
 
 
@@ -87,7 +107,10 @@ def space(shape: tuple[int, int, int, int]) -> np.ndarray:
     place, mega = tempfile.gettempdir(), 2**20
     free = shutil.disk_usage(place).free
     if free < total:
-        raise Mistake(f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; set TMPDIR")
+        raise Mistake(
+            f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; set "
+            "TMPDIR"
+        )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
@@ -97,7 +120,8 @@ def enough(folder: Path, good: Iterable[str], broken: Mapping[str, str]) -> list
     names = list(good)
     if len(names) < 2:
         raise Mistake(
-            f"{folder} holds too few usable pictures: {len(names)}; needed: 2 or more, one of them held out; left out: "
+            f"{folder} holds too few usable pictures: {len(names)}; needed: 2 or more, one of them "
+            "held out; left out: "
             f"{left_out(broken)}"
         )
     return names
@@ -113,7 +137,9 @@ def extent(sizes: Iterable[tuple[int, int]]) -> str:
     """The smallest and the largest of sizes (width, height), by area."""
     ranked = sorted(set(sizes), key=lambda size: (size[0] * size[1], size))
     texts = [f"{width}x{height}" for width, height in (ranked[0], ranked[-1])]
-    return texts[0] if len(ranked) == 1 else f"{texts[0]} to {texts[1]}, {len(ranked)} different ones"
+    return (
+        texts[0] if len(ranked) == 1 else f"{texts[0]} to {texts[1]}, {len(ranked)} different ones"
+    )
 
 
 def wanted(mode: str, headers: Iterable[Header]) -> str:
@@ -123,12 +149,14 @@ def wanted(mode: str, headers: Iterable[Header]) -> str:
 
 
 def white(bits: int, headers: Iterable[Header]) -> int:
-    """The value that becomes 255 in all pictures of more than 8 bits a channel; their brightest says it where `bits` is 0."""
+    """The value that becomes 255 in all pictures of more than 8 bits a channel; their brightest
+    says it where `bits` is 0."""
     return 2**bits - 1 if bits else top(head.peak for head in headers)
 
 
 def taken(headers: Iterable[Header], brightest: int) -> dict[str, str]:
-    """What was assumed of pictures of more than 8 bits a channel, and of several pages, in words."""
+    """What was assumed of pictures of more than 8 bits a channel, and of several pages, in
+    words."""
     found = list(headers)
     deep, several = [head for head in found if head.peak], sum(head.several for head in found)
     told = {}
@@ -142,7 +170,13 @@ def taken(headers: Iterable[Header], brightest: int) -> dict[str, str]:
     return told
 
 
-def remarks(folder: Path, ignored: Ignored, broken: Mapping[str, str], headers: Iterable[Header], brightest: int) -> list[str]:
+def remarks(
+    folder: Path,
+    ignored: Ignored,
+    broken: Mapping[str, str],
+    headers: Iterable[Header],
+    brightest: int,
+) -> list[str]:
     """What a person should be told before training."""
     notes = [f"{folder}: {ignored}"] if ignored.kinds or ignored.hidden or ignored.links else []
     notes += [f"{folder}: left out {left_out(broken)}"] if broken else []
@@ -160,7 +194,9 @@ class Folder:
         names, self.ignored = listing(self.folder)
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            self.headers, self.broken = each(self.folder, names, lambda _, path: header(path), options.skip_broken)
+            self.headers, self.broken = each(
+                self.folder, names, lambda _, path: header(path), options.skip_broken
+            )
             names = enough(self.folder, self.headers, self.broken)
             self.mode = wanted(options.mode, self.headers.values())
             self.white = white(options.bits, self.headers.values())
@@ -181,7 +217,10 @@ class Folder:
         rows, broken = each(self.folder, names, work, self.options.skip_broken)
         self.broken |= broken
         held = held_out(enough(self.folder, rows, self.broken), self.options.held_out)
-        train, rest = (np.array([rows[name] for name in rows if (name in held) == side]) for side in (False, True))
+        train, rest = (
+            np.array([rows[name] for name in rows if (name in held) == side])
+            for side in (False, True)
+        )
         return Pictures(Split(pixels, None, train), Split(pixels, None, rest), self.options.flip)
 
     def _used(self) -> list[Header]:
@@ -190,7 +229,9 @@ class Folder:
     def describe(self) -> dict[str, str]:
         """What was found in the folder and what is done to it."""
         options, found = self.options, self._used()
-        modes = ", ".join(f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common())
+        modes = ", ".join(
+            f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common()
+        )
         colour = "grey" if self.mode == "L" else "colour"
         treatment = f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
         return {

@@ -1,18 +1,23 @@
-"""Clips of one object that moves over a scene, made of real photographs, with everything known that a clip hides.
+"""Clips of one object that moves over a scene, made of real photographs, with everything known that
+a clip hides.
 
-frames = matte * foreground + (1 - matte) * background, pixel by pixel. x points right, y down, the frame's upper left corner
-is (0, 0) and its first pixel's centre (0.5, 0.5); as a complex number a place is x + iy. Lengths are given for frames of
-432 x 240 and scaled by the root of the frame's area; so is all else, but for `edge`.
+frames = matte * foreground + (1 - matte) * background, pixel by pixel. x points right, y down, the
+frame's upper left corner is (0, 0) and its first pixel's centre (0.5, 0.5); as a complex number a
+place is x + iy. Lengths are given for frames of 432 x 240 and scaled by the root of the frame's
+area; so is all else, but for `edge`.
 
-- Background: a photograph, colours a little changed, turned by up to 0.15 rad, mirrored or not; the frames' views span 50 to
-  100 % of it. The camera follows the object by 0 to 80 %, drifts, rolls by up to 0.03 rad and zooms by up to 4 %.
-- Object: part of another photograph, that of 16 places drawn which has detail all over, in a smooth outline of 5 to 16 %
-  of the frame. It goes over the background along an arc of an ellipse, at a speed that stays between two drawn from
-  `speed`, turns by up to 0.4 rad and scales by up to 10 %. It is rigid; at least 60 % of it is in each frame.
-- Contrast: the object's mean colour is moved to 0.15 to 0.4 (root mean square of three channels in [-1, 1]) from that of the
-  background which it passes, but within [-0.55, 0.55], and a flat texture gets up to twice its contrast. So it is seen, yet
-  colour does not cut it out: the best linear threshold on colour in first frames tells object from background, both weighing
-  half, in a median of 0.83 of cases over 100 clips, and of 0.86 over six of DAVIS.
+- Background: a photograph, colours a little changed, turned by up to 0.15 rad, mirrored or not; the
+  frames' views span 50 to 100 % of it. The camera follows the object by 0 to 80 %, drifts, rolls by
+  up to 0.03 rad and zooms by up to 4 %.
+- Object: part of another photograph, that of 16 places drawn which has detail all over, in a smooth
+  outline of 5 to 16 % of the frame. It goes over the background along an arc of an ellipse, at a
+  speed that stays between two drawn from `speed`, turns by up to 0.4 rad and scales by up to 10 %.
+  It is rigid; at least 60 % of it is in each frame.
+- Contrast: the object's mean colour is moved to 0.15 to 0.4 (root mean square of three channels in
+  [-1, 1]) from that of the background which it passes, but within [-0.55, 0.55], and a flat texture
+  gets up to twice its contrast. So it is seen, yet colour does not cut it out: the best linear
+  threshold on colour in first frames tells object from background, both weighing half, in a median
+  of 0.83 of cases over 100 clips, and of 0.86 over six of DAVIS.
 
 Both splits draw from the same photographs: what is held out are places, shapes, paths and colours.
 """
@@ -43,26 +48,41 @@ from simulacra.nn.optical_flow import Flows
 
 AREA = 240 * 432  # pixels of the frame that lengths refer to
 FINE = 2  # pixels of a photograph, as it is sampled, to one of the frame, each way
-SHARP = 0.7  # pixels to one of the frame that photographs are first reduced to, so that motion does not alias
+# pixels to one of the frame that photographs are first reduced to, so that motion does not alias
+SHARP = 0.7
 MOST = 2**23  # pixels of a clip
 INSIDE = 0.6  # least share of the object inside each frame
 TRIES = 20  # paths drawn, each tamer than the one before; the last always fits
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="layered"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="layered",
+):
     """What clips are like, and how many."""
 
-    path: str = ""  # a folder of photographs, absolute or inside the data folder; empty: the two inside scikit-learn
+    # a folder of photographs, absolute or inside the data folder; empty: the two inside
+    # scikit-learn
+    path: str = ""
     height: Annotated[int, msgspec.Meta(ge=32, le=512)] = 120  # of a frame in pixels
-    width: Annotated[int, msgspec.Meta(ge=32, le=1024)] = 216  # of a frame in pixels; no side above three times the other
+    # of a frame in pixels; no side above three times the other
+    width: Annotated[int, msgspec.Meta(ge=32, le=1024)] = 216
     frames: Annotated[int, msgspec.Meta(ge=2, le=200)] = 24  # in a clip
     count: Count = 1_000  # clips to train on
     held_out: Count = 100  # further clips
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0  # of the data alone; a run's seed does not change them
-    speed: tuple[float, float] = (1.0, 6.0)  # least and most of the object relative to the background, px a frame
-    camera: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.5  # most of the camera's drift besides following, px a frame
-    edge: Annotated[float, msgspec.Meta(ge=1, le=8)] = 2.0  # width of the matte's ramp from 0 to 1, px of the frame itself
+    # of the data alone; a run's seed does not change them
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # least and most of the object relative to the background, px a frame
+    speed: tuple[float, float] = (1.0, 6.0)
+    # most of the camera's drift besides following, px a frame
+    camera: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.5
+    # width of the matte's ramp from 0 to 1, px of the frame itself
+    edge: Annotated[float, msgspec.Meta(ge=1, le=8)] = 2.0
 
     @property
     def unit(self) -> float:
@@ -92,7 +112,8 @@ class Similarity(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """A blob about 0: r(phi) = radius * (1 + the real part of the sum over k from 2 of waves[k - 2] * exp(i k phi))."""
+    """A blob about 0: r(phi) = radius * (1 + the real part of the sum over k from 2 of waves[k - 2]
+    * exp(i k phi))."""
 
     radius: float  # pixels of the frame
     waves: np.ndarray  # (5,) complex128
@@ -102,7 +123,8 @@ class Outline(NamedTuple):
         return float(self.radius * (1 + np.abs(self.waves).sum()))
 
     def depth(self, z: np.ndarray) -> np.ndarray:
-        """How deep inside the edge places z lie, in pixels, to first order at the edge: float32 of z's shape."""
+        """How deep inside the edge places z lie, in pixels, to first order at the edge: float32 of
+        z's shape."""
         z = z.astype(np.complex64)
         rho = np.maximum(np.abs(z), np.float32(1e-6))
         once = power = z / rho
@@ -124,13 +146,19 @@ class Sheet(NamedTuple):
     """A photograph without end, mirrored at its borders."""
 
     colours: Tensor  # (3, h, w) in [-1, 1]
-    place: Similarity  # (1,), from places on the sheet, in pixels of the frame, to places on the colours
+    # (1,), from places on the sheet, in pixels of the frame, to places on the colours
+    place: Similarity
 
     def colours_at(self, places: np.ndarray) -> Tensor:
         """The colours at places (T, n) of the sheet, bilinear, (T, 3, n)."""
         size = torch.tensor([self.colours.shape[2], self.colours.shape[1]])
-        on = torch.view_as_real(torch.from_numpy(self.place(places).astype(np.complex64))) * 2 / size - 1
-        found = F.grid_sample(self.colours[None], on[None], padding_mode="reflection", align_corners=False)
+        on = (
+            torch.view_as_real(torch.from_numpy(self.place(places).astype(np.complex64))) * 2 / size
+            - 1
+        )
+        found = F.grid_sample(
+            self.colours[None], on[None], padding_mode="reflection", align_corners=False
+        )
         return found[0].transpose(0, 1).clamp(-1, 1)
 
 
@@ -150,7 +178,9 @@ class Layers(NamedTuple):
 
     frames: Tensor  # (T, 3, H, W) in [-1, 1]
     matte: Tensor  # (T, 1, H, W) in [0, 1]
-    foreground: Tensor  # (T, 3, H, W) in [-1, 1]; where the matte is 0, the photograph goes on that the object is cut from
+    # (T, 3, H, W) in [-1, 1]; where the matte is 0, the photograph goes on that the object is cut
+    # from
+    foreground: Tensor
     background: Tensor  # (T, 3, H, W) in [-1, 1], without the object
 
 
@@ -160,33 +190,53 @@ class Truth(NamedTuple):
     layers: Layers
     mask: Tensor  # (T, 1, H, W) bool: where the matte is at least 0.5
     flow: Flows  # exact, of what is seen: of the object in the mask, of the background elsewhere
-    revealed: Tensor  # (T, 1, H, W) bool: in the mask, and the background there is wholly uncovered in another frame
+    # (T, 1, H, W) bool: in the mask, and the background there is wholly uncovered in another frame
+    revealed: Tensor
     centre: Tensor  # (T, 2) x and y of the object's centre
     scene: Scene
 
 
 def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
-    """The photographs to use, with width and height: the folder's, or the pagoda and the flower, CC BY 2.0, of scikit-learn."""
+    """The photographs to use, with width and height: the folder's, or the pagoda and the flower, CC
+    BY 2.0, of scikit-learn."""
     if options.path:
         folder, names = locate(options.path, root), list(files(options, root))
     else:
         spec = find_spec("sklearn")  # to import it takes a second
         if spec is None or not spec.submodule_search_locations:
-            raise Mistake("data set 'layered' needs the package 'scikit-learn', which is not installed, or data.path")
-        folder, names = Path(spec.submodule_search_locations[0], "datasets", "images"), ["china.jpg", "flower.jpg"]
+            raise Mistake(
+                "data set 'layered' needs the package 'scikit-learn', which is not installed, or "
+                "data.path"
+            )
+        folder, names = (
+            Path(spec.submodule_search_locations[0], "datasets", "images"),
+            ["china.jpg", "flower.jpg"],
+        )
     if len(names) < 2:
-        raise Mistake(f"{folder} holds {len(names)} picture; needed: 2 or more, for the object and for the background")
-    found = {folder / name: head.size for name, head in usable(folder, names, lambda _, path: header(path)).items()}
+        raise Mistake(
+            f"{folder} holds {len(names)} picture; needed: 2 or more, for the object and for the "
+            "background"
+        )
+    found = {
+        folder / name: head.size
+        for name, head in usable(folder, names, lambda _, path: header(path)).items()
+    }
     least = min(options.height, options.width) / 2
     for path, (w, h) in found.items():
         if min(w, h) < least:
-            raise Mistake(f"picture {path} is {w}x{h}; allowed: sides of at least {least:g}, half the frames' shorter side")
+            raise Mistake(
+                f"picture {path} is {w}x{h}; allowed: sides of at least {least:g}, half the "
+                "frames' shorter side"
+            )
     return found
 
 
 def developed(image: Image.Image, scale: float, mirrored: bool) -> Tensor:
-    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame, as which `scale` of its own pixels count."""
-    coarse, fine = ([max(2, round(side * to / scale)) for side in image.size] for to in (SHARP, FINE))
+    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame, as which `scale` of its
+    own pixels count."""
+    coarse, fine = (
+        [max(2, round(side * to / scale)) for side in image.size] for to in (SHARP, FINE)
+    )
     smooth = image.resize((coarse[0], coarse[1])).resize((fine[0], fine[1]))
     colours = floats(np.asarray(smooth).transpose(2, 0, 1))
     return colours.flip(2) if mirrored else colours
@@ -196,7 +246,10 @@ def blob(options: Options, dice: np.random.Generator) -> Outline:
     """An outline; its waves' lengths add up to less than two thirds."""
     h, w = options.height, options.width
     radius = min((dice.uniform(0.05, 0.155) * h * w / np.pi) ** 0.5, 0.3 * min(h, w))
-    return Outline(radius, dice.uniform(0, 0.45, 5) / np.arange(2, 7) * np.exp(1j * dice.uniform(0, 2 * np.pi, 5)))
+    return Outline(
+        radius,
+        dice.uniform(0, 0.45, 5) / np.arange(2, 7) * np.exp(1j * dice.uniform(0, 2 * np.pi, 5)),
+    )
 
 
 def sway(count: int, dice: np.random.Generator) -> np.ndarray:
@@ -205,24 +258,33 @@ def sway(count: int, dice: np.random.Generator) -> np.ndarray:
 
 
 def arc(options: Options, dice: np.random.Generator) -> np.ndarray:
-    """The object's way over the ground, about the way's middle, (T,): on an ellipse, which keeps every step between two
-    lengths drawn, and the object near, however many frames."""
+    """The object's way over the ground, about the way's middle, (T,): on an ellipse, which keeps
+    every step between two lengths drawn, and the object near, however many frames."""
     slow, fast = np.sort(dice.uniform(*options.speed, 2)) * options.unit
-    rate = max(dice.uniform(0.03, 0.08), fast / (0.35 * min(options.height, options.width)))  # rad a frame
+    # rad a frame
+    rate = max(dice.uniform(0.03, 0.08), fast / (0.35 * min(options.height, options.width)))
     angle = dice.uniform(0, 2 * np.pi) + dice.choice([-1, 1]) * rate * np.arange(options.frames)
     way = (fast * np.cos(angle) + 1j * slow * np.sin(angle)) / (2 * np.sin(rate / 2))
     way = way * np.exp(1j * dice.uniform(0, 2 * np.pi))
     return way - (way.real.min() + way.real.max() + 1j * (way.imag.min() + way.imag.max())) / 2
 
 
-def staged(options: Options, outline: Outline, dice: np.random.Generator) -> tuple[Similarity, Similarity]:
+def staged(
+    options: Options, outline: Outline, dice: np.random.Generator
+) -> tuple[Similarity, Similarity]:
     """Pose and view of each frame, such that enough of the object is in it."""
     h, w, count = options.height, options.width, options.frames
     inner, middle = outline.points(), (w + 1j * h) / 2
     for wild in np.linspace(1, 0, TRIES):  # at 0 the camera keeps the object in the middle
         way = arc(options, dice)
         follow = 1 - wild * dice.uniform(0.2, 1)
-        drift = (sway(count, dice) + 1j * sway(count, dice)) * options.camera * options.unit * 40 / (2 * np.pi * 2**0.5)
+        drift = (
+            (sway(count, dice) + 1j * sway(count, dice))
+            * options.camera
+            * options.unit
+            * 40
+            / (2 * np.pi * 2**0.5)
+        )
         start = dice.uniform(-0.4, 0.4) * w + 1j * dice.uniform(-0.4, 0.4) * h
         zoom = np.exp(0.04 * sway(count, dice) + 0.03j * sway(count, dice))
         view = Similarity(zoom, middle + follow * way + wild * drift - zoom * middle)
@@ -235,8 +297,11 @@ def staged(options: Options, outline: Outline, dice: np.random.Generator) -> tup
     return pose, view
 
 
-def grounded(options: Options, image: Image.Image, view: Similarity, dice: np.random.Generator) -> tuple[Sheet, float]:
-    """The background's sheet, on which all views find room, and how many of the photograph's pixels are one of the frame."""
+def grounded(
+    options: Options, image: Image.Image, view: Similarity, dice: np.random.Generator
+) -> tuple[Sheet, float]:
+    """The background's sheet, on which all views find room, and how many of the photograph's pixels
+    are one of the frame."""
     h, w = options.height, options.width
     tilt = np.exp(1j * dice.uniform(-0.15, 0.15))
     corners = tilt * view(np.array([0, w, 1j * h, w + 1j * h]))
@@ -244,37 +309,61 @@ def grounded(options: Options, image: Image.Image, view: Similarity, dice: np.ra
     wide, high = corners.real.max() - left, corners.imag.max() - top
     scale = dice.uniform(0.5, 1) * min(image.width / wide, image.height / high)
     colours = developed(image, scale, dice.random() < 0.5)
-    gain, lift = (torch.from_numpy(dice.uniform(*ends, (3, 1, 1))).float() for ends in ((0.8, 1.1), (-0.12, 0.12)))
-    room = np.array([colours.shape[2] / FINE - wide, colours.shape[1] / FINE - high]).clip(0) * dice.uniform(0, 1, 2)
+    gain, lift = (
+        torch.from_numpy(dice.uniform(*ends, (3, 1, 1))).float()
+        for ends in ((0.8, 1.1), (-0.12, 0.12))
+    )
+    room = np.array([colours.shape[2] / FINE - wide, colours.shape[1] / FINE - high]).clip(
+        0
+    ) * dice.uniform(0, 1, 2)
     shift = FINE * (room @ [1, 1j] - left - 1j * top)
-    return Sheet((colours * gain + lift).clamp(-1, 1), Similarity(np.array([FINE * tilt]), np.array([shift]))), scale
+    return Sheet(
+        (colours * gain + lift).clamp(-1, 1), Similarity(np.array([FINE * tilt]), np.array([shift]))
+    ), scale
 
 
 def cut(outline: Outline, image: Image.Image, scale: float, dice: np.random.Generator) -> Sheet:
-    """The object's sheet, about as sharp as the background: its outline lies in the photograph where, of 16 places, the
-    logarithm of neighbours' differences has the largest mean."""
-    scale = np.clip(scale * dice.uniform(0.7, 1.3), *(np.array([0.125, 0.48]) * min(image.size) / outline.reach))
-    colours, turn = developed(image, scale, dice.random() < 0.5), FINE * np.exp(1j * dice.uniform(0, 2 * np.pi, 1))
-    room = np.array([colours.shape[2], colours.shape[1]]) / 2 - FINE * outline.reach  # on either side of the middle
-    places = (room.clip(0) * dice.uniform(-1, 1, (16, 2)) + [colours.shape[2] / 2, colours.shape[1] / 2]) @ [1, 1j]
-    here, right, below = (Sheet(colours, Similarity(turn, places)).colours_at(outline.points() + step) for step in (0, 1, 1j))
+    """The object's sheet, about as sharp as the background: its outline lies in the photograph
+    where, of 16 places, the logarithm of neighbours' differences has the largest mean."""
+    scale = np.clip(
+        scale * dice.uniform(0.7, 1.3), *(np.array([0.125, 0.48]) * min(image.size) / outline.reach)
+    )
+    colours, turn = (
+        developed(image, scale, dice.random() < 0.5),
+        FINE * np.exp(1j * dice.uniform(0, 2 * np.pi, 1)),
+    )
+    # on either side of the middle
+    room = np.array([colours.shape[2], colours.shape[1]]) / 2 - FINE * outline.reach
+    places = (
+        room.clip(0) * dice.uniform(-1, 1, (16, 2)) + [colours.shape[2] / 2, colours.shape[1] / 2]
+    ) @ [1, 1j]
+    here, right, below = (
+        Sheet(colours, Similarity(turn, places)).colours_at(outline.points() + step)
+        for step in (0, 1, 1j)
+    )
     detail = (((right - here).abs() + (below - here).abs()).mean(1) + 0.02).log().mean(1)
     return Sheet(colours, Similarity(turn, places[[int(detail.argmax())]]))
 
 
 def tinted(figure: Sheet, points: np.ndarray, under: Tensor, dice: np.random.Generator) -> Sheet:
-    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,), and a low contrast raised."""
+    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,), and a low
+    contrast raised."""
     own = figure.colours_at(points[None])[0]
     apart = own.mean(1) - under + torch.from_numpy(dice.normal(0, 0.3, 3)).float()
     length = dice.uniform(0.15, 0.4) / apart.square().mean().sqrt().clamp(min=1e-6)
-    mean, gain = (under + apart * length).clamp(-0.55, 0.55), (0.35 / own.std(1).mean().clamp(min=1e-6)).clamp(1, 2)
+    mean, gain = (
+        (under + apart * length).clamp(-0.55, 0.55),
+        (0.35 / own.std(1).mean().clamp(min=1e-6)).clamp(1, 2),
+    )
     colours = (figure.colours - own.mean(1)[:, None, None]) * gain + mean[:, None, None]
     return figure._replace(colours=colours.clamp(-1, 1))
 
 
 def pixels(options: Options) -> np.ndarray:
     """The centres of a frame's pixels, row by row, (H W,)."""
-    return (np.arange(options.width) + 0.5 + 1j * (np.arange(options.height)[:, None] + 0.5)).ravel()
+    return (
+        np.arange(options.width) + 0.5 + 1j * (np.arange(options.height)[:, None] + 0.5)
+    ).ravel()
 
 
 def coverage(scene: Scene, places: np.ndarray) -> Tensor:
@@ -287,9 +376,13 @@ def paint(scene: Scene) -> Layers:
     """The clip of a scene."""
     places, size = pixels(scene.options), (scene.options.height, scene.options.width)
     matte = coverage(scene, places)[:, None].unflatten(2, size)
-    foreground = scene.figure.colours_at(scene.pose.inverse()(places)).unflatten(2, size).contiguous()
+    foreground = (
+        scene.figure.colours_at(scene.pose.inverse()(places)).unflatten(2, size).contiguous()
+    )
     background = scene.ground.colours_at(scene.view(places)).unflatten(2, size).contiguous()
-    return Layers((matte * foreground + (1 - matte) * background).clamp_(-1, 1), matte, foreground, background)
+    return Layers(
+        (matte * foreground + (1 - matte) * background).clamp_(-1, 1), matte, foreground, background
+    )
 
 
 def flows(scene: Scene, mask: Tensor) -> Flows:
@@ -301,20 +394,28 @@ def flows(scene: Scene, mask: Tensor) -> Flows:
             scene.pose.select(start).inverse().then(scene.pose.select(end)),
             scene.view.select(start).then(scene.view.select(end).inverse()),
         )
-        figure, ground = (torch.view_as_real(torch.from_numpy(way(places) - places)).float() for way in ways)
-        return torch.where(mask[start].flatten(2).mT, figure, ground).mT.unflatten(2, mask.shape[2:]).contiguous()
+        figure, ground = (
+            torch.view_as_real(torch.from_numpy(way(places) - places)).float() for way in ways
+        )
+        return (
+            torch.where(mask[start].flatten(2).mT, figure, ground)
+            .mT.unflatten(2, mask.shape[2:])
+            .contiguous()
+        )
 
     return Flows(one(early, late), one(late, early))
 
 
 def revealed(scene: Scene, mask: Tensor) -> Tensor:
-    """Where in the mask (T, 1, H, W) the same place of the background lies, in some other frame, between the centres of the
-    outer pixels and where the matte is 0: bool of that shape."""
+    """Where in the mask (T, 1, H, W) the same place of the background lies, in some other frame,
+    between the centres of the outer pixels and where the matte is 0: bool of that shape."""
     out, places, back = torch.zeros_like(mask), pixels(scene.options), scene.view.inverse()
     for t, hidden in enumerate(mask.flatten(1)):
         there = back(scene.view.select(slice(t, t + 1))(places[hidden.numpy()]))
         x, y = there.real - 0.5, there.imag - 0.5
-        inside = (x >= 0) & (x <= scene.options.width - 1) & (y >= 0) & (y <= scene.options.height - 1)
+        inside = (
+            (x >= 0) & (x <= scene.options.width - 1) & (y >= 0) & (y <= scene.options.height - 1)
+        )
         out[t].view(-1)[hidden] = ((coverage(scene, there) == 0) & torch.from_numpy(inside)).any(0)
     return out
 
@@ -330,11 +431,18 @@ def check(options: Options) -> None:
     """A Mistake if the options contradict one another."""
     h, w, (slow, fast) = options.height, options.width, options.speed
     if max(h, w) > 3 * min(h, w):
-        raise Mistake(f"data.width x height = {w} x {h}; allowed: no side above three times the other")
+        raise Mistake(
+            f"data.width x height = {w} x {h}; allowed: no side above three times the other"
+        )
     if options.frames * h * w > MOST:
-        raise Mistake(f"data.frames x height x width = {options.frames} x {h} x {w} pixels; allowed: {MOST} at most")
+        raise Mistake(
+            f"data.frames x height x width = {options.frames} x {h} x {w} pixels; allowed: {MOST} "
+            "at most"
+        )
     if not 0 < slow <= fast <= 20:
-        raise Mistake(f"data.speed = {slow:g}, {fast:g}; allowed: 0 < least <= most <= 20 pixels a frame")
+        raise Mistake(
+            f"data.speed = {slow:g}, {fast:g}; allowed: 0 < least <= most <= 20 pixels a frame"
+        )
 
 
 class Layered:
@@ -349,12 +457,18 @@ class Layered:
         self.order = Order({"train": options.count, "held_out": options.held_out}, "clips")
         self.size = self.order.size
         paths, side = list(self.photographs), 3 * max(options.height, options.width)
-        self._picture = lru_cache(8)(lambda i: photograph(paths[i], side))  # the photographs last used stay decoded
+        # the photographs last used stay decoded
+        self._picture = lru_cache(8)(lambda i: photograph(paths[i], side))
 
     def scene(self, split: str, number: int) -> Scene:
-        """The scene of a split's clip of that number from 0; how many clips there are does not change it."""
-        dice = np.random.Generator(np.random.PCG64(fold(self.options.seed, "data", "layered", split, int(number))))
-        behind, before = (self._picture(int(i)) for i in dice.choice(len(self.photographs), 2, replace=False))
+        """The scene of a split's clip of that number from 0; how many clips there are does not
+        change it."""
+        dice = np.random.Generator(
+            np.random.PCG64(fold(self.options.seed, "data", "layered", split, int(number)))
+        )
+        behind, before = (
+            self._picture(int(i)) for i in dice.choice(len(self.photographs), 2, replace=False)
+        )
         outline = blob(self.options, dice)
         pose, view = staged(self.options, outline, dice)
         ground, scale = grounded(self.options, behind, view, dice)
@@ -363,7 +477,8 @@ class Layered:
         return Scene(self.options, outline, pose, view, figure, ground)
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "video" (batch, T, 3, H, W), and "mask" (batch, 1, H, W), the first frames', 0 or 1."""
+        """The k-th training batch: "video" (batch, T, 3, H, W), and "mask" (batch, 1, H, W), the
+        first frames', 0 or 1."""
         return self._painted("train", self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:
@@ -383,10 +498,14 @@ class Layered:
         """How the clips are made."""
         o, (slow, fast) = self.options, (speed * self.options.unit for speed in self.options.speed)
         return {
-            "source": f"{len(self.photographs)} photographs in {o.path or 'the package scikit-learn'}, "
-            f"{extent(self.photographs.values())}; an object cut from one moves over another; generated from seed {o.seed}",
-            "clips": f"{o.count} to train on, {o.held_out} held out; both splits draw from all photographs",
-            "shape": f"{o.frames} x 3 x {o.height} x {o.width} (frames, channels, height, width), floats in [-1, 1]",
+            "source": f"{len(self.photographs)} photographs in "
+            f"{o.path or 'the package scikit-learn'}, "
+            f"{extent(self.photographs.values())}; an object cut from one moves over another; "
+            f"generated from seed {o.seed}",
+            "clips": f"{o.count} to train on, {o.held_out} held out; both splits draw from all "
+            "photographs",
+            "shape": f"{o.frames} x 3 x {o.height} x {o.width} (frames, channels, height, width), "
+            "floats in [-1, 1]",
             "motion": f"by {slow:.2g} to {fast:.2g} pixels a frame relative to the background",
         }
 

@@ -1,7 +1,8 @@
-"""MNIST (LeCun, Cortes, Burges 1998): 60,000 + 10,000 grey handwritten digits at 28x28, from the official IDX files.
+"""MNIST (LeCun, Cortes, Burges 1998): 60,000 + 10,000 grey handwritten digits at 28x28, from the
+official IDX files.
 
-The four files are looked for, raw or .gz, in the data folder's `mnist` and in the data folder itself. The official test
-digits are held out.
+The four files are looked for, raw or .gz, in the data folder's `mnist` and in the data folder
+itself. The official test digits are held out.
 """
 
 from pathlib import Path
@@ -22,11 +23,20 @@ SOURCE = Source(
 )
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="mnist"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="mnist",
+):
     """How MNIST is found and prepared."""
 
-    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0  # pixels of background on every side of 28x28; 2 makes 32x32
-    url: str = ""  # address of a folder with the four .gz files, to download what is missing; empty: no download
+    # pixels of background on every side of 28x28; 2 makes 32x32
+    pad: Annotated[int, msgspec.Meta(ge=0, le=18)] = 0
+    # address of a folder with the four .gz files, to download what is missing; empty: no download
+    url: str = ""
 
 
 class Mnist:
@@ -42,7 +52,10 @@ class Mnist:
 
     def describe(self) -> dict[str, str]:
         """Where the digits come from and what they are like."""
-        return {"source": "MNIST, official files; the test digits are held out", **self.pictures.describe()}
+        return {
+            "source": "MNIST, official files; the test digits are held out",
+            **self.pictures.describe(),
+        }
 
 
 Data = Mnist

@@ -1,7 +1,8 @@
-"""A folder of frame pairs: NAME_im1.png and NAME_im2.png, nested or not, of any picture kind, spaces in names included.
+"""A folder of frame pairs: NAME_im1.png and NAME_im2.png, nested or not, of any picture kind,
+spaces in names included.
 
-The layout of the Visual Dynamics code bases, without their lists of files. Which pairs are held out follows from a hash
-of NAME, so that adding a pair moves no other one.
+The layout of the Visual Dynamics code bases, without their lists of files. Which pairs are held out
+follows from a hash of NAME, so that adding a pair moves no other one.
 """
 
 from collections import defaultdict
@@ -21,16 +22,26 @@ ENDS = "_im1", "_im2"
 NAMED = 5  # names that a message lists
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="pairs"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="pairs",
+):
     """Which pairs, and what is done to them."""
 
     path: str = ""  # the folder, absolute or inside the data folder; empty: the data folder itself
     size: Annotated[int, msgspec.Meta(ge=8, le=1024)] = 64  # width and height in pixels
     mode: Literal["auto", "grey", "colour"] = "auto"  # auto: grey if every file is
-    fit: Literal["crop", "pad", "stretch"] = "crop"  # how a picture that is not square becomes square
+    # how a picture that is not square becomes square
+    fit: Literal["crop", "pad", "stretch"] = "crop"
     flip: bool = False  # mirror training pairs left to right at random, both frames alike
-    bits: Literal[0, 8, 10, 12, 14, 16] = 0  # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share held out, but at least one pair in each split
+    # of a channel in files of 16 bits; 0: as many as the brightest of the set needs
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0
+    # share held out, but at least one pair in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
 
 
 class Pair(NamedTuple):
@@ -42,11 +53,14 @@ class Pair(NamedTuple):
 
 def listed(words: list[str]) -> str:
     """The first of the words, and how many more there are."""
-    return ", ".join(words[:NAMED]) + (f" and {len(words) - NAMED} more" if len(words) > NAMED else "")
+    return ", ".join(words[:NAMED]) + (
+        f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+    )
 
 
 def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
-    """The pairs by name, in alphabetical order, each complete; pictures of other names are no part of any."""
+    """The pairs by name, in alphabetical order, each complete; pictures of other names are no part
+    of any."""
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: {end: [] for end in ENDS})
     for picture in pictures:
         stem = str(Path(picture).with_suffix(""))
@@ -54,16 +68,26 @@ def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
             found[stem[:-4]][stem[-4:]].append(picture)
     if not found:
         raise Mistake(
-            f"{folder} holds {len(pictures)} pictures, but no pairs; allowed: NAME_im1.png, NAME_im2.png and the like"
+            f"{folder} holds {len(pictures)} pictures, but no pairs; allowed: NAME_im1.png, "
+            "NAME_im2.png and the like"
         )
     lone = [name + end for name, files in sorted(found.items()) for end in ENDS if not files[end]]
     if lone:
-        raise Mistake(f"{folder}: of {len(found)} pairs {len(lone)} lack a partner, there is no picture {listed(lone)}")
-    twice = [name + end for name, files in sorted(found.items()) for end in ENDS if len(files[end]) > 1]
+        raise Mistake(
+            f"{folder}: of {len(found)} pairs {len(lone)} lack a partner, there is no picture "
+            f"{listed(lone)}"
+        )
+    twice = [
+        name + end for name, files in sorted(found.items()) for end in ENDS if len(files[end]) > 1
+    ]
     if twice:
-        raise Mistake(f"{folder}: more than one picture is called {listed(twice)}; allowed: one kind of each")
+        raise Mistake(
+            f"{folder}: more than one picture is called {listed(twice)}; allowed: one kind of each"
+        )
     if len(found) < 2:
-        raise Mistake(f"{folder} holds one pair, {next(iter(found))}; needed: 2 or more, one of them held out")
+        raise Mistake(
+            f"{folder} holds one pair, {next(iter(found))}; needed: 2 or more, one of them held out"
+        )
     return {name: Pair(*(files[end][0] for end in ENDS)) for name, files in sorted(found.items())}
 
 
@@ -101,7 +125,10 @@ class FramePairs:
         usable(self.folder, names, work)
         held = held_out(list(found), options.held_out)
         side = np.array([name in held for name in found])
-        train, rest = (Split(pixels, first, first + 1) for first in (2 * np.flatnonzero(~side), 2 * np.flatnonzero(side)))
+        train, rest = (
+            Split(pixels, first, first + 1)
+            for first in (2 * np.flatnonzero(~side), 2 * np.flatnonzero(side))
+        )
         self.pairs = Pairs(train, rest, options.flip)
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
 
@@ -109,7 +136,10 @@ class FramePairs:
         for name, pair in found.items():
             (w1, h1), (w2, h2) = (self.headers[file].size for file in pair)
             if (w1, h1) != (w2, h2):
-                raise Mistake(f"{self.folder}: pair {name} has frames of {w1}x{h1} and {w2}x{h2}; allowed: one size for both")
+                raise Mistake(
+                    f"{self.folder}: pair {name} has frames of {w1}x{h1} and {w2}x{h2}; allowed: "
+                    "one size for both"
+                )
 
     def describe(self) -> dict[str, str]:
         """What was found in the folder and what is done to it."""

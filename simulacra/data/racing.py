@@ -1,7 +1,9 @@
-"""Recorded drives of CarRacing, as `simulacra collect racing` makes them: single frames for eyes, sequences for memories.
+"""Recorded drives of CarRacing, as `simulacra collect racing` makes them: single frames for eyes,
+sequences for memories.
 
-Held out are whole tracks, chosen by a hash of their seeds, so that episodes on one track are never in both splits and a store
-that grows moves none. What is drawn is read from disk at that moment: memory does not grow with the store.
+Held out are whole tracks, chosen by a hash of their seeds, so that episodes on one track are never
+in both splits and a store that grows moves none. What is drawn is read from disk at that moment:
+memory does not grow with the store.
 
 Reference: Ha and Schmidhuber, "World Models", arXiv 1803.10122.
 """
@@ -24,21 +26,34 @@ from simulacra.envs.carracing.episodes import Store
 MAKER = "simulacra collect racing --episodes N -o"  # and the folder
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="racing"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="racing",
+):
     """Which recordings, and what is drawn of them."""
 
     path: str = "racing"  # a store of episodes, absolute or inside the data folder
-    length: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0  # T, steps of a sequence; 0: single frames
+    # T, steps of a sequence; 0: single frames
+    length: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     skip: Annotated[int, msgspec.Meta(ge=0, le=999)] = (
-        1  # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
+        # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
+        1
     )
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1  # share of the tracks, but at least one in each split
+    # share of the tracks, but at least one in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
 
 
 def files(options: Options, root: Path | None) -> dict[str, Path]:
     """The recorded episodes, and what all of them follow from."""
     place = folder.locate(options.path, root, MAKER)
-    return {path.relative_to(place).as_posix(): path for path in [place / "store.json", *place.glob("episodes/*.safetensors")]}
+    return {
+        path.relative_to(place).as_posix(): path
+        for path in [place / "store.json", *place.glob("episodes/*.safetensors")]
+    }
 
 
 class Split(NamedTuple):
@@ -57,15 +72,19 @@ class Split(NamedTuple):
         return drives, places - (ends - self.counts)[drives]
 
     def scattered(self, places: np.ndarray, shift: np.ndarray) -> list[tuple[int, int]]:
-        """Episode and first row of the examples at these places. Each lies somewhere in its own share of the drive's possible
-        beginnings, as `shift` in [0, 1) says, so that over the epochs all are equally likely."""
+        """Episode and first row of the examples at these places. Each lies somewhere in its own
+        share of the drive's possible beginnings, as `shift` in [0, 1) says, so that over the epochs
+        all are equally likely."""
         drives, numbers = self.find(places)
         beginnings = self.rows[drives] - self.length + 1
         moved = ((numbers + shift) * beginnings / self.counts[drives]).astype(int)
-        return list(zip(self.episodes[drives].tolist(), (self.skips[drives] + moved).tolist(), strict=True))
+        return list(
+            zip(self.episodes[drives].tolist(), (self.skips[drives] + moved).tolist(), strict=True)
+        )
 
     def fixed(self, places: np.ndarray) -> list[tuple[int, int]]:
-        """Episode and first row of the examples at these places, one after the other, the last ending with its drive."""
+        """Episode and first row of the examples at these places, one after the other, the last
+        ending with its drive."""
         drives, numbers = self.find(places)
         spare = self.rows[drives] - self.counts[drives] * self.length
         starts = self.skips[drives] + spare + numbers * self.length
@@ -85,7 +104,10 @@ class Racing:
         self.length = max(1, options.length)
         self.tracks = [str(one.facts.track) for one in self.store.entries]
         if len(set(self.tracks)) < 2:
-            raise Mistake(f"{self.place} holds drives on {len(set(self.tracks))} track; needed: 2, one of them held out")
+            raise Mistake(
+                f"{self.place} holds drives on {len(set(self.tracks))} track; needed: 2, one of "
+                "them held out"
+            )
         hidden = folder.held_out(sorted(set(self.tracks)), options.held_out)
         self.splits = {name: self._split(name, hidden) for name in ("train", "held_out")}
         sizes = {name: int(split.counts.sum()) for name, split in self.splits.items()}
@@ -94,15 +116,22 @@ class Racing:
 
     def _split(self, name: str, hidden: set[str]) -> Split:
         """The drives of a split that are long enough."""
-        mine = [i for i, track in enumerate(self.tracks) if (track in hidden) == (name == "held_out")]
+        mine = [
+            i for i, track in enumerate(self.tracks) if (track in hidden) == (name == "held_out")
+        ]
         entries = [self.store.entries[i] for i in mine]
         skips = np.array([max(0, self.options.skip - one.facts.start) for one in entries])
         left = np.array([one.length for one in entries]) - skips
         kept = left >= self.length
         if not kept.any():
             told = f"data.length = {self.options.length}, data.skip = {self.options.skip}"
-            raise Mistake(f"{told}: no drive of split '{name}' in {self.place} is so long; allowed: up to {max(left)} steps")
-        return Split(np.array(mine)[kept], skips[kept], left[kept], left[kept] // self.length, self.length)
+            raise Mistake(
+                f"{told}: no drive of split '{name}' in {self.place} is so long; allowed: up to "
+                f"{max(left)} steps"
+            )
+        return Split(
+            np.array(mine)[kept], skips[kept], left[kept], left[kept] // self.length, self.length
+        )
 
     def _rows(self, name: str, spots: list[tuple[int, int]]) -> np.ndarray:
         """(B, T, ...) of one array, from each episode and first row."""
@@ -114,36 +143,48 @@ class Racing:
         if not self.options.length:
             return {"image": frames[:, 0]}
         kept = {"action": "actions", "reward": "rewards", "done": "ends"}
-        return {"video": frames} | {key: torch.from_numpy(self._rows(name, spots)).float() for key, name in kept.items()}
+        return {"video": frames} | {
+            key: torch.from_numpy(self._rows(name, spots)).float() for key, name in kept.items()
+        }
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "image" (B, 3, H, W) in [-1, 1]; with `length`, "video" (B, T, 3, H, W) and "action"
-        (B, T, 3), "reward" (B, T), "done" (B, T) float32, where action t was chosen on seeing frame t, and reward t and done t,
-        1 where the game ended, came of it. Sequences begin anywhere in a drive, each epoch elsewhere."""
+        """The k-th training batch: "image" (B, 3, H, W) in [-1, 1]; with `length`, "video" (B, T,
+        3, H, W) and "action" (B, T, 3), "reward" (B, T), "done" (B, T) float32, where action t was
+        chosen on seeing frame t, and reward t and done t, 1 where the game ended, came of it.
+        Sequences begin anywhere in a drive, each epoch elsewhere."""
         places = self.order.draw(k, batch, seed)
         stream = np.random.Generator(np.random.PCG64(fold(seed, "shift", k)))
         return self._batch(self.splits["train"].scattered(places, stream.random(batch)))
 
     def take(self, split: str, n: int) -> Batch:
-        """The first n examples of the split's fixed shuffled order; sequences are cut so that a drive's last ends with it."""
-        return self._batch(self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n)))
+        """The first n examples of the split's fixed shuffled order; sequences are cut so that a
+        drive's last ends with it."""
+        return self._batch(
+            self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
+        )
 
     def part(self, split: str, start: int, stop: int) -> Batch:
-        """Those from `start` to before `stop` of the same order, so that a whole split is read in flat memory."""
+        """Those from `start` to before `stop` of the same order, so that a whole split is read in
+        flat memory."""
         splits = self.splits[choose("split", split, list(self.splits))]
         return self._batch(splits.fixed(self.order.take(split, stop)[start:]))
 
     def truth(self, split: str, n: int) -> torch.Tensor:
-        """Of the examples of `take`, for probes alone: (n, 6), with sequences (n, T, 6), the columns of game.Truth: units from
-        the road's middle, heading error in radians, curvature per unit, units per second, tile, share of tiles visited."""
-        spots = self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
+        """Of the examples of `take`, for probes alone: (n, 6), with sequences (n, T, 6), the
+        columns of game.Truth: units from the road's middle, heading error in radians, curvature per
+        unit, units per second, tile, share of tiles visited."""
+        spots = self.splits[choose("split", split, list(self.splits))].fixed(
+            self.order.take(split, n)
+        )
         found = torch.from_numpy(self._rows("truths", spots))
         return found if self.options.length else found[:, 0]
 
     def whence(self, split: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the examples of `take`: the place (n,) of each one's drive in the store, and the step (n,) of the game at which it
-        begins."""
-        spots = self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
+        """Of the examples of `take`: the place (n,) of each one's drive in the store, and the step
+        (n,) of the game at which it begins."""
+        spots = self.splits[choose("split", split, list(self.splits))].fixed(
+            self.order.take(split, n)
+        )
         steps = [self.store.entries[i].facts.start + row for i, row in spots]
         return torch.tensor([i for i, _ in spots]), torch.tensor(steps)
 
@@ -152,15 +193,23 @@ class Racing:
         entries, size = self.store.entries, self.store.spec.size
         policies = sorted({one.facts.policy for one in entries})
         short = len(entries) - sum(len(split.episodes) for split in self.splits.values())
-        shape = f"{self.options.length} steps of 3 x {size} x {size}" if self.options.length else f"3 x {size} x {size}"
+        shape = (
+            f"{self.options.length} steps of 3 x {size} x {size}"
+            if self.options.length
+            else f"3 x {size} x {size}"
+        )
         train, rest = self.splits["train"], self.splits["held_out"]
         return {
-            "drives": f"{len(entries)} by {', '.join(policies)}, {sum(one.length for one in entries):,} frames "
-            f"({self.store.spec.simulator}, {'with' if self.store.spec.hud else 'without'} the bar of score and speed)",
-            "split": f"{self.size('train'):,} {self.order.kind} of {len(train.episodes)} drives to train on, "
+            "drives": f"{len(entries)} by {', '.join(policies)}, "
+            f"{sum(one.length for one in entries):,} frames "
+            f"({self.store.spec.simulator}, {'with' if self.store.spec.hud else 'without'} the bar "
+            "of score and speed)",
+            "split": f"{self.size('train'):,} {self.order.kind} of {len(train.episodes)} drives to "
+            "train on, "
             f"{self.size('held_out'):,} of {len(rest.episodes)} drives on other tracks held out",
             "shape": f"{shape}, bytes become floats in [-1, 1]",
-            "left out": f"the first {self.options.skip} steps of each game, and {short} drives that are too short",
+            "left out": f"the first {self.options.skip} steps of each game, and {short} drives "
+            "that are too short",
         }
 
 

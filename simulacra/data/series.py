@@ -1,12 +1,14 @@
 """Series from your own file: an .npy array (N, T, C) or (N, T), or a .csv of one row a step.
 
-A .csv with an `id` column holds one series for each id, all of one length, each id's rows in order of time. Without
-ids it is one long table, cut into windows. Whether the first line holds names is found out where there is no doubt
-(`_header.py`), and asked for with `header` where there is. A first column without a name is an index and left out.
+A .csv with an `id` column holds one series for each id, all of one length, each id's rows in order
+of time. Without ids it is one long table, cut into windows. Whether the first line holds names is
+found out where there is no doubt (`_header.py`), and asked for with `header` where there is. A
+first column without a name is an index and left out.
 
-Each channel is scaled so that its range over the training series becomes [-1, 1]; held-out values may lie beyond and
-are not clipped. Which whole series are held out follows from a hash of their id or row number, so that adding one moves
-no other; of a long table its end is held out, and no row is in both splits.
+Each channel is scaled so that its range over the training series becomes [-1, 1]; held-out values
+may lie beyond and are not clipped. Which whole series are held out follows from a hash of their id
+or row number, so that adding one moves no other; of a long table its end is held out, and no row is
+in both splits.
 """
 
 import contextlib
@@ -28,32 +30,50 @@ WHOLE = True  # one number may be another one in a file of the same size
 NAMED = 20  # channels or classes that describe() names
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="series"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="series",
+):
     """Which file, and how it is read."""
 
     path: str = ""  # the .npy or .csv file, absolute or inside the data folder
     id: str = ""  # .csv: the column that says which series a row belongs to; empty: one long table
-    label: str = ""  # .csv: the column with each series' class; .npy: another .npy beside it, (N,) whole numbers
-    columns: tuple[str, ...] = ()  # .csv: the channels, by header or by number from 1; empty: all but id and label
-    header: bool | Literal["auto"] = "auto"  # .csv: whether the first row holds names; auto: found out, refused if in doubt
+    # .csv: the column with each series' class; .npy: another .npy beside it, (N,) whole numbers
+    label: str = ""
+    # .csv: the channels, by header or by number from 1; empty: all but id and label
+    columns: tuple[str, ...] = ()
+    # .csv: whether the first row holds names; auto: found out, refused if in doubt
+    header: bool | Literal["auto"] = "auto"
     length: Annotated[int, msgspec.Meta(ge=2)] = 30  # one long table: rows of a window
-    stride: Annotated[int, msgspec.Meta(ge=1)] = 1  # one long table: rows from one window's beginning to the next one's
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share held out, but at least one series in each split
+    # one long table: rows from one window's beginning to the next one's
+    stride: Annotated[int, msgspec.Meta(ge=1)] = 1
+    # share held out, but at least one series in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
 
 
 def locate(path: str, root: Path | None) -> Path:
     """The file meant, which exists and can hold series."""
     meant = Path(path).expanduser()
     if not path:
-        raise Mistake("data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder")
+        raise Mistake(
+            "data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder"
+        )
     if root is None and not meant.is_absolute():
         raise Mistake(
-            f"data.path is '{path}' and there is no data folder; name one with --data or SIMULACRA_DATA, or give an "
+            f"data.path is '{path}' and there is no data folder; name one with --data or "
+            "SIMULACRA_DATA, or give an "
             f"absolute path"
         )
     file = meant if root is None else root / meant
     if not file.is_file():
-        raise Mistake(f"data.path: {file} is {'a folder; it must be a file' if file.exists() else 'not there'}")
+        raise Mistake(
+            f"data.path: {file} is "
+            f"{'a folder; it must be a file' if file.exists() else 'not there'}"
+        )
     if file.suffix.lower() not in SUFFIXES:
         raise Mistake(f"data.path: {file} ends in '{file.suffix}'; allowed: {', '.join(SUFFIXES)}")
     return file
@@ -62,7 +82,9 @@ def locate(path: str, root: Path | None) -> Path:
 def files(options: Options, root: Path | None) -> dict[str, Path]:
     """The file of the series and that of their classes, by what they hold: they may be renamed."""
     file = locate(options.path, root)
-    beside = file.with_name(options.label) if options.label and file.suffix.lower() == ".npy" else None
+    beside = (
+        file.with_name(options.label) if options.label and file.suffix.lower() == ".npy" else None
+    )
     return {"series": file} | ({"label": beside} if beside and beside.is_file() else {})
 
 
@@ -74,7 +96,9 @@ def array(file: Path) -> np.ndarray:
         values = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:  # what numpy raises on a damaged header is beyond listing
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Mistake(f"cannot read {file}: {reason}{_said(file)}; allowed: a plain array of numbers") from None
+        raise Mistake(
+            f"cannot read {file}: {reason}{_said(file)}; allowed: a plain array of numbers"
+        ) from None
     if values.dtype.kind not in "biuf":
         raise Mistake(f"{file} holds values of type {values.dtype}; allowed: real numbers")
     return values
@@ -84,7 +108,11 @@ def _said(file: Path) -> str:
     """The shape in the header of an .npy file, in words, if that can be read."""
     with contextlib.suppress(Exception), file.open("rb") as text:
         kind = np.lib.format.read_magic(text)
-        read = np.lib.format.read_array_header_1_0 if kind == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if kind == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         return f" (its header says shape {read(text)[0]})"
     return ""
 
@@ -93,7 +121,10 @@ def arrays(file: Path) -> np.ndarray:
     """The series of an .npy file, (N, T, C)."""
     values = array(file)
     if values.ndim not in (2, 3):
-        raise Mistake(f"{file} has shape {values.shape}; allowed: (N, T, C) or (N, T), series, steps and channels")
+        raise Mistake(
+            f"{file} has shape {values.shape}; allowed: (N, T, C) or (N, T), series, steps and "
+            "channels"
+        )
     shape = values.shape if values.ndim == 3 else (*values.shape, 1)
     if shape[0] < 2 or shape[1] < 2 or shape[2] < 1:
         few(file, shape)
@@ -103,7 +134,8 @@ def arrays(file: Path) -> np.ndarray:
 def few(file: Path, shape: tuple[int, ...]) -> NoReturn:
     """The Mistake of a file that holds too little, (N, T, C)."""
     raise Mistake(
-        f"{file} holds {shape[0]} series of {shape[1]} steps and {shape[2]} channels; needed: 2 series, one of them held out, "
+        f"{file} holds {shape[0]} series of {shape[1]} steps and {shape[2]} channels; needed: 2 "
+        "series, one of them held out, "
         f"of 2 steps and 1 channel"
     )
 
@@ -115,11 +147,16 @@ def classes_beside(file: Path, name: str, count: int) -> np.ndarray:
         raise Mistake(f"data.label: {beside} is not there; allowed: a .npy file beside the series")
     values = array(beside)
     if values.shape != (count,) or values.dtype.kind not in "biu":
-        raise Mistake(f"data.label: {beside} holds {values.dtype} of shape {values.shape}; allowed: whole numbers ({count},)")
+        raise Mistake(
+            f"data.label: {beside} holds {values.dtype} of shape {values.shape}; allowed: whole "
+            f"numbers ({count},)"
+        )
     return np.array(values)
 
 
-def whole(file: Path, values: np.ndarray, labels: np.ndarray | None, names: list[str], share: float) -> tuple[Split, Split]:
+def whole(
+    file: Path, values: np.ndarray, labels: np.ndarray | None, names: list[str], share: float
+) -> tuple[Split, Split]:
     """Splits of separate series (N, T, C) by their names."""
     if len(values) < 2 or values.shape[1] < 2:
         few(file, values.shape)
@@ -129,16 +166,21 @@ def whole(file: Path, values: np.ndarray, labels: np.ndarray | None, names: list
 
 
 def windows(file: Path, table: np.ndarray, options: Options) -> tuple[Split, Split]:
-    """Splits of one long table (R, C) cut into windows, the last share of rows held out; no row is in both."""
+    """Splits of one long table (R, C) cut into windows, the last share of rows held out; no row is
+    in both."""
     rows, length = len(table), options.length
     if rows < 2 * length:
         raise Mistake(
-            f"{file} holds {rows} rows; needed: {2 * length}, a window of data.length = {length} for each split (or name the "
+            f"{file} holds {rows} rows; needed: {2 * length}, a window of data.length = {length} "
+            "for each split (or name the "
             f"column that tells series apart with data.id)"
         )
     cut = min(max(round(rows * (1 - options.held_out)), length), rows - length)
     values = np.lib.stride_tricks.sliding_window_view(table, length, 0).transpose(0, 2, 1)
-    starts = np.arange(0, cut - length + 1, options.stride), np.arange(cut, rows - length + 1, options.stride)
+    starts = (
+        np.arange(0, cut - length + 1, options.stride),
+        np.arange(cut, rows - length + 1, options.stride),
+    )
     return Split(values, None, starts[0]), Split(values, None, starts[1])
 
 
@@ -150,31 +192,43 @@ def finite(file: Path, values: np.ndarray) -> None:
         if len(bad):
             row, step, channel = bad[0] + (start, 0, 0)
             raise Mistake(
-                f"{file}: series {row}, step {step}, channel {channel} (counted from 0) is {values[row, step, channel]}; "
+                f"{file}: series {row}, step {step}, channel {channel} (counted from 0) is "
+                f"{values[row, step, channel]}; "
                 f"allowed: finite numbers"
             )
 
 
 def clock(columns: list[str], table: np.ndarray) -> list[str]:
-    """A note if the first of several columns of one long table (R, C) only grows, as time or a row's number does."""
+    """A note if the first of several columns of one long table (R, C) only grows, as time or a
+    row's number does."""
     if table.shape[1] < 2 or len(table) < 3 or not (np.diff(table[:, 0]) > 0).all():
         return []
     return [
-        f"column '{columns[0]}' only grows, as time or a row's number does; it is a channel all the same (data.columns chooses "
+        f"column '{columns[0]}' only grows, as time or a row's number does; it is a channel all "
+        "the same (data.columns chooses "
         f"the channels)"
     ]
 
 
 def constants(columns: list[str], low: np.ndarray, high: np.ndarray) -> list[str]:
-    """A note on each channel that is the same number in all training series, the ends of each (C,)."""
-    still = [f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b]
-    return [f"constant over the training series, and so 0 for the model: {listed(still)}"] if still else []
+    """A note on each channel that is the same number in all training series, the ends of each
+    (C,)."""
+    still = [
+        f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b
+    ]
+    return (
+        [f"constant over the training series, and so 0 for the model: {listed(still)}"]
+        if still
+        else []
+    )
 
 
 def listed(words: Iterable[str]) -> str:
     """The first of the words, and how many more there are."""
     every = list(words)
-    return ", ".join(every[:NAMED]) + (f" and {len(every) - NAMED} more" if len(every) > NAMED else "")
+    return ", ".join(every[:NAMED]) + (
+        f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    )
 
 
 class Series:
@@ -205,14 +259,21 @@ class Series:
             found = classes_beside(self.file, options.label, len(values))
             classes, labels = np.unique(found, return_inverse=True)
             self.names = [str(one) for one in classes]
-        return whole(self.file, values, labels, [str(i) for i in range(len(values))], options.held_out)
+        return whole(
+            self.file, values, labels, [str(i) for i in range(len(values))], options.held_out
+        )
 
     def _csv(self) -> tuple[Split, Split]:
         options = self.options
         if options.label and not options.id:
-            raise Mistake(f"data.label = '{options.label}' needs data.id, the column that tells whose label it is")
+            raise Mistake(
+                f"data.label = '{options.label}' needs data.id, the column that tells whose label "
+                "it is"
+            )
         header = None if options.header == "auto" else options.header
-        table = _table.read(self.file, _table.Asked(options.columns, options.id, options.label, header))
+        table = _table.read(
+            self.file, _table.Asked(options.columns, options.id, options.label, header)
+        )
         self.columns, self.notes = table.columns, table.notes
         if not options.columns:
             self.notes += clock(self.columns, table.values if not options.id else table.values[:0])
@@ -221,7 +282,9 @@ class Series:
         ids, rows = _table.grouped(self.file, table.ids)
         labels = None
         if options.label:
-            self.names, labels = _table.classes(self.file, ids, [[table.labels[row] for row in one] for one in rows])
+            self.names, labels = _table.classes(
+                self.file, ids, [[table.labels[row] for row in one] for one in rows]
+            )
         return whole(self.file, table.values[rows], labels, ids, options.held_out)
 
     def restore(self, series: Tensor) -> Tensor:
@@ -234,7 +297,8 @@ class Series:
         rule = f"{options.held_out:.0%} held out by a hash of each series' {'id' if options.id else 'number'}"
         if self.file.suffix.lower() == ".csv" and not options.id:
             rule = (
-                f"windows of {options.length} rows, one every {options.stride}; the last {options.held_out:.0%} of the rows "
+                f"windows of {options.length} rows, one every {options.stride}; the last "
+                f"{options.held_out:.0%} of the rows "
                 f"held out, no row in both"
             )
         return {

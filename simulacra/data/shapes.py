@@ -1,19 +1,23 @@
-"""Pairs of frames of moving shapes, painted on the fly, with exact masks and flow: what moved where is known.
+"""Pairs of frames of moving shapes, painted on the fly, with exact masks and flow: what moved where
+is known.
 
-Three laws, each given on a canvas of 128 x 128 and scaled to `size`; x points right, y down, the frame's upper left corner
-is (0, 0) and its first pixel's centre (0.5, 0.5). Frames are flat shapes over a flat ground, painted back to front.
+Three laws, each given on a canvas of 128 x 128 and scaled to `size`; x points right, y down, the
+frame's upper left corner is (0, 0) and its first pixel's centre (0.5, 0.5). Frames are flat shapes
+over a flat ground, painted back to front.
 
 - three: Xue et al. 2016 (arXiv 1607.02586), fitted to the eight true pairs that are public (Git-JK/
-  Unsupervised-Intuitive-Physics-from-Past-Experiences, demo grid 127). Squares go left or right by U{-10..10}; triangles,
-  apex down, by (d, -d), d of the same law; circles by (0, d + noise): where the triangle goes up, the circle goes down.
-  Sizes U{25..38}; the first frame holds all shapes wholly, wherever they are. Directions, colours, correlation and order
-  fit all eight; the distributions of steps, noise and places are guesses.
-- hierarchical: Xu et al. 2019 (zhenjia-xu/psd, data_generator.py). A circle moves along the main diagonal by (m, m); a
-  square and a triangle, apex up, hang on it and move by (0, u) and (v, 0) besides; m, u, v are U{-51..50} / 4. In 30 % of
-  pairs each of the two is missing.
-- two_objects: tensorflow/models, next_frame_prediction, example_gen.py. On black, a right triangle always falls and a square
-  always goes right by U{6..10} / 64 of the side, from places on a grid: 14^4 = 38,416 pairs, each once. Unlike there the
-  colours always differ, and where the two overlap the square is in front (there both channels light up).
+  Unsupervised-Intuitive-Physics-from-Past-Experiences, demo grid 127). Squares go left or right by
+  U{-10..10}; triangles, apex down, by (d, -d), d of the same law; circles by (0, d + noise): where
+  the triangle goes up, the circle goes down. Sizes U{25..38}; the first frame holds all shapes
+  wholly, wherever they are. Directions, colours, correlation and order fit all eight; the
+  distributions of steps, noise and places are guesses.
+- hierarchical: Xu et al. 2019 (zhenjia-xu/psd, data_generator.py). A circle moves along the main
+  diagonal by (m, m); a square and a triangle, apex up, hang on it and move by (0, u) and (v, 0)
+  besides; m, u, v are U{-51..50} / 4. In 30 % of pairs each of the two is missing.
+- two_objects: tensorflow/models, next_frame_prediction, example_gen.py. On black, a right triangle
+  always falls and a square always goes right by U{6..10} / 64 of the side, from places on a grid:
+  14^4 = 38,416 pairs, each once. Unlike there the colours always differ, and where the two overlap
+  the square is in front (there both channels light up).
 """
 
 from collections.abc import Callable, Iterator
@@ -37,17 +41,27 @@ Name = Literal["circle", "triangle", "square"]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="shapes"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="shapes",
+):
     """Which shapes, and how many pairs. The four after `seed` belong to law three."""
 
     law: Literal["three", "hierarchical", "two_objects"] = "three"
     size: Annotated[int, msgspec.Meta(ge=16, le=512)] = 64  # side of a frame in pixels
     count: Count = 20_000  # pairs to train on; with held_out at most 38,416 under law two_objects
     held_out: Count = 1_000  # further pairs
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0  # of the data alone; a run's seed does not change them
+    # of the data alone; a run's seed does not change them
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     step_range: Annotated[int, msgspec.Meta(ge=1, le=20)] = 10  # longest step, canvas pixels
-    step_dist: Literal["uniform", "normal"] = "uniform"  # normal: deviation step_range / 2, then rounded and clipped
-    noise: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8  # deviation of circles, canvas pixels; rounded, clipped to +-2
+    # normal: deviation step_range / 2, then rounded and clipped
+    step_dist: Literal["uniform", "normal"] = "uniform"
+    # deviation of circles, canvas pixels; rounded, clipped to +-2
+    noise: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.8
     z_order: tuple[Name, Name, Name] = ("circle", "triangle", "square")  # from back to front
     antialias: bool = True  # edges a pixel wide; else each pixel is all shape or all ground
 
@@ -88,10 +102,13 @@ class Law(NamedTuple):
 
     names: tuple[str, ...]  # from back to front
     scenes: Callable[[int, np.random.Generator], Scene]
-    steps: Callable[[Options, int, np.random.Generator], dict[str, tuple]]  # name: (dx, dy), canvas pixels, each (n,)
-    triangle: tuple[tuple[float, float], ...]  # its corners, clockwise, from the centre in units of its size
+    # name: (dx, dy), canvas pixels, each (n,)
+    steps: Callable[[Options, int, np.random.Generator], dict[str, tuple]]
+    # its corners, clockwise, from the centre in units of its size
+    triangle: tuple[tuple[float, float], ...]
     reach: float  # longest step in x or y that any options allow, canvas pixels
-    axes: dict[str, tuple[float, float]]  # name: direction in which it moves, beside its carrier's motion
+    # name: direction in which it moves, beside its carrier's motion
+    axes: dict[str, tuple[float, float]]
     carrier: str | None = None  # the shape that the others hang on
     one_way: bool = False  # whether they never move against their axes
 
@@ -111,7 +128,9 @@ def three_scenes(n: int, dice: np.random.Generator) -> Scene:
     size = dice.integers(25, 38, (n, 3), endpoint=True)
     half = size[..., None] / 2
     centre = dice.integers(np.ceil(half), np.floor(CANVAS - half), (n, 3, 2), endpoint=True)
-    return Scene(vivid(n, dice), 255 - dice.integers(0, 75, (n, 3)), centre, size, np.ones((n, 3), bool))
+    return Scene(
+        vivid(n, dice), 255 - dice.integers(0, 75, (n, 3)), centre, size, np.ones((n, 3), bool)
+    )
 
 
 def three_steps(options: Options, n: int, dice: np.random.Generator) -> dict[str, tuple]:
@@ -143,7 +162,9 @@ def hierarchical_steps(options: Options, n: int, dice: np.random.Generator) -> d
 
 def two_objects_scenes(n: int, dice: np.random.Generator) -> Scene:
     """Two small shapes of two pure colours on black, no places twice."""
-    cells = np.stack(np.unravel_index(dice.permutation(GRID)[:n], (14, 14, 14, 14)), 1).reshape(n, 2, 2)
+    cells = np.stack(np.unravel_index(dice.permutation(GRID)[:n], (14, 14, 14, 14)), 1).reshape(
+        n, 2, 2
+    )
     size = 2 * dice.integers(8, 10, (n, 2), endpoint=True)
     channels = dice.permuted(np.tile(np.arange(3), (n, 1)), axis=1)[:, :2]
     black, present = np.zeros((n, 3)), np.ones((n, 2), bool)
@@ -169,7 +190,8 @@ LAWS = {
         names=("circle", "square", "triangle"),
         scenes=hierarchical_scenes,
         steps=hierarchical_steps,
-        triangle=((0, -(3**-0.5)), (0.5, 12**-0.5), (-0.5, 12**-0.5)),  # equilateral, about its centroid
+        # equilateral, about its centroid
+        triangle=((0, -(3**-0.5)), (0.5, 12**-0.5), (-0.5, 12**-0.5)),
         reach=25.5,
         axes={"circle": (1, 1), "square": (0, 1), "triangle": (1, 0)},
         carrier="circle",
@@ -217,16 +239,21 @@ def sample_pairs(options: Options) -> Truth:
 
 
 def redraw(truth: Truth, seed: int) -> Tensor:
-    """Other displacements (N, S, 2) in pixels that the law gives the same first frames: a draw from p(next | image)."""
-    return moves(truth.options, truth.present, np.random.Generator(np.random.PCG64(fold(seed, "redraw", "shapes"))))
+    """Other displacements (N, S, 2) in pixels that the law gives the same first frames: a draw from
+    p(next | image)."""
+    return moves(
+        truth.options,
+        truth.present,
+        np.random.Generator(np.random.PCG64(fold(seed, "redraw", "shapes"))),
+    )
 
 
 # Painting
 
 
 def depth(kind: str, law: Law, x: Tensor, y: Tensor, size: Tensor) -> Tensor:
-    """How deep inside the shape's edge, in pixels, (N, Y, X), are places x (N, 1, X) and y (N, Y, 1) from its centre;
-    size (N, 1, 1)."""
+    """How deep inside the shape's edge, in pixels, (N, Y, X), are places x (N, 1, X) and y (N, Y,
+    1) from its centre; size (N, 1, 1)."""
     if kind == "circle":
         return (size / 2).sub((x.square() + y.square()).sqrt_())
     if kind == "square":
@@ -242,23 +269,29 @@ def depth(kind: str, law: Law, x: Tensor, y: Tensor, size: Tensor) -> Tensor:
 
 
 def coverage(truth: Truth, displacement: Tensor, margin: int = 0) -> Tensor:
-    """The share 0 to 1 of each pixel that lies in each shape, hidden or not, (N, S, H, W), after displacements (N, S, 2)
-    in pixels; H = W = the frame's side and a margin on every side."""
+    """The share 0 to 1 of each pixel that lies in each shape, hidden or not, (N, S, H, W), after
+    displacements (N, S, 2) in pixels; H = W = the frame's side and a margin on every side."""
     options = truth.options
     pixels = torch.arange(-margin, options.size + margin) + 0.5
     out = torch.empty(*truth.size.shape, len(pixels), len(pixels))
     for s, kind in enumerate(truth.names):
         x, y = (pixels - (truth.centre[:, s] + displacement[:, s])[..., None]).unbind(1)
-        inside = depth(kind, LAWS[options.law], x[:, None], y[..., None], truth.size[:, s, None, None])
+        inside = depth(
+            kind, LAWS[options.law], x[:, None], y[..., None], truth.size[:, s, None, None]
+        )
         soft = inside.add_(0.5).clamp_(0, 1) if options.antialias else (inside > -1e-3).float()
         torch.mul(soft, truth.present[:, s, None, None], out=out[:, s])
     return out
 
 
 def paint(truth: Truth, displacement: Tensor) -> Tensor:
-    """Frames (N, 3, H, W) in [-1, 1] of the shapes of the first frames after displacements (N, S, 2) in pixels."""
+    """Frames (N, 3, H, W) in [-1, 1] of the shapes of the first frames after displacements (N, S,
+    2) in pixels."""
     n, side = len(truth.size), truth.options.size
-    out, palette = torch.empty(n, 3, side, side), torch.cat([truth.colour, truth.background[:, None]], 1)
+    out, palette = (
+        torch.empty(n, 3, side, side),
+        torch.cat([truth.colour, truth.background[:, None]], 1),
+    )
     for part in truth.chunks():
         layers = coverage(truth.select(part), displacement[part])
         shares = torch.ones(len(layers), layers.shape[1] + 1, side, side)
@@ -295,7 +328,9 @@ class Flow(NamedTuple):
 def flow(truth: Truth) -> Flow:
     """The exact flow of the shape that each pixel shows."""
     one, two = (masks(truth, when).visible.float() for when in ("image", "next"))
-    forward, backward = (torch.einsum("nshw,nsc->nchw", seen, truth.displacement) for seen in (one, two))
+    forward, backward = (
+        torch.einsum("nshw,nsc->nchw", seen, truth.displacement) for seen in (one, two)
+    )
     return Flow(forward, -backward)
 
 
@@ -306,13 +341,21 @@ def check(options: Options) -> None:
     """A Mistake if the options contradict the law."""
     asked = options.count + options.held_out
     if options.law == "two_objects" and asked > GRID:
-        raise Mistake(f"data.count + held_out = {asked} pairs of law two_objects; allowed: {GRID} at most")
+        raise Mistake(
+            f"data.count + held_out = {asked} pairs of law two_objects; allowed: {GRID} at most"
+        )
     if len(set(options.z_order)) < 3:
-        raise Mistake(f"data.z_order = {', '.join(options.z_order)}; allowed: circle, triangle and square in any order")
+        raise Mistake(
+            f"data.z_order = {', '.join(options.z_order)}; allowed: circle, triangle and square in "
+            "any order"
+        )
     for name in "step_range", "step_dist", "noise", "z_order":
         found, default = getattr(options, name), getattr(Options(), name)
         if options.law != "three" and found != default:
-            raise Mistake(f"data.{name} = {found} under data.law = {options.law}; allowed: {default}, it is of law three")
+            raise Mistake(
+                f"data.{name} = {found} under data.law = {options.law}; allowed: {default}, it is "
+                "of law three"
+            )
 
 
 class Shapes:
@@ -328,7 +371,8 @@ class Shapes:
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "image" and "next", first and second frames, (batch, 3, H, W)."""
+        """The k-th training batch: "image" and "next", first and second frames, (batch, 3, H,
+        W)."""
         return painted(self.pairs.select(torch.from_numpy(self.order.draw(k, batch, seed))))
 
     def take(self, split: str, n: int) -> Batch:
@@ -344,7 +388,8 @@ class Shapes:
         """How the pairs are made."""
         o = self.options
         return {
-            "source": f"moving shapes, law {o.law}: {', '.join(order(o))} from back to front; generated from seed {o.seed}",
+            "source": f"moving shapes, law {o.law}: {', '.join(order(o))} from back to front; "
+            f"generated from seed {o.seed}",
             "pairs": f"{o.count} to train on, {o.held_out} held out",
             "shape": f"3 x {o.size} x {o.size} (channels, height, width) twice, floats in [-1, 1]",
         }
@@ -352,7 +397,10 @@ class Shapes:
 
 def painted(truth: Truth) -> Batch:
     """Both frames of the pairs."""
-    return {"image": paint(truth, torch.zeros_like(truth.displacement)), "next": paint(truth, truth.displacement)}
+    return {
+        "image": paint(truth, torch.zeros_like(truth.displacement)),
+        "next": paint(truth, truth.displacement),
+    }
 
 
 Data = Shapes

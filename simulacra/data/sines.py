@@ -1,8 +1,9 @@
-"""Sine waves of random frequency, amplitude and phase, all recoverable from a sample (Esteban et al. 2017).
+"""Sine waves of random frequency, amplitude and phase, all recoverable from a sample (Esteban et
+al. 2017).
 
-Each channel of each series is A sin(2 pi f t / T + phi), t = 1 to T, with f, A and phi uniform and independent (arXiv
-1706.02633). The defaults are the published ones but for the number of series. Nothing is scaled: amplitudes are at most
-1.
+Each channel of each series is A sin(2 pi f t / T + phi), t = 1 to T, with f, A and phi uniform and
+independent (arXiv 1706.02633). The defaults are the published ones but for the number of series.
+Nothing is scaled: amplitudes are at most 1.
 """
 
 from pathlib import Path
@@ -20,16 +21,26 @@ Cycles = Annotated[float, msgspec.Meta(gt=0, le=5000)]
 Height = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="sines"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="sines",
+):
     """Which waves, and how many."""
 
     length: Annotated[int, msgspec.Meta(ge=4, le=10_000)] = 30  # T, steps of a series
     channels: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1  # independent waves side by side
     count: Annotated[int, msgspec.Meta(ge=2)] = 10_000  # series, held out ones included
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share held out, but at least one series in each split
-    frequencies: tuple[Cycles, Cycles] = (1.0, 5.0)  # lowest and highest f, cycles in a series; at most T / 2
+    # share held out, but at least one series in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
+    # lowest and highest f, cycles in a series; at most T / 2
+    frequencies: tuple[Cycles, Cycles] = (1.0, 5.0)
     amplitudes: tuple[Height, Height] = (0.1, 0.9)  # lowest and highest A
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0  # of the data alone; a run's seed does not change them
+    # of the data alone; a run's seed does not change them
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 def waves(options: Options) -> np.ndarray:
@@ -52,7 +63,8 @@ def check(options: Options) -> None:
             raise Mistake(f"data.{name} = {low}, {high}; allowed: the lower one first")
     if options.frequencies[1] > options.length / 2:
         raise Mistake(
-            f"data.frequencies up to {options.frequencies[1]} cycles; allowed: {options.length / 2} at most, half of "
+            f"data.frequencies up to {options.frequencies[1]} cycles; allowed: "
+            f"{options.length / 2} at most, half of "
             f"data.length = {options.length} steps"
         )
     affordable(options.count, options.length, options.channels)
@@ -67,7 +79,9 @@ class Sines:
     def __init__(self, options: Options, root: Path | None) -> None:
         check(options)
         self.options = options
-        self.series = Sequences(*leading(waves(options), options.held_out), even(1.0, options.channels))
+        self.series = Sequences(
+            *leading(waves(options), options.held_out), even(1.0, options.channels)
+        )
         self.draw, self.take, self.size = self.series.draw, self.series.take, self.series.size
 
     def restore(self, series: Tensor) -> Tensor:
@@ -78,8 +92,10 @@ class Sines:
         """How the waves are made."""
         (slow, fast), (low, high) = self.options.frequencies, self.options.amplitudes
         source = (
-            f"A sin(2 pi f t / {self.options.length} + phi), f from {slow:g} to {fast:g}, A from {low:g} to {high:g}, phi "
-            f"from -pi to pi, uniform and independent for each channel; generated from seed {self.options.seed}"
+            f"A sin(2 pi f t / {self.options.length} + phi), f from {slow:g} to {fast:g}, A from "
+            f"{low:g} to {high:g}, phi "
+            "from -pi to pi, uniform and independent for each channel; generated from seed "
+            f"{self.options.seed}"
         )
         return {"source": source, **self.series.describe()}
 

@@ -1,11 +1,13 @@
-"""Liberated Pixel Cup characters that cast, thrust, walk, slash and shoot: neighbouring frames, split by character.
+"""Liberated Pixel Cup characters that cast, thrust, walk, slash and shoot: neighbouring frames,
+split by character.
 
-Source: `sprites_160x9x8.npz`, 160 characters x 9 actions and views x 8 frames, or `sheets/`, palette pictures of 13 x 21
-cells that are laid on one another: body, bottomwear, topwear, hair and shoes, 3,430 characters. 64x64 pixels on black.
-CC BY-SA 3.0 / GPL 3.0, by the Liberated Pixel Cup artists.
+Source: `sprites_160x9x8.npz`, 160 characters x 9 actions and views x 8 frames, or `sheets/`,
+palette pictures of 13 x 21 cells that are laid on one another: body, bottomwear, topwear, hair and
+shoes, 3,430 characters. 64x64 pixels on black. CC BY-SA 3.0 / GPL 3.0, by the Liberated Pixel Cup
+artists.
 
-A character's name is its layers, "0-6-2-0" = body, bottomwear, topwear, hair, in both sources. Which ones are held out
-follows from a hash of that name, so that more characters move no other one.
+A character's name is its layers, "0-6-2-0" = body, bottomwear, topwear, hair, in both sources.
+Which ones are held out follows from a hash of that name, so that more characters move no other one.
 """
 
 import math
@@ -34,24 +36,42 @@ NPZ = "sprites_160x9x8.npz"
 LAYERS = "body", "bottomwear", "topwear", "hair"  # from below; shoes come last
 SHOES = "shoes/1.png"
 VIEWS = "back", "left", "front", "right"  # a sheet's rows of one action, from above
-SHEETS = {"spellcast": (0, 7), "thrust": (4, 8), "walk": (8, 9), "slash": (12, 6), "shoot": (16, 13)}  # first row, frames
+# first row, frames
+SHEETS = {
+    "spellcast": (0, 7),
+    "thrust": (4, 8),
+    "walk": (8, 9),
+    "slash": (12, 6),
+    "shoot": (16, 13),
+}
 
 Action = Literal["spellcast", "thrust", "walk", "slash", "shoot"]
 View = Literal["back", "left", "front", "right"]
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="name", tag="sprites"):
+class Options(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="name",
+    tag="sprites",
+):
     """Which characters, what they do, and which pairs of frames are made of it."""
 
-    path: str = "sprites"  # the folder of the npz and of sheets/, absolute or inside the data folder
-    source: Literal["npz", "sheets"] = "npz"  # npz: spellcast, walk, slash from left, front, right; sheets: all
+    # the folder of the npz and of sheets/, absolute or inside the data folder
+    path: str = "sprites"
+    # npz: spellcast, walk, slash from left, front, right; sheets: all
+    source: Literal["npz", "sheets"] = "npz"
     actions: tuple[Action, ...] = ()  # empty: all that the source has
     views: tuple[View, ...] = ()  # empty: all that the source has
-    characters: Annotated[int, msgspec.Meta(ge=2)] = 160  # how many, drawn from the source's 160 or 3,430
+    # how many, drawn from the source's 160 or 3,430
+    characters: Annotated[int, msgspec.Meta(ge=2)] = 160
     size: Literal[64, 32, 16, 8] = 64  # width and height in pixels; below 64 by area averaging
     static: bool = False  # keep pairs whose frames are equal
     both_ways: bool = False  # every pair in reverse order too
-    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share of characters, but at least one in each split
+    # share of characters, but at least one in each split
+    held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
 
 
 class Strip(NamedTuple):
@@ -67,14 +87,19 @@ class Cast(NamedTuple):
 
     names: list[str]
     strips: list[Strip]
-    frames: Callable[[int], np.ndarray]  # of a character by number: (sum of lengths, 64, 64, 3) uint8
+    # of a character by number: (sum of lengths, 64, 64, 3) uint8
+    frames: Callable[[int], np.ndarray]
     total: int  # how many characters the source has
 
 
 def chosen(options: Options, total: int) -> np.ndarray:
-    """Which of the source's characters, (characters,) int64; asking for more of them changes none."""
+    """Which of the source's characters, (characters,) int64; asking for more of them changes
+    none."""
     if options.characters > total:
-        raise Mistake(f"data.characters = {options.characters}; allowed: 2 to {total}, as many as the {options.source} has")
+        raise Mistake(
+            f"data.characters = {options.characters}; allowed: 2 to {total}, as many as the "
+            f"{options.source} has"
+        )
     return shuffled(total, fold(0, "data", "sprites"))[: options.characters]
 
 
@@ -90,14 +115,20 @@ def asked(options: Options, strips: Sequence[Strip]) -> list[int]:
         ("views", options.views, [strip.view for strip in strips]),
     ):
         for wish in wishes:
-            choose(f"data.{kind} of data.source = {options.source}:", wish, list(dict.fromkeys(has)))
+            choose(
+                f"data.{kind} of data.source = {options.source}:", wish, list(dict.fromkeys(has))
+            )
     found = [
         i
         for i, strip in enumerate(strips)
-        if (not options.actions or strip.action in options.actions) and (not options.views or strip.view in options.views)
+        if (not options.actions or strip.action in options.actions)
+        and (not options.views or strip.view in options.views)
     ]
     if not found:
-        raise Mistake(f"data.actions and data.views ask for what data.source = {options.source} does not have together")
+        raise Mistake(
+            f"data.actions and data.views ask for what data.source = {options.source} does not "
+            "have together"
+        )
     return found
 
 
@@ -105,26 +136,50 @@ def from_npz(folder: Path, options: Options) -> Cast:
     """The characters of the npz file."""
     file = folder / NPZ
     if not file.is_file():
-        raise Mistake(f"data.path: {file} is not there; allowed: a folder that holds it, or data.source = sheets")
+        raise Mistake(
+            f"data.path: {file} is not there; allowed: a folder that holds it, or data.source = "
+            "sheets"
+        )
     try:
         with ZipFile(file) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
         if total > LARGEST:
             raise ValueError(f"its arrays take {total:,} bytes; allowed: {LARGEST:,}")
         with np.load(file) as arrays:
-            frames, attributes, actions = (arrays[key] for key in ("frames", "attributes", "actions"))
-    except Exception as error:  # what may be wrong with an archive and with the arrays in it is beyond listing
-        raise Mistake(f"cannot read {file}: {fault(error).reason}; needed: arrays frames, attributes and actions") from None
-    whole = frames.ndim == 6 and frames.dtype == np.uint8 and frames.shape[3:] == (SIDE, SIDE, 3) and frames.shape[2] > 1
-    if not whole or attributes.shape != (len(frames), len(LAYERS)) or actions.shape != frames.shape[1:2]:
+            frames, attributes, actions = (
+                arrays[key] for key in ("frames", "attributes", "actions")
+            )
+    # what may be wrong with an archive and with the arrays in it is beyond listing
+    except Exception as error:
         raise Mistake(
-            f"{file}: frames {frames.dtype} {frames.shape}, attributes {attributes.shape}, actions {actions.shape}; allowed: "
+            f"cannot read {file}: {fault(error).reason}; needed: arrays frames, attributes and "
+            "actions"
+        ) from None
+    whole = (
+        frames.ndim == 6
+        and frames.dtype == np.uint8
+        and frames.shape[3:] == (SIDE, SIDE, 3)
+        and frames.shape[2] > 1
+    )
+    if (
+        not whole
+        or attributes.shape != (len(frames), len(LAYERS))
+        or actions.shape != frames.shape[1:2]
+    ):
+        raise Mistake(
+            f"{file}: frames {frames.dtype} {frames.shape}, attributes {attributes.shape}, actions "
+            f"{actions.shape}; allowed: "
             f"uint8 (characters, actions, frames, 64, 64, 3), (characters, 4) and (actions,)"
         )
     strips = [Strip(*str(name).rpartition("-")[::2], frames.shape[2]) for name in actions]
     rows, wanted = chosen(options, len(frames)), asked(options, strips)
     names = [named(attributes[row]) for row in rows]
-    return Cast(names, [strips[i] for i in wanted], lambda i: np.concatenate(frames[rows[i]][wanted]), len(frames))
+    return Cast(
+        names,
+        [strips[i] for i in wanted],
+        lambda i: np.concatenate(frames[rows[i]][wanted]),
+        len(frames),
+    )
 
 
 def kinds(folder: Path, layer: str) -> int:
@@ -132,7 +187,10 @@ def kinds(folder: Path, layer: str) -> int:
     there = {path.name for path in (folder / layer).glob("*.png")}
     count = next(i for i in range(len(there) + 1) if f"{i}.png" not in there)
     if not count:
-        raise Mistake(f"data.path: {folder / layer} holds no 0.png; needed: the layers {', '.join(LAYERS)}, and {SHOES}")
+        raise Mistake(
+            f"data.path: {folder / layer} holds no 0.png; needed: the layers {', '.join(LAYERS)}, "
+            f"and {SHOES}"
+        )
     return count
 
 
@@ -144,7 +202,9 @@ def cut(file: Path, rows: np.ndarray, columns: np.ndarray) -> Image.Image:
     except Exception as error:  # what decoders raise on damaged files is beyond listing
         raise Mistake(f"sheet {file}: {fault(error).reason}") from None
     if size != (COLUMNS * SIDE, ROWS * SIDE):
-        raise Mistake(f"sheet {file} is {size[0]}x{size[1]}; allowed: {COLUMNS * SIDE}x{ROWS * SIDE}")
+        raise Mistake(
+            f"sheet {file} is {size[0]}x{size[1]}; allowed: {COLUMNS * SIDE}x{ROWS * SIDE}"
+        )
     cells = sheet.reshape(ROWS, SIDE, COLUMNS, SIDE, 4)[rows, :, columns]
     return Image.fromarray(cells.reshape(-1, SIDE, 4))
 
@@ -153,16 +213,25 @@ def from_sheets(folder: Path, options: Options) -> Cast:
     """The characters composed of the sheets' layers, on black."""
     place = folder / "sheets"
     counts = [kinds(place, layer) for layer in LAYERS]
-    every = [Strip(action, view, length) for action, (_, length) in SHEETS.items() for view in VIEWS]
+    every = [
+        Strip(action, view, length) for action, (_, length) in SHEETS.items() for view in VIEWS
+    ]
     strips = [every[i] for i in asked(options, every)]
-    rows = [SHEETS[strip.action][0] + VIEWS.index(strip.view) for strip in strips for _ in range(strip.length)]
+    rows = [
+        SHEETS[strip.action][0] + VIEWS.index(strip.view)
+        for strip in strips
+        for _ in range(strip.length)
+    ]
     cells = np.array(rows), np.concatenate([np.arange(strip.length) for strip in strips])
     layer = cache(lambda name: cut(place / name, *cells))
     people = np.stack(np.unravel_index(chosen(options, math.prod(counts)), counts), 1)
 
     def frames(i: int) -> np.ndarray:
         out = Image.new("RGBA", (SIDE, SIDE * len(rows)), "black")
-        for name in [*(f"{kind}/{number}.png" for kind, number in zip(LAYERS, people[i], strict=True)), SHOES]:
+        for name in [
+            *(f"{kind}/{number}.png" for kind, number in zip(LAYERS, people[i], strict=True)),
+            SHOES,
+        ]:
             out.alpha_composite(layer(name))
         return np.asarray(out.convert("RGB")).reshape(-1, SIDE, SIDE, 3)
 
@@ -174,7 +243,9 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
     folder = locate(options.path, root)
     if options.source == "npz":
         return {NPZ: folder / NPZ}
-    found = [path for layer in (*LAYERS, "shoes") for path in (folder / "sheets" / layer).glob("*.png")]
+    found = [
+        path for layer in (*LAYERS, "shoes") for path in (folder / "sheets" / layer).glob("*.png")
+    ]
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
@@ -184,11 +255,16 @@ def downsample(frames: np.ndarray, size: int) -> np.ndarray:
     by = SIDE // size
     if by == 1:
         return first
-    return np.rint(first.reshape(*first.shape[:2], size, by, size, by).mean((3, 5), dtype=np.float32)).astype(np.uint8)
+    return np.rint(
+        first.reshape(*first.shape[:2], size, by, size, by).mean((3, 5), dtype=np.float32)
+    ).astype(np.uint8)
 
 
-def neighbours(strips: Sequence[Strip], both_ways: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of one character: numbers of the first and the second frame and of the strip, (P,) each."""
+def neighbours(
+    strips: Sequence[Strip], both_ways: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of one character: numbers of the first and the second frame and of the strip, (P,)
+    each."""
     strip = np.repeat(np.arange(len(strips)), [one.length - 1 for one in strips])
     first = np.arange(len(strip)) + strip  # each strip before has one frame more than pairs
     if not both_ways:
@@ -216,16 +292,26 @@ class Sprites:
         self.held = held_out(names, options.held_out)
         side = np.array([name in self.held for name in names])[:, None]
         kept = self.moves | options.static
-        self.rows = {split: np.flatnonzero(kept & (side == one)) for split, one in (("train", False), ("held_out", True))}
+        self.rows = {
+            split: np.flatnonzero(kept & (side == one))
+            for split, one in (("train", False), ("held_out", True))
+        }
         if not all(map(len, self.rows.values())):
-            raise Mistake(f"{self.folder}: the frames do not change; allowed: some that do, or data.static=true")
+            raise Mistake(
+                f"{self.folder}: the frames do not change; allowed: some that do, or "
+                "data.static=true"
+            )
         start = np.arange(len(names))[:, None] * length
-        train, rest = (Split(pixels, (start + first).flat[r], (start + second).flat[r]) for r in self.rows.values())
+        train, rest = (
+            Split(pixels, (start + first).flat[r], (start + second).flat[r])
+            for r in self.rows.values()
+        )
         self.pairs = Pairs(train, rest)
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
 
     def labels(self, split: str, n: int) -> dict[str, np.ndarray]:
-        """Whose pairs `take(split, n)` returns: "character", "action" and "view", (n,) texts each."""
+        """Whose pairs `take(split, n)` returns: "character", "action" and "view", (n,) texts
+        each."""
         places = self.pairs.order.take(split, n)
         character, pair = np.divmod(self.rows[split][places], len(self.strip))
         strips = self.cast.strips
@@ -241,14 +327,19 @@ class Sprites:
         still = int((~self.moves).sum())
         what = dict.fromkeys(f"{strip.action} ({strip.length} frames)" for strip in strips)
         return {
-            "folder": f"{self.folder}, {options.source}; CC BY-SA 3.0 / GPL 3.0, by the Liberated Pixel Cup artists",
+            "folder": f"{self.folder}, {options.source}; CC BY-SA 3.0 / GPL 3.0, by the Liberated "
+            "Pixel Cup artists",
             "characters": f"{len(names)} of {self.cast.total}",
             "actions": ", ".join(what),
             "views": ", ".join(dict.fromkeys(strip.view for strip in strips)),
-            "treatment": f"64x64 on black{f', averaged to {options.size}x{options.size}' if options.size < SIDE else ''}",
-            "pairing": f"frames t and t + 1 of one action and view{', in both orders' * options.both_ways}",
-            "static pairs": f"{still} of {self.moves.size} do not change: {'kept' if options.static else 'left out'}",
-            "split": f"{len(self.held)} characters held out by a hash of their layers, no character in both",
+            "treatment": "64x64 on "
+            f"black{f', averaged to {options.size}x{options.size}' if options.size < SIDE else ''}",
+            "pairing": "frames t and t + 1 of one action and "
+            f"view{', in both orders' * options.both_ways}",
+            "static pairs": f"{still} of {self.moves.size} do not change: "
+            f"{'kept' if options.static else 'left out'}",
+            "split": f"{len(self.held)} characters held out by a hash of their layers, no "
+            "character in both",
             **self.pairs.describe(),
         }
 

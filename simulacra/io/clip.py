@@ -16,11 +16,22 @@ from PIL import Image, ImageOps
 
 from simulacra.core.errors import Mistake
 from simulacra.io.listing import fault, listing, usable
-from simulacra.io.pictures import Header, eight_bits, eight_bits_of, header, is_grey, on_white, opened, suffixes, top
+from simulacra.io.pictures import (
+    Header,
+    eight_bits,
+    eight_bits_of,
+    header,
+    is_grey,
+    on_white,
+    opened,
+    suffixes,
+    top,
+)
 
 FILMS = ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"
 FINE = 4  # frames are read at no less than this many times the size that is wanted
-MASK = re.compile(r"(?<![a-z])(mask|matte)s?(?![a-z])")  # what a picture beside frames may be called
+# what a picture beside frames may be called
+MASK = re.compile(r"(?<![a-z])(mask|matte)s?(?![a-z])")
 NAMED = 5  # names that a note lists
 
 Frames = Iterator[tuple[str, Image.Image]]  # what to call a frame, and the frame
@@ -34,7 +45,8 @@ class Clip(NamedTuple):
     length: int  # how many frames there are; 0: not known before they are read
     fps: float = 0.0  # frames per second; 0: it does not say
     notes: tuple[str, ...] = ()  # what a person should be told of it
-    stored: tuple[int, int] | None = None  # width and height as stored, where pixels are not square; upright
+    # width and height as stored, where pixels are not square; upright
+    stored: tuple[int, int] | None = None
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -66,23 +78,29 @@ def photograph(path: Path, side: int) -> Image.Image:
 
 def named(names: list[str]) -> str:
     """The first of the names, and how many more there are."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return ", ".join(names[:NAMED]) + (
+        f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    )
 
 
 def numbering(names: list[str]) -> dict[str, list[str]]:
-    """The names by how they are numbered: their stems with # for each number; with their endings where one stem has several."""
+    """The names by how they are numbered: their stems with # for each number; with their endings
+    where one stem has several."""
     stems = Counter(Path(name).stem.lower() for name in names)
     found: dict[str, list[str]] = {}
     for name in names:
         path = Path(name)
-        key = re.sub(r"\d+", "#", path.stem.lower()) + (path.suffix.lower() if stems.most_common(1)[0][1] > 1 else "")
+        key = re.sub(r"\d+", "#", path.stem.lower()) + (
+            path.suffix.lower() if stems.most_common(1)[0][1] > 1 else ""
+        )
         found.setdefault(key, []).append(name)
     return found
 
 
 def sequence(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
-    """Of a folder's pictures those that follow one numbering, and those that do not, such as mask.png beside 000.png; all of
-    them if they are not numbered. A Mistake if there are two numberings as long as each other."""
+    """Of a folder's pictures those that follow one numbering, and those that do not, such as
+    mask.png beside 000.png; all of them if they are not numbered. A Mistake if there are two
+    numberings as long as each other."""
     groups = numbering(names)
     ranked = sorted((group for key, group in groups.items() if "#" in key), key=len, reverse=True)
     if not ranked or (len(ranked[0]) == 1 and len(names) > 2):
@@ -90,7 +108,10 @@ def sequence(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     best = ranked[0]
     if len(ranked) > 1 and len(ranked[1]) == len(best):
         both = " and ".join(f"{group[0]} to {group[-1]}" for group in ranked[:2])
-        raise Mistake(f"{folder} holds two sequences of {len(best)} pictures, {both}; allowed: the frames of one clip")
+        raise Mistake(
+            f"{folder} holds two sequences of {len(best)} pictures, {both}; allowed: the frames of "
+            "one clip"
+        )
     return best, [name for name in names if name not in set(best)]
 
 
@@ -105,18 +126,23 @@ def jumps(names: list[str]) -> list[str]:
     odd = next((i for i, step in enumerate(steps) if step != usual), None)
     if odd is None:
         return []
-    return [f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; they are taken one by one"]
+    return [
+        f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; they are taken "
+        "one by one"
+    ]
 
 
 def at_home(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
-    """The pictures that lie together: those of the folder itself if it holds several, or all, if they share one folder inside;
-    and notes."""
+    """The pictures that lie together: those of the folder itself if it holds several, or all, if
+    they share one folder inside; and notes."""
     homes = Counter(str(Path(name).parent) for name in names)
     if len(homes) == 1:
         return names, []
     if homes["."] < 2:
         first, second = sorted(homes)[:2]
-        raise Mistake(f"{folder} holds pictures in {len(homes)} folders, {first}, {second} ...; allowed: one")
+        raise Mistake(
+            f"{folder} holds pictures in {len(homes)} folders, {first}, {second} ...; allowed: one"
+        )
     inner = sorted(home for home in homes if home != ".")
     lost = f"left out, since they lie in folders inside: {len(names) - homes['.']} pictures in {named(inner)}"
     return [name for name in names if "/" not in name], [lost]
@@ -125,13 +151,16 @@ def at_home(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
 def others(folder: Path) -> list[str]:
     """A note of the files in a folder that are no pictures, hidden ones excepted."""
     known = suffixes()
-    names = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    names = [
+        path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
+    ]
     lost = sorted((name for name in names if Path(name).suffix.lower() not in known), key=natural)
     return [f"left out, since they are no pictures: {named(lost)}"] if lost else []
 
 
 def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """The pictures that are none of these masks, nor called mask or matte among others that are not; and notes."""
+    """The pictures that are none of these masks, nor called mask or matte among others that are
+    not; and notes."""
     own = {mask.resolve() for mask in masks if mask.resolve().is_relative_to(folder.resolve())}
     left = [name for name in names if own and (folder / name).resolve() in own]
     called = [name for name in names if name not in left and MASK.search(Path(name).stem.lower())]
@@ -143,18 +172,22 @@ def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[lis
 
 
 def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[str]]:
-    """The names of the frames in a folder, in order, these masks not among them, and notes on what is not among them."""
+    """The names of the frames in a folder, in order, these masks not among them, and notes on what
+    is not among them."""
     names, notes = at_home(folder, sorted(listing(folder)[0], key=natural))
     names, more = unmasked(folder, names, masks)
     notes += more
     names, strays = sequence(folder, names)
     if strays:
-        notes.append(f"left out, since they do not follow the numbering of {names[0]}: {named(strays)}")
+        notes.append(
+            f"left out, since they do not follow the numbering of {names[0]}: {named(strays)}"
+        )
     return names, notes + others(folder / Path(names[0]).parent) + jumps(names)
 
 
 def stills(folder: Path, size: int, masks: Sequence[Path] = ()) -> Clip:
-    """The frames that are a folder's pictures, but for these masks, in natural order of their names."""
+    """The frames that are a folder's pictures, but for these masks, in natural order of their
+    names."""
     names, notes = chosen(folder, masks)
     heads = usable(folder, names, lambda _, path: header(path))
     brightest = top(head.peak for head in heads.values())
@@ -163,13 +196,19 @@ def stills(folder: Path, size: int, masks: Sequence[Path] = ()) -> Clip:
     def frames() -> Frames:
         for name in names:
             with blaming(folder / name), opened(folder / name) as image:
-                image.draft(None, (FINE * size, FINE * size))  # a large JPEG is decoded at a fraction of its size
-                deep = is_grey(image.mode)  # grey loses its orientation with its depth, colours keep it
-                upright = ImageOps.exif_transpose(image if deep else eight_bits_of(folder / name, image, brightest))
+                # a large JPEG is decoded at a fraction of its size
+                image.draft(None, (FINE * size, FINE * size))
+                # grey loses its orientation with its depth, colours keep it
+                deep = is_grey(image.mode)
+                upright = ImageOps.exif_transpose(
+                    image if deep else eight_bits_of(folder / name, image, brightest)
+                )
                 plain = eight_bits(upright, brightest) if deep else upright
             yield name, plain
 
-    return Clip(frames(), all(is_grey(head.mode) for head in heads.values()), len(names), notes=tuple(notes))
+    return Clip(
+        frames(), all(is_grey(head.mode) for head in heads.values()), len(names), notes=tuple(notes)
+    )
 
 
 def taken(heads: Iterable[Header], brightest: int) -> list[str]:
@@ -186,7 +225,8 @@ def taken(heads: Iterable[Header], brightest: int) -> list[str]:
 
 
 def colourless(image: Image.Image) -> bool:
-    """Whether a frame is grey, by its mode or, where that has a palette or colours, by every pixel."""
+    """Whether a frame is grey, by its mode or, where that has a palette or colours, by every
+    pixel."""
     if is_grey(image.mode):
         return True
     red, green, blue = image.convert("RGB").split()
@@ -194,16 +234,24 @@ def colourless(image: Image.Image) -> bool:
 
 
 def beat(durations: list[float]) -> tuple[float, list[str]]:
-    """Frames per second of frames that last so many milliseconds, 0 if they do not say, and what a person should be told."""
+    """Frames per second of frames that last so many milliseconds, 0 if they do not say, and what a
+    person should be told."""
     if len(durations) < 2 or not all(durations):
         missing = sum(not one for one in durations)
-        told = f"{missing} of {len(durations)} frames do not say how long they last" if 0 < missing < len(durations) else ""
+        told = (
+            f"{missing} of {len(durations)} frames do not say how long they last"
+            if 0 < missing < len(durations)
+            else ""
+        )
         return 0.0, [told] if told else []
     fps = 1000 * len(durations) / sum(durations)
     if min(durations) == max(durations):
         return fps, []
     least, most = min(durations), max(durations)
-    return fps, [f"frames are unequally long, {least:g} to {most:g} ms; they are taken one by one, at {fps:.4g} per second"]
+    return fps, [
+        f"frames are unequally long, {least:g} to {most:g} ms; they are taken one by one, at "
+        f"{fps:.4g} per second"
+    ]
 
 
 def animation(file: Path) -> Clip:
@@ -214,7 +262,10 @@ def animation(file: Path) -> Clip:
         if image.format == "MPO" and count > 1:
             notes, count = [f"holds {count} pictures, of which the first is read"], 1
         if image.info.get("default_image") and count > 1:
-            notes, start = ["its first picture, which is shown only where animations are not, is left out"], 1
+            notes, start = (
+                ["its first picture, which is shown only where animations are not, is left out"],
+                1,
+            )
         grey, durations = True, []
         for i in range(start, count):
             image.seek(i)

@@ -1,6 +1,8 @@
-"""A person's clip and its first mask as tensors: a film, an animation or a folder of frames, and a picture of a mask.
+"""A person's clip and its first mask as tensors: a film, an animation or a folder of frames, and a
+picture of a mask.
 
-Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures makes [-1, 1] of them.
+Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures makes [-1, 1] of
+them.
 """
 
 import os
@@ -33,7 +35,8 @@ class Clip(NamedTuple):
     frames: Tensor  # (T, 3, H, W) uint8
     fps: float  # frames per second; 0: it does not say
     notes: list[str]
-    stored: tuple[int, int] | None = None  # width and height of the frames as stored, where pixels are not square
+    # width and height of the frames as stored, where pixels are not square
+    stored: tuple[int, int] | None = None
 
 
 def model_for(pixels: int) -> int:
@@ -52,12 +55,17 @@ def paced(fps: float) -> tuple[float, list[str]]:
     """Frames per second that a film can have, and a note if they are not the clip's own."""
     if SLOW <= fps <= FAST:
         return fps, []
-    said = f"says {fps:g} frames per second" if fps else "does not say how many frames it has per second"
+    said = (
+        f"says {fps:g} frames per second"
+        if fps
+        else "does not say how many frames it has per second"
+    )
     return FPS, [f"it {said}; {FPS:g} are assumed (--fps)"]
 
 
 def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
-    """A warning if width and height of a mask have another ratio than the clip's, as shown or as stored."""
+    """A warning if width and height of a mask have another ratio than the clip's, as shown or as
+    stored."""
 
     def fits(one: tuple[int, int]) -> bool:
         return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
@@ -69,7 +77,8 @@ def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, in
 
 
 def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
-    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their sizes differ."""
+    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their
+    sizes differ."""
     extent, clear = (0, 0), False
     for i, (name, image) in enumerate(source.frames):
         with blaming(f"{name} of {path}"):
@@ -79,15 +88,18 @@ def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.
             plain = on_white(eight_bits(image)).convert("RGB")
         if i and plain.size != extent:
             (w, h), (width, height) = plain.size, extent
-            raise Mistake(f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one size")
+            raise Mistake(
+                f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one "
+                "size"
+            )
         extent = plain.size
         yield plain
 
 
 def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Path] = ()) -> Clip:
-    """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`, 0 for its own; these masks,
-    which may lie among the frames, are none of them. A Mistake if there is none, if sizes differ, or if it does not fit into
-    memory."""
+    """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`,
+    0 for its own; these masks, which may lie among the frames, are none of them. A Mistake if there
+    is none, if sizes differ, or if it does not fit into memory."""
     if not path.exists():
         raise Mistake(f"no clip {path}")
     source = clip_of(path, WHOLE, "clip", masks)
@@ -99,47 +111,87 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
             extent, size = plain.size, fitting(*plain.size, longest)
             most = model_for(size[0] * size[1])
             if min(size) < LEAST:
-                raise Mistake(f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high and wide")
+                raise Mistake(
+                    f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high "
+                    "and wide"
+                )
         if len(found) == most:
             raise Mistake(
-                f"{path} has more than {most} frames of {size[0]}x{size[1]}, which is what fits into memory; "
+                f"{path} has more than {most} frames of {size[0]}x{size[1]}, which is what fits "
+                "into memory; "
                 f"take the first ones with --frames {most}, or smaller ones with --longest"
             )
-        found.append(np.asarray(plain if plain.size == size else plain.resize(size, Image.Resampling.LANCZOS)))
+        found.append(
+            np.asarray(
+                plain if plain.size == size else plain.resize(size, Image.Resampling.LANCZOS)
+            )
+        )
         if len(found) == frames:
             break
     if not found:
         raise Mistake(f"clip {path} has no frames")
     if size != extent:
-        notes.append(f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 keeps its size)")
-    return Clip(torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(), source.fps, notes, source.stored)
+        notes.append(
+            f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 "
+            "keeps its size)"
+        )
+    return Clip(
+        torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(),
+        source.fps,
+        notes,
+        source.stored,
+    )
 
 
 def is_clear(image: Image.Image) -> bool:
     """Whether something of a frame is transparent."""
-    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255  # type: ignore[operator]
+    return (
+        image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    )  # type: ignore[operator]
 
 
-def read_mask(path: Path, height: int, width: int, stored: tuple[int, int] | None = None) -> tuple[Tensor, list[str]]:
-    """The mask (1, H, W) bool of a picture, resized to a clip's size, what it was taken for (`mask` has the rule), and what was
-    done to it; `stored` is the width and height of the clip's frames as stored, if its pixels are not square. A Mistake if it
-    shows nothing, or nothing else."""
+def read_mask(
+    path: Path, height: int, width: int, stored: tuple[int, int] | None = None
+) -> tuple[Tensor, list[str]]:
+    """The mask (1, H, W) bool of a picture, resized to a clip's size, what it was taken for (`mask`
+    has the rule), and what was done to it; `stored` is the width and height of the clip's frames as
+    stored, if its pixels are not square. A Mistake if it shows nothing, or nothing else."""
     if not path.is_file():
-        raise Mistake(f"no mask {path}" if not path.exists() else f"mask {path} is a folder; it must be a picture")
+        raise Mistake(
+            f"no mask {path}"
+            if not path.exists()
+            else f"mask {path} is a folder; it must be a picture"
+        )
     reading = read_file(path)
     seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
     if not seen.any():
-        raise Mistake(f"mask {path} is empty; needed: the object in any colour on black or on transparency ({reading.rule})")
+        raise Mistake(
+            f"mask {path} is empty; needed: the object in any colour on black or on transparency "
+            f"({reading.rule})"
+        )
     if seen.all():
         raise Mistake(
-            f"mask {path} covers the whole frame; needed: the object in any colour on black or on transparency "
+            f"mask {path} covers the whole frame; needed: the object in any colour on black or on "
+            "transparency "
             f"({'; '.join([reading.rule, *reading.notes])})"
         )
     told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):
         doubt = stretched(extent, (width, height), stored)
-        told.append(f"resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size{doubt}")
-        seen = np.asarray(Image.fromarray(seen.astype(np.float32)).resize((width, height), Image.Resampling.BOX)) > 0.5
+        told.append(
+            f"resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size{doubt}"
+        )
+        seen = (
+            np.asarray(
+                Image.fromarray(seen.astype(np.float32)).resize(
+                    (width, height), Image.Resampling.BOX
+                )
+            )
+            > 0.5
+        )
     if not seen.any():
-        raise Mistake(f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, or --longest 0")
+        raise Mistake(
+            f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, "
+            "or --longest 0"
+        )
     return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]

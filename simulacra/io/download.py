@@ -19,7 +19,12 @@ LARGEST = 2**28  # bytes of a download
 
 def copy(url: str, target: IO[bytes], label: str) -> None:
     """Write what the address holds into an open file, with a progress bar on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
     console = Console(stderr=True)
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with urlopen(url, timeout=30) as answer, bar:

@@ -1,6 +1,7 @@
 """The frames of a film: its first video stream, turned and mirrored as it says, in square pixels.
 
-What is dropped, such as sound, and what is converted, such as pixels that are not square, stands in the clip's notes.
+What is dropped, such as sound, and what is converted, such as pixels that are not square, stands in
+the clip's notes.
 """
 
 import struct
@@ -26,9 +27,20 @@ WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # primaries
 LEFT_OUT = {"audio": "sound", "subtitle": "subtitles"}
 
 Turn = Image.Transpose
-# by the signs of a and d, or of b and c, of the display matrix: (x, y) of a pixel becomes (a x + c y, b x + d y)
-STRAIGHT = {(1, 1): None, (-1, 1): Turn.FLIP_LEFT_RIGHT, (1, -1): Turn.FLIP_TOP_BOTTOM, (-1, -1): Turn.ROTATE_180}
-ACROSS = {(1, -1): Turn.ROTATE_270, (-1, 1): Turn.ROTATE_90, (1, 1): Turn.TRANSPOSE, (-1, -1): Turn.TRANSVERSE}
+# by the signs of a and d, or of b and c, of the display matrix: (x, y) of a pixel becomes (a x + c
+# y, b x + d y)
+STRAIGHT = {
+    (1, 1): None,
+    (-1, 1): Turn.FLIP_LEFT_RIGHT,
+    (1, -1): Turn.FLIP_TOP_BOTTOM,
+    (-1, -1): Turn.ROTATE_180,
+}
+ACROSS = {
+    (1, -1): Turn.ROTATE_270,
+    (-1, 1): Turn.ROTATE_90,
+    (1, 1): Turn.TRANSPOSE,
+    (-1, -1): Turn.TRANSVERSE,
+}
 WORDS = {
     Turn.FLIP_LEFT_RIGHT: "mirrored left to right",
     Turn.FLIP_TOP_BOTTOM: "mirrored top to bottom",
@@ -69,16 +81,20 @@ def _sign(value: int) -> int:
 
 
 def squared(width: int, height: int, ratio: float) -> tuple[int, int]:
-    """The size of a frame in square pixels whose own are `ratio` times as wide as high; never smaller."""
+    """The size of a frame in square pixels whose own are `ratio` times as wide as high; never
+    smaller."""
     return (round(width * ratio), height) if ratio >= 1 else (width, round(height / ratio))
 
 
 def shape_of(stream: Any) -> tuple[float, list[str]]:
-    """How many times as wide as high a stream's pixels are, and a note if what it says cannot be meant."""
+    """How many times as wide as high a stream's pixels are, and a note if what it says cannot be
+    meant."""
     found = float(stream.sample_aspect_ratio or 1)
     if 1 / ODD <= found <= ODD:
         return found, []
-    return 1.0, [f"its pixels are said to be {found:g} times as wide as high, which is not believed"]
+    return 1.0, [
+        f"its pixels are said to be {found:g} times as wide as high, which is not believed"
+    ]
 
 
 def upright(frame: Any, ratio: float) -> Image.Image:
@@ -98,22 +114,40 @@ def colours(frame: Any) -> list[str]:
     if bits > 8:
         found.append(f"its {bits} bits a channel become 8")
     if frame.color_trc in HDR:
-        found.append(f"HDR ({HDR[frame.color_trc]}): its values are kept, not mapped to a screen's range, and look pale")
+        found.append(
+            f"HDR ({HDR[frame.color_trc]}): its values are kept, not mapped to a screen's range, "
+            "and look pale"
+        )
     if frame.color_primaries in WIDE:
-        found.append(f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, and look less saturated")
+        found.append(
+            f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, and look "
+            "less saturated"
+        )
     if frame.color_range == 2 and "yuv" in frame.format.name:
         found.append("its colours are of full range, and read as such")
-    if frame.colorspace == UNSAID and "yuv" in frame.format.name and min(frame.height, frame.width) >= HIGH:
+    if (
+        frame.colorspace == UNSAID
+        and "yuv" in frame.format.name
+        and min(frame.height, frame.width) >= HIGH
+    ):
         found.append("it does not say its colours' matrix; BT.601 is assumed")
     return found
 
 
 def left_out(container: Any, stream: Any) -> list[str]:
     """What is said of the streams of a film that are not read."""
-    kinds = [LEFT_OUT[kind] for kind in LEFT_OUT if any(one.type == kind for one in container.streams)]
+    kinds = [
+        LEFT_OUT[kind] for kind in LEFT_OUT if any(one.type == kind for one in container.streams)
+    ]
     more = [one for one in container.streams.video if one is not stream and not _is_cover(one)]
-    found = [f"its {' and '.join(kinds)} {'are' if kinds[-1] == 'subtitles' else 'is'} left out"] if kinds else []
-    return found + ([f"only the first of its {len(more) + 1} pictures' streams is read"] if more else [])
+    found = (
+        [f"its {' and '.join(kinds)} {'are' if kinds[-1] == 'subtitles' else 'is'} left out"]
+        if kinds
+        else []
+    )
+    return found + (
+        [f"only the first of its {len(more) + 1} pictures' streams is read"] if more else []
+    )
 
 
 def _is_cover(stream: Any) -> bool:
@@ -124,7 +158,8 @@ def _is_cover(stream: Any) -> bool:
 
 @contextmanager
 def playing(file: Path) -> Iterator[tuple[Any, Any]]:
-    """A film's container and its first video stream. A Mistake if it has none; a cover picture is none."""
+    """A film's container and its first video stream. A Mistake if it has none; a cover picture is
+    none."""
     import av  # a tenth of a second that most data sets need not pay
 
     with blaming(file), av.open(str(file)) as container:
@@ -135,18 +170,26 @@ def playing(file: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def pace(file: Path) -> tuple[float, list[str]]:
-    """Frames per second of a film, 0 if it does not say, and a note if its frames are unequally long."""
+    """Frames per second of a film, 0 if it does not say, and a note if its frames are unequally
+    long."""
     with playing(file) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard]
+        packets = [
+            packet
+            for packet in container.demux(stream)
+            if packet.pts is not None and not packet.is_discard
+        ]
         times = np.sort(np.array([packet.pts for packet in packets], np.int64))
         rate = float(stream.average_rate or 0)
         tick = float(stream.time_base or 0)
     steps = np.diff(times)
     if len(steps) and tick and times[-1] > times[0]:
-        timed = len(steps) / (tick * float(times[-1] - times[0]))  # what is said besides may be a default
+        # what is said besides may be a default
+        timed = len(steps) / (tick * float(times[-1] - times[0]))
         rate = rate if abs(rate - timed) <= SAID * timed else timed
     if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * float(np.median(steps))):
-        return rate, [f"frames are unequally long; they are taken one by one, at {rate:.4g} per second"]
+        return rate, [
+            f"frames are unequally long; they are taken one by one, at {rate:.4g} per second"
+        ]
     return rate, []
 
 
@@ -166,8 +209,15 @@ def film(file: Path) -> Clip:
                 notes.append("it is interlaced: each frame holds two moments, in alternate rows")
             width, height = squared(frame.width, frame.height, ratio)
             if (width, height) != (frame.width, frame.height):
-                notes.append(f"its pixels are not square ({frame.width}x{frame.height}); resampled to {width}x{height}")
-                stored = (frame.height, frame.width) if turn in ACROSS.values() else (frame.width, frame.height)
+                notes.append(
+                    f"its pixels are not square ({frame.width}x{frame.height}); resampled to "
+                    f"{width}x{height}"
+                )
+                stored = (
+                    (frame.height, frame.width)
+                    if turn in ACROSS.values()
+                    else (frame.width, frame.height)
+                )
 
     def frames() -> Frames:
         with playing(file) as (container, stream):
@@ -179,8 +229,9 @@ def film(file: Path) -> Clip:
 
 
 def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Clip:
-    """The clip in a folder of frames, these masks not among them, an animated picture or a film, of which frames of `size`
-    pixels are wanted; a Mistake that begins with `what` if the file is none of them."""
+    """The clip in a folder of frames, these masks not among them, an animated picture or a film, of
+    which frames of `size` pixels are wanted; a Mistake that begins with `what` if the file is none
+    of them."""
     end = place.suffix.lower()
     if place.is_dir():
         return stills(place, size, masks)
@@ -188,4 +239,7 @@ def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Cl
         return film(place)
     if end in suffixes():
         return animation(place)
-    raise Mistake(f"{what} {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}")
+    raise Mistake(
+        f"{what} {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, "
+        f"{', '.join(FILMS)}"
+    )

@@ -1,7 +1,8 @@
 """Whether the first row of a table of numbers holds the columns' names or is a row like the others.
 
-Years, wavelengths and the columns that pandas numbers are names that look like numbers. What could be either is for the
-person to say: a row of names among the numbers, or a row of numbers lost as names, is found by nobody later.
+Years, wavelengths and the columns that pandas numbers are names that look like numbers. What could
+be either is for the person to say: a row of names among the numbers, or a row of numbers lost as
+names, is found by nobody later.
 """
 
 import math
@@ -12,9 +13,12 @@ from itertools import islice, pairwise
 import numpy as np
 
 FAR = 10.0  # ranges of the rows below; names lie farther outside
-RISING = 4  # numbers that only rise, or only fall, from which they could be names where the rows below do neither
+# numbers that only rise, or only fall, from which they could be names where the rows below do
+# neither
+RISING = 4
 SAMPLE = 100_000  # rows that are looked at
-MISSING = {"", "-", ".", "?", "n/a", "na", "none", "null"}  # cells that are neither a number nor a name
+# cells that are neither a number nor a name
+MISSING = {"", "-", ".", "?", "n/a", "na", "none", "null"}
 YEARS = range(1500, 2501)
 
 
@@ -32,7 +36,8 @@ def decimals(cell: str) -> int:
 
 
 def shape(cell: str) -> str:
-    """The cell with every digit as 9 and every run of letters as a: equal for dates, and for ids of one kind."""
+    """The cell with every digit as 9 and every run of letters as a: equal for dates, and for ids of
+    one kind."""
     return re.sub(r"[^\W\d]+", "a", re.sub(r"\d", "9", cell))
 
 
@@ -41,7 +46,8 @@ class Columns:
 
     def __init__(self, width: int):
         self.low, self.high = [math.inf] * width, [-math.inf] * width
-        self.written: list[set[int]] = [set() for _ in range(width)]  # the numbers of decimals that occur
+        # the numbers of decimals that occur
+        self.written: list[set[int]] = [set() for _ in range(width)]
         self.rows: list[Sequence[str]] = []  # the first two
         self.count = 0
 
@@ -57,7 +63,8 @@ class Columns:
                 self.written[i].add(decimals(cell))
 
     def beyond(self, i: int, value: float) -> float:
-        """How far a value lies outside of column i, in its ranges; a constant column's is its size, 1 at least."""
+        """How far a value lies outside of column i, in its ranges; a constant column's is its size,
+        1 at least."""
         low, high = self.low[i], self.high[i]
         if low > high:
             return 0.0
@@ -68,14 +75,17 @@ class Columns:
 def continues(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
     """Whether the first three rows go on by equal steps in every column, and not all by none."""
     rows = [[number(cell) for cell in row] for row in (first, *below)]
-    if len(rows) < 3 or any(value is None or not math.isfinite(value) for row in rows for value in row):
+    if len(rows) < 3 or any(
+        value is None or not math.isfinite(value) for row in rows for value in row
+    ):
         return False
     a, b, c = np.array(rows, np.float64)
     return bool(np.allclose(b - a, c - b, 1e-6, 1e-12) and (a != b).any())
 
 
 def like_names(values: Sequence[float]) -> bool:
-    """Whether numbers could be names that somebody counted or measured off: 0, 1, 2; 2019, 2021; 400.0, 402.5, 405.0."""
+    """Whether numbers could be names that somebody counted or measured off: 0, 1, 2; 2019, 2021;
+    400.0, 402.5, 405.0."""
     whole = all(value.is_integer() for value in values)
     if len(values) == 1:
         return whole and (values[0] in (0, 1) or values[0] in YEARS)
@@ -84,7 +94,9 @@ def like_names(values: Sequence[float]) -> bool:
     steps = [b - a for a, b in pairwise(values)]
     if len(values) == 2:
         return whole and abs(steps[0]) == 1
-    return all(math.isclose(step, steps[0], rel_tol=1e-6) for step in steps) or (whole and min(steps) > 0)
+    return all(math.isclose(step, steps[0], rel_tol=1e-6) for step in steps) or (
+        whole and min(steps) > 0
+    )
 
 
 def is_monotone(values: Sequence[float]) -> bool:
@@ -101,15 +113,16 @@ def rises_alone(values: Sequence[float], below: Sequence[Sequence[str]]) -> bool
 
 
 def of_numbers(first: Sequence[str], below: Columns, places: Sequence[int]) -> bool | None:
-    """True if the numbers at these places of a first row are names, False if they are a row like the others, None if they could
-    be either."""
+    """True if the numbers at these places of a first row are names, False if they are a row like
+    the others, None if they could be either."""
     cells = [first[i] for i in places]
     values = [float(cell) for cell in cells]
     if not below.count or not all(map(math.isfinite, values)):
         return False
     outside = [below.beyond(i, value) for i, value in zip(places, values, strict=True)]
     alike = [decimals(cell) in below.written[i] for i, cell in zip(places, cells, strict=True)]
-    if len(set(values)) < len(values):  # names differ; but years may be written above several columns
+    # names differ; but years may be written above several columns
+    if len(set(values)) < len(values):
         return None if min(outside) > FAR else False
     rows = [[row[i] for i in places] for row in below.rows]
     named = like_names(values) or rises_alone(values, rows)
@@ -119,17 +132,20 @@ def of_numbers(first: Sequence[str], below: Columns, places: Sequence[int]) -> b
         return False
     if named or min(outside) > FAR:
         return None
-    uneven = max(map(decimals, cells)) > 1 and len({*map(decimals, cells)}) > 1  # names are written alike
+    # names are written alike
+    uneven = max(map(decimals, cells)) > 1 and len({*map(decimals, cells)}) > 1
     return False if (any(alike) or uneven) and min(outside) <= 1 else None
 
 
 def numbered_rows(first: Sequence[str], below: Columns) -> bool:
-    """Whether the first cell is empty above 0, 1, ...: so pandas writes a table whose columns are numbered, too."""
+    """Whether the first cell is empty above 0, 1, ...: so pandas writes a table whose columns are
+    numbered, too."""
     return len(first) > 1 and not first[0] and [row[0] for row in below.rows] == ["0", "1"]
 
 
 def holds_names(first: Sequence[str], rows: Iterable[Sequence[str]]) -> bool | None:
-    """True if the first row of a table holds names, False if it is a row like those below, None if it could be either."""
+    """True if the first row of a table holds names, False if it is a row like those below, None if
+    it could be either."""
     numbers = [i for i, cell in enumerate(first) if number(cell) is not None]
     words = [i for i, cell in enumerate(first) if i not in numbers and cell.lower() not in MISSING]
     if not numbers:

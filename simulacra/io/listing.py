@@ -36,27 +36,36 @@ class Ignored:
 
     kinds: Counter[str] = field(default_factory=Counter)  # files by the ending of their names
     hidden: int = 0  # files whose names begin with a point
-    links: list[str] = field(default_factory=list)  # linked folders that lead to what is listed already, or to a folder above
+    # linked folders that lead to what is listed already, or to a folder above
+    links: list[str] = field(default_factory=list)
 
     def named(self) -> str:
         """The kinds of files, each with its count; "" if there are none."""
         found = ", ".join(f"{count} {end}" for end, count in self.kinds.most_common(KINDS))
-        return found + (f" and {len(self.kinds) - KINDS} more kinds" if len(self.kinds) > KINDS else "")
+        return found + (
+            f" and {len(self.kinds) - KINDS} more kinds" if len(self.kinds) > KINDS else ""
+        )
 
     def __str__(self) -> str:
-        text = f"{self.kinds.total()} other files ignored{f' ({self.named()})' if self.kinds else ''}"
+        text = (
+            f"{self.kinds.total()} other files ignored{f' ({self.named()})' if self.kinds else ''}"
+        )
         if lacking := sorted({end for end in self.kinds if end in HEIF}):
             text += f"; {' and '.join(lacking)} are read where the package pillow-heif is installed"
         if self.hidden:
             text += f"; {self.hidden} hidden"
         if self.links:
-            text += f"; linked folders that lead back are not followed: {', '.join(self.links[:KINDS])}"
+            text += (
+                f"; linked folders that lead back are not followed: {', '.join(self.links[:KINDS])}"
+            )
         return text
 
 
-def below(top: Path, start: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, list[str], list[Path]]]:
-    """Each folder from `start` down that was not seen before: itself, its files and the folders that it links to. Hidden
-    folders are left out."""
+def below(
+    top: Path, start: Path, seen: set[tuple[int, int]]
+) -> Iterator[tuple[Path, list[str], list[Path]]]:
+    """Each folder from `start` down that was not seen before: itself, its files and the folders
+    that it links to. Hidden folders are left out."""
 
     def stop(error: OSError) -> None:
         raise Mistake(f"cannot read the folder {error.filename}: {error.strerror}")
@@ -74,8 +83,8 @@ def below(top: Path, start: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[
 
 
 def listing(folder: Path) -> tuple[list[str], Ignored]:
-    """The names of all pictures, relative to the folder and sorted, and what else there is. Links to folders are followed, but
-    not to what is listed already, nor up."""
+    """The names of all pictures, relative to the folder and sorted, and what else there is. Links
+    to folders are followed, but not to what is listed already, nor up."""
     known, pictures, ignored = suffixes(), list[str](), Ignored()
     seen: set[tuple[int, int]] = set()
     pending = [folder]
@@ -83,7 +92,9 @@ def listing(folder: Path) -> tuple[list[str], Ignored]:
         start = pending.pop(0)
         target = start.resolve()
         told = target.stat()
-        if start != folder and ((told.st_dev, told.st_ino) in seen or target in folder.resolve().parents):
+        if start != folder and (
+            (told.st_dev, told.st_ino) in seen or target in folder.resolve().parents
+        ):
             ignored.links.append(start.relative_to(folder).as_posix())
             continue
         for place, names, links in below(folder, start, seen):
@@ -97,7 +108,10 @@ def listing(folder: Path) -> tuple[list[str], Ignored]:
                 else:
                     ignored.kinds[end[:20] or "without an ending"] += 1
     if not pictures:
-        raise Mistake(f"{folder} holds no pictures; it holds {ignored.named() or 'nothing'}; allowed: .png, .jpg and the like")
+        raise Mistake(
+            f"{folder} holds no pictures; it holds {ignored.named() or 'nothing'}; allowed: .png, "
+            ".jpg and the like"
+        )
     return sorted(pictures), ignored
 
 
@@ -105,14 +119,19 @@ def fault(error: Exception) -> Fault:
     """The error in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return Fault("not a picture, or damaged at its beginning")
-    return Fault((error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__)
+    return Fault(
+        (error.strerror if isinstance(error, OSError) else None)
+        or str(error)
+        or type(error).__name__
+    )
 
 
 def accepted(path: Path, result: T | Fault, skip: bool) -> T | Fault:
     """The result, unless it is a fault that may not be skipped."""
     if isinstance(result, Fault) and not skip:
         raise Mistake(
-            f"picture {path}: {result.reason}; repair or remove it, or set data.skip_broken=true to leave out what "
+            f"picture {path}: {result.reason}; repair or remove it, or set data.skip_broken=true "
+            "to leave out what "
             f"cannot be used"
         )
     return result
@@ -129,9 +148,11 @@ def each(
     folder: Path,
     names: Sequence[str],
     work: Callable[[int, Path], T],  # number and path of a picture
-    skip: bool,  # leave out pictures for which work fails; otherwise the first of them ends everything
+    # leave out pictures for which work fails; otherwise the first of them ends everything
+    skip: bool,
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """What `work` returns for each name, done on a few threads, and the reasons for those where it fails."""
+    """What `work` returns for each name, done on a few threads, and the reasons for those where it
+    fails."""
 
     def attempt(i: int) -> T | Fault:
         try:
@@ -143,7 +164,11 @@ def each(
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
         told = pool.map(lambda chunk: [(names[i], attempt(i)) for i in chunk], chunks)
-        flat = [(name, accepted(folder / name, result, skip)) for part in watched(told, len(chunks)) for name, result in part]
+        flat = [
+            (name, accepted(folder / name, result, skip))
+            for part in watched(told, len(chunks))
+            for name, result in part
+        ]
     finally:
         pool.shutdown(cancel_futures=True)
     good = {name: result for name, result in flat if not isinstance(result, Fault)}
@@ -151,7 +176,8 @@ def each(
 
 
 def usable(folder: Path, names: Sequence[str], work: Callable[[int, Path], T]) -> dict[str, T]:
-    """What `work` returns for the number and path of each picture; a Mistake that names one where it fails."""
+    """What `work` returns for the number and path of each picture; a Mistake that names one where
+    it fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         good, broken = each(folder, names, work, skip=True)

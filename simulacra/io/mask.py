@@ -1,16 +1,19 @@
 """What a picture of a mask shows: the one reader of masks, and its rule.
 
-1. Transparency decides if it varies: an alpha channel, a palette's or a colour's. What is opaque is the object, whatever its
-   colour, black included.
-2. Else a palette decides, as in DAVIS: index 0 is the ground, all others are objects, whatever their colours; but if index 0
-   has a colour and black is in use, black is the ground. A palette of greys with black is read as brightness.
-3. Else brightness does, the largest of the channels: what is not black is the object, be it 1 of 255 or of 65,535. A few
-   even levels are a label each. Edges between them, which belong to neither, count from half of the level beside them.
-4. Pictures that are soft (more than FEW levels), that lost something in compression (JPEG and the like), or in which nothing is
-   black: what is brighter than half of the brightest.
+1. Transparency decides if it varies: an alpha channel, a palette's or a colour's. What is opaque is
+   the object, whatever its colour, black included.
+2. Else a palette decides, as in DAVIS: index 0 is the ground, all others are objects, whatever
+   their colours; but if index 0 has a colour and black is in use, black is the ground. A palette of
+   greys with black is read as brightness.
+3. Else brightness does, the largest of the channels: what is not black is the object, be it 1 of
+   255 or of 65,535. A few even levels are a label each. Edges between them, which belong to
+   neither, count from half of the level beside them.
+4. Pictures that are soft (more than FEW levels), that lost something in compression (JPEG and the
+   like), or in which nothing is black: what is brighter than half of the brightest.
 
-Pictures are turned as their EXIF orientation says; of several frames the first is read. A mask that is black on white is not
-told from one that is white on black: it covers most of the frame, which is said.
+Pictures are turned as their EXIF orientation says; of several frames the first is read. A mask that
+is black on white is not told from one that is white on black: it covers most of the frame, which is
+said.
 """
 
 from pathlib import Path
@@ -23,14 +26,19 @@ from simulacra.io.clip import blaming
 from simulacra.io.pictures import opened
 
 FEW = 16  # levels up to which each may be a label; values up to which all are
-EVEN = 0.25  # share of a level's pixels, of few levels, that have only their like around them, from which it is a label
+# share of a level's pixels, of few levels, that have only their like around them, from which it is
+# a label
+EVEN = 0.25
 LABELS = 0.5  # the same share of all that is between black and the brightest, of many levels
 LOSSY = "JPEG", "MPO"  # formats that keep no value
 OFTEN_LOSSY = "WEBP", "AVIF", "HEIF", "JPEG2000"  # those that may
-MIDDLE, TONES = (0.1, 0.9), 0.25  # a photograph has this share of its pixels between these shares of the brightest
+# a photograph has this share of its pixels between these shares of the brightest
+MIDDLE, TONES = (0.1, 0.9), 0.25
 COLOURS = 200  # or so many colours, of 4,096
 MOST = 0.5  # share of the frame from which a mask covers most of it
-DIM = 1 / 8, 0.005  # share of the brightest that is not black, and of the frame from which what is evenly so dark is told of
+# share of the brightest that is not black, and of the frame from which what is evenly so dark is
+# told of
+DIM = 1 / 8, 0.005
 MANY = 64  # colours of a palette that a mask rarely uses
 FAINT = 32  # of 255: brightest values up to which a lossy mask is nearly nothing
 
@@ -56,7 +64,8 @@ def around(values: np.ndarray) -> np.ndarray:
 
 
 def parted(values: np.ndarray, lossy: bool) -> tuple[np.ndarray, str]:
-    """Where brightness or opacity (H, W), 0 or more, is an object's, bool of that shape, and which rule found it."""
+    """Where brightness or opacity (H, W), 0 or more, is an object's, bool of that shape, and which
+    rule found it."""
     levels, most = np.unique(values), values.max()
     half = 2 * values.astype(np.float64) > most
     if lossy or levels[0] > 0:
@@ -69,22 +78,29 @@ def parted(values: np.ndarray, lossy: bool) -> tuple[np.ndarray, str]:
     even = near.min((2, 3)) == highest
     if len(levels) > FEW:
         return (values > 0, BRIGHT) if even[between].mean() >= LABELS else (half, HALF)
-    labels = [level for level in levels[1:] if level == most or even[values == level].mean() >= EVEN]
-    beside = np.isin(highest, labels) | (FEW * values.astype(np.float64) > most)  # not what compression left somewhere
+    labels = [
+        level for level in levels[1:] if level == most or even[values == level].mean() >= EVEN
+    ]
+    # not what compression left somewhere
+    beside = np.isin(highest, labels) | (FEW * values.astype(np.float64) > most)
     edges = beside & (2 * values.astype(np.float64) >= highest)
     return (values > 0) & (np.isin(values, labels) | edges), BRIGHT
 
 
 def opacity(image: Image.Image) -> np.ndarray | None:
-    """The alpha of a picture (H, W) uint8, be it a channel, a palette's or a colour's; None without any."""
+    """The alpha of a picture (H, W) uint8, be it a channel, a palette's or a colour's; None without
+    any."""
     if image.mode[0] in "IF" or not image.has_transparency_data:
         return None
     return np.asarray(image.convert("RGBA").getchannel("A"))
 
 
 def brightness(image: Image.Image) -> np.ndarray:
-    """The largest of the channels of a picture (H, W), in its own range. A ValueError if it has no sense as such."""
-    values = np.asarray(image if image.mode in ("1", "L") or image.mode[0] in "IF" else image.convert("RGB"))
+    """The largest of the channels of a picture (H, W), in its own range. A ValueError if it has no
+    sense as such."""
+    values = np.asarray(
+        image if image.mode in ("1", "L") or image.mode[0] in "IF" else image.convert("RGB")
+    )
     values = values.astype(np.uint8) if values.dtype == bool else values
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("some values are no finite numbers")
@@ -94,7 +110,8 @@ def brightness(image: Image.Image) -> np.ndarray:
 
 
 def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
-    """Where a palette's objects are, and by which rule; None if it is one of greys with black, whose brightness tells more."""
+    """Where a palette's objects are, and by which rule; None if it is one of greys with black,
+    whose brightness tells more."""
     values, colours = np.asarray(image), np.array(image.getpalette("RGB")).reshape(-1, 3)
     used = np.unique(values)
     used = used[used < len(colours)]
@@ -109,11 +126,13 @@ def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
 
 
 def dim(bright: np.ndarray) -> float:
-    """The share of a picture of this brightness (H, W) that is evenly dark, but not black, and not half as bright as the
-    brightest: another object in a darker grey, maybe."""
+    """The share of a picture of this brightness (H, W) that is evenly dark, but not black, and not
+    half as bright as the brightest: another object in a darker grey, maybe."""
     near, most = around(bright.astype(np.float32)), float(bright.max())
     lowest, highest = near.min((2, 3)), near.max((2, 3))
-    return float(((lowest > DIM[0] * most) & (2 * highest <= most) & (highest - lowest <= most / 64)).mean())
+    return float(
+        ((lowest > DIM[0] * most) & (2 * highest <= most) & (highest - lowest <= most / 64)).mean()
+    )
 
 
 def is_photograph(image: Image.Image, bright: np.ndarray) -> bool:
@@ -122,12 +141,17 @@ def is_photograph(image: Image.Image, bright: np.ndarray) -> bool:
         return False
     low, high = (share * float(bright.max()) for share in MIDDLE)
     tones = ((bright > low) & (bright < high)).mean()
-    colours = np.asarray(image.convert("RGB"), np.int32) >> 4 if image.mode[0] not in "1LIF" else np.zeros((1, 1, 3), int)
+    colours = (
+        np.asarray(image.convert("RGB"), np.int32) >> 4
+        if image.mode[0] not in "1LIF"
+        else np.zeros((1, 1, 3), int)
+    )
     return bool(tones > TONES or len(np.unique(colours @ [256, 16, 1])) > COLOURS)
 
 
 def read(image: Image.Image, kind: str | None = None) -> Reading:
-    """The mask that a picture, stored in a format of Pillow's name `kind`, is taken for, and what a person should be told."""
+    """The mask that a picture, stored in a format of Pillow's name `kind`, is taken for, and what a
+    person should be told."""
     kind = kind or image.format
     alpha = opacity(image)
     if alpha is not None:
@@ -143,9 +167,14 @@ def read(image: Image.Image, kind: str | None = None) -> Reading:
     mask, rule = parted(bright, lossy)
     notes = [PHOTOGRAPH] if is_photograph(image, bright) else []
     if rule == HALF and not notes and dim(bright) > DIM[1]:
-        notes.append(f"{dim(bright):.1%} of it is evenly dark, but not black, and is not taken for an object")
+        notes.append(
+            f"{dim(bright):.1%} of it is evenly dark, but not black, and is not taken for an object"
+        )
     if lossy and 0 < bright.max() <= FAINT:
-        notes.append(f"its brightest value is {bright.max()} of 255, of which compression may have left little; use PNG")
+        notes.append(
+            f"its brightest value is {bright.max()} of 255, of which compression may have left "
+            "little; use PNG"
+        )
     return Reading(mask, rule, notes + doubts(mask))
 
 
@@ -156,7 +185,10 @@ def doubts(mask: np.ndarray) -> list[str]:
         return []
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
     inverted = "; if the object is what was left out, invert it" if border > MOST else ""
-    return [f"it covers {share:.1%} of the frame{' and most of its border' if border > MOST else ''}{inverted}"]
+    return [
+        f"it covers {share:.1%} of the "
+        f"frame{' and most of its border' if border > MOST else ''}{inverted}"
+    ]
 
 
 def objects(image: Image.Image) -> np.ndarray:

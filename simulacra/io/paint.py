@@ -1,4 +1,5 @@
-"""Named tensors to files: PNG sheets, GIF, MP4, npz, csv and curves; apart from data/ the only place that knows bytes.
+"""Named tensors to files: PNG sheets, GIF, MP4, npz, csv and curves; apart from data/ the only
+place that knows bytes.
 
 Every file is written whole or not at all, and the same input gives the same bytes.
 """
@@ -29,27 +30,52 @@ BOARD = 2**31  # bytes of a sheet's pixels
 PANELS = 16  # curves, or plots of series, on one picture
 PLOT = 72, 112, 3  # height, width and channels of the plot of one series
 FINE = 4  # how many times larger it is drawn, for smooth lines
-COLOURS = "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"
+COLOURS = (
+    "#1f77b4",
+    "#ff7f0e",
+    "#2ca02c",
+    "#d62728",
+    "#9467bd",
+    "#8c564b",
+    "#e377c2",
+    "#7f7f7f",
+    "#bcbd22",
+    "#17becf",
+)
 
 
 def finite(values: Tensor) -> Tensor:
     """The values as float32 on the CPU; a Mistake if one is no number."""
     values = values.detach().float().cpu()
     if not torch.isfinite(values).all():
-        raise Mistake(f"cannot paint {(~torch.isfinite(values)).sum()} values that are not finite numbers")
+        raise Mistake(
+            f"cannot paint {(~torch.isfinite(values)).sum()} values that are not finite numbers"
+        )
     return values
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
     """Pictures (N, C, H, W) in [-1, 1] as (N, H, W, C) uint8, rounded, clipped at the ends."""
     images = finite(images)
-    return ((images + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return (
+        ((images + 1) * 127.5)
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .numpy()
+    )
 
 
 def visible(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) as they are for 1 or 3 channels; other channels side by side in grey, (N, 1, H, C*W)."""
+    """Pictures (N, C, H, W) as they are for 1 or 3 channels; other channels side by side in grey,
+    (N, 1, H, C*W)."""
     if images.ndim != 4 or 0 in images.shape:
-        raise Mistake(f"cannot paint pictures of shape {tuple(images.shape)}; allowed: (N, C, H, W), none of them 0")
+        raise Mistake(
+            f"cannot paint pictures of shape {tuple(images.shape)}; allowed: (N, C, H, W), none of "
+            "them 0"
+        )
     return images if images.shape[1] in (1, 3) else images.transpose(1, 2).flatten(2).unsqueeze(1)
 
 
@@ -59,7 +85,8 @@ def near_square(n: int, height: int, width: int) -> int:
 
 
 def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
-    """Tiles (N, H, W, C) in rows, `pad` grey pixels around each, (rows*(H+pad)+pad, columns*(W+pad)+pad, C)."""
+    """Tiles (N, H, W, C) in rows, `pad` grey pixels around each, (rows*(H+pad)+pad,
+    columns*(W+pad)+pad, C)."""
     n, height, width, channels = tiles.shape
     rows = math.ceil(n / columns)
     board = np.full((rows * columns, height + pad, width + pad, channels), GAP, np.uint8)
@@ -70,15 +97,20 @@ def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
 
 
 def cut(board: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """The places (rows, columns, H, W, C) of a grid, with the grey ones at its end; of no grid, whatever is there."""
-    rows, columns = (max(0, side - pad) // (tile + pad) for side, tile in zip(board.shape, (height, width), strict=False))
+    """The places (rows, columns, H, W, C) of a grid, with the grey ones at its end; of no grid,
+    whatever is there."""
+    rows, columns = (
+        max(0, side - pad) // (tile + pad)
+        for side, tile in zip(board.shape, (height, width), strict=False)
+    )
     inner = board[pad:, pad:][: rows * (height + pad), : columns * (width + pad)]
     tiles = inner.reshape(rows, height + pad, columns, width + pad, board.shape[2]).swapaxes(1, 2)
     return tiles[:, :, :height, :width]
 
 
 def sheet(images: Tensor, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
-    """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide; columns None makes it nearly square."""
+    """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide; columns None makes it
+    nearly square."""
     images = visible(images)
     for name, value, least in (("columns", columns, 1), ("pad", pad, 0), ("scale", scale, 1)):
         if value is not None and value < least:
@@ -98,7 +130,9 @@ def write(path: Path, data: bytes | memoryview) -> Path:
     return filled(path, lambda file: file.write(data))
 
 
-def filled(path: Path, fill: Callable[[Any], object], how: Callable[..., None] = files.write) -> Path:
+def filled(
+    path: Path, fill: Callable[[Any], object], how: Callable[..., None] = files.write
+) -> Path:
     """The same of a file whose content `fill` writes into the open binary file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,13 +143,17 @@ def filled(path: Path, fill: Callable[[Any], object], how: Callable[..., None] =
 
 
 def write_all(folder: Path, suffix: str, count: int, contents: Iterable[bytes]) -> list[Path]:
-    """The paths of `count` numbered files with these contents; if one cannot be written, none is left that was not there
-    before. A Mistake if the folder has later numbers, of another and longer result, which would look like part of this one."""
-    numbers = (path.stem for path in folder.glob(f"*{suffix}") if re.fullmatch(r"[0-9]{5,}", path.stem))
+    """The paths of `count` numbered files with these contents; if one cannot be written, none is
+    left that was not there before. A Mistake if the folder has later numbers, of another and longer
+    result, which would look like part of this one."""
+    numbers = (
+        path.stem for path in folder.glob(f"*{suffix}") if re.fullmatch(r"[0-9]{5,}", path.stem)
+    )
     later = sorted(number for number in numbers if int(number) >= count)
     if later:
         raise Mistake(
-            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, and {count} are to be written; "
+            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, and "
+            f"{count} are to be written; "
             f"remove them or choose another folder"
         )
     paths, new = list[Path](), list[Path]()
@@ -140,22 +178,32 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def save_sheet(images: Tensor, path: Path, columns: int | None = None, pad: int = 2, scale: int = 1) -> Path:
+def save_sheet(
+    images: Tensor, path: Path, columns: int | None = None, pad: int = 2, scale: int = 1
+) -> Path:
     """The path of a PNG with all pictures (N, C, H, W) on it."""
     return write(path, png(sheet(images, columns, pad, scale)))
 
 
 def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) -> Path:
-    """The path of a PNG with `count` pictures that come in parts (n, C, H, W); nothing but the sheet is kept meanwhile."""
+    """The path of a PNG with `count` pictures that come in parts (n, C, H, W); nothing but the
+    sheet is kept meanwhile."""
     board, columns, done = np.empty(0, np.uint8), 1, 0
     for part in parts:
         tiles = to_bytes(visible(part))
         _, height, width, channels = tiles.shape
         if not done:
             columns = near_square(count, height, width)
-            shape = math.ceil(count / columns) * (height + pad) + pad, columns * (width + pad) + pad, channels
+            shape = (
+                math.ceil(count / columns) * (height + pad) + pad,
+                columns * (width + pad) + pad,
+                channels,
+            )
             if math.prod(shape) > BOARD:
-                raise Mistake(f"a sheet of {count:,} pictures of {width}x{height} is too large; write an .npz or a folder")
+                raise Mistake(
+                    f"a sheet of {count:,} pictures of {width}x{height} is too large; write an "
+                    ".npz or a folder"
+                )
             board = np.full(shape, GAP, np.uint8)
         for tile in tiles:
             top, left = done // columns * (height + pad) + pad, done % columns * (width + pad) + pad
@@ -171,24 +219,35 @@ def save_pngs(images: Tensor, folder: Path) -> list[Path]:
 
 def stream_pngs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]:
     """The same of `count` pictures that come in parts (n, C, H, W)."""
-    return write_all(folder, ".png", count, (png(picture(one)) for part in parts for one in to_bytes(visible(part))))
+    return write_all(
+        folder,
+        ".png",
+        count,
+        (png(picture(one)) for part in parts for one in to_bytes(visible(part))),
+    )
 
 
 def save_npz(samples: Tensor, path: Path) -> Path:
-    """The path of an npz, as numpy.load reads it: pictures (N, C, H, W) under "images", (N, H, W, C) uint8; series (N, T, C)
-    under "series" as they are, float32."""
+    """The path of an npz, as numpy.load reads it: pictures (N, C, H, W) under "images", (N, H, W,
+    C) uint8; series (N, T, C) under "series" as they are, float32."""
     return stream_npz([samples], len(samples), path)
 
 
 def stream_npz(parts: Iterable[Tensor], count: int, path: Path) -> Path:
-    """The same of `count` samples that come in parts, each written before the next one is asked for."""
+    """The same of `count` samples that come in parts, each written before the next one is asked
+    for."""
 
     def fill(out: Any) -> None:
-        chunks = (("series", finite(part).numpy()) if part.ndim == 3 else ("images", to_bytes(part)) for part in parts)
+        chunks = (
+            ("series", finite(part).numpy()) if part.ndim == 3 else ("images", to_bytes(part))
+            for part in parts
+        )
         name, first = next(chunks)
         entry = ZipInfo(f"{name}.npy")  # numpy.savez would write the time of day into the file
         with ZipFile(out, "w") as archive, archive.open(entry, "w", force_zip64=True) as file:
-            told = np.lib.format.header_data_from_array_1_0(first) | {"shape": (count, *first.shape[1:])}
+            told = np.lib.format.header_data_from_array_1_0(first) | {
+                "shape": (count, *first.shape[1:])
+            }
             np.lib.format.write_array_header_1_0(file, told)
             for values in chain([first], (values for _, values in chunks)):
                 file.write(np.ascontiguousarray(values).data.cast("B"))
@@ -206,14 +265,22 @@ def plot(values: np.ndarray) -> Image.Image:
     down = ground[0] / 2 - values.clip(-2, 2) * (ground[0] / 2 - margin)
     pen.line([(0, ground[0] / 2), (ground[1], ground[0] / 2)], "#cccccc", FINE)
     for number, line in enumerate(down.T):
-        pen.line(list(zip(across.tolist(), line.tolist(), strict=True)), COLOURS[number % len(COLOURS)], FINE + 2, "curve")
+        pen.line(
+            list(zip(across.tolist(), line.tolist(), strict=True)),
+            COLOURS[number % len(COLOURS)],
+            FINE + 2,
+            "curve",
+        )
     return image.reduce(FINE)
 
 
 def plots(series: Tensor) -> np.ndarray:
-    """The first sixteen of the series (N, T, C) as plots (n, *PLOT) uint8; values beyond -1 and 1 leave the plot."""
+    """The first sixteen of the series (N, T, C) as plots (n, *PLOT) uint8; values beyond -1 and 1
+    leave the plot."""
     if series.ndim != 3 or 0 in series.shape:
-        raise Mistake(f"cannot plot series of shape {tuple(series.shape)}; allowed: (N, T, C), none of them 0")
+        raise Mistake(
+            f"cannot plot series of shape {tuple(series.shape)}; allowed: (N, T, C), none of them 0"
+        )
     return np.stack([np.asarray(plot(one)) for one in finite(series[:PANELS]).numpy()])
 
 
@@ -224,7 +291,8 @@ def save_plots(series: Tensor, path: Path, pad: int = 2) -> Path:
 
 
 def save_csvs(series: Tensor, folder: Path) -> list[Path]:
-    """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv, 00001.csv, ..."""
+    """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv,
+    00001.csv, ..."""
     return stream_csvs([series], len(series), folder)
 
 
@@ -235,16 +303,26 @@ def stream_csvs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]
         header = ",".join(f"channel_{number}" for number in range(one.shape[1]))
         return "\n".join([header, *(",".join(map(str, row)) for row in one), ""])
 
-    return write_all(folder, ".csv", count, (text(one).encode() for part in parts for one in finite(part).numpy()))
+    return write_all(
+        folder,
+        ".csv",
+        count,
+        (text(one).encode() for part in parts for one in finite(part).numpy()),
+    )
 
 
 def gif(images: Iterable[Image.Image], fps: float) -> bytes:
-    """An endless animation, 256 colours a frame; a GIF keeps time in hundredths of a second and not under two."""
+    """An endless animation, 256 colours a frame; a GIF keeps time in hundredths of a second and not
+    under two."""
     if not 0 < fps <= 50:
         raise Mistake(f"a GIF of {fps} frames per second; allowed: above 0, up to 50")
-    first, *others = (image if image.mode == "L" else image.quantize(dither=Image.Dither.NONE) for image in images)
+    first, *others = (
+        image if image.mode == "L" else image.quantize(dither=Image.Dither.NONE) for image in images
+    )
     buffer = BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0)
+    first.save(
+        buffer, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0
+    )
     return buffer.getvalue()
 
 
@@ -254,18 +332,20 @@ def save_gif(frames: Tensor, path: Path, fps: float) -> Path:
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
-    """Frames (T, H, W, C) as colour of even height and width, the last row or column repeated where it must be."""
+    """Frames (T, H, W, C) as colour of even height and width, the last row or column repeated where
+    it must be."""
     _, height, width, channels = pixels.shape
     wide = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return wide.repeat(3, axis=3) if channels == 1 else wide
 
 
-X264 = {"crf": "18", "x264-params": "mbtree=0"}  # with its macroblock tree some widths give other bytes from call to call
+# with its macroblock tree some widths give other bytes from call to call
+X264 = {"crf": "18", "x264-params": "mbtree=0"}
 
 
 def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
-    """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays; one thread, so that the bytes depend
-    on nothing else."""
+    """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays; one
+    thread, so that the bytes depend on nothing else."""
     import av  # a tenth of a second that most runs need not pay
 
     if not 0 < fps <= 1000:
@@ -273,40 +353,57 @@ def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
     pixels, buffer = iter(pixels), BytesIO()
     first = next(pixels)
     with av.open(buffer, "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=X264)
+        stream = video.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options=X264
+        )
         stream.height, stream.width, stream.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
         for frame in chain([first], pixels):
-            # reformatted here, since the encoder's own conversion gives other bytes from call to call
-            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")))
+            # reformatted here, since the encoder's own conversion gives other bytes from call to
+            # call
+            video.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+                )
+            )
         video.mux(stream.encode())
     return buffer.getvalue()
 
 
 def save_mp4(frames: Tensor, path: Path, fps: float) -> Path:
-    """The path of an MP4 that shows the frames (T, C, H, W); odd heights and widths grow by one pixel."""
+    """The path of an MP4 that shows the frames (T, C, H, W); odd heights and widths grow by one
+    pixel."""
     return write(path, mp4(even(to_bytes(visible(frames))), fps))
 
 
-def save_film(clips: Tensor, path: Path, fps: float, columns: int | None = None, scale: int = 1) -> Path:
-    """The path of a GIF or, if it ends so, an MP4 in which all clips (N, T, C, H, W) play side by side."""
+def save_film(
+    clips: Tensor, path: Path, fps: float, columns: int | None = None, scale: int = 1
+) -> Path:
+    """The path of a GIF or, if it ends so, an MP4 in which all clips (N, T, C, H, W) play side by
+    side."""
     boards = (sheet(frames, columns, scale=scale) for frames in clips.unbind(1))
     if path.suffix == ".mp4":
-        return write(path, mp4((even(np.asarray(board.convert("RGB"))[None])[0] for board in boards), fps))
+        return write(
+            path, mp4((even(np.asarray(board.convert("RGB"))[None])[0] for board in boards), fps)
+        )
     return write(path, gif(boards, fps))
 
 
 def save_table(table: Tensor, path: Path, fps: float = 2, scale: int = 1) -> Path:
-    """The path of a sheet with these rows and columns of clips (R, K, T, C, H, W): a PNG if T is 1, else a GIF."""
+    """The path of a sheet with these rows and columns of clips (R, K, T, C, H, W): a PNG if T is 1,
+    else a GIF."""
     columns, frames = table.shape[1], table.flatten(0, 1).unbind(1)
     if len(frames) == 1:
         return save_sheet(frames[0], path.with_suffix(".png"), columns, scale=scale)
-    return write(path.with_suffix(".gif"), gif([sheet(frame, columns, scale=scale) for frame in frames], fps))
+    return write(
+        path.with_suffix(".gif"), gif([sheet(frame, columns, scale=scale) for frame in frames], fps)
+    )
 
 
 def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[Path]:
-    """One sheet for every tensor that can be looked at: NAME.png for pictures (N, C, H, W) and series (N, T, C), NAME.gif
-    for (N, T, C, H, W), either for a table (R, K, T, C, H, W); what has other axes is numbers, for measure."""
+    """One sheet for every tensor that can be looked at: NAME.png for pictures (N, C, H, W) and
+    series (N, T, C), NAME.gif for (N, T, C, H, W), either for a table (R, K, T, C, H, W); what has
+    other axes is numbers, for measure."""
     paths = []
     for name, value in named.items():
         if value.ndim == 3:
@@ -321,7 +418,8 @@ def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[
 
 
 def series(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and values of every scalar in the rows, in the order in which the scalars first appear."""
+    """Steps and values of every scalar in the rows, in the order in which the scalars first
+    appear."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
         for key, value in row.items():
@@ -341,7 +439,14 @@ def smooth(values: Sequence[float], span: int) -> np.ndarray:
 def panel(axes: Any, title: str, steps: Sequence[float], values: Sequence[float]) -> None:
     """Draw one scalar: long series pale, with their running mean on top; short ones as they are."""
     long = len(values) > LONG
-    axes.plot(steps, values, color="tab:blue", linewidth=0.8, alpha=0.3 if long else 1, marker="." * (len(values) == 1))
+    axes.plot(
+        steps,
+        values,
+        color="tab:blue",
+        linewidth=0.8,
+        alpha=0.3 if long else 1,
+        marker="." * (len(values) == 1),
+    )
     if long:
         axes.plot(steps, smooth(values, len(values) // 25 | 1), color="tab:blue", linewidth=1.4)
     axes.set_title(title, fontsize=9)
@@ -351,7 +456,8 @@ def panel(axes: Any, title: str, steps: Sequence[float], values: Sequence[float]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """The path of a PNG with a small panel over the step for each of the first sixteen scalars in the log's rows."""
+    """The path of a PNG with a small panel over the step for each of the first sixteen scalars in
+    the log's rows."""
     from matplotlib.figure import Figure  # half a second that most runs need not pay
 
     found = series(rows)

@@ -1,4 +1,5 @@
-"""Paths of data as a person types them: inside the data folder, or else relative to the working directory."""
+"""Paths of data as a person types them: inside the data folder, or else relative to the working
+directory."""
 
 import json
 import tomllib
@@ -8,8 +9,9 @@ KEY = "data.path"
 
 
 def typed(changes: list[str], root: Path | None) -> tuple[list[str], list[str]]:
-    """Changes `key=value` in which a relative data.path that is not in the data folder `root`, but in the working directory,
-    has become absolute, so that the config means the same anywhere; and what is said of it."""
+    """Changes `key=value` in which a relative data.path that is not in the data folder `root`, but
+    in the working directory, has become absolute, so that the config means the same anywhere; and
+    what is said of it."""
     found, notes = [], []
     for text in changes:
         key, _, word = text.partition("=")
@@ -39,4 +41,6 @@ def _placed(text: str, path: str, root: Path | None) -> tuple[str, list[str]]:
         return f"{KEY}={json.dumps(str(here), ensure_ascii=False)}", []
     if inside.resolve() == here.resolve():
         return text, []
-    return text, [f"{KEY}: {inside} is read, in the data folder, and not {here}, in the working directory"]
+    return text, [
+        f"{KEY}: {inside} is read, in the data folder, and not {here}, in the working directory"
+    ]

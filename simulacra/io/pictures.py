@@ -1,7 +1,7 @@
 """One picture file of any kind Pillow reads, as bytes of one size.
 
-The first frame of several, turned as EXIF says, transparency laid on white, 16 bits a channel brought
-to 8.
+The first frame of several, turned as EXIF says, transparency laid on white, 16 bits a channel
+brought to 8.
 """
 
 import importlib
@@ -17,13 +17,47 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 LEAST = 8  # pixels a side; less is an icon's corner or a tracking pixel
-# what Pillow decodes in this process. Not among them: EPS starts Ghostscript, IPTC opens whatever it wraps (an EPS, too),
-# BUFR, GRIB, HDF5, MPEG and WMF are only recognised, and need handlers or programs of others
-# fmt: off
+# what Pillow decodes in this process. Not among them: EPS starts Ghostscript, IPTC opens whatever
+# it wraps (an EPS, too), BUFR, GRIB, HDF5, MPEG and WMF are only recognised, and need handlers or
+# programs of others fmt: off
 FORMATS = [
-    "AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF", "ICNS", "ICO", "IM", "IMT",
-    "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER",
-    "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB",
+    "AVIF",
+    "BLP",
+    "BMP",
+    "CUR",
+    "DCX",
+    "DDS",
+    "DIB",
+    "FITS",
+    "FLI",
+    "FTEX",
+    "GBR",
+    "GIF",
+    "ICNS",
+    "ICO",
+    "IM",
+    "IMT",
+    "JPEG",
+    "JPEG2000",
+    "MCIDAS",
+    "MPO",
+    "MSP",
+    "PCD",
+    "PCX",
+    "PIXAR",
+    "PNG",
+    "PPM",
+    "PSD",
+    "QOI",
+    "SGI",
+    "SPIDER",
+    "SUN",
+    "TGA",
+    "TIFF",
+    "WEBP",
+    "XBM",
+    "XPM",
+    "XVTHUMB",
 ]
 # fmt: on
 FOREIGN = {  # how files begin that other programs draw
@@ -51,8 +85,8 @@ class Header(NamedTuple):
 
 @cache
 def formats() -> list[str]:
-    """Pillow's names of the formats that are read, HEIF among them where pillow-heif is installed. No decoder of theirs starts
-    another program."""
+    """Pillow's names of the formats that are read, HEIF among them where pillow-heif is installed.
+    No decoder of theirs starts another program."""
     Image.init()
     found = [kind for kind in FORMATS if kind in Image.OPEN]
     try:
@@ -77,12 +111,14 @@ def foreign(path: Path) -> str:
 
 @contextmanager
 def opened(path: Path, only: tuple[str, ...] = ()) -> Iterator[Image.Image]:
-    """A picture whose pixels are not decoded yet: the one way in which the laboratory opens picture files. Only the formats of
-    `formats()`, or only those asked for, whatever the name says. A ValueError, UnidentifiedImageError or OSError if it is none
-    of them, or of more pixels than Pillow takes for harmless."""
+    """A picture whose pixels are not decoded yet: the one way in which the laboratory opens picture
+    files. Only the formats of `formats()`, or only those asked for, whatever the name says. A
+    ValueError, UnidentifiedImageError or OSError if it is none of them, or of more pixels than
+    Pillow takes for harmless."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ValueError("no regular file")  # a pipe would be waited for
-    with path.open("rb") as file:  # by its name Pillow would map a TIFF into memory, and scramble one that is to be turned
+    # by its name Pillow would map a TIFF into memory, and scramble one that is to be turned
+    with path.open("rb") as file:
         yield from _opened(path, file, only)
 
 
@@ -102,7 +138,10 @@ def _opened(path: Path, file: BinaryIO, only: tuple[str, ...]) -> Iterator[Image
     with image:
         most = Image.MAX_IMAGE_PIXELS
         if most and image.width * image.height > most:
-            raise ValueError(f"{image.width}x{image.height} is too large; allowed: at most {most / 1e6:.0f} million pixels")
+            raise ValueError(
+                f"{image.width}x{image.height} is too large; allowed: at most {most / 1e6:.0f} "
+                "million pixels"
+            )
         yield image
 
 
@@ -110,9 +149,17 @@ def header(path: Path) -> Header:
     """Size and mode of a picture that is large enough."""
     with opened(path) as image:
         if min(image.size) < LEAST:
-            raise ValueError(f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} pixels")
+            raise ValueError(
+                f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} "
+                "pixels"
+            )
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
-        return Header(image.size, image.mode, reach(shades(values(path, image))) if is_deep(image) else 0, several)
+        return Header(
+            image.size,
+            image.mode,
+            reach(shades(values(path, image))) if is_deep(image) else 0,
+            several,
+        )
 
 
 def is_grey(mode: str) -> bool:
@@ -121,23 +168,28 @@ def is_grey(mode: str) -> bool:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the file keeps more than 8 bits a channel. Of colours Pillow reads the upper 8 alone."""
+    """Whether the file keeps more than 8 bits a channel. Of colours Pillow reads the upper 8
+    alone."""
     return image.mode[0] == "I" or any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
 
 
 def values(path: Path, image: Image.Image) -> np.ndarray:
-    """A deep picture's values as the file holds them: (H, W) or (H, W, 3 or 4), whole numbers from 0 to 65535."""
+    """A deep picture's values as the file holds them: (H, W) or (H, W, 3 or 4), whole numbers from
+    0 to 65535."""
     if image.mode[0] == "I":
         found = np.asarray(image)
         if found.min() < 0 or found.max() > FULL:
-            raise ValueError(f"grey values from {found.min()} to {found.max()}; allowed: 0 to {FULL}")
+            raise ValueError(
+                f"grey values from {found.min()} to {found.max()}; allowed: 0 to {FULL}"
+            )
         return found
     import cv2  # a tenth of a second that most folders need not pay
 
     read = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if read is None or read.dtype != np.uint16 or read.shape[:2] != image.size[::-1]:
         raise ValueError("16 bits a channel in a form that is not read; allowed: PNG and TIFF")
-    return read if read.ndim == 2 else read[..., [2, 1, 0, 3][: read.shape[2]]]  # OpenCV's colours are blue, green, red
+    # OpenCV's colours are blue, green, red
+    return read if read.ndim == 2 else read[..., [2, 1, 0, 3][: read.shape[2]]]
 
 
 def shades(found: np.ndarray) -> np.ndarray:
@@ -146,14 +198,15 @@ def shades(found: np.ndarray) -> np.ndarray:
 
 
 def reach(found: np.ndarray) -> int:
-    """The greatest of a deep picture's values; 65535 if all are multiples of 257, as 8 bits spread over 16 are."""
+    """The greatest of a deep picture's values; 65535 if all are multiples of 257, as 8 bits spread
+    over 16 are."""
     most = int(found.max())
     return FULL if most and not (found % 257).any() else most
 
 
 def top(peaks: Iterable[int]) -> int:
-    """What value is white in deep pictures that belong together, by their greatest values: cameras and scanners keep 8, 10, 12
-    or 14 bits in files of 16."""
+    """What value is white in deep pictures that belong together, by their greatest values: cameras
+    and scanners keep 8, 10, 12 or 14 bits in files of 16."""
     most = max(peaks, default=0)
     return next((2**bits - 1 for bits in BITS if most < 2**bits), FULL)
 
@@ -167,7 +220,11 @@ def eight_bits(image: Image.Image, white: int = FULL) -> Image.Image:
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > white:
         raise ValueError(f"grey values from {grey.min()} to {grey.max()}; allowed: 0 to {white}")
-    shown = (grey * (255 / white)).round().astype(np.uint8) if white < FULL else (grey / 257).round().astype(np.uint8)
+    shown = (
+        (grey * (255 / white)).round().astype(np.uint8)
+        if white < FULL
+        else (grey / 257).round().astype(np.uint8)
+    )
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         shown[grey == clear] = 255
@@ -188,7 +245,8 @@ def eight_bits_of(path: Path, image: Image.Image, white: int) -> Image.Image:
     if shades(found).max() > white:
         raise ValueError(f"values up to {shades(found).max()}; allowed: 0 to {white}")
     ranges = np.full(1 if found.ndim == 2 else found.shape[2], float(white))
-    ranges[3:] = white if found[..., 3:].max(initial=0) <= white else FULL  # opacity of 16 bits beside colours of fewer
+    # opacity of 16 bits beside colours of fewer
+    ranges[3:] = white if found[..., 3:].max(initial=0) <= white else FULL
     return turned_as(image, Image.fromarray((found * (255 / ranges)).round().astype(np.uint8)))
 
 
@@ -201,18 +259,24 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
-    """The picture as a square of `size` pixels, antialiased: its centre, all of it on white, or stretched."""
+    """The picture as a square of `size` pixels, antialiased: its centre, all of it on white, or
+    stretched."""
     square, smooth = (size, size), Image.Resampling.BICUBIC
     if fit == "crop":
         return ImageOps.fit(image, square, smooth)
-    return ImageOps.pad(image, square, smooth, color="white") if fit == "pad" else image.resize(square, smooth)
+    return (
+        ImageOps.pad(image, square, smooth, color="white")
+        if fit == "pad"
+        else image.resize(square, smooth)
+    )
 
 
 def decode(path: Path, mode: str, size: int, fit: str, white: int = FULL) -> np.ndarray:
-    """The picture as (C, size, size) uint8, one channel for mode "L", three for "RGB"; `white` is the value that becomes 255 in
-    pictures of more than 8 bits a channel."""
+    """The picture as (C, size, size) uint8, one channel for mode "L", three for "RGB"; `white` is
+    the value that becomes 255 in pictures of more than 8 bits a channel."""
     with opened(path) as image:
-        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a fraction of its size, several times faster
+        # a large JPEG is decoded at a fraction of its size, several times faster
+        image.draft(None, (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(eight_bits_of(path, image, white))
         pixels = np.asarray(fitted(on_white(upright).convert(mode), size, fit))
     return pixels.reshape(size, size, -1).transpose(2, 0, 1)

@@ -18,7 +18,8 @@ from simulacra.io.header import holds_names, number
 DELIMITERS = ";\t,"  # the first of them that the first line has outside of quotes
 LONGEST = 2**24  # characters of the first line
 INDEX = re.compile(r"(Unnamed: 0(_level_\d+)?)?")  # what pandas calls the column of row labels
-LOCAL = re.compile(r"[+-]?\d[\d.,'\u2019\s]*\d%?|[+-]?\d+%")  # numbers written for one country's eyes
+# numbers written for one country's eyes
+LOCAL = re.compile(r"[+-]?\d[\d.,'\u2019\s]*\d%?|[+-]?\d+%")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ def lines(file: Path) -> Iterator[list[str]]:
     with file.open(newline="", encoding="utf-8-sig") as text:
         first = text.readline(LONGEST)
         if len(first) == LONGEST:
-            raise Mistake(f"{file}: the first line has {LONGEST} characters or more; allowed: rows of cells")
+            raise Mistake(
+                f"{file}: the first line has {LONGEST} characters or more; allowed: rows of cells"
+            )
         bare = re.sub(r'"[^"]*"', "", first)
         delimiter = next((one for one in DELIMITERS if one in bare), ",")
         for row in csv.reader(chain([first], text), delimiter=delimiter, strict=True):
@@ -66,7 +69,9 @@ def lines(file: Path) -> Iterator[list[str]]:
 def position(file: Path, columns: list[str], name: str, option: str) -> int:
     """Which column has that name."""
     if name not in columns:
-        raise Mistake(f"data.{option} = '{name}' is no column of {file}; there is: {', '.join(columns)}")
+        raise Mistake(
+            f"data.{option} = '{name}' is no column of {file}; there is: {', '.join(columns)}"
+        )
     return columns.index(name)
 
 
@@ -75,7 +80,10 @@ def cell(file: Path, row: int, column: str, text: str) -> float:
     value = number(text)
     if value is None or not math.isfinite(value):
         found = f"holds {text!r}" if text else "is empty"
-        raise Mistake(f"{file}: row {row}, column '{column}' {found}; allowed: finite numbers{hint(text, value)}")
+        raise Mistake(
+            f"{file}: row {row}, column '{column}' {found}; allowed: finite "
+            f"numbers{hint(text, value)}"
+        )
     return value
 
 
@@ -83,7 +91,9 @@ def hint(text: str, value: float | None) -> str:
     """What may help somebody whose cell holds this text."""
     if value is not None or not text:
         return ""
-    if len(re.split(r"[\s|]+", text)) > 1 and all(number(part) is not None for part in re.split(r"[\s|]+", text)):
+    if len(re.split(r"[\s|]+", text)) > 1 and all(
+        number(part) is not None for part in re.split(r"[\s|]+", text)
+    ):
         return ", cells separated by commas, semicolons or tabs"
     if LOCAL.fullmatch(text):
         return ", with a decimal point and without separators of thousands, such as 1234.5"
@@ -91,11 +101,16 @@ def hint(text: str, value: float | None) -> str:
 
 
 def names_of(file: Path, asked: Asked) -> list[str] | None:
-    """The names of the columns, None if the first row is one of numbers. A Mistake if it could be either."""
+    """The names of the columns, None if the first row is one of numbers. A Mistake if it could be
+    either."""
     rows = lines(file)
     first = next(rows, None)
     if not first:
-        raise Mistake(f"{file} is empty" if first is None else f"{file}: the first row is empty; allowed: names or numbers")
+        raise Mistake(
+            f"{file} is empty"
+            if first is None
+            else f"{file}: the first row is empty; allowed: names or numbers"
+        )
     known = asked.header
     if known is None:
         known = True if asked.ident or asked.label else holds_names(first, rows)
@@ -103,25 +118,40 @@ def names_of(file: Path, asked: Asked) -> list[str] | None:
         parsed(file, None, Asked(header=False))  # a cell that is no number is told about first
         shown = ", ".join(first[:5]) + ", ..." * (len(first) > 5)
         raise Mistake(
-            f"{file}: the first row ({shown}) could be names or numbers; set data.header=true if it holds names, "
+            f"{file}: the first row ({shown}) could be names or numbers; set data.header=true if "
+            "it holds names, "
             f"data.header=false if it is a row of numbers"
         )
-    if known and (twice := next((name for name in first if first.count(name) > 1), None)) is not None:
+    if (
+        known
+        and (twice := next((name for name in first if first.count(name) > 1), None)) is not None
+    ):
         raise Mistake(f"{file}: two columns are called '{twice}'; allowed: different names")
     return first if known else None
 
 
-def chosen(file: Path, columns: list[str], asked: Asked, keys: Iterable[int]) -> tuple[list[int], list[int], list[str]]:
-    """The places of the channels, those of columns that must be empty, and what was left out, in words."""
+def chosen(
+    file: Path, columns: list[str], asked: Asked, keys: Iterable[int]
+) -> tuple[list[int], list[int], list[str]]:
+    """The places of the channels, those of columns that must be empty, and what was left out, in
+    words."""
     if asked.columns:
         return [position(file, columns, name, "columns") for name in asked.columns], [], []
     notes, places = [], [i for i in range(len(columns)) if i not in keys]
     if 0 in places and INDEX.fullmatch(columns[0]):
         places.remove(0)
-        what = f"the first column, '{columns[0]}'," if columns[0] else "the first column has no name and"
-        notes.append(f"{file}: {what} is taken for an index and left out; data.columns chooses the channels")
+        what = (
+            f"the first column, '{columns[0]}',"
+            if columns[0]
+            else "the first column has no name and"
+        )
+        notes.append(
+            f"{file}: {what} is taken for an index and left out; data.columns chooses the channels"
+        )
     nameless = [i for i in places if not columns[i]]
-    notes.extend(f"{file}: column {i + 1} has no name and is empty; it is left out" for i in nameless)
+    notes.extend(
+        f"{file}: column {i + 1} has no name and is empty; it is left out" for i in nameless
+    )
     places = [i for i in places if i not in nameless]
     if not places:
         raise Mistake(f"{file} has no column of values; it has: {', '.join(columns)}")
@@ -139,15 +169,22 @@ def parsed(file: Path, names: list[str] | None, asked: Asked) -> Table:
     values, words = array("d"), {"id": list[str](), "label": list[str]()}
     for row, cells in enumerate(rows if names else chain([first], rows), 2 if names else 1):
         if len(cells) != len(columns):
-            raise Mistake(f"{file}: row {row} has {len(cells)} cells; allowed: {len(columns)}, as in the first row")
+            raise Mistake(
+                f"{file}: row {row} has {len(cells)} cells; allowed: {len(columns)}, as in the "
+                "first row"
+            )
         values.extend(cell(file, row, columns[i], cells[i]) for i in places)
         if odd := next((i + 1 for i in nameless if cells[i]), 0):
             raise Mistake(
-                f"{file}: row {row}, column {odd} holds {cells[odd - 1]!r} and has no name; data.columns chooses columns"
+                f"{file}: row {row}, column {odd} holds {cells[odd - 1]!r} and has no name; "
+                "data.columns chooses columns"
             )
         for option, i in keys.items():
             if not cells[i]:
-                raise Mistake(f"{file}: row {row}, column '{columns[i]}' is empty; allowed: the {option} of its series")
+                raise Mistake(
+                    f"{file}: row {row}, column '{columns[i]}' is empty; allowed: the {option} of "
+                    "its series"
+                )
             words[option].append(cells[i])
     if not values:
         raise Mistake(f"{file} holds a header and no rows")
@@ -160,7 +197,9 @@ def read(file: Path, asked: Asked = ALL) -> Table:
     try:
         return parsed(file, names_of(file, asked), asked)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Mistake(f"cannot read {file}: {error}; allowed: comma-separated text in UTF-8") from None
+        raise Mistake(
+            f"cannot read {file}: {error}; allowed: comma-separated text in UTF-8"
+        ) from None
 
 
 def grouped(file: Path, ids: list[str]) -> tuple[list[str], np.ndarray]:
@@ -171,15 +210,22 @@ def grouped(file: Path, ids: list[str]) -> tuple[list[str], np.ndarray]:
     ((usual, _),) = Counter(len(rows) for rows in found.values()).most_common(1)
     odd = next((ident for ident, rows in found.items() if len(rows) != usual), None)
     if odd is not None:
-        raise Mistake(f"{file}: series '{odd}' has {len(found[odd])} rows, others have {usual}; allowed: all of one length")
+        raise Mistake(
+            f"{file}: series '{odd}' has {len(found[odd])} rows, others have {usual}; allowed: all "
+            "of one length"
+        )
     return list(found), np.array(list(found.values()))
 
 
 def classes(file: Path, ids: list[str], labels: list[list[str]]) -> tuple[list[str], np.ndarray]:
-    """The classes' names, numbers in order of size and text in alphabetical order, and the class of each id (N,)."""
+    """The classes' names, numbers in order of size and text in alphabetical order, and the class of
+    each id (N,)."""
     for ident, found in zip(ids, labels, strict=True):
         if len(set(found)) > 1:
-            raise Mistake(f"{file}: series '{ident}' is labelled {' and '.join(sorted(set(found)))}; allowed: one label")
+            raise Mistake(
+                f"{file}: series '{ident}' is labelled {' and '.join(sorted(set(found)))}; "
+                "allowed: one label"
+            )
     words = {found[0] for found in labels}
     numeric = all(number(word) is not None for word in words)
     names = sorted(words, key=lambda word: (number(word) if numeric else 0.0, word))

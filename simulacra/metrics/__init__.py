@@ -1,4 +1,5 @@
-"""Metrics as functions of tensors: distances, coverage, memorisation, scores of masks, series and futures, intervals.
+"""Metrics as functions of tensors: distances, coverage, memorisation, scores of masks, series and
+futures, intervals.
 
     from simulacra import metrics
 
@@ -6,8 +7,8 @@
     a, b = eyes.features(fake), eyes.features(real)     # (N, D)
     metrics.frechet_distance(a, b)
 
-Each is in the folder of what it measures, and imported when it is used; its docstring gives shapes, units and the source.
-`metrics.report(fake, real, eyes)` computes all that apply to pictures.
+Each is in the folder of what it measures, and imported when it is used; its docstring gives shapes,
+units and the source. `metrics.report(fake, real, eyes)` computes all that apply to pictures.
 """
 
 from importlib import import_module

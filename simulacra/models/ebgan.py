@@ -1,21 +1,28 @@
 """EBGAN: the discriminator is an auto-encoder whose reconstruction error is an energy.
 
-Low energy is carved where the data are and pushed up, to a margin, where the generator's pictures are; the pulling-away
-term keeps the codes of generated pictures from pointing the same way. Its siblings BEGAN (a controlled balance instead
-of a margin) and MAGAN (a margin that shrinks by itself) differ in one rule and are hyperparameters here, as are the
-defects of public codes whose statements are to be tested again.
+Low energy is carved where the data are and pushed up, to a margin, where the generator's pictures
+are; the pulling-away term keeps the codes of generated pictures from pointing the same way. Its
+siblings BEGAN (a controlled balance instead of a margin) and MAGAN (a margin that shrinks by
+itself) differ in one rule and are hyperparameters here, as are the defects of public codes whose
+statements are to be tested again.
 
 Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGAN: arXiv 1704.03817.
-How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_notes_mnist, began_mnist, magan_mnist, ebgan_folder).
+How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_notes_mnist, began_mnist,
+magan_mnist, ebgan_folder).
 
 Deviations
-- The margin may be given relative to the error of predicting the mean picture, measured on the training data before the
-  first step; the paper's own margins are 0.6 to 0.7 of it. `margin_unit = "energy"` takes the paper's absolute numbers.
-- Samples come from a moving average of the generator's weights (the paper samples the last weights).
+- The margin may be given relative to the error of predicting the mean picture, measured on the
+  training data before the first step; the paper's own margins are 0.6 to 0.7 of it. `margin_unit =
+  "energy"` takes the paper's absolute numbers.
+- Samples come from a moving average of the generator's weights (the paper samples the last
+  weights).
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
-- The laptop presets let the learning rates fall, the discriminator's first; the paper's are constant.
-- BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here, not Adamax.
-- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after its own move.
+- The laptop presets let the learning rates fall, the discriminator's first; the paper's are
+  constant.
+- BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here,
+  not Adamax.
+- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after
+  its own move.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -46,25 +53,35 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; sections are those of arXiv 1609.03126 unless said otherwise."""
 
-    energy: Literal["l2", "l1", "sse", "batch"] = "l2"  # eq. 13 | BEGAN | MAGAN | as the notes coded it
-    hinge: Literal["sample", "batch", "none"] = "sample"  # eq. 1 | of the batch's mean | as the notes coded it
-    rule: Literal["margin", "magan", "began"] = "margin"  # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717
+    # eq. 13 | BEGAN | MAGAN | as the notes coded it
+    energy: Literal["l2", "l1", "sse", "batch"] = "l2"
+    # eq. 1 | of the batch's mean | as the notes coded it
+    hinge: Literal["sample", "batch", "none"] = "sample"
+    # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717
+    rule: Literal["margin", "magan", "began"] = "margin"
     margin: Schedule = 0.65  # m of eq. 1, in margin_unit
-    margin_unit: Literal["mean_predictor", "energy"] = "mean_predictor"  # error of predicting the mean | the energy's own
+    # error of predicting the mean | the energy's own
+    margin_unit: Literal["mean_predictor", "energy"] = "mean_predictor"
     pull_away: NonNegative = 0.1  # weight of PT (2.4); 0 is EBGAN without it
     pull_away_form: Literal["squared", "unsquared"] = "squared"  # eq. 14 | as the notes coded it
     gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5  # BEGAN's diversity ratio (3.3 there)
     lambda_k: NonNegative = 0.001  # BEGAN's proportional gain (3.4 there)
     epoch: Size = 937  # steps in an epoch, MAGAN's unit of time (algorithm 1 there)
-    warm: Annotated[int, Meta(ge=0)] = 2  # MAGAN's epochs on real pictures alone; one more measures the first margin
+    # MAGAN's epochs on real pictures alone; one more measures the first margin
+    warm: Annotated[int, Meta(ge=0)] = 2
     nets: Literal["conv", "mlp"] = "conv"  # ours | the grid of table 1
     z_size: Size = 100  # numbers in z; not in the paper
-    widths_G: tuple[Size, ...] = (128, 64)  # conv: channels, coarse to fine; mlp: hidden layers (table 1)
-    widths_D: tuple[Size, ...] = (64, 128)  # conv: channels of Enc, fine to coarse; mlp: of Enc (table 1)
-    code_size: Annotated[int, Meta(ge=0)] = 0  # conv: a linear code of this size; 0: the last feature maps are the code
+    # conv: channels, coarse to fine; mlp: hidden layers (table 1)
+    widths_G: tuple[Size, ...] = (128, 64)
+    # conv: channels of Enc, fine to coarse; mlp: of Enc (table 1)
+    widths_D: tuple[Size, ...] = (64, 128)
+    # conv: a linear code of this size; 0: the last feature maps are the code
+    code_size: Annotated[int, Meta(ge=0)] = 0
     norm_G: Literal["none", "batch", "group"] = "batch"  # appendix D
-    norm_D: Literal["none", "batch", "group"] = "none"  # appendix D has batch; then D can tell fakes by batch statistics
-    decoder: Literal["linear", "tanh"] = "linear"  # last layer of Dec; tanh gives the energy a ceiling
+    # appendix D has batch; then D can tell fakes by batch statistics
+    norm_D: Literal["none", "batch", "group"] = "none"
+    # last layer of Dec; tanh gives the energy a ceiling
+    decoder: Literal["linear", "tanh"] = "linear"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # mlp: in D (table 1)
     init_G: NonNegative = 0.02  # std of G's weights (appendix D)
     init_D: NonNegative = 0.02  # std of D's weights (appendix D has 0.002)
@@ -73,8 +90,10 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.5  # Adam
     beta2: Rate = 0.999  # Adam
     steps_G: Size = 1  # generator steps after each discriminator step
-    draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one z for all of them, as the notes coded it
-    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+    # z of each step | one z for all of them, as the notes coded it
+    draws: Literal["fresh", "shared"] = "fresh"
+    # half-life of G's moving average, in pictures; 0 samples the last weights
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -84,13 +103,16 @@ def idle(h: Hyper) -> dict[str, str]:
         | unless(h.rule != "began", "rule = margin or magan", "hinge")
         | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
         | unless(h.rule == "magan", "rule = magan", "epoch", "warm")
-        | unless(len(h.widths_D) > 1, "two widths_D or more, between which it is", "norm_D", "dropout")
+        | unless(
+            len(h.widths_D) > 1, "two widths_D or more, between which it is", "norm_D", "dropout"
+        )
         | unless(h.nets == "conv", "nets = conv", "code_size", "norm_G", "norm_D")
         | unless(h.nets == "mlp", "nets = mlp", "dropout")
     )
 
 
-# --- losses: pure functions -------------------------------------------------------------------------------------------
+# --- losses: pure functions
+# -------------------------------------------------------------------------------------------
 
 
 def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -109,7 +131,8 @@ def sse(rebuilt: Tensor, x: Tensor) -> Tensor:
 
 
 def batch_norm_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """As the notes coded it: the Frobenius norm of the whole batch's error over B, which falls as 1/sqrt(B). -> (1,)."""
+    """As the notes coded it: the Frobenius norm of the whole batch's error over B, which falls as
+    1/sqrt(B). -> (1,)."""
     return (torch.linalg.vector_norm(rebuilt - x) / len(x)).view(1)
 
 
@@ -117,13 +140,15 @@ ENERGIES = {"l2": l2, "l1": l1, "sse": sse, "batch": batch_norm_error}
 
 
 def ceiling(energy: str, x: Tensor) -> float:
-    """The largest energy of pictures like x (B, C, H, W) when both they and the decoder's output stay in [-1, 1]."""
+    """The largest energy of pictures like x (B, C, H, W) when both they and the decoder's output
+    stay in [-1, 1]."""
     return float(ENERGIES[energy](torch.ones_like(x), -torch.ones_like(x)).mean())
 
 
 def hinge_loss(E_x: Tensor, E_g: Tensor, m: Tensor, form: str = "sample") -> Tensor:
-    """Eq. 1: L_D = E(x) + max(0, m - E(G(z))), per sample, then averaged. Form "batch" takes the maximum of the batch's
-    mean, "none" takes none: then m is an additive constant without any effect."""
+    """Eq. 1: L_D = E(x) + max(0, m - E(G(z))), per sample, then averaged. Form "batch" takes the
+    maximum of the batch's mean, "none" takes none: then m is an additive constant without any
+    effect."""
     gap = m - E_g if form == "sample" else m - E_g.mean()
     return E_x.mean() + (gap if form == "none" else F.relu(gap)).mean()
 
@@ -134,8 +159,9 @@ def balance_loss(E_x: Tensor, E_g: Tensor, k: Tensor) -> Tensor:
 
 
 def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
-    """Eq. 14: the mean over pairs i != j of the squared cosine of codes i and j; (B, ...) -> scalar. "unsquared", as the
-    notes coded it, is smallest for opposite codes, not for orthogonal ones."""
+    """Eq. 14: the mean over pairs i != j of the squared cosine of codes i and j; (B, ...) ->
+    scalar. "unsquared", as the notes coded it, is smallest for opposite codes, not for orthogonal
+    ones."""
     s = F.normalize(codes.flatten(1), dim=1, eps=1e-8)
     cosines = s @ s.T
     if form == "squared":
@@ -144,7 +170,8 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
 
 
-# --- rules: what holds the discriminator back -------------------------------------------------------------------------
+# --- rules: what holds the discriminator back
+# -------------------------------------------------------------------------
 
 
 class Margin(nn.Module):
@@ -168,8 +195,8 @@ class Margin(nn.Module):
 
 
 class Magan(nn.Module):
-    """MAGAN's margin (algorithm 1 there): the mean real energy, whenever an epoch has brought it below the fake one and
-    the fake one has risen. It only falls."""
+    """MAGAN's margin (algorithm 1 there): the mean real energy, whenever an epoch has brought it
+    below the fake one and the fake one has risen. It only falls."""
 
     margin: Tensor
     sums: Tensor
@@ -178,7 +205,8 @@ class Magan(nn.Module):
         super().__init__()
         self.hyper = hyper
         self.register_buffer("margin", torch.zeros(()))
-        self.register_buffer("sums", torch.zeros(3))  # of E(x), of E(G(z)), of E(G(z)) in the epoch before
+        # of E(x), of E(G(z)), of E(G(z)) in the epoch before
+        self.register_buffer("sums", torch.zeros(3))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
         return hinge_loss(E_x, E_g, self.margin, self.hyper.hinge)
@@ -194,7 +222,8 @@ class Magan(nn.Module):
         return {"margin": self.margin}
 
     def close_epoch(self, real: Tensor, fake: Tensor, before: Tensor) -> None:
-        """End an epoch in which the energies summed to `real` and `fake`, `before` being the epoch before (0: none)."""
+        """End an epoch in which the energies summed to `real` and `fake`, `before` being the epoch
+        before (0: none)."""
         mean = real / self.hyper.epoch
         if before > 0 and fake >= before and real < fake and mean < self.margin:
             self.margin.copy_(mean)
@@ -202,7 +231,8 @@ class Magan(nn.Module):
 
 
 class Began(nn.Module):
-    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence, of the energies L(x) and L(G(z_G))."""
+    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence, of the energies
+    L(x) and L(G(z_G))."""
 
     k_t: Tensor
 
@@ -224,14 +254,17 @@ class Began(nn.Module):
 RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
+# --- networks
+# ---------------------------------------------------------------------------------------------------------
 
 
 def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     """G: z (B, z_size) -> picture (B, *shape) in [-1, 1]."""
     C, H, W = shape
     if h.nets == "mlp":
-        return nn.Sequential(blocks.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), blocks.Unflatten(*shape))
+        return nn.Sequential(
+            blocks.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), blocks.Unflatten(*shape)
+        )
     top = h.widths_G[0]
     rows, cols = blocks.coarsest(H, W, len(h.widths_G))
     start = [
@@ -254,8 +287,12 @@ class AutoEncoder(nn.Module):
 
     def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
-        Enc = nn.Sequential(nn.Flatten(), blocks.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU())
-        return Enc, nn.Sequential(nn.Linear(h.widths_D[-1], C * H * W), blocks.Unflatten(*shape), *_last(h))
+        Enc = nn.Sequential(
+            nn.Flatten(), blocks.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU()
+        )
+        return Enc, nn.Sequential(
+            nn.Linear(h.widths_D[-1], C * H * W), blocks.Unflatten(*shape), *_last(h)
+        )
 
     def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
@@ -286,7 +323,8 @@ def _last(h: Hyper) -> list[nn.Module]:
     return [nn.Tanh()] if h.decoder == "tanh" else []
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class EBGAN:
@@ -327,14 +365,19 @@ class EBGAN:
             loss_G = E_made.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
-        self.average.update(len(x) * distributed.world_size(), (k + 1) * len(x) * distributed.world_size(), h.average)
+        self.average.update(
+            len(x) * distributed.world_size(),
+            (k + 1) * len(x) * distributed.world_size(),
+            h.average,
+        )
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
         return losses | {"hinge_active": active, "pull_away": PT} | ruled
 
     def warm_up(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """MAGAN before the game: D learns real pictures, then one epoch measures their energy, the first margin."""
+        """MAGAN before the game: D learns real pictures, then one epoch measures their energy, the
+        first margin."""
         E_x = self.E(x)
         if k < self.hyper.warm * self.hyper.epoch:
             descend((E_x.mean(), self.opt_D))
@@ -343,39 +386,50 @@ class EBGAN:
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
 
     def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
-        """Measure the margin's unit on the training data, which the first step would else do on its own pictures."""
+        """Measure the margin's unit on the training data, which the first step would else do on its
+        own pictures."""
         h = self.hyper
         if h.rule == "margin" and h.margin_unit == "mean_predictor":
             error = maths.error_of_mean(
-                lambda: (each["image"] for each in pictures()), sse if h.energy == "batch" else self.energy
+                lambda: (each["image"] for each in pictures()),
+                sse if h.energy == "batch" else self.energy,
             )
             self.rule.unit.copy_((error / batch).sqrt() if h.energy == "batch" else error)
             self.measured = True
 
     def set_margin(self, x: Tensor) -> None:
-        """Measure the margin's unit on the first batch, unless `look` did; refuse a margin that no energy can reach."""
+        """Measure the margin's unit on the first batch, unless `look` did; refuse a margin that no
+        energy can reach."""
         h = self.hyper
         if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
-        top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(self.rule.unit)
+        top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(
+            self.rule.unit
+        )
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
-            raise Mistake(f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy reaches {most:.4g}")
+            raise Mistake(
+                f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy "
+                f"reaches {most:.4g}"
+            )
 
     def E(self, x: Tensor) -> Tensor:
         """The energy of pictures (B, C, H, W), in the chosen unit."""
         return self.energy(self.D(x)[0], x)
 
     def predict_mean(self, x: Tensor) -> Tensor:
-        """The energy of answering every picture with the mean one, estimated without bias for l2 and sse."""
+        """The energy of answering every picture with the mean one, estimated without bias for l2
+        and sse."""
         x = all_gather(x)
         unbias = len(x) / max(1, len(x) - 1)
         return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
             unbias if self.hyper.energy == "sse" else unbias**0.5
         )
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """Slopes of the energy, the energy of held-out pictures, of noise and of the mean picture, spread of codes and
-        pictures; at the equilibrium L_D is the margin (theorem 1)."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """Slopes of the energy, the energy of held-out pictures, of noise and of the mean picture,
+        spread of codes and pictures; at the equilibrium L_D is the margin (theorem 1)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
@@ -384,22 +438,38 @@ class EBGAN:
                 "pull_away_real": pull_away(all_gather(self.D(x)[1])),
                 "diversity": maths.diversity(all_gather(fake), all_gather(x)),
             }
-            gap = self.E(held_out["image"]).mean() - self.E(x).mean()  # in one mode, by the same weights
+            # in one mode, by the same weights
+            gap = self.E(held_out["image"]).mean() - self.E(x).mean()
             unseen = {"E_held_out": scalars["E_real"] + gap} if "E_real" in scalars else {}
             levels = {"E_noise": self.E(static).mean(), "predict_mean": self.predict_mean(x)}
         with eval_mode(self.D):
-            slopes = {"grad_real": maths.slope(self.E, x).mean(), "grad_fake": maths.slope(self.E, fake).mean()}
-        off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]} if "margin" in scalars else {}
+            slopes = {
+                "grad_real": maths.slope(self.E, x).mean(),
+                "grad_fake": maths.slope(self.E, fake).mean(),
+            }
+        off = (
+            {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
+            if "margin" in scalars
+            else {}
+        )
         return unseen | spread | levels | slopes | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """ "samples", and pairs of pictures and their reconstructions, real ones and sampled ones."""
+        """ "samples", and pairs of pictures and their reconstructions, real ones and sampled
+        ones."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             fake = G(noise(x, self.hyper.z_size))
-            pairs = {name: torch.stack([v, self.D(v)[0]], 1).flatten(0, 1) for name, v in (("real", x), ("fake", fake))}
-        return {"samples": fake, "reconstructed_real": pairs["real"], "reconstructed_fake": pairs["fake"]}
+            pairs = {
+                name: torch.stack([v, self.D(v)[0]], 1).flatten(0, 1)
+                for name, v in (("real", x), ("fake", fake))
+            }
+        return {
+            "samples": fake,
+            "reconstructed_real": pairs["real"],
+            "reconstructed_fake": pairs["fake"],
+        }
 
 
 Model = EBGAN

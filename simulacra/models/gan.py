@@ -1,23 +1,26 @@
 """GAN: the baseline that every other model is compared with, twice.
 
-`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss = "relativistic"`
-with both zero-centred penalties on nets without normalisation is the modern reference: the discriminator
-judges pairs of a real and a generated picture, and its slope is held down at both.
+`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss =
+"relativistic"` with both zero-centred penalties on nets without normalisation is the modern
+reference: the discriminator judges pairs of a real and a generated picture, and its slope is held
+down at both.
 
-Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang et al. (R3GAN),
-arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734.
-How to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
+Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang
+et al. (R3GAN), arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734. How
+to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
 
 Deviations
 - Rates and penalties follow piecewise-linear schedules where R3GAN has cosines; beta2 is constant.
-- The residual nets are R3GAN's in kind and small in size; the picture's own size decides the coarsest maps (7x7 for
-  28x28), and one group holds `group` channels.
+- The residual nets are R3GAN's in kind and small in size; the picture's own size decides the
+  coarsest maps (7x7 for 28x28), and one group holds `group` channels.
 - `patch = 2` lets 2x2 pixels be the channels of one position, at a quarter of the cost.
-- `nets = "conv"`, which the laptop presets use, is strided and transposed convolutions where R3GAN resamples bilinearly; its G
-  ends in tanh and starts from N(0, 0.02^2). With it these presets take beta1 = 0.5: at 64 pictures a batch, 0 hardly trains.
-- The MNIST laptop preset has batch norm in G (`norm`), which R3GAN has not; D never has. Its penalties come every fifth step
-  with five times the weight.
-- Both games sample a moving average of G; the baseline's protocol samples the last weights (`average = 0`).
+- `nets = "conv"`, which the laptop presets use, is strided and transposed convolutions where R3GAN
+  resamples bilinearly; its G ends in tanh and starts from N(0, 0.02^2). With it these presets take
+  beta1 = 0.5: at 64 pictures a batch, 0 hardly trains.
+- The MNIST laptop preset has batch norm in G (`norm`), which R3GAN has not; D never has. Its
+  penalties come every fifth step with five times the weight.
+- Both games sample a moving average of G; the baseline's protocol samples the last weights
+  (`average = 0`).
 - `spectral` norm, which the baseline's protocol leaves to the search, is not offered here.
 """
 
@@ -41,7 +44,13 @@ from simulacra.core.random import noise
 from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.nn import adversarial
 from simulacra.nn import blocks as layers
-from simulacra.nn.adversarial import equilibrium, non_saturating_D, non_saturating_G, relativistic, slope_penalty
+from simulacra.nn.adversarial import (
+    equilibrium,
+    non_saturating_D,
+    non_saturating_G,
+    relativistic,
+    slope_penalty,
+)
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -50,15 +59,19 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; R3: arXiv 2501.05441, L: arXiv 1711.10337."""
 
-    loss: Literal["non_saturating", "relativistic"] = "relativistic"  # arXiv 1406.2661, section 3 | R3 eq. 2
+    # arXiv 1406.2661, section 3 | R3 eq. 2
+    loss: Literal["non_saturating", "relativistic"] = "relativistic"
     gamma: Schedule = 1.0  # weight of both penalties, halved (R3 eq. 4)
-    penalty_every: Size = 1  # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B: 16; R3: 1)
-    nets: Literal["residual", "conv", "infogan"] = "residual"  # R3 section 4 | strided convolutions, ours | L appendix
+    # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B: 16; R3: 1)
+    penalty_every: Size = 1
+    # R3 section 4 | strided convolutions, ours | L appendix
+    nets: Literal["residual", "conv", "infogan"] = "residual"
     z_size: Size = 64  # numbers in z
     widths: tuple[Size, ...] = (128, 64, 32)  # residual, conv: channels of a stage, coarse to fine
     hidden: Size = 256  # conv: numbers in the dense layer of D, where it sees the whole picture
     blocks: Size = 1  # residual: blocks a stage (R3: 2)
-    patch: Size = 1  # residual: side of the square of pixels that is one position of the finest maps (R3: 1)
+    # residual: side of the square of pixels that is one position of the finest maps (R3: 1)
+    patch: Size = 1
     group: Size = 16  # residual: channels of one group of the 3x3 convolutions (R3: 16)
     norm: Literal["none", "batch"] = "none"  # conv, infogan: in G; L has batch, R3 none
     norm_D: Literal["none", "batch"] = "none"  # infogan: in D; L searches over both
@@ -66,7 +79,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rate_D: Schedule = 2e-4  # the same of D
     beta1: Rate = 0.0  # Adam (R3 appendix; L: 0.5)
     beta2: Rate = 0.99  # Adam
-    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights
+    # half-life of G's moving average, in pictures; 0 samples the last weights
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -81,32 +95,48 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
+# --- networks
+# ---------------------------------------------------------------------------------------------------------
 
 
 def infogan_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """InfoGAN's generator as arXiv 1711.10337 uses it: z -> 1024 -> 128 x H/4 x W/4 -> 64 -> picture."""
+    """InfoGAN's generator as arXiv 1711.10337 uses it: z -> 1024 -> 128 x H/4 x W/4 -> 64 ->
+    picture."""
     C, H, W = shape
     rows, cols = layers.coarsest(H, W, 2)
     flat = 128 * rows * cols
 
     def dense(a: int, b: int) -> list[nn.Module]:
-        return [nn.Linear(a, b), nn.BatchNorm1d(b) if h.norm == "batch" else nn.Identity(), nn.ReLU()]
+        return [
+            nn.Linear(a, b),
+            nn.BatchNorm1d(b) if h.norm == "batch" else nn.Identity(),
+            nn.ReLU(),
+        ]
 
     start = [*dense(h.z_size, 1024), *dense(1024, flat), layers.Unflatten(128, rows, cols)]
-    return nn.Sequential(*start, *layers.double(128, 64, h.norm), nn.ConvTranspose2d(64, C, 4, 2, 1), nn.Tanh())
+    return nn.Sequential(
+        *start, *layers.double(128, 64, h.norm), nn.ConvTranspose2d(64, C, 4, 2, 1), nn.Tanh()
+    )
 
 
 def infogan_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     """Its discriminator: 64 -> 128 -> 1024 -> logit."""
     C, H, W = shape
     rows, cols = layers.coarsest(H, W, 2)
-    first = [nn.Conv2d(C, 64, 4, 2, 1), nn.LeakyReLU(layers.LEAK), *layers.halve(64, 128, h.norm_D), nn.Flatten()]
-    return nn.Sequential(*first, nn.Linear(128 * rows * cols, 1024), nn.LeakyReLU(layers.LEAK), nn.Linear(1024, 1))
+    first = [
+        nn.Conv2d(C, 64, 4, 2, 1),
+        nn.LeakyReLU(layers.LEAK),
+        *layers.halve(64, 128, h.norm_D),
+        nn.Flatten(),
+    ]
+    return nn.Sequential(
+        *first, nn.Linear(128 * rows * cols, 1024), nn.LeakyReLU(layers.LEAK), nn.Linear(1024, 1)
+    )
 
 
 class Block(nn.Module):
-    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back; fix-up init, no normalisation."""
+    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back; fix-up init, no
+    normalisation."""
 
     def __init__(self, channels: int, group: int, blocks: int):
         super().__init__()
@@ -124,7 +154,8 @@ class Block(nn.Module):
 
 
 class ResidualG(nn.Module):
-    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages, bilinearly doubled -> picture."""
+    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages, bilinearly doubled
+    -> picture."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -134,7 +165,8 @@ class ResidualG(nn.Module):
         self.constant = nn.Parameter(torch.randn(h.widths[0], rows, cols))
         self.style = nn.Linear(h.z_size, h.widths[0], bias=False)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in h.widths
+            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks)))
+            for width in h.widths
         )
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(h.widths))
         self.paint = nn.Conv2d(h.widths[-1], C * h.patch**2, 1)
@@ -153,15 +185,21 @@ class ResidualG(nn.Module):
 
 
 class ResidualD(nn.Module):
-    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps -> logit (B, 1)."""
+    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps -> logit
+    (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
         C, H, W = shape
         widths = h.widths[::-1]
         count = h.blocks * len(widths)
-        self.read = nn.Sequential(nn.PixelUnshuffle(h.patch), nn.Conv2d(C * h.patch**2, widths[0], 1))
-        self.stages = nn.ModuleList(nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks))) for width in widths)
+        self.read = nn.Sequential(
+            nn.PixelUnshuffle(h.patch), nn.Conv2d(C * h.patch**2, widths[0], 1)
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(width, h.group, count) for _ in range(h.blocks)))
+            for width in widths
+        )
         self.widen = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(widths))
         size = layers.coarsest(H, W, len(widths) - 1, h.patch)
         self.gather = nn.Conv2d(widths[-1], widths[-1], size, groups=widths[-1], bias=False)
@@ -180,9 +218,19 @@ def conv_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     """z -> coarsest maps -> transposed 4x4 convolutions of stride 2 -> picture."""
     C, H, W = shape
     maps = h.widths[0], *layers.coarsest(H, W, len(h.widths))
-    start = [nn.Linear(h.z_size, math.prod(maps)), layers.Unflatten(*maps), layers.norm(h.norm, maps[0])]
+    start = [
+        nn.Linear(h.z_size, math.prod(maps)),
+        layers.Unflatten(*maps),
+        layers.norm(h.norm, maps[0]),
+    ]
     body = [layer for a, b in pairwise(h.widths) for layer in layers.double(a, b, h.norm)]
-    return nn.Sequential(*start, nn.LeakyReLU(layers.LEAK), *body, nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1), nn.Tanh())
+    return nn.Sequential(
+        *start,
+        nn.LeakyReLU(layers.LEAK),
+        *body,
+        nn.ConvTranspose2d(h.widths[-1], C, 4, 2, 1),
+        nn.Tanh(),
+    )
 
 
 def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -191,7 +239,12 @@ def conv_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
     widths = (C, *h.widths[::-1])
     rows, cols = layers.coarsest(H, W, len(h.widths))
     body = [layer for a, b in pairwise(widths) for layer in layers.halve(a, b, "none")]
-    dense = [nn.Flatten(), nn.Linear(widths[-1] * rows * cols, h.hidden), nn.LeakyReLU(layers.LEAK), nn.Linear(h.hidden, 1)]
+    dense = [
+        nn.Flatten(),
+        nn.Linear(widths[-1] * rows * cols, h.hidden),
+        nn.LeakyReLU(layers.LEAK),
+        nn.Linear(h.hidden, 1),
+    ]
     return nn.Sequential(*body, *dense)
 
 
@@ -200,11 +253,14 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.nets == "conv":
         return layers.normal_init(conv_G(h, shape), 0.02), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
-        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(infogan_D(h, shape), 0.02)
+        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(
+            infogan_D(h, shape), 0.02
+        )
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class GAN:
@@ -242,11 +298,16 @@ class GAN:
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | ({"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {})
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | (
+            {"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {}
+        )
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
 
-    def judge(self, x: Tensor, fake: Tensor, penalties: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits of reals and fakes and their slope penalties, each (B,). With penalties both go through D at once."""
+    def judge(
+        self, x: Tensor, fake: Tensor, penalties: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of reals and fakes and their slope penalties, each (B,). With penalties both go
+        through D at once."""
         if not penalties:
             zero = torch.zeros(len(x), device=x.device)
             return self.D(x).squeeze(1), self.D(fake).squeeze(1), zero, zero
@@ -257,16 +318,21 @@ class GAN:
         return d_x, d_g, R1, R2
 
     def equilibrium(self) -> dict[str, float]:
-        """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
+        """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at
+        equal logits)."""
         return equilibrium()
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
         """How the game stands (games.standing)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
                 fake, unseen = G(noise(x, self.hyper.z_size)), self.D(held_out["image"])
-            return adversarial.standing(lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium())
+            return adversarial.standing(
+                lambda x: self.D(x).squeeze(1), x, fake, unseen, scalars, self.equilibrium()
+            )
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

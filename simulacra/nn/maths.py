@@ -12,18 +12,23 @@ def pairwise_distance(x: Tensor) -> Tensor:
 
 
 def diversity(fake: Tensor, real: Tensor) -> Tensor:
-    """How far apart fakes are, relative to reals: 1 is as diverse as the data, 0 is one picture. Both (B, ...)."""
+    """How far apart fakes are, relative to reals: 1 is as diverse as the data, 0 is one picture.
+    Both (B, ...)."""
     return pairwise_distance(fake) / pairwise_distance(real).clamp_min(1e-12)
 
 
-def error_of_mean(shown: Callable[[], Iterator[Tensor]], error: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The mean over all examples x (B, ...) of error(the mean example, x) (B,), in two passes: `shown` is called twice and
-    shows the same. -> scalar."""
+def error_of_mean(
+    shown: Callable[[], Iterator[Tensor]], error: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The mean over all examples x (B, ...) of error(the mean example, x) (B,), in two passes:
+    `shown` is called twice and shows the same. -> scalar."""
     total, n = torch.zeros(()).double(), 0
     for x in shown():
         total, n = total + x.double().sum(0), n + len(x)
     mean = (total / n).float()[None]
-    return torch.stack([error(mean.expand_as(x), x).double().sum() for x in shown()]).sum().float() / n
+    return (
+        torch.stack([error(mean.expand_as(x), x).double().sum() for x in shown()]).sum().float() / n
+    )
 
 
 def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -33,14 +38,17 @@ def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 
-def gaussian_kl(mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor | float = 0.0) -> Tensor:
-    """KL(N(mean, exp s) || N(other, exp t)) of each dimension, in nats, at least 0 (arXiv 1312.6114, appendix B)."""
+def gaussian_kl(
+    mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor | float = 0.0
+) -> Tensor:
+    """KL(N(mean, exp s) || N(other, exp t)) of each dimension, in nats, at least 0 (arXiv
+    1312.6114, appendix B)."""
     t = torch.as_tensor(t, dtype=s.dtype, device=s.device)
     return ((mean - other).square() * (-t).exp() + torch.expm1(s - t) - (s - t)) / 2
 
 
 def psnr(image: Tensor, true: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (...) of pictures (..., C, H, W), clipped to [-1, 1], in dB: 10 log10(4 / mean squared error),
-    at most 100."""
+    """Peak signal-to-noise ratio (...) of pictures (..., C, H, W), clipped to [-1, 1], in dB: 10
+    log10(4 / mean squared error), at most 100."""
     error = (image.clamp(-1, 1) - true.clamp(-1, 1)).double().square().mean((-3, -2, -1))
     return (10 * (4 / error).log10()).clamp(max=100.0)

@@ -1,6 +1,8 @@
-"""What steadies a game, for every model: instance noise, differentiable augmentation, a spectral norm that bounds.
+"""What steadies a game, for every model: instance noise, differentiable augmentation, a spectral
+norm that bounds.
 
-A model has `stabilise: Stabilisers` among its hyperparameters and shows its discriminator `seen(...)` in place of pictures.
+A model has `stabilise: Stabilisers` among its hyperparameters and shows its discriminator
+`seen(...)` in place of pictures.
 """
 
 from typing import Annotated, Literal
@@ -19,21 +21,31 @@ WEIGHTS = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 class Stabilisers(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What steadies the game; all off."""
 
-    real_target: Annotated[float, Meta(gt=0, le=1)] = 1.0  # D's label of reals; 0.9 smooths one side (arXiv 1606.03498, 3.4)
-    target_std: Annotated[float, Meta(ge=0)] = 0.0  # standard deviation of that label, drawn for each picture
-    noise: Schedule = 0.0  # standard deviation of normal noise on all that D sees (arXiv 1610.04490), at a step
-    augment: tuple[Literal["translate", "cutout", "colour"], ...] = ()  # on all that D sees (DiffAugment, arXiv 2006.10738)
-    spectral: bool = False  # D's weights, those of its recurrences too, have spectral norm 1 (arXiv 1802.05957)
+    # D's label of reals; 0.9 smooths one side (arXiv 1606.03498, 3.4)
+    real_target: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    # standard deviation of that label, drawn for each picture
+    target_std: Annotated[float, Meta(ge=0)] = 0.0
+    # standard deviation of normal noise on all that D sees (arXiv 1610.04490), at a step
+    noise: Schedule = 0.0
+    # on all that D sees (DiffAugment, arXiv 2006.10738)
+    augment: tuple[Literal["translate", "cutout", "colour"], ...] = ()
+    # D's weights, those of its recurrences too, have spectral norm 1 (arXiv 1802.05957)
+    spectral: bool = False
 
 
 def targets(h: Stabilisers, like: Tensor) -> Tensor:
     """Labels of reals for D, (B,), at most 1."""
-    drawn = h.real_target + h.target_std * noise(like) if h.target_std else like.new_full((len(like),), h.real_target)
+    drawn = (
+        h.real_target + h.target_std * noise(like)
+        if h.target_std
+        else like.new_full((len(like),), h.real_target)
+    )
     return drawn.clamp(0, 1)
 
 
 def augment(h: Stabilisers, x: Tensor, k: int) -> Tensor:
-    """Pictures or series x (B, C, ...) as D sees them at step k, augmented and noisy; G's gradient passes through."""
+    """Pictures or series x (B, C, ...) as D sees them at step k, augmented and noisy; G's gradient
+    passes through."""
     for name in h.augment:
         x = AUGMENT[name](x)
     std = value_at(h.noise, k)
@@ -51,20 +63,26 @@ def whole(like: Tensor, count: int) -> Tensor:
 
 
 def translate(x: Tensor) -> Tensor:
-    """Each picture (B, C, H, W) moved by whole pixels, up to an eighth of its sides, all moves equally likely; zeros, which are
-    mid-grey in [-1, 1], move in, as in DiffAugment's code."""
+    """Each picture (B, C, H, W) moved by whole pixels, up to an eighth of its sides, all moves
+    equally likely; zeros, which are mid-grey in [-1, 1], move in, as in DiffAugment's code."""
     B, _, H, W = x.shape
     rows, cols = (
-        torch.arange(size, device=x.device) + whole(x, 2 * rounded(size / 8) + 1) - rounded(size / 8) for size in (H, W)
+        torch.arange(size, device=x.device)
+        + whole(x, 2 * rounded(size / 8) + 1)
+        - rounded(size / 8)
+        for size in (H, W)
     )
-    inside = ((rows >= 0) & (rows < H)).view(B, 1, H, 1) & ((cols >= 0) & (cols < W)).view(B, 1, 1, W)
+    inside = ((rows >= 0) & (rows < H)).view(B, 1, H, 1) & ((cols >= 0) & (cols < W)).view(
+        B, 1, 1, W
+    )
     at_row = x.gather(2, rows.clamp(0, H - 1).view(B, 1, H, 1).expand_as(x))
     moved = at_row.gather(3, cols.clamp(0, W - 1).view(B, 1, 1, W).expand_as(x))
     return torch.where(inside, moved, torch.zeros_like(moved))
 
 
 def cutout(x: Tensor) -> Tensor:
-    """A rectangle of half the sides, its centre anywhere in the picture, is mid-grey (0) in each."""
+    """A rectangle of half the sides, its centre anywhere in the picture, is mid-grey (0) in
+    each."""
     B, _, H, W = x.shape
     hidden = []
     for size in (H, W):
@@ -77,7 +95,8 @@ def cutout(x: Tensor) -> Tensor:
 
 
 def colour(x: Tensor) -> Tensor:
-    """Brightness, saturation and contrast of each picture changed at random (DiffAugment's ranges)."""
+    """Brightness, saturation and contrast of each picture changed at random (DiffAugment's
+    ranges)."""
     x = x + (uniform(x, 1, 1, 1) - 0.5)
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * (uniform(x, 1, 1, 1) * 2) + grey
@@ -89,11 +108,14 @@ AUGMENT = {"translate": translate, "cutout": cutout, "colour": colour}
 
 
 def spectral(module: nn.Module) -> nn.Module:
-    """The module, every convolution's, linear map's and recurrence's weight divided by its largest singular value, which one
-    power iteration a training call estimates. A batch norm behind such a weight would undo it: ValueError."""
+    """The module, every convolution's, linear map's and recurrence's weight divided by its largest
+    singular value, which one power iteration a training call estimates. A batch norm behind such a
+    weight would undo it: ValueError."""
     for parent in list(module.modules()):
         if isinstance(parent, nn.modules.batchnorm._BatchNorm):
-            raise ValueError("spectral norm bounds nothing where batch norm rescales: switch one of them off")
+            raise ValueError(
+                "spectral norm bounds nothing where batch norm rescales: switch one of them off"
+            )
         if isinstance(parent, WEIGHTS):
             parametrizations.spectral_norm(parent)
         for name, child in list(parent.named_children()):
@@ -103,9 +125,11 @@ def spectral(module: nn.Module) -> nn.Module:
 
 
 class SpectralLSTM(nn.Module):
-    """An LSTM like the one given (batch first, one layer, with its weights), each kernel divided by its largest singular value.
+    """An LSTM like the one given (batch first, one layer, with its weights), each kernel divided by
+    its largest singular value.
 
-    A parametrised nn.LSTM would turn the vectors several times a call and could not be copied once it was called.
+    A parametrised nn.LSTM would turn the vectors several times a call and could not be copied once
+    it was called.
     """
 
     def __init__(self, lstm: nn.LSTM):
@@ -119,9 +143,16 @@ class SpectralLSTM(nn.Module):
                 self.maps.append(parametrizations.spectral_norm(layer))
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        weights = [w for i in range(0, len(self.maps), 2) for kind in ("weight", "bias") for w in self.pair(i, kind)]
+        weights = [
+            w
+            for i in range(0, len(self.maps), 2)
+            for kind in ("weight", "bias")
+            for w in self.pair(i, kind)
+        ]
         zeros = x.new_zeros(len(self.maps) // 2, len(x), self.units)
-        outputs, last, cell = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, self.both_ways, True)
+        outputs, last, cell = torch.lstm(
+            x, (zeros, zeros), weights, True, 1, 0.0, self.training, self.both_ways, True
+        )
         return outputs, (last, cell)
 
     def pair(self, i: int, kind: str) -> list[Tensor]:

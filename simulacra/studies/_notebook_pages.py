@@ -1,4 +1,5 @@
-"""What the notebook's pages say of a run and of an experiment, read from folders that may hold anything."""
+"""What the notebook's pages say of a run and of an experiment, read from folders that may hold
+anything."""
 
 import contextlib
 import errno
@@ -15,9 +16,11 @@ from simulacra.core import run
 from simulacra.core.errors import Mistake
 from simulacra.studies.table import MARKS, spoken
 
-KINDS = {".png": (0, b"\x89PNG\r\n\x1a\n"), ".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}  # what is shown, and how it begins
+# what is shown, and how it begins
+KINDS = {".png": (0, b"\x89PNG\r\n\x1a\n"), ".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}
 STEPS = 6  # moments of a training
-FIRST = "samples.png", "imagined.png", "reconstructed.png", "layers.png"  # what is looked at first, if it is there
+# what is looked at first, if it is there
+FIRST = "samples.png", "imagined.png", "reconstructed.png", "layers.png"
 COLUMNS = "metric", "value", "low", "high", "floor", "step"
 STARTED = "commit", "torch", "python", "processor", "threads", "device", "arguments"
 NEEDED = {"room": str, "name": str, "preset": str, "seed": int, "steps": int}  # of a config
@@ -32,7 +35,8 @@ SHEET: dict[str, type] = {
     "rows": list,
 }
 SHEET |= {"metrics": list, "commits": list, "missing": list}
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # of the disk that the notebook goes to
+# of the disk that the notebook goes to
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 LARGEST = 2**29  # bytes of a log
 LONGEST = 2**22  # bytes of any other text
 OUT = "is a link that leads out of the folder, which is not followed"
@@ -62,18 +66,21 @@ def reason(error: Exception) -> str:
 
 
 class Shelf:
-    """A folder that is shown, and the notebook that is being made. What is odd about the folder is noted in `odd`."""
+    """A folder that is shown, and the notebook that is being made. What is odd about the folder is
+    noted in `odd`."""
 
     def __init__(self, folder: Path, fresh: Path):
         self.folder, self.fresh, self.odd = folder, fresh, list[Odd]()
         self.real = folder.resolve()
         readable = re.sub(r"[^A-Za-z0-9]+", "-", str(folder)).strip("-")[-60:]
-        self.slug = f"{readable}-{blake2b(os.fsencode(folder), digest_size=3).hexdigest()}"  # another one for every folder
+        # another one for every folder
+        self.slug = f"{readable}-{blake2b(os.fsencode(folder), digest_size=3).hexdigest()}"
 
     @staticmethod
     @contextlib.contextmanager
     def telling(odd: list[Odd], what: str) -> Iterator[None]:
-        """Whatever is wrong with what is read is noted and ends nothing; a full disk, which is ours, still does."""
+        """Whatever is wrong with what is read is noted and ends nothing; a full disk, which is
+        ours, still does."""
         try:
             yield
         except Exception as error:  # what may be in a folder is beyond listing
@@ -92,7 +99,8 @@ class Shelf:
         return os.path.lexists(self.folder / name)
 
     def file(self, name: str, most: int = LONGEST) -> Path:
-        """The path of a file that is read; a Mistake if it is none, leads out of the folder by a link, or is too large."""
+        """The path of a file that is read; a Mistake if it is none, leads out of the folder by a
+        link, or is too large."""
         path = self.folder / name
         if not self.there(name):
             raise Mistake("is not there")
@@ -117,7 +125,8 @@ class Shelf:
         return json.loads(self.file(name).read_text())
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a .jsonl file that are some, [] if there is no file; others are noted, except a last one cut short."""
+        """The rows of a .jsonl file that are some, [] if there is no file; others are noted, except
+        a last one cut short."""
         if not self.there(name):
             return []
         lines = self.file(name, LARGEST).read_bytes().splitlines()
@@ -133,7 +142,9 @@ class Shelf:
     def copied(self, path: Path, under: str = "") -> str:
         """Where the copy of a file is, seen from a page."""
         name = f"files/{'-'.join(filter(None, (self.slug, under, path.name)))}"
-        shutil.copyfile(self.file(path.relative_to(self.folder).as_posix(), LARGEST), self.fresh / name)
+        shutil.copyfile(
+            self.file(path.relative_to(self.folder).as_posix(), LARGEST), self.fresh / name
+        )
         return name
 
     def picture(self, path: Path, caption: str, under: str) -> dict[str, str]:
@@ -145,7 +156,8 @@ class Shelf:
         return {"path": self.copied(path, under), "caption": caption, "link": ""}
 
     def copies(self, wanted: Iterable[tuple[Path, str, str]]) -> list[dict[str, str]]:
-        """The copies of pictures, each with its caption and what distinguishes its name; what is none is noted."""
+        """The copies of pictures, each with its caption and what distinguishes its name; what is
+        none is noted."""
         found = []
         for path, caption, under in wanted:
             with Shelf.telling(self.odd, path.relative_to(self.folder).as_posix()):
@@ -169,14 +181,19 @@ def checked(found: Any, needed: Mapping[str, type], what: str) -> dict[str, Any]
     lacking = [key for key in needed if key not in found]
     if lacking:
         raise Mistake(f"{what}: it has no {', '.join(lacking)}")
-    wrong = [key for key, kind in needed.items() if not isinstance(found[key], kind) or isinstance(found[key], bool)]
+    wrong = [
+        key
+        for key, kind in needed.items()
+        if not isinstance(found[key], kind) or isinstance(found[key], bool)
+    ]
     if wrong:
         raise Mistake(f"{what}: {wrong[0]} is {str(found[wrong[0]])[:50]!r}")
     return found
 
 
 def told_of_run(shelf: Shelf) -> dict[str, Any]:
-    """What the pages say of a run; its pictures are copied. An error if its config or its log cannot be read."""
+    """What the pages say of a run; its pictures are copied. An error if its config or its log
+    cannot be read."""
     config = checked(_named(shelf.parsed, "config.json"), NEEDED, "config.json is no run's config")
     rows = [row for row in _named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
     folder, slug = shelf.folder, shelf.slug
@@ -199,9 +216,15 @@ def told_of_run(shelf: Shelf) -> dict[str, Any]:
         "way": _way(shelf, steps),
         "curves": curves,
         "remarks": shelf.attempt("remarks.md", lambda: shelf.text("remarks.md")) or "",
-        "started": {"heads": STARTED, "rows": [[_cell(start.get(key)) for key in STARTED] for start in starts]},
+        "started": {
+            "heads": STARTED,
+            "rows": [[_cell(start.get(key)) for key in STARTED] for start in starts],
+        },
     }
-    metrics = shelf.attempt("metrics.jsonl", lambda: _metrics(shelf)) or {"columns": [], "metrics": []}
+    metrics = shelf.attempt("metrics.jsonl", lambda: _metrics(shelf)) or {
+        "columns": [],
+        "metrics": [],
+    }
     return told | metrics | {"odd": [str(one) for one in shelf.odd]}
 
 
@@ -243,9 +266,14 @@ def _painted(shelf: Shelf) -> list[int]:
 
 def _media(shelf: Shelf, step: int) -> list[Path]:
     """The pictures of a step, what is looked at first in front."""
-    inside = shelf.attempt(f"pictures/{step:08d}", lambda: sorted(shelf.inner(f"pictures/{step:08d}"))) or []
+    inside = (
+        shelf.attempt(f"pictures/{step:08d}", lambda: sorted(shelf.inner(f"pictures/{step:08d}")))
+        or []
+    )
     found = [path for path in inside if path.suffix in KINDS]
-    return sorted(found, key=lambda path: FIRST.index(path.name) if path.name in FIRST else len(FIRST))
+    return sorted(
+        found, key=lambda path: FIRST.index(path.name) if path.name in FIRST else len(FIRST)
+    )
 
 
 def _way(shelf: Shelf, steps: list[int]) -> list[dict[str, str]]:
@@ -256,7 +284,9 @@ def _way(shelf: Shelf, steps: list[int]) -> list[dict[str, str]]:
     count = min(STEPS, len(ordered))
     chosen = [ordered[round(i * (len(ordered) - 1) / (count - 1))] for i in range(count)]
     paths = [(step, shelf.folder / "pictures" / f"{step:08d}" / found[0].name) for step in chosen]
-    return shelf.copies((path, f"step {step:,}", str(step)) for step, path in paths if path.exists())
+    return shelf.copies(
+        (path, f"step {step:,}", str(step)) for step, path in paths if path.exists()
+    )
 
 
 def _metrics(shelf: Shelf) -> dict[str, Any]:
@@ -264,25 +294,59 @@ def _metrics(shelf: Shelf) -> dict[str, Any]:
     rows = shelf.rows("metrics.jsonl")
     good = [row for row in rows if isinstance(row.get("metric"), str)]
     if len(good) < len(rows):
-        shelf.odd.append(Odd("metrics.jsonl", f"{len(rows) - len(good)} of {len(rows)} rows name no metric, and are left out"))
+        shelf.odd.append(
+            Odd(
+                "metrics.jsonl",
+                f"{len(rows) - len(good)} of {len(rows)} rows name no metric, and are left out",
+            )
+        )
     newest = {row["metric"]: row for row in good}
     others = dict.fromkeys(key for row in newest.values() for key in row if key not in COLUMNS)
     columns = [*COLUMNS, *others]
-    return {"columns": columns, "metrics": [[_cell(row.get(key)) for key in columns] for row in newest.values()]}
+    return {
+        "columns": columns,
+        "metrics": [[_cell(row.get(key)) for key in columns] for row in newest.values()],
+    }
 
 
 def told_of_sheet(shelf: Shelf, runs: dict[Path, dict[str, Any]]) -> dict[str, Any]:
     """What the pages say of an experiment. An error if its table cannot be read."""
-    told = checked(_named(shelf.parsed, "table.json"), SHEET, "table.json is no table of an experiment")
-    claims = [claim | {"mark": MARKS[claim["verdict"]], "difference": spoken(_ends(claim))} for claim in told["claims"]]
-    rows = [row | {"spoken": [spoken(row["numbers"][metric]) for metric in told["metrics"]]} for row in told["rows"]]
+    told = checked(
+        _named(shelf.parsed, "table.json"), SHEET, "table.json is no table of an experiment"
+    )
+    claims = [
+        claim | {"mark": MARKS[claim["verdict"]], "difference": spoken(_ends(claim))}
+        for claim in told["claims"]
+    ]
+    rows = [
+        row | {"spoken": [spoken(row["numbers"][metric]) for metric in told["metrics"]]}
+        for row in told["rows"]
+    ]
     beside = []
     for row in told["rows"]:
         mine = [runs[shelf.folder / name] for name in row["runs"] if shelf.folder / name in runs]
-        looks = [one["look"] | {"caption": f"seed {one['config']['seed']}"} for one in mine if one["look"]]
-        beside += [{"cell": row["cell"], "looks": looks, "blind": [one for one in mine if not one["look"]]}] if mine else []
+        looks = [
+            one["look"] | {"caption": f"seed {one['config']['seed']}"}
+            for one in mine
+            if one["look"]
+        ]
+        beside += (
+            [
+                {
+                    "cell": row["cell"],
+                    "looks": looks,
+                    "blind": [one for one in mine if not one["look"]],
+                }
+            ]
+            if mine
+            else []
+        )
     remarks = shelf.attempt("remarks.md", lambda: shelf.text("remarks.md")) or ""
-    page = {"page": f"sheet-{shelf.slug}.html", "remarks": remarks, "odd": [str(one) for one in shelf.odd]}
+    page = {
+        "page": f"sheet-{shelf.slug}.html",
+        "remarks": remarks,
+        "odd": [str(one) for one in shelf.odd],
+    }
     return told | page | {"claims": claims, "rows": rows, "beside": beside}
 
 

@@ -1,5 +1,6 @@
-"""A folder of results that is made again in place. What is replaced or removed there is only what was written there before, and
-only while it still is what was written; whatever else is in the folder, or beside it, belongs to somebody else and stays."""
+"""A folder of results that is made again in place. What is replaced or removed there is only what
+was written there before, and only while it still is what was written; whatever else is in the
+folder, or beside it, belongs to somebody else and stays."""
 
 import contextlib
 import json
@@ -26,11 +27,16 @@ def digest(path: Path) -> str:
 
 def tree(folder: Path) -> dict[str, str]:
     """The digest of every file in a folder of ours, by its name relative to it."""
-    return {path.relative_to(folder).as_posix(): digest(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 class OwnFolder:
-    """The folder `out`, whose mark is the file `mark`: who made it, and a digest of each file that was written."""
+    """The folder `out`, whose mark is the file `mark`: who made it, and a digest of each file that
+    was written."""
 
     def __init__(self, out: Path, mark: str, maker: str):
         self.out, self.mark, self.maker = out, mark, maker
@@ -40,12 +46,14 @@ class OwnFolder:
         before = self._written() if out.is_dir() and any(out.iterdir()) else {}
         if before is None:
             raise Mistake(
-                f"{out} is there and is no {kind} whose {mark} tells which files are its own; choose another folder with -o"
+                f"{out} is there and is no {kind} whose {mark} tells which files are its own; "
+                "choose another folder with -o"
             )
         self.before = before  # the digests that each file may have, by its name
 
     def _written(self) -> dict[str, list[str]] | None:
-        """Which files the mark says were written, None if it is none of ours. Names that lead out of it are not."""
+        """Which files the mark says were written, None if it is none of ours. Names that lead out
+        of it are not."""
         path = self.out / self.mark
         try:
             if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
@@ -53,7 +61,11 @@ class OwnFolder:
             told = json.loads(path.read_text())
             if told["made by"] != self.maker:
                 return None
-            return {name: list(map(str, value)) for name, value in told["files"].items() if self._inside(name)}
+            return {
+                name: list(map(str, value))
+                for name, value in told["files"].items()
+                if self._inside(name)
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
@@ -62,7 +74,11 @@ class OwnFolder:
         pure = PurePosixPath(name)
         if pure.is_absolute() or not pure.parts or ".." in pure.parts:
             return False
-        return not any((self.out / place).is_symlink() for place in [pure, *pure.parents] if place != PurePosixPath("."))
+        return not any(
+            (self.out / place).is_symlink()
+            for place in [pure, *pure.parents]
+            if place != PurePosixPath(".")
+        )
 
     def _ours(self, name: str) -> bool:
         """Whether the file of this name is there and is what was written."""
@@ -74,8 +90,8 @@ class OwnFolder:
 
     @contextlib.contextmanager
     def making(self) -> Iterator[Path]:
-        """A new empty folder beside, under a name that is nobody else's. What is in it at the end takes its place in `out`;
-        after an error nothing of it is left, and `out` is as it was."""
+        """A new empty folder beside, under a name that is nobody else's. What is in it at the end
+        takes its place in `out`; after an error nothing of it is left, and `out` is as it was."""
         fresh = Path(tempfile.mkdtemp(".partial", f".{self.out.name[:200]}.", self.out.parent))
         try:
             yield fresh
@@ -84,18 +100,27 @@ class OwnFolder:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _install(self, fresh: Path) -> None:
-        """Move the new files to their places and remove those of before that are not made any more."""
+        """Move the new files to their places and remove those of before that are not made any
+        more."""
         new = tree(fresh)
-        taken = [name for name in new if not self._inside(name) or (self._there(name) and not self._ours(name))]
+        taken = [
+            name
+            for name in new
+            if not self._inside(name) or (self._there(name) and not self._ours(name))
+        ]
         if taken:
             raise Mistake(
-                f"{self.out / taken[0]} is not as it was written here, or was not; move it away, or choose another folder"
+                f"{self.out / taken[0]} is not as it was written here, or was not; move it away, "
+                "or choose another folder"
             )
         stale = [name for name in self.before if name not in new and self._ours(name)]
         for name in new:
             (self.out / name).parent.mkdir(parents=True, exist_ok=True)
         now = {name: [value] for name, value in new.items()}
-        union = {name: [*self.before.get(name, []), *now.get(name, [])] for name in {**self.before, **now}}
+        union = {
+            name: [*self.before.get(name, []), *now.get(name, [])]
+            for name in {**self.before, **now}
+        }
         self._note(union)  # before anything is moved: after a kill, both old and new are known
         for name in new:
             (fresh / name).replace(self.out / name)

@@ -6,9 +6,10 @@
     OUT/files/             copies of the pictures
     OUT/notebook.json      which of the files in OUT are the notebook's own
 
-It reads run folders and what `table` wrote, and computes nothing. What a person has to say stands in remarks.md of a run or an
-experiment's folder, is shown as it is, and stays there when the notebook is made again. One folder that cannot be read keeps
-no other from being shown. No code of any model is imported, and no link is followed out of a folder.
+It reads run folders and what `table` wrote, and computes nothing. What a person has to say stands
+in remarks.md of a run or an experiment's folder, is shown as it is, and stays there when the
+notebook is made again. One folder that cannot be read keeps no other from being shown. No code of
+any model is imported, and no link is followed out of a folder.
 """
 
 import os
@@ -46,7 +47,8 @@ class Found(NamedTuple):
 
 
 def notebook(places: list[Path], out: Path, title: str = "Notebook") -> Made:
-    """Runs and experiments in the notebook of these folders; a Mistake if there is none, or if OUT is something else."""
+    """Runs and experiments in the notebook of these folders; a Mistake if there is none, or if OUT
+    is something else."""
     missing = [str(place) for place in places if not place.is_dir()]
     if missing:
         raise Mistake(f"no folder {missing[0]}")
@@ -61,14 +63,19 @@ def notebook(places: list[Path], out: Path, title: str = "Notebook") -> Made:
 
 
 def _found(places: list[Path], out: Path) -> Found:
-    """Run folders and tables, wherever they are below; the notebook itself and its like are left out."""
+    """Run folders and tables, wherever they are below; the notebook itself and its like are left
+    out."""
     runs, tables, odd = list[Path](), list[Path](), list[Odd]()
     for place in places:
         for folder, inner, names in os.walk(
             place, onerror=lambda error: odd.append(Odd(str(error.filename), str(error.strerror)))
         ):
             here = Path(folder)
-            inner[:] = [name for name in inner if (here / name).resolve() != out.resolve() and not _left(name, out)]
+            inner[:] = [
+                name
+                for name in inner
+                if (here / name).resolve() != out.resolve() and not _left(name, out)
+            ]
             known = {*inner, *names}
             if {"config.json", "log.jsonl"} <= known:
                 runs.append(here)
@@ -87,14 +94,21 @@ class _Writer:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.pages = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        self.pages = Environment(
+            loader=FileSystemLoader(PAGES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+        )
 
     def write(self, name: str, template: str, title: str, **told: Any) -> None:
         """A page; what no file can hold, half a character, is a question mark."""
         text = self.pages.get_template(template).render(title=title, **told)
         run.write_text(self.folder / name, text.encode(errors="replace").decode())
 
-    def each(self, told: Mapping[Path, dict[str, Any]], template: str, key: str, odd: list[Odd]) -> dict[Path, dict[str, Any]]:
+    def each(
+        self, told: Mapping[Path, dict[str, Any]], template: str, key: str, odd: list[Odd]
+    ) -> dict[Path, dict[str, Any]]:
         """Those of which a page can be written; the others are odd."""
         good = {}
         for path, one in told.items():
@@ -120,8 +134,19 @@ def _write(found: Found, fresh: Path, title: str) -> Made:
     if not runs and not sheets:
         raise Mistake(f"nothing to show: {odd[0]}")
     by_model = sorted(runs.values(), key=lambda told: (told["config"]["room"], told["name"]))
-    models = [(model_name, list(one)) for model_name, one in groupby(by_model, key=lambda told: told["config"]["room"])]
-    writer.write("index.html", "index.html", title, runs=by_model, sheets=list(sheets.values()), models=models, odd=odd)
+    models = [
+        (model_name, list(one))
+        for model_name, one in groupby(by_model, key=lambda told: told["config"]["room"])
+    ]
+    writer.write(
+        "index.html",
+        "index.html",
+        title,
+        runs=by_model,
+        sheets=list(sheets.values()),
+        models=models,
+        odd=odd,
+    )
     return Made(len(runs), len(sheets), list(_notes(odd, [*runs.values(), *sheets.values()])))
 
 

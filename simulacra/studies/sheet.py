@@ -1,4 +1,5 @@
-"""An experiment as data: a config, a grid of changes to it, seeds, and what somebody says about the outcome.
+"""An experiment as data: a config, a grid of changes to it, seeds, and what somebody says about the
+outcome.
 
     name   = "Does pulling away help?"
     source = "the notes on EBGAN, Observations"
@@ -13,8 +14,9 @@
     expect  = "no difference"          # or "first is higher", "first is lower"
     within  = 0.02
 
-Every combination of the grid is a cell, and trained once for each seed. A claim compares cells that differ in nothing but what
-it names: within a seed the differences of all such pairs are averaged, and the 95 % Student interval over seeds decides.
+Every combination of the grid is a cell, and trained once for each seed. A claim compares cells that
+differ in nothing but what it names: within a seed the differences of all such pairs are averaged,
+and the 95 % Student interval over seeds decides.
 """
 
 import itertools
@@ -38,7 +40,9 @@ from simulacra.metrics.intervals import versions
 
 FOLDER = config.asset("experiments")
 CONFIG = "config"  # the key of a grid that names configs
-WHATEVER = {  # what may differ between two values of a metric that are compared: what was measured, when and by whom
+# what may differ between two values of a metric that are compared: what was measured, when and by
+# whom
+WHATEVER = {
     *("value", "low", "high", "std", "standard_error", "floor", "step", "config", "commit"),
     *("seconds", "processor_seconds", "agent", "eye", "labels"),
     *("version", "over"),  # versions are checked apart; over what an interval is changes no value
@@ -56,7 +60,8 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     metric: str
     compare: tuple[dict[str, Any], dict[str, Any]]  # which cells, by their values in the grid
     expect: Literal["first is higher", "first is lower", "no difference"]
-    within: Annotated[float, Meta(ge=0)] | None = None  # what counts as none, where none is expected
+    # what counts as none, where none is expected
+    within: Annotated[float, Meta(ge=0)] | None = None
 
 
 class Sheet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,14 +73,18 @@ class Sheet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     preset: Literal["tiny", "laptop", "paper"] = "laptop"
     seeds: Annotated[list[Seed], Meta(min_length=1)]
     set: dict[str, Any] = {}  # changes to every run
-    grid: dict[str, Annotated[list[Any], Meta(min_length=1)]] = {}  # by key; the key `config` names configs
+    # by key; the key `config` names configs
+    grid: dict[str, Annotated[list[Any], Meta(min_length=1)]] = {}
     measure: str = "measure"  # the verb that measures a run, with its options
     columns: list[str] = []  # further metrics of the table
     claim: list[Claim] = []
 
     def cells(self) -> list["Cell"]:
         """Every combination of the grid, the last key fastest."""
-        return [Cell(dict(zip(self.grid, values, strict=True))) for values in itertools.product(*self.grid.values())]
+        return [
+            Cell(dict(zip(self.grid, values, strict=True)))
+            for values in itertools.product(*self.grid.values())
+        ]
 
     def metrics(self) -> list[str]:
         """The columns of the table: what claims are about first."""
@@ -84,7 +93,9 @@ class Sheet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def changes(self, cell: "Cell", seed: int) -> list[str]:
         """KEY=VALUE of a run, as `train --set` takes them."""
         own = {key: value for key, value in cell.values.items() if key != CONFIG}
-        return [f"{key}={_word(key, value)}" for key, value in (self.set | own | {"seed": seed}).items()]
+        return [
+            f"{key}={_word(key, value)}" for key, value in (self.set | own | {"seed": seed}).items()
+        ]
 
     def source_of(self, cell: "Cell") -> str:
         """The config of a cell."""
@@ -107,11 +118,19 @@ class Cell:
 
     def __str__(self) -> str:
         """As people read it: pull_away = 0.1, margin = 10.0."""
-        return ", ".join(f"{_short(key, self.values)} = {_plain(value)}" for key, value in self.values.items()) or "as it is"
+        return (
+            ", ".join(
+                f"{_short(key, self.values)} = {_plain(value)}"
+                for key, value in self.values.items()
+            )
+            or "as it is"
+        )
 
     def folder(self, seed: int) -> str:
         """The name of a run folder."""
-        words = ",".join(f"{_short(key, self.values)}={_plain(value)}" for key, value in self.values.items())
+        words = ",".join(
+            f"{_short(key, self.values)}={_plain(value)}" for key, value in self.values.items()
+        )
         if len(words) > LONGEST:
             words = words[:LONGEST] + blake2b(words.encode(), digest_size=4).hexdigest()
         return re.sub(r"[^\w.=,+-]+", "_", f"{words},seed={seed}".lstrip(","))
@@ -128,14 +147,16 @@ def _short(key: str, keys: dict[str, Any]) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    return str(value) if key == "experiment" else json.dumps(value)  # whose names are words, joined by commas
+    # whose names are words, joined by commas
+    return str(value) if key == "experiment" else json.dumps(value)
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading
+# ----------------------------------------------------------------------------------------------------------
 
 
 def sheets() -> list[str]:
@@ -144,7 +165,8 @@ def sheets() -> list[str]:
 
 
 def headlines() -> dict[str, str]:
-    """The question of every sheet, by its name; whether what it holds can be run is not looked at."""
+    """The question of every sheet, by its name; whether what it holds can be run is not looked
+    at."""
     return {name: str(config.read(find(name)).get("name", "")) for name in sheets()}
 
 
@@ -159,13 +181,16 @@ def find(source: str) -> Path:
 
 
 def read(path: Path) -> Sheet:
-    """A checked sheet: every run's config is resolved and every claim names cells before anything is trained."""
+    """A checked sheet: every run's config is resolved and every claim names cells before anything
+    is trained."""
     raw = config.read(path)
     _is_plain(raw, path)
     claims = raw.pop("claim", [])
     if not isinstance(claims, list):
         raise Mistake(f"{path}: claims are tables in a row, [[claim]]")
-    checked = [config.convert(claim, Claim, str(path), f"claim[{i}].") for i, claim in enumerate(claims)]
+    checked = [
+        config.convert(claim, Claim, str(path), f"claim[{i}].") for i, claim in enumerate(claims)
+    ]
     sheet = msgspec.structs.replace(config.convert(raw, Sheet, str(path), ""), claim=checked)
     for key, values in sheet.grid.items():
         if len({_plain(value) for value in values}) < len(values):
@@ -199,20 +224,29 @@ def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
     """A Mistake if a claim compares what is not in the grid."""
     where = f"{path}: claim '{claim.says}'"
     if (claim.within is None) != (claim.expect != "no difference"):
-        raise Mistake(f"{where}: within says how large no difference may be, and belongs to expect = 'no difference' alone")
+        raise Mistake(
+            f"{where}: within says how large no difference may be, and belongs to expect = 'no "
+            "difference' alone"
+        )
     if claim.compare[0].keys() != claim.compare[1].keys():
         raise Mistake(
-            f"{where}: both sides of compare name the same keys, found {[*claim.compare[0]]} and {[*claim.compare[1]]}"
+            f"{where}: both sides of compare name the same keys, found {[*claim.compare[0]]} and "
+            f"{[*claim.compare[1]]}"
         )
     for side in claim.compare:
         for key, value in side.items():
-            if value not in sheet.grid.get(choose(f"key in the grid of {path}:", key, list(sheet.grid)), []):
-                raise Mistake(f"{where}: {key} = {value!r} is not in the grid; there is: {sheet.grid[key]}")
+            if value not in sheet.grid.get(
+                choose(f"key in the grid of {path}:", key, list(sheet.grid)), []
+            ):
+                raise Mistake(
+                    f"{where}: {key} = {value!r} is not in the grid; there is: {sheet.grid[key]}"
+                )
     if not list(pairs(claim, sheet)):
         raise Mistake(f"{where}: no two cells differ in just what it compares")
 
 
-# --- what came of it ---------------------------------------------------------------------------------------------------
+# --- what came of it
+# ---------------------------------------------------------------------------------------------------
 
 
 Values = dict[tuple[str, int], dict[str, dict[str, Any]]]
@@ -230,11 +264,14 @@ class Verdict(NamedTuple):
 
 
 def pairs(claim: Claim, sheet: Sheet) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of the first kind, each with that of the second which is the same in all that the claim does not name."""
+    """Cells of the first kind, each with that of the second which is the same in all that the claim
+    does not name."""
     named = {key for side in claim.compare for key in side}
     first, second = ([cell for cell in sheet.cells() if cell.is_in(side)] for side in claim.compare)
     for one, other in itertools.product(first, second):
-        if one != other and all(one.values[key] == other.values[key] for key in sheet.grid if key not in named):
+        if one != other and all(
+            one.values[key] == other.values[key] for key in sheet.grid if key not in named
+        ):
             yield one, other
 
 
@@ -242,7 +279,10 @@ def judged(claim: Claim, sheet: Sheet, found: Values) -> Verdict:
     """The verdict of those seeds that have all that the claim compares."""
     differences = []
     for seed in sheet.seeds:
-        each = [(_value(found, one, seed, claim), _value(found, other, seed, claim)) for one, other in pairs(claim, sheet)]
+        each = [
+            (_value(found, one, seed, claim), _value(found, other, seed, claim))
+            for one, other in pairs(claim, sheet)
+        ]
         both = [(a, b) for a, b in each if a is not None and b is not None]
         if len(both) == len(each):
             differences.append(math.fsum(a - b for a, b in both) / len(both))
@@ -256,7 +296,8 @@ def _value(found: Values, cell: Cell, seed: int, claim: Claim) -> float | None:
 
 def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
     """By the 95 % interval over independent seeds; of none or one nothing follows."""
-    from simulacra.metrics.intervals.interval import interval  # whose import takes seconds, which reading a sheet should not
+    # whose import takes seconds, which reading a sheet should not
+    from simulacra.metrics.intervals.interval import interval
 
     mean, low, high = interval(differences) if differences else (math.nan,) * 3
     far = claim.within or 0.0
@@ -280,6 +321,7 @@ def same_protocol(found: Values, metric: str) -> None:
         for name in sorted((alike.keys() | row.keys()) - WHATEVER):
             if alike.get(name) != row.get(name):
                 raise Mistake(
-                    f"{metric} was not measured alike: {name} is {alike.get(name)} for {first[0]}, seed {first[1]}, and "
+                    f"{metric} was not measured alike: {name} is {alike.get(name)} for {first[0]}, "
+                    f"seed {first[1]}, and "
                     f"{row.get(name)} for {key[0]}, seed {key[1]}; measure them again"
                 )

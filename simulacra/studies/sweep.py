@@ -50,9 +50,18 @@ class Job(NamedTuple):
             return []
         there = config.completed(run.config_of(self.folder))
         if changed := run.differences(there, config.plain(self.config)):
-            lines = "; ".join(f"{key} is {a} there, {b} in the sheet" for key, (a, b) in changed.items())
-            raise Mistake(f"{self.folder} holds a run of another config: {lines}. Choose another folder with -o")
-        return [row for row in run.read_rows(self.folder / "metrics.jsonl") if row.get("step") == self.config.steps]
+            lines = "; ".join(
+                f"{key} is {a} there, {b} in the sheet" for key, (a, b) in changed.items()
+            )
+            raise Mistake(
+                f"{self.folder} holds a run of another config: {lines}. Choose another folder with "
+                "-o"
+            )
+        return [
+            row
+            for row in run.read_rows(self.folder / "metrics.jsonl")
+            if row.get("step") == self.config.steps
+        ]
 
 
 @dataclass
@@ -66,9 +75,12 @@ class Crew:
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, words: list[str], log: Path) -> int:
-        """The exit status of `simulacra WORDS`, whose words are added to a file. It is in a session of its own, so that only
-        `stop` tells it of a Ctrl-C."""
-        env = os.environ | {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        """The exit status of `simulacra WORDS`, whose words are added to a file. It is in a session
+        of its own, so that only `stop` tells it of a Ctrl-C."""
+        env = os.environ | {
+            "OMP_NUM_THREADS": str(self.threads),
+            "MKL_NUM_THREADS": str(self.threads),
+        }
         env |= {"SIMULACRA_DATA": str(self.root)} if self.root else {}
         with log.open("ab") as said:
             with self.guard:
@@ -76,7 +88,12 @@ class Crew:
                     return 130
                 command = [sys.executable, "-m", "simulacra", *words]
                 child = subprocess.Popen(
-                    command, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+                    command,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )
                 self.children.add(child)
             code = child.wait()
@@ -100,8 +117,17 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
         for cell in sheet.cells():
             folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
             sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
-            train = ["train", sheet.source_of(cell), "--preset", preset or sheet.preset, "--run", str(folder), *sets]
-            trust = ["--trust"] if external.is_path(checked.model) else []  # the sheet's own config names it
+            train = [
+                "train",
+                sheet.source_of(cell),
+                "--preset",
+                preset or sheet.preset,
+                "--run",
+                str(folder),
+                *sets,
+            ]
+            # the sheet's own config names it
+            trust = ["--trust"] if external.is_path(checked.model) else []
             measure = [verb, str(folder), *options, *trust]
             found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
     return found
@@ -109,7 +135,11 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
 
 def measured(job: Job) -> bool:
     """Whether the end of the run was measured in just this way."""
-    said = [row["command"] for row in run.read_rows(job.folder.parent / LEDGER) if row["run"] == job.folder.name]
+    said = [
+        row["command"]
+        for row in run.read_rows(job.folder.parent / LEDGER)
+        if row["run"] == job.folder.name
+    ]
     return bool(job.rows()) and " ".join(_own(job.measure, job)) in said
 
 
@@ -132,7 +162,8 @@ def sweep(
     crew: Crew | None = None,
     notify: Callable[[Job, str], None] = lambda job, what: None,
 ) -> None:
-    """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that failed."""
+    """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that
+    failed."""
     todo, crew = jobs(sheet, out, preset), crew or Crew()
     with run.reached(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -142,7 +173,10 @@ def sweep(
             left = sorted(path.name for path in out.iterdir() if (path / "config.json").exists())
             lost = sorted(set(left) - {job.folder.name for job in todo})
             if lost:
-                raise Mistake(f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder with -o")
+                raise Mistake(
+                    f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder "
+                    "with -o"
+                )
         _same_data([job for job in todo if done(job)], crew.root)
         write(known, text)
         failed = _worked([job for job in todo if not done(job)], crew, at_once, notify)
@@ -151,7 +185,8 @@ def sweep(
 
 
 def _same_data(jobs: list[Job], root: Path | None) -> None:
-    """A Mistake if a finished run was trained on other data than there are now. Where there are none, nothing is compared."""
+    """A Mistake if a finished run was trained on other data than there are now. Where there are
+    none, nothing is compared."""
     seen: dict[Any, fingerprint.Files] = {}
     for job in jobs:
         before = run.fingerprint_of(job.folder)
@@ -162,11 +197,14 @@ def _same_data(jobs: list[Job], root: Path | None) -> None:
                 seen[job.config.data] = data_sets.fingerprint(job.config.data, root)
         if told := fingerprint.apart(before, seen.get(job.config.data, before)):
             raise Mistake(
-                f"{job.folder} was trained on other data: {told}. Give it the old ones back, or choose another folder with -o"
+                f"{job.folder} was trained on other data: {told}. Give it the old ones back, or "
+                "choose another folder with -o"
             )
 
 
-def _worked(todo: list[Job], crew: Crew, at_once: int, notify: Callable[[Job, str], None]) -> list[str]:
+def _worked(
+    todo: list[Job], crew: Crew, at_once: int, notify: Callable[[Job, str], None]
+) -> list[str]:
     """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
     failed = []
     with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
@@ -196,9 +234,13 @@ def _ended(job: Job, crew: Crew) -> str:
     for words in [job.train, *([] if measured(job) else [job.measure])]:
         begun = time.monotonic()
         if code := crew.run(words, log):
-            return "stopped" if crew.stopped else f"{_why(log) or f'exit status {code}'} (see {log})"
+            return (
+                "stopped" if crew.stopped else f"{_why(log) or f'exit status {code}'} (see {log})"
+            )
         row: dict[str, Any] = {"run": job.folder.name, "command": " ".join(_own(words, job))}
-        run.append_rows(job.folder.parent / LEDGER, [row | {"seconds": round(time.monotonic() - begun, 1)}])
+        run.append_rows(
+            job.folder.parent / LEDGER, [row | {"seconds": round(time.monotonic() - begun, 1)}]
+        )
     return ""
 
 

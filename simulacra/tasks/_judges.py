@@ -42,7 +42,8 @@ class Protocol:
 class Spread(NamedTuple):
     """What the choice of the reals adds to the variance of each metric."""
 
-    variances: dict[str, float]  # 0 where it is absent: the reals are not in it; NaN: unknown, so there is no interval
+    # 0 where it is absent: the reals are not in it; NaN: unknown, so there is no interval
+    variances: dict[str, float]
     freedom: int  # degrees of freedom with which they were estimated
 
 
@@ -52,7 +53,8 @@ class Judge:
 
     draw: Callable[[int], Any]  # samples that follow from a seed
     see: Callable[[Any], Any]  # what is looked at in them
-    compare: Callable[[Any, int], dict[str, float]]  # metrics by name of what was seen; the seed is of what is drawn for them
+    # metrics by name of what was seen; the seed is of what is drawn for them
+    compare: Callable[[Any, int], dict[str, float]]
     spread: Callable[[Any], Spread]
     over: str  # over what the intervals are
     floor: dict[str, float]  # the same metrics of real training examples
@@ -61,12 +63,17 @@ class Judge:
     notes: list[str]  # for the reader
     own: Callable[[str], dict[str, Any]] = lambda name: {}  # what rows of a metric say otherwise
     baseline: dict[str, float] = field(default_factory=dict)  # what simpler means score
-    verdict: Callable[[dict[str, float]], list[str]] = lambda means: []  # sentences on what was found
+    # sentences on what was found
+    verdict: Callable[[dict[str, float]], list[str]] = lambda means: []
 
 
 def judge(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """That of the run's data."""
-    kinds = {series_report.NAME: _of_series, pairs_report.NAME: _of_futures, clips_report.NAME: _of_clips}
+    kinds = {
+        series_report.NAME: _of_series,
+        pairs_report.NAME: _of_futures,
+        clips_report.NAME: _of_clips,
+    }
     return kinds.get(source.extractor, _of_pictures)(opened, source, protocol)
 
 
@@ -74,7 +81,8 @@ def _over(what: str) -> str:
     return f"sampling of {what}, one training"
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- pictures
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _of_pictures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -96,7 +104,11 @@ def of_pictures(
     own = report.look(some["image"], extractor, asked=some["label"] if asked is not None else None)
     pictures = (batch["image"] for batch in whole(source, "train"))
     train = report.training(pictures, source.size("train"), extractor, real)
-    provenance = {"extractor": extractor.name, "extractor_hash": extractor.hash, "resize": extractor.resize}
+    provenance = {
+        "extractor": extractor.name,
+        "extractor_hash": extractor.hash,
+        "resize": extractor.resize,
+    }
     of_training = {"n_train": len(train.features), "mirrored": mirror}
 
     def rows_own(name: str) -> dict[str, Any]:
@@ -114,7 +126,9 @@ def of_pictures(
         provenance=provenance | {"n_real": len(real.features)},
         notes=report.notes(own, real),
         own=rows_own,
-        verdict=lambda means: report.verdict(means["memorisation"], means["copied"], len(train.features)),
+        verdict=lambda means: report.verdict(
+            means["memorisation"], means["copied"], len(train.features)
+        ),
     )
 
 
@@ -135,18 +149,26 @@ def whole(source: Data, split: str) -> Iterator[Batch]:
 
 def reals(source: Data, count: int) -> tuple[Batch, Batch]:
     """Held-out and training examples, at most `count` of each, to stand for samples."""
-    held_out, train = (source.take(split, min(count, source.size(split))) for split in ("held_out", "train"))
+    held_out, train = (
+        source.take(split, min(count, source.size(split))) for split in ("held_out", "train")
+    )
     return held_out, train
 
 
-# --- series -----------------------------------------------------------------------------------------------------------
+# --- series
+# -----------------------------------------------------------------------------------------------------------
 
 
 def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     no_extractor(protocol, series_report.NAME)
     real, train = (batch["series"] for batch in reals(source, protocol.count))
     known = series_report.Reals(real, train, source, protocol.seed)
-    provenance = {"extractor": series_report.NAME, "extractor_hash": series_report.HASH, "resize": None, "n_real": len(real)}
+    provenance = {
+        "extractor": series_report.NAME,
+        "extractor_hash": series_report.HASH,
+        "resize": None,
+        "n_real": len(real),
+    }
     return Judge(
         draw=partial(samples, opened, protocol.count),
         see=lambda fake: fake,
@@ -161,14 +183,17 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     )
 
 
-# --- futures ----------------------------------------------------------------------------------------------------------
+# --- futures
+# ----------------------------------------------------------------------------------------------------------
 
 
 def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """`count` futures in all, the same number for each of the first held-out pictures."""
     no_extractor(protocol, pairs_report.NAME)
     if not hasattr(opened.model, "imagine"):
-        raise Mistake(f"model {opened.config.model} imagines no futures, and these data are pairs of frames")
+        raise Mistake(
+            f"model {opened.config.model} imagines no futures, and these data are pairs of frames"
+        )
     check_prior(opened, protocol.prior)
     k = pairs_report.FUTURES
     wanted = -(-protocol.count // k)
@@ -190,13 +215,18 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         floor=pairs_report.floor(known),
         extractor=None,
         provenance=provenance | {"n_fake": k * len(known.image), "prior": prior},
-        notes=[f"{wanted} pictures were asked for, {len(known.image)} are held out"] if wanted > len(known.image) else [],
+        notes=[f"{wanted} pictures were asked for, {len(known.image)} are held out"]
+        if wanted > len(known.image)
+        else [],
         baseline=pairs_report.baseline(known),
     )
 
 
-def futures(opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None) -> Tensor:
-    """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights and the seed."""
+def futures(
+    opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None
+) -> Tensor:
+    """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights
+    and the seed."""
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
         random.reseed(random.fold(seed, "futures", start))
@@ -204,20 +234,33 @@ def futures(opened: Opened, images: Tensor, count: int, seed: int, prior: str | 
     return torch.cat(parts)
 
 
-# --- clips ------------------------------------------------------------------------------------------------------------
+# --- clips
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
-    """`count` clips at most, all of them painted anew for each set, since a hole may be filled with noise."""
+    """`count` clips at most, all of them painted anew for each set, since a hole may be filled with
+    noise."""
     no_extractor(protocol, clips_report.NAME)
     if not hasattr(opened.model, "unroll"):
-        raise Mistake(f"model {opened.config.model} paints no layers, and these data are clips with a first mask")
+        raise Mistake(
+            f"model {opened.config.model} paints no layers, and these data are clips with a first "
+            "mask"
+        )
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)
-    provenance = {"extractor": clips_report.NAME, "extractor_hash": clips_report.HASH, "resize": None, "n_real": n}
+    provenance = {
+        "extractor": clips_report.NAME,
+        "extractor_hash": clips_report.HASH,
+        "resize": None,
+        "n_real": n,
+    }
 
     def see(made: list[dict[str, Tensor]]) -> list[dict[str, float]]:
-        return [clips_report.scores(one, true, known.trained) for one, true in zip(made, known.known, strict=True)]
+        return [
+            clips_report.scores(one, true, known.trained)
+            for one, true in zip(made, known.known, strict=True)
+        ]
 
     return Judge(
         draw=lambda seed: layers(opened, known.batch, seed),
@@ -234,10 +277,13 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 
 
 def over_clips(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The variance of the mean of each number over clips, without those that lack it (NaN); NaN with fewer than two."""
+    """The variance of the mean of each number over clips, without those that lack it (NaN); NaN
+    with fewer than two."""
     found = {}
     for name in rows[0]:
-        values = torch.tensor([row[name] for row in rows if not math.isnan(row[name])], dtype=torch.float64)
+        values = torch.tensor(
+            [row[name] for row in rows if not math.isnan(row[name])], dtype=torch.float64
+        )
         n = len(values)
         found[name] = variance((values.sum() - values) / (n - 1)) if n > 1 else math.nan
     return found
@@ -259,4 +305,6 @@ def no_extractor(protocol: Protocol, kind: str) -> None:
     """A Mistake if a feature extractor was asked for."""
     if protocol.extractor not in (None, kind):
         name = extractors.load(protocol.extractor or "").name
-        raise Mistake(f"extractor '{name}' sees pictures, and these data are {kind}; allowed: '{kind}'")
+        raise Mistake(
+            f"extractor '{name}' sees pictures, and these data are {kind}; allowed: '{kind}'"
+        )

@@ -1,4 +1,5 @@
-"""The folder of a decomposed clip: whose layers it holds, which of its files are whole, and its films."""
+"""The folder of a decomposed clip: whose layers it holds, which of its files are whole, and its
+films."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,12 @@ from simulacra.io.pictures import opened
 PARTS = "mask", "matte", "foreground", "background", "composite"  # folders with a PNG a frame
 FILMS = "overlay.mp4", "overlay.gif", "background.mp4"
 SEEN = "mask_on_first_frame.png"
-QUALITY, OF, SOFT, PLATE = "quality.json", "work/of.json", "work/soft.safetensors", "work/plate.safetensors"
+QUALITY, OF, SOFT, PLATE = (
+    "quality.json",
+    "work/of.json",
+    "work/soft.safetensors",
+    "work/plate.safetensors",
+)
 MARKS = "frames", "width", "height", "seed"  # which a refusal compares
 TINT = 0.6, -0.6, -0.6  # of the object in the overlay
 FASTEST = 50.0  # frames per second of a GIF
@@ -44,13 +50,16 @@ def write(path: Path, facts: Facts) -> None:
 
 
 def claim(out: Path, facts: Facts) -> list[str]:
-    """Note in the folder whose layers it holds, and say what was wrong with an earlier note. A Mistake if it holds the layers
-    of something else, or files of these names that nothing says are layers."""
+    """Note in the folder whose layers it holds, and say what was wrong with an earlier note. A
+    Mistake if it holds the layers of something else, or files of these names that nothing says are
+    layers."""
     if (out / QUALITY).is_file():
         try:
             same(out, read(out / QUALITY), facts)
         except (ValueError, OSError):
-            raise Mistake(f"cannot read {out / QUALITY}; remove it, or name another folder") from None
+            raise Mistake(
+                f"cannot read {out / QUALITY}; remove it, or name another folder"
+            ) from None
         return []
     notes = []
     if (out / OF).is_file():
@@ -62,7 +71,9 @@ def claim(out: Path, facts: Facts) -> list[str]:
             swept(out)
     there = [name for name in (*PARTS, *FILMS) if (out / name).exists()]
     if there and not notes and len(there) < len(PARTS):
-        raise Mistake(f"{out} holds {', '.join(there)}, which would be overwritten; name another folder")
+        raise Mistake(
+            f"{out} holds {', '.join(there)}, which would be overwritten; name another folder"
+        )
     write(out / OF, facts)
     return notes
 
@@ -71,13 +82,19 @@ def same(out: Path, found: Facts, wanted: Facts) -> None:
     """A Mistake unless the layers found are of what is wanted."""
     if found["of"] == wanted["of"]:
         return
-    differ = [f"{key} {found[key]}, now {wanted[key]}" for key in MARKS if key in found and found[key] != wanted[key]]
+    differ = [
+        f"{key} {found[key]}, now {wanted[key]}"
+        for key in MARKS
+        if key in found and found[key] != wanted[key]
+    ]
     for key, there in wanted["source"].items():
         here = found.get("source", {}).get(key)
         if here and here["digest"] != there["digest"] and not differ:
             differ = [f"{key} {here['name']}, now {there['name']} with other contents"]
     told = f" ({'; '.join(differ)})" if differ else ""
-    raise Mistake(f"{out} holds the layers of another clip, mask or option{told}; name another folder")
+    raise Mistake(
+        f"{out} holds the layers of another clip, mask or option{told}; name another folder"
+    )
 
 
 def finished(out: Path) -> Facts | None:
@@ -111,7 +128,9 @@ def is_whole(path: Path, size: tuple[int, int]) -> bool:
             for i in range(getattr(image, "n_frames", 1)):
                 image.seek(i)
                 image.load()
-            return image.size == size and (image.format != "GIF" or path.read_bytes().endswith(b";"))
+            return image.size == size and (
+                image.format != "GIF" or path.read_bytes().endswith(b";")
+            )
     except Mistake:
         return False
 
@@ -129,8 +148,12 @@ def lacking(out: Path, frames: Tensor) -> tuple[set[Path], set[Path]]:
     """Which layers of the frames (T, 3, H, W), and which films, are not there or damaged."""
     size = frames.shape[3], frames.shape[2]
     lost = {path for path in layers(out, len(frames)) if not is_whole(path, size)}
-    films = {out / name for name in FILMS if name.endswith(".mp4") and not plays(out / name, len(frames))}
-    return lost, films | {out / name for name in FILMS if name.endswith(".gif") and not is_whole(out / name, size)}
+    films = {
+        out / name for name in FILMS if name.endswith(".mp4") and not plays(out / name, len(frames))
+    }
+    return lost, films | {
+        out / name for name in FILMS if name.endswith(".gif") and not is_whole(out / name, size)
+    }
 
 
 def stacked(folder: Path, count: int, mode: str) -> np.ndarray:
@@ -149,15 +172,19 @@ def tinted(frames: Tensor, matte: Tensor) -> Tensor:
 
 
 def films(out: Path, frames: Tensor, fps: float) -> list[str]:
-    """Write the films of the layers in a folder, `frames` (T, 3, H, W) in [-1, 1] being the clip's. They are made of the
-    layers' files, so that films made later have the same bytes."""
+    """Write the films of the layers in a folder, `frames` (T, 3, H, W) in [-1, 1] being the clip's.
+    They are made of the layers' files, so that films made later have the same bytes."""
     matte = torch.from_numpy(stacked(out / "matte", len(frames), "L")).float()[:, None] / 255
     overlay = tinted(frames, matte)
     easel.save_mp4(overlay, out / "overlay.mp4", fps)
     easel.save_gif(overlay, out / "overlay.gif", min(fps, FASTEST))
     ground = stacked(out / "background", len(frames), "RGB").transpose(0, 3, 1, 2)
     easel.save_mp4(floats(ground), out / "background.mp4", fps)
-    return [f"{out / 'overlay.gif'} plays at {FASTEST:g} frames per second, the most that a GIF has"] if fps > FASTEST else []
+    return (
+        [f"{out / 'overlay.gif'} plays at {FASTEST:g} frames per second, the most that a GIF has"]
+        if fps > FASTEST
+        else []
+    )
 
 
 def write_layers(out: Path, made: Mapping[str, np.ndarray], only: set[Path] | None) -> None:

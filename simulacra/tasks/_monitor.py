@@ -1,7 +1,8 @@
-"""The collapse monitor of a training: what samples of each painted checkpoint show, a row a checkpoint in monitor.jsonl.
+"""The collapse monitor of a training: what samples of each painted checkpoint show, a row a
+checkpoint in monitor.jsonl.
 
-Like the log it is a function of the config alone: a row follows from the weights and the seed, rows of steps that were lost are
-dropped, and a checkpoint that only a stop saved has none.
+Like the log it is a function of the config alone: a row follows from the weights and the seed, rows
+of steps that were lost are dropped, and a checkpoint that only a stop saved has none.
 """
 
 import json
@@ -33,7 +34,9 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def with_log(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's log, each followed by what was seen at its step."""
-    return sorted([*run.read_rows(folder / "log.jsonl"), *rows(folder)], key=lambda row: row["step"])
+    return sorted(
+        [*run.read_rows(folder / "log.jsonl"), *rows(folder)], key=lambda row: row["step"]
+    )
 
 
 class Monitor:
@@ -53,23 +56,32 @@ class Monitor:
                 write_text(place, "".join(json.dumps(row) + "\n" for row in told))
 
     def statistics(self, opened: Opened) -> dict[str, float]:
-        """Numbers of COUNT samples; none where the model makes no samples that are like its data."""
+        """Numbers of COUNT samples; none where the model makes no samples that are like its
+        data."""
         if not KINDS & self.batch.keys() or "next" in self.batch:
             return {}
         made = self.samples(opened)
         if made is None or made.shape[1:] != self.real[0].shape[1:] or not made.isfinite().all():
             return {}
         features, classes = self.look(made)
-        return {name: round(value, 6) for name, value in modes.look(features, classes, self.real[1]).items()}
+        return {
+            name: round(value, 6)
+            for name, value in modes.look(features, classes, self.real[1]).items()
+        }
 
     def samples(self, opened: Opened) -> Tensor | None:
-        """COUNT samples on the CPU, the same at every call; held-out examples say for which classes."""
+        """COUNT samples on the CPU, the same at every call; held-out examples say for which
+        classes."""
         parts = []
         for start in range(0, modes.COUNT, CHUNK):
-            some = torch.arange(start, min(start + CHUNK, modes.COUNT)) % len(next(iter(self.batch.values())))
+            some = torch.arange(start, min(start + CHUNK, modes.COUNT)) % len(
+                next(iter(self.batch.values()))
+            )
             random.reseed(random.fold(opened.config.seed, "monitor", start))
             with torch.no_grad():
-                named = opened.model.sample(to(opened.device, {name: values[some] for name, values in self.batch.items()}))
+                named = opened.model.sample(
+                    to(opened.device, {name: values[some] for name, values in self.batch.items()})
+                )
             if "samples" not in named:
                 return None
             parts.append(named["samples"].detach().float().cpu())
@@ -82,7 +94,8 @@ class Monitor:
 
     @cached_property
     def real(self) -> tuple[Tensor, modes.Reals]:
-        """As many real examples as samples, training ones where too few are held out; and what is known of them."""
+        """As many real examples as samples, training ones where too few are held out; and what is
+        known of them."""
         kind, trained = next(iter(KINDS & self.batch.keys())), self.source.size("train")
         x = self.batch[kind]
         if (lacking := min(modes.COUNT - len(x), trained)) > 0:
@@ -91,16 +104,26 @@ class Monitor:
         return x, modes.reals(features, classes, CLASSES, trained)
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features (n, D) of examples (n, ...), and the classes (n,) that the classifier of these data sees in them."""
+        """Features (n, D) of examples (n, ...), and the classes (n,) that the classifier of these
+        data sees in them."""
         if x.ndim == 3:
             return x.flatten(1), None
-        if self.source.extractor in ("mnist_cnn", "fashion_cnn") and x.shape[-1] == x.shape[-2] and x.shape[1] in (1, 3):
+        if (
+            self.source.extractor in ("mnist_cnn", "fashion_cnn")
+            and x.shape[-1] == x.shape[-2]
+            and x.shape[1] in (1, 3)
+        ):
             extractor = extractors.load(self.source.extractor)
             features = extractor.features(x.clamp(-1, 1))
             return features, extractor.posteriors(features).argmax(1)
-        return F.adaptive_avg_pool2d(x, (min(COARSE, x.shape[2]), min(COARSE, x.shape[3]))).flatten(1), None
+        return F.adaptive_avg_pool2d(x, (min(COARSE, x.shape[2]), min(COARSE, x.shape[3]))).flatten(
+            1
+        ), None
 
 
 def plays(folder: Path, model: Any) -> bool:
-    """Whether the model is a game, so that there may be a collapse: it states an equilibrium, or logs a discriminator's loss."""
-    return hasattr(model, "equilibrium") or any("loss_D" in row for row in run.read_rows(folder / "log.jsonl"))
+    """Whether the model is a game, so that there may be a collapse: it states an equilibrium, or
+    logs a discriminator's loss."""
+    return hasattr(model, "equilibrium") or any(
+        "loss_D" in row for row in run.read_rows(folder / "log.jsonl")
+    )

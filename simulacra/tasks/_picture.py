@@ -1,4 +1,5 @@
-"""What predict, transfer and traverse share: a run of the right model, and a person's picture in the form that it takes."""
+"""What predict, transfer and traverse share: a run of the right model, and a person's picture in
+the form that it takes."""
 
 import contextlib
 import warnings
@@ -19,33 +20,41 @@ from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 
 
 def imaginer(opened: Opened) -> Any:
-    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what fits."""
+    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what
+    fits."""
     if not hasattr(opened.model, "imagine"):
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}, which imagines no futures of a picture; use `simulacra "
+            f"{opened.folder} is a run of model {opened.config.model}, which imagines no futures "
+            "of a picture; use `simulacra "
             f"sample`, or a run of model visual_dynamics"
         )
     return opened.model
 
 
 def brightest(paths: Iterable[Path], opened: Opened) -> int:
-    """The value that is white in those of the pictures that have more than 8 bits a channel: as the run's data say, or as the
-    brightest of them needs. What is no picture counts for nothing here."""
+    """The value that is white in those of the pictures that have more than 8 bits a channel: as the
+    run's data say, or as the brightest of them needs. What is no picture counts for nothing
+    here."""
     if bits := getattr(opened.config.data, "bits", 0):
         return int(2**bits - 1)
     peaks = [0]
     for path in paths:
-        with contextlib.suppress(Exception):  # what decoders raise on damaged files is beyond listing
+        # what decoders raise on damaged files is beyond listing
+        with contextlib.suppress(Exception):
             peaks.append(header(path).peak)
     return top(peaks)
 
 
 def picture(path: Path, opened: Opened, white: int = 0) -> tuple[Tensor, str]:
-    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if nothing). `white` is the
-    value that is white if there are more than 8 bits a channel; 0: found out."""
+    """The picture (1, C, H, W) in [-1, 1] as the run's frames are, and what was done to it ("" if
+    nothing). `white` is the value that is white if there are more than 8 bits a channel; 0: found
+    out."""
     _, C, H, W = opened.like(1)["image"].shape
     if H != W or C not in (1, 3):
-        raise Mistake(f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, grey or colour")
+        raise Mistake(
+            f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, "
+            "grey or colour"
+        )
     mode = "L" if C == 1 else "RGB"
     try:
         with warnings.catch_warnings():

@@ -13,8 +13,11 @@ COUNT = 64  # pictures on the sheet, or 16 of as many series
 ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over time
 
 
-def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -> tuple[dict[str, str], Path | None]:
-    """Facts about the data of a data set's or config's name, and a painted sheet if one is asked for."""
+def show(
+    name: str, root: Path | None, changes: list[str], sheet: Path | None
+) -> tuple[dict[str, str], Path | None]:
+    """Facts about the data of a data set's or config's name, and a painted sheet if one is asked
+    for."""
     options = _options(name, changes)
     source = data_sets.load(options, root)
     facts = {"data set": str(msgspec.to_builtins(options))} | source.describe()
@@ -31,18 +34,24 @@ def show(name: str, root: Path | None, changes: list[str], sheet: Path | None) -
         some = torch.linspace(0, video.shape[1] - 1, min(COLUMNS, video.shape[1])).round().long()
         return facts, easel.save_sheet(video[:, some].flatten(0, 1), sheet, len(some))
     if "next" in examples:
-        return facts, easel.save_sheet(torch.stack([examples["image"], examples["next"]], 1).flatten(0, 1), sheet, 2 * COLUMNS)
+        return facts, easel.save_sheet(
+            torch.stack([examples["image"], examples["next"]], 1).flatten(0, 1), sheet, 2 * COLUMNS
+        )
     return facts, easel.save_sheet(examples["image"], sheet)
 
 
 def _options(name: str, changes: list[str]) -> object:
     if name not in data_sets.names():
         if name not in config.configs() and not Path(name).exists():
-            raise Mistake(f"unknown data set or config '{name}'; data sets: {', '.join(data_sets.names())}")
+            raise Mistake(
+                f"unknown data set or config '{name}'; data sets: {', '.join(data_sets.names())}"
+            )
         return config.resolve(name, None, changes).data
     raw: dict[str, object] = {"data": {"name": name}}
     for change in changes:
         config.change(raw, change)
     if other := next((key for key in raw if key != "data"), None):
-        raise Mistake(f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set")
+        raise Mistake(
+            f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
+        )
     return config.check_data(raw["data"], name)

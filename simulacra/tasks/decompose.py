@@ -1,6 +1,8 @@
-"""Decompose: a clip and the mask of its first frame into foreground, matte and clean background, frame by frame.
+"""Decompose: a clip and the mask of its first frame into foreground, matte and clean background,
+frame by frame.
 
-What is done is kept in the folder `work` inside the results until all is written, so that a stopped run goes on."""
+What is done is kept in the folder `work` inside the results until all is written, so that a stopped
+run goes on."""
 
 import hashlib
 from collections.abc import Callable
@@ -39,13 +41,17 @@ def decompose(
     notify: Notify = unheard,
     said: Said = unheard,
 ) -> tuple[Facts, list[str]]:
-    """Into the folder `out`: mask_on_first_frame.png, at once, what the mask was taken for; mask/ (black or white, what J and
-    F are of), matte/ (soft, with what else of the object shows), foreground/ (RGBA), background/ and composite/ with a PNG a
-    frame, overlay.mp4 and overlay.gif, background.mp4, and quality.json, written last. Returns what quality.json holds, and
-    what was done to the clip and the mask. In a folder that holds these layers already only what is lost or damaged is made
-    again, and films of another rate."""
+    """Into the folder `out`: mask_on_first_frame.png, at once, what the mask was taken for; mask/
+    (black or white, what J and F are of), matte/ (soft, with what else of the object shows),
+    foreground/ (RGBA), background/ and composite/ with a PNG a frame, overlay.mp4 and overlay.gif,
+    background.mp4, and quality.json, written last. Returns what quality.json holds, and what was
+    done to the clip and the mask. In a folder that holds these layers already only what is lost or
+    damaged is made again, and films of another rate."""
     if longest < 0 or frames < 0 or (fps is not None and not SLOW <= fps <= FAST):
-        raise Mistake(f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps {SLOW:g} to {FAST:g}")
+        raise Mistake(
+            f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps "
+            f"{SLOW:g} to {FAST:g}"
+        )
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")
     notes: list[str] = []
@@ -66,19 +72,34 @@ def decompose(
     seen = seen_as(clip.frames)
     easel.write(
         out / _layer_folder.SEEN,
-        easel.png(easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])),
+        easel.png(
+            easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])
+        ),
     )
     note([f"what the mask was taken for: {out / _layer_folder.SEEN}"])
     return done(out, seen, first, facts | {"fps": rate}, notify, note), notes
 
 
-def done(out: Path, frames: Tensor, first: Tensor, facts: Facts, notify: Notify, note: Callable[[list[str]], None]) -> Facts:
-    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it then says of them."""
+def done(
+    out: Path,
+    frames: Tensor,
+    first: Tensor,
+    facts: Facts,
+    notify: Notify,
+    note: Callable[[list[str]], None],
+) -> Facts:
+    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it
+    then says of them."""
     found = _layer_folder.finished(out)
     lost, films = _layer_folder.lacking(out, frames) if found else (None, set())
     if found is None or lost:
         if lost:
-            note([f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; made again"])
+            note(
+                [
+                    f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; "
+                    "made again"
+                ]
+            )
         found = {**layered(out, frames, first, facts, lost, notify, note), **facts}
     elif films or found["fps"] != facts["fps"]:
         why = (
@@ -112,12 +133,17 @@ def layered(
     T, _, H, W = frames.shape
     of = str(facts["of"])
     soft, lines = kept(
-        out / _layer_folder.SOFT, of, {"soft": (T, 1, H, W)}, lambda: segmented(frames, first, facts["seed"], notify)
+        out / _layer_folder.SOFT,
+        of,
+        {"soft": (T, 1, H, W)},
+        lambda: segmented(frames, first, facts["seed"], notify),
     )
     note(lines)
     matte = layers.mattes(frames, soft["soft"])
     shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}
-    plates, lines = kept(out / _layer_folder.PLATE, of, shapes, lambda: plated(frames, matte, notify))
+    plates, lines = kept(
+        out / _layer_folder.PLATE, of, shapes, lambda: plated(frames, matte, notify)
+    )
     note(lines)
     background, known = plates["background"].float(), plates["known"].float()
     matte = layers.explained(frames, matte, background, known)
@@ -141,11 +167,22 @@ def seen_as(frames: Tensor) -> Tensor:
 
 
 def facts_of(clip: Clip, first: Tensor, seed: int, names: tuple[str, str]) -> Facts:
-    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two differ."""
+    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two
+    differ."""
     T, _, H, W = clip.frames.shape
     sources = zip(("clip", "mask"), names, (clip.frames, first), strict=True)
-    source = {kind: {"name": name, "digest": digest(value.numpy().tobytes())} for kind, name, value in sources}
-    return {"of": fingerprint(clip, first, seed), "frames": T, "height": H, "width": W, "seed": seed, "source": source}
+    source = {
+        kind: {"name": name, "digest": digest(value.numpy().tobytes())}
+        for kind, name, value in sources
+    }
+    return {
+        "of": fingerprint(clip, first, seed),
+        "frames": T,
+        "height": H,
+        "width": W,
+        "seed": seed,
+        "source": source,
+    }
 
 
 def digest(data: bytes) -> str:
@@ -165,7 +202,11 @@ def segmented(frames: Tensor, first: Tensor, seed: int, notify: Notify) -> dict[
     """How probable the object is."""
     from simulacra.video.segment import segment
 
-    return {"soft": segment(frames, first, seed=seed, notify=lambda share: notify("object", share)).float()}
+    return {
+        "soft": segment(
+            frames, first, seed=seed, notify=lambda share: notify("object", share)
+        ).float()
+    }
 
 
 def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:

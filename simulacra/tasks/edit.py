@@ -1,4 +1,5 @@
-"""Edit: new composites of the layers that decompose made: without the object, before another background, or elsewhere."""
+"""Edit: new composites of the layers that decompose made: without the object, before another
+background, or elsewhere."""
 
 import json
 from pathlib import Path
@@ -22,13 +23,22 @@ PARTS = "foreground", "background"
 
 
 def edit(
-    folder: Path, out: Path, *, remove: bool = False, background: Path | None = None, move: tuple[float, float] | None = None
+    folder: Path,
+    out: Path,
+    *,
+    remove: bool = False,
+    background: Path | None = None,
+    move: tuple[float, float] | None = None,
 ) -> tuple[list[Path], list[str]]:
-    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. `remove` leaves the clean background;
-    `background` is a picture, or a clip, that takes its place, cropped about its middle and resized; `move` is by how many
-    pixels the object goes right and down. Returns the files and what was done to the background."""
+    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. `remove` leaves
+    the clean background; `background` is a picture, or a clip, that takes its place, cropped about
+    its middle and resized; `move` is by how many pixels the object goes right and down. Returns the
+    files and what was done to the background."""
     if not (remove or background or move):
-        raise Mistake("nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, or several of them")
+        raise Mistake(
+            "nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, or several of "
+            "them"
+        )
     if remove and move:
         raise Mistake("--remove leaves nothing to --move; allowed: one of them")
     if out.exists() and not out.is_dir():
@@ -40,7 +50,9 @@ def edit(
     if move is not None:
         dx, dy = move
         if not (np.isfinite(dx) and np.isfinite(dy)):
-            raise Mistake(f"move = {dx},{dy}; allowed: two finite numbers of pixels, right and down")
+            raise Mistake(
+                f"move = {dx},{dy}; allowed: two finite numbers of pixels, right and down"
+            )
         way = torch.tensor([-dx, -dy]).view(1, 2, 1, 1).expand(len(matte), 2, *matte.shape[2:])
         matte, colours = warp(matte, way, padding="zeros"), warp(colours, way)
     made = ground if remove else layers.over(colours, matte, ground)
@@ -53,10 +65,14 @@ def edit(
 
 
 def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W), and frames per second."""
+    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W), and frames
+    per second."""
     told = folder / "quality.json"
     if not folder.is_dir() or not told.is_file():
-        raise Mistake(f"{folder} holds no layers; `simulacra decompose CLIP --mask MASK -o {folder}` makes them")
+        raise Mistake(
+            f"{folder} holds no layers; `simulacra decompose CLIP --mask MASK -o {folder}` makes "
+            "them"
+        )
     with blaming(told):
         fps = float(json.loads(told.read_text())["fps"])
     found = []
@@ -69,17 +85,22 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
             with blaming(file), opened(file) as image:
                 frames.append(np.asarray(image.convert(mode)))
             if frames[-1].shape != frames[0].shape:
-                raise Mistake(f"layer {file} has another size than the first one; decompose the clip again")
+                raise Mistake(
+                    f"layer {file} has another size than the first one; decompose the clip again"
+                )
         found.append(floats(np.stack(frames).transpose(0, 3, 1, 2)))
     front, ground = found
     if front[:, :3].shape != ground.shape:
-        raise Mistake(f"{folder}: foreground {tuple(front.shape)} and background {tuple(ground.shape)} differ; decompose again")
+        raise Mistake(
+            f"{folder}: foreground {tuple(front.shape)} and background {tuple(ground.shape)} "
+            "differ; decompose again"
+        )
     return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
 
 
 def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str]]:
-    """A picture's or clip's middle at the size and length of a background that is shown at `fps`; a shorter clip begins again.
-    And what was done to it."""
+    """A picture's or clip's middle at the size and length of a background that is shown at `fps`; a
+    shorter clip begins again. And what was done to it."""
     T, _, H, W = like.shape
     if not path.exists():
         raise Mistake(f"no background {path}")
@@ -101,5 +122,8 @@ def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str
     if 1 < len(found) < T:
         notes.append(f"{path}: it has {len(found)} frames, of {T}, and begins again")
     if len(found) > 1 and source.fps and abs(source.fps - fps) > 0.01 * fps:
-        notes.append(f"{path}: its frames are taken one by one, at {fps:.4g} per second; its own are {source.fps:.4g}")
+        notes.append(
+            f"{path}: its frames are taken one by one, at {fps:.4g} per second; its own are "
+            f"{source.fps:.4g}"
+        )
     return floats(np.stack(found).transpose(0, 3, 1, 2))[torch.arange(T) % len(found)], notes

@@ -1,6 +1,8 @@
-"""Show how a run's samples evolved: the same noise through training, cut from the sheets painted at every checkpoint.
+"""Show how a run's samples evolved: the same noise through training, cut from the sheets painted at
+every checkpoint.
 
-Neither a checkpoint nor data are needed: the sheets are lossless and stay when old checkpoints are removed.
+Neither a checkpoint nor data are needed: the sheets are lossless and stay when old checkpoints are
+removed.
 """
 
 from pathlib import Path
@@ -19,14 +21,22 @@ SUFFIXES = ".gif", ".mp4", ".png"
 MOST = {"fps": 50, "scale": 16}  # a GIF keeps no shorter time, and larger pictures fill the memory
 
 
-def evolve(folder: Path, out: Path, *, rows: int = 8, columns: int = 12, fps: int = 4, scale: int = 2) -> list[int]:
-    """Write all samples as an animation (.gif, .mp4), or some of them as a strip (.png) of at most `rows` noises and
-    `columns` checkpoints; return the steps that it shows."""
+def evolve(
+    folder: Path, out: Path, *, rows: int = 8, columns: int = 12, fps: int = 4, scale: int = 2
+) -> list[int]:
+    """Write all samples as an animation (.gif, .mp4), or some of them as a strip (.png) of at most
+    `rows` noises and `columns` checkpoints; return the steps that it shows."""
     if out.suffix not in SUFFIXES:
-        raise Mistake(f"cannot write an evolution as '{out.suffix}'; give a {', a '.join(SUFFIXES[:-1])} or a {SUFFIXES[-1]}")
+        raise Mistake(
+            f"cannot write an evolution as '{out.suffix}'; give a {', a '.join(SUFFIXES[:-1])} or "
+            f"a {SUFFIXES[-1]}"
+        )
     for name, value in (("rows", rows), ("columns", columns), ("fps", fps), ("scale", scale)):
         if not 1 <= value <= MOST.get(name, value):
-            raise Mistake(f"an evolution's {name} is {value}; allowed: 1 {f'to {MOST[name]}' if name in MOST else 'and more'}")
+            raise Mistake(
+                f"an evolution's {name} is {value}; allowed: 1 "
+                f"{f'to {MOST[name]}' if name in MOST else 'and more'}"
+            )
     run.config_of(folder)
     sheets = painted(folder)
     steps = spread(list(sheets), columns) if out.suffix == ".png" else list(sheets)
@@ -46,22 +56,33 @@ def evolve(folder: Path, out: Path, *, rows: int = 8, columns: int = 12, fps: in
 
 def painted(folder: Path) -> dict[int, Path]:
     """Step -> sheet of samples, for every step that was painted."""
-    found = [path for path in sorted(folder.glob("pictures/*/*.*")) if run.step_of(path.parent.name) is not None]
+    found = [
+        path
+        for path in sorted(folder.glob("pictures/*/*.*"))
+        if run.step_of(path.parent.name) is not None
+    ]
     stills = {int(path.parent.name): path for path in found if path.name == "samples.png"}
     if not found:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
     if not stills:
-        raise Mistake(f"the samples of this model are not still pictures: {found[-1].parent} has no samples.png")
+        raise Mistake(
+            f"the samples of this model are not still pictures: {found[-1].parent} has no "
+            "samples.png"
+        )
     return dict(sorted(stills.items()))
 
 
 def spread(steps: list[int], most: int) -> list[int]:
-    """At most this many of the steps, evenly chosen, the last and (of two and more) the first among them."""
-    return [steps[round(place)] for place in np.linspace(len(steps) - 1, 0, min(most, len(steps)))][::-1]
+    """At most this many of the steps, evenly chosen, the last and (of two and more) the first among
+    them."""
+    return [steps[round(place)] for place in np.linspace(len(steps) - 1, 0, min(most, len(steps)))][
+        ::-1
+    ]
 
 
 def tile_of(folder: Path) -> tuple[int, int, int]:
-    """Height, width and channels of one picture of the run, or of the plot of one series, as a sheet shows it."""
+    """Height, width and channels of one picture of the run, or of the plot of one series, as a
+    sheet shows it."""
     shapes = run.like_of(folder, 1)
     if "series" in shapes or "mean" in shapes:
         return easel.PLOT
@@ -78,8 +99,14 @@ def opened(sheets: list[Path], height: int, width: int, channels: int) -> list[n
     for path in sheets:
         board = read(path)
         places = easel.cut(board, height, width, PAD)
-        if places.shape[4] != channels or 0 in places.shape or not np.array_equal(joined(places), board):
-            raise Mistake(f"{path} is no sheet of this run's pictures ({channels} x {height} x {width})")
+        if (
+            places.shape[4] != channels
+            or 0 in places.shape
+            or not np.array_equal(joined(places), board)
+        ):
+            raise Mistake(
+                f"{path} is no sheet of this run's pictures ({channels} x {height} x {width})"
+            )
         if found and places.shape != found[0].shape:
             raise Mistake(f"{path} holds another number of pictures than {sheets[0]}")
         found.append(places)
@@ -97,7 +124,9 @@ def read(path: Path) -> np.ndarray:
         with pictures.opened(path, ("PNG",)) as image:
             return pixels(image)
     except Exception as error:  # what decoders raise on damaged files is beyond listing
-        raise Mistake(f"cannot read {path}: {' '.join(str(error).split())[:100] or type(error).__name__}") from None
+        raise Mistake(
+            f"cannot read {path}: {' '.join(str(error).split())[:100] or type(error).__name__}"
+        ) from None
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -107,8 +136,8 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 
 def filled(places: np.ndarray) -> np.ndarray:
-    """The tiles (T, N, H, W, C) in T sheets' places (T, rows, columns, H, W, C), without those at the end of the last row
-    that are as grey as the gaps at every step."""
+    """The tiles (T, N, H, W, C) in T sheets' places (T, rows, columns, H, W, C), without those at
+    the end of the last row that are as grey as the gaps at every step."""
     _, rows, columns = places.shape[:3]
     shown = np.flatnonzero((places[:, -1] != easel.GAP).any(axis=(0, 2, 3, 4)))
     count = (rows - 1) * columns + (shown[-1] + 1 if len(shown) else 1)
@@ -123,20 +152,27 @@ def frames(tiles: np.ndarray, steps: list[int], columns: int, scale: int) -> lis
     images = []
     for one, caption in zip(tiles, captions, strict=True):
         sheet = easel.picture(easel.grid(enlarged(one, scale), columns, PAD))
-        image = Image.new(sheet.mode, (max(sheet.width, int(widest) + 8), sheet.height + line(font)), "white")
+        image = Image.new(
+            sheet.mode, (max(sheet.width, int(widest) + 8), sheet.height + line(font)), "white"
+        )
         image.paste(sheet)
-        ImageDraw.Draw(image).text((4, sheet.height + line(font) // 2), caption, "black", font, "lm")
+        ImageDraw.Draw(image).text(
+            (4, sheet.height + line(font) // 2), caption, "black", font, "lm"
+        )
         images.append(image)
     return images
 
 
 def strip(tiles: np.ndarray, steps: list[int], scale: int) -> Image.Image:
-    """One column a step, its step above; one row a noise. Columns are as wide as their steps need."""
+    """One column a step, its step above; one row a noise. Columns are as wide as their steps
+    need."""
     font = letters(max(12, tiles.shape[3] * scale // 5))
     captions = [f"{step:,}" for step in steps]
     tiles = enlarged(tiles.swapaxes(0, 1).reshape(-1, *tiles.shape[2:]), scale)
     room = max(0, int(max(map(font.getlength, captions))) + 8 - tiles.shape[2])
-    tiles = np.pad(tiles, ((0, 0), (0, 0), (room // 2, room - room // 2), (0, 0)), constant_values=easel.GAP)
+    tiles = np.pad(
+        tiles, ((0, 0), (0, 0), (room // 2, room - room // 2), (0, 0)), constant_values=easel.GAP
+    )
     sheet = easel.picture(easel.grid(tiles, len(steps), PAD))
     image = Image.new(sheet.mode, (sheet.width, sheet.height + line(font)), "white")
     image.paste(sheet, (0, line(font)))

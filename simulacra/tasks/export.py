@@ -1,4 +1,5 @@
-"""Export: a run packed into a small folder that every looking verb opens, with a card that says where it comes from."""
+"""Export: a run packed into a small folder that every looking verb opens, with a card that says
+where it comes from."""
 
 import json
 import os
@@ -22,13 +23,20 @@ MOST = 6_000_000  # bytes of weights
 CARD = "README.md"
 
 
-def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examples: int = 0) -> list[tuple[Path, int]]:
-    """Folders written and the bytes of their weights: the run's own and those of the runs that its config names. A Mistake, and
-    nothing written, if weights take more than `most` bytes or there is something else at `out`. The run's own folder also gets
-    its first `examples` held-out examples, if any are asked for."""
+def export(
+    opened: Opened, out: Path, *, note: str = "", most: int = MOST, examples: int = 0
+) -> list[tuple[Path, int]]:
+    """Folders written and the bytes of their weights: the run's own and those of the runs that its
+    config names. A Mistake, and nothing written, if weights take more than `most` bytes or there is
+    something else at `out`. The run's own folder also gets its first `examples` held-out examples,
+    if any are asked for."""
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not _ours(out):
-        raise Mistake(f"{out} holds something else than a packed run; choose another folder with -o")
-    runs = {out: opened} | {out / name: reopen(Path(place), None) for name, place in packed.named(opened.config).items()}
+        raise Mistake(
+            f"{out} holds something else than a packed run; choose another folder with -o"
+        )
+    runs = {out: opened} | {
+        out / name: reopen(Path(place), None) for name, place in packed.named(opened.config).items()
+    }
     contents = {place: content(one, most) for place, one in runs.items()}
     begun = save(opened.examples(examples)) if examples else None
     with run.full_disk(out):
@@ -37,7 +45,10 @@ def export(opened: Opened, out: Path, *, note: str = "", most: int = MOST, examp
         try:
             for place, one in runs.items():
                 _fill(
-                    fresh / place.relative_to(out), one, contents[place], card(one, place.name, note if one is opened else "")
+                    fresh / place.relative_to(out),
+                    one,
+                    contents[place],
+                    card(one, place.name, note if one is opened else ""),
                 )
             if begun:
                 run.write(fresh / packed.EXAMPLES, lambda file: file.write(begun))
@@ -59,7 +70,9 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
     """Write what is kept of a run into a new folder."""
     place.mkdir(exist_ok=True)
     run.write_text(place / "config.json", json.dumps(settings(one), indent=2) + "\n")
-    run.write(place / "shapes.json", lambda file: file.write((one.folder / "shapes.json").read_bytes()))
+    run.write(
+        place / "shapes.json", lambda file: file.write((one.folder / "shapes.json").read_bytes())
+    )
     if (code := external.source_of(one.config.model)) is not None:
         run.write(place / external.COPY, lambda file: file.write(code))
     run.write_text(place / CARD, card_text)
@@ -67,7 +80,8 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
 
 
 def _install(fresh: Path, out: Path) -> None:
-    """Move the files, all of which are on the disk, to where they belong; examples of a run packed there before are removed."""
+    """Move the files, all of which are on the disk, to where they belong; examples of a run packed
+    there before are removed."""
     made = [path.relative_to(fresh) for path in sorted(fresh.rglob("*")) if path.is_file()]
     for name in made:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -82,19 +96,23 @@ def content(opened: Opened, most: int) -> bytes:
     kept = packed.kept(opened.model)
     if not kept:
         raise Mistake(
-            f"nothing of model {opened.config.model} can be packed; allowed: models that keep averages of their weights"
+            f"nothing of model {opened.config.model} can be packed; allowed: models that keep "
+            "averages of their weights"
         )
     facts, seen = {"step": str(opened.step), "hash": hash_of(opened)}, seeing.of_run(opened)
     if seen.view != View() and not seen.notes:
         facts["view"] = written(seen.view)
     data: bytes = save(kept, facts)
     if len(data) > most:
-        raise Mistake(f"the weights of {opened.folder} take {len(data):,} bytes; allowed: {most:,} (--most)")
+        raise Mistake(
+            f"the weights of {opened.folder} take {len(data):,} bytes; allowed: {most:,} (--most)"
+        )
     return data
 
 
 def settings(opened: Opened) -> dict[str, Any]:
-    """The config, in which other runs are named by their folders in the packed one, and those only begun from not at all."""
+    """The config, in which other runs are named by their folders in the packed one, and those only
+    begun from not at all."""
     plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
         plain["data"]["path"] = nearer(plain["data"]["path"])
@@ -105,22 +123,39 @@ def card(opened: Opened, title: str, note: str) -> str:
     """What a person should know before using the weights."""
     checked, starts = opened.config, run.starts(opened.folder)
     lines = [f"# {title}", "", *([note, ""] if note else [])]
-    lines += [f"Model `{checked.model}`, config `{checked.name}`, preset `{checked.preset}`, step {opened.step:,}."]
+    lines += [
+        f"Model `{checked.model}`, config `{checked.name}`, preset `{checked.preset}`, step "
+        f"{opened.step:,}."
+    ]
     for start in starts[-1:]:
         told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
-        lines += ["", f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch {start.get('torch')}."]
-    rows = [row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step]
+        lines += [
+            "",
+            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch "
+            f"{start.get('torch')}.",
+        ]
+    rows = [
+        row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step
+    ]
     if rows:
         lines += ["", "| measure | on | value | commit |", "|---|---|---|---|"]
-        lines += [f"| {row['metric']} | {_on(row)} | {row['value']:.4g} | {row.get('commit')} |" for row in rows]
+        lines += [
+            f"| {row['metric']} | {_on(row)} | {row['value']:.4g} | {row.get('commit')} |"
+            for row in rows
+        ]
     return "\n".join(lines) + "\n"
 
 
 def nearer(text: str) -> str:
-    """The text, in which paths inside the folder that one is in are named from there: nobody else has it where it is."""
+    """The text, in which paths inside the folder that one is in are named from there: nobody else
+    has it where it is."""
     return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def _on(row: dict[str, Any]) -> str:
     """What a number was measured on, as far as its row says."""
-    return ", ".join(str(row[key]) for key in ("simulator", "tracks", "split", "n", "n_real") if row.get(key) is not None)
+    return ", ".join(
+        str(row[key])
+        for key in ("simulator", "tracks", "split", "n", "n_real")
+        if row.get(key) is not None
+    )

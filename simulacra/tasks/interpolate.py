@@ -1,4 +1,5 @@
-"""Interpolate: the way from one picture to another through what a run has learnt, as a strip or an animation."""
+"""Interpolate: the way from one picture to another through what a run has learnt, as a strip or an
+animation."""
 
 from pathlib import Path
 
@@ -16,16 +17,26 @@ SUFFIXES = ".png", ".gif"
 
 
 def interpolate(
-    opened: Opened, first: Path, second: Path, out: Path, *, steps: int = 8, kind: str = "spherical", scale: int = 2
+    opened: Opened,
+    first: Path,
+    second: Path,
+    out: Path,
+    *,
+    steps: int = 8,
+    kind: str = "spherical",
+    scale: int = 2,
 ) -> tuple[Path, list[str]]:
-    """The file `out`, a PNG strip (the first picture, `steps` decoded codes from its code to the other's, the other picture) or
-    a GIF of the decoded codes there and back, and what was done to the pictures. `kind` is the path: see latent.path."""
+    """The file `out`, a PNG strip (the first picture, `steps` decoded codes from its code to the
+    other's, the other picture) or a GIF of the decoded codes there and back, and what was done to
+    the pictures. `kind` is the path: see latent.path."""
     within(steps=(steps, 1000), scale=(scale, 16))
     if steps < 2:
         raise Mistake(f"steps = {steps}; allowed: 2 to 1000, both ends included")
     choose("path", kind, list(latent.PATHS))
     if out.suffix not in SUFFIXES or out.is_dir():
-        raise Mistake(f"cannot write an interpolation as '{out.name}'; give the name of a .png or a .gif")
+        raise Mistake(
+            f"cannot write an interpolation as '{out.name}'; give the name of a .png or a .gif"
+        )
     model = coder(opened)
     x, notes = pictures([first, second], opened) if first != second else _same(first, opened)
     mean, _ = model.encode(x)

@@ -22,8 +22,9 @@ def predict(
     seed: int = 0,
     scale: int = 2,
 ) -> tuple[list[Path], str]:
-    """Files in the folder `out`: each future as 00000.png, 00001.png, ...; all of them beside the picture as futures.png; and
-    futures.gif, which moves between now and each future, or plays `roll` steps into it. Also what was done to the picture."""
+    """Files in the folder `out`: each future as 00000.png, 00001.png, ...; all of them beside the
+    picture as futures.png; and futures.gif, which moves between now and each future, or plays
+    `roll` steps into it. Also what was done to the picture."""
     within(futures=(count, 1000), roll=(roll, 1000), scale=(scale, 16))
     model = imaginer(opened)
     check_prior(opened, prior)
@@ -34,12 +35,15 @@ def predict(
     paths = easel.save_pngs(films[:, -1], out)
     table = films[:, :, None] if roll > 1 else beside(films)
     paths.append(easel.save_table(table, out / "futures", scale=scale))
-    paths.append(easel.save_table(films[None], out / "futures", fps=4 if roll > 1 else 2, scale=scale))
+    paths.append(
+        easel.save_table(films[None], out / "futures", fps=4 if roll > 1 else 2, scale=scale)
+    )
     return paths, done
 
 
 def rolled(model: object, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
-    """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined from the one before."""
+    """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined
+    from the one before."""
     frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
     for _ in range(roll - 1):
         frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]

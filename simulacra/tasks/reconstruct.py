@@ -1,4 +1,5 @@
-"""Reconstruct: what a person's pictures become when they are only the few numbers that a run keeps of them."""
+"""Reconstruct: what a person's pictures become when they are only the few numbers that a run keeps
+of them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,21 +23,25 @@ CODES = "encode", "decode"
 
 
 def coder(opened: Opened) -> Any:
-    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says which models do."""
+    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says
+    which models do."""
     if all(hasattr(opened.model, method) for method in CODES):
         return opened.model
     able = [
-        model_name for model_name in config.models() if all(hasattr(config.model(model_name).Model, method) for method in CODES)
+        model_name
+        for model_name in config.models()
+        if all(hasattr(config.model(model_name).Model, method) for method in CODES)
     ]
     raise Mistake(
-        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture into a code and back; models "
+        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture "
+        "into a code and back; models "
         f"that do: {', '.join(able)}"
     )
 
 
 def found(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The files meant: those named, and every picture in the folders named, and a note on each folder that holds pictures which
-    are left out; a Mistake if there are none."""
+    """The files meant: those named, and every picture in the folders named, and a note on each
+    folder that holds pictures which are left out; a Mistake if there are none."""
     files, notes = list[Path](), list[str]()
     for path in paths:
         if not path.is_dir():
@@ -44,17 +49,24 @@ def found(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
             continue
         names, ignored = listing(path)
         files += [path / name for name in names]
-        notes += [f"{path}: {ignored}"] if ignored.links or any(kind in HEIF for kind in ignored.kinds) else []
+        notes += (
+            [f"{path}: {ignored}"]
+            if ignored.links or any(kind in HEIF for kind in ignored.kinds)
+            else []
+        )
     if not files:
         raise Mistake("no picture to reconstruct; allowed: pictures, or folders of them")
     return list(dict.fromkeys(files)), notes
 
 
 def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
-    """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are, and a note where something was done to one."""
+    """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are, and a note where
+    something was done to one."""
     white = brightest(files, opened)
     read = {file: picture(file, opened, white) for file in files}
-    return torch.cat([x for x, _ in read.values()]), [f"{file}: {done}" for file, (_, done) in read.items() if done]
+    return torch.cat([x for x, _ in read.values()]), [
+        f"{file}: {done}" for file, (_, done) in read.items() if done
+    ]
 
 
 def rebuilt(model: Any, x: Tensor) -> Tensor:
@@ -65,9 +77,10 @@ def rebuilt(model: Any, x: Tensor) -> Tensor:
 def reconstruct(
     opened: Opened, paths: Iterable[Path], out: Path, *, scale: int = 1
 ) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
-    """Files in the folder `out`: each reconstruction as 00000.png, 00001.png, ..., and originals beside reconstructions as
-    reconstructed.png. Also a row a picture, with its "psnr" in dB and its "ssim" (None where sides are below 11 pixels), and
-    what was done to the pictures. A Mistake names what is no picture, or a model that cannot."""
+    """Files in the folder `out`: each reconstruction as 00000.png, 00001.png, ..., and originals
+    beside reconstructions as reconstructed.png. Also a row a picture, with its "psnr" in dB and its
+    "ssim" (None where sides are below 11 pixels), and what was done to the pictures. A Mistake
+    names what is no picture, or a model that cannot."""
     within(scale=(scale, 16))
     model = coder(opened)
     files, left_out = found(paths)
@@ -78,7 +91,12 @@ def reconstruct(
     both = torch.stack([x, y], 1).flatten(0, 1)
     sheet = easel.save_sheet(both, out / "reconstructed.png", 2 * min(len(x), PAIRS), scale=scale)
     dB = maths.psnr(y, x).tolist()
-    alike: list[float | None] = [None] * len(x) if min(x.shape[2:]) < 11 else list(ssim(y.cpu(), x.cpu()).tolist())
+    alike: list[float | None] = (
+        [None] * len(x) if min(x.shape[2:]) < 11 else list(ssim(y.cpu(), x.cpu()).tolist())
+    )
     named = zip(files, made, dB, alike, strict=True)
-    rows = [{"picture": str(file), "file": str(path), "psnr": p, "ssim": s} for file, path, p, s in named]
+    rows = [
+        {"picture": str(file), "file": str(path), "psnr": p, "ssim": s}
+        for file, path, p, s in named
+    ]
     return [*made, sheet], rows, [*left_out, *done]

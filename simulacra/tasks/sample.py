@@ -14,25 +14,36 @@ from simulacra.io import paint as easel
 
 CHUNK = 250  # pictures generated at once
 
-Labels = Callable[[int, int], Tensor]  # the labels of the samples from one number to before another, (n,)
+# the labels of the samples from one number to before another, (n,)
+Labels = Callable[[int, int], Tensor]
 
 
 def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None) -> Tensor:
-    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights, the seed and, where the model
-    is conditional, `labels` (count,)."""
-    return torch.cat(list(parts(opened, count, seed, None if labels is None else lambda a, b: labels[a:b])))
+    """`count` samples, (count, C, H, W) or (count, T, C), on the CPU, a function of the weights,
+    the seed and, where the model is conditional, `labels` (count,)."""
+    return torch.cat(
+        list(parts(opened, count, seed, None if labels is None else lambda a, b: labels[a:b]))
+    )
 
 
 def parts(opened: Opened, count: int, seed: int, labels: Labels | None = None) -> Iterator[Tensor]:
-    """The same a part at a time, so that no more than a part has to be kept. A Mistake at once if there can be none."""
+    """The same a part at a time, so that no more than a part has to be kept. A Mistake at once if
+    there can be none."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
     if "mean" in opened.like(1):
-        raise Mistake(f"{opened.folder} imagines on from codes of its data; look at them with `simulacra paint`")
+        raise Mistake(
+            f"{opened.folder} imagines on from codes of its data; look at them with `simulacra "
+            "paint`"
+        )
     if hasattr(opened.model, "imagine"):
-        raise Mistake(f"{opened.folder} imagines futures of a picture; give it one with `simulacra predict`")
+        raise Mistake(
+            f"{opened.folder} imagines futures of a picture; give it one with `simulacra predict`"
+        )
     if "video" in opened.like(1):
-        raise Mistake(f"{opened.folder} paints on from clips of its data; look at them with `simulacra paint`")
+        raise Mistake(
+            f"{opened.folder} paints on from clips of its data; look at them with `simulacra paint`"
+        )
     return _drawn(opened, count, seed, labels or in_turn(opened))
 
 
@@ -69,12 +80,17 @@ def of_class(opened: Opened, wanted: int) -> Labels:
     return lambda start, end: torch.full((end - start,), wanted)
 
 
-def sample(opened: Opened, count: int, out: Path, seed: int, wanted: int | None = None) -> list[Path]:
-    """Samples, of one class if `wanted` says so, as .npz, as one sheet (.png; of series the first sixteen), or singly, pictures
-    as .png and series as .csv, in a folder (any other name). Series are in [-1, 1], not in the units of their file. Each part
-    is written before the next one is made."""
+def sample(
+    opened: Opened, count: int, out: Path, seed: int, wanted: int | None = None
+) -> list[Path]:
+    """Samples, of one class if `wanted` says so, as .npz, as one sheet (.png; of series the first
+    sixteen), or singly, pictures as .png and series as .csv, in a folder (any other name). Series
+    are in [-1, 1], not in the units of their file. Each part is written before the next one is
+    made."""
     if out.suffix not in ("", ".png", ".npz") and not out.is_dir():
-        raise Mistake(f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder")
+        raise Mistake(
+            f"cannot write samples as '{out.suffix}'; give a .png, an .npz or the name of a folder"
+        )
     made = parts(opened, count, seed, None if wanted is None else of_class(opened, wanted))
     if out.suffix == ".npz":
         return [easel.stream_npz(made, count, out)]
@@ -85,4 +101,8 @@ def sample(opened: Opened, count: int, out: Path, seed: int, wanted: int | None 
     del first
     if series:
         return easel.stream_csvs(made, count, out)
-    return [easel.stream_sheet(made, count, out)] if out.suffix == ".png" else easel.stream_pngs(made, count, out)
+    return (
+        [easel.stream_sheet(made, count, out)]
+        if out.suffix == ".png"
+        else easel.stream_pngs(made, count, out)
+    )

@@ -12,7 +12,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from simulacra.core import config, data_sets, distributed, external, loop, packed, run, signals, threads
+from simulacra.core import (
+    config,
+    data_sets,
+    distributed,
+    external,
+    loop,
+    packed,
+    run,
+    signals,
+    threads,
+)
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data
 from simulacra.core.errors import Mistake
@@ -48,14 +58,19 @@ def train(
     extend: bool = False,  # allow more steps than the run in the folder was made for
     tensorboard: bool = False,
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
-    saved: Callable[[Path], None] = lambda path: None,  # told of every checkpoint, after it was painted
-    notify: Callable[[str], None] = lambda line: None,  # told, a line each, what a person should know
+    # told of every checkpoint, after it was painted
+    saved: Callable[[Path], None] = lambda path: None,
+    # told, a line each, what a person should know
+    notify: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Train, or go on training, the run in `folder`."""
     if packed.is_packed(folder):
-        raise Mistake(f"{folder} is a packed run, which is only looked at; choose another folder with --run")
+        raise Mistake(
+            f"{folder} is a packed run, which is only looked at; choose another folder with --run"
+        )
     if (folder / "config.json").exists():
-        checked = config.settled(checked)  # what changes nothing is refused where a run begins, not where an older one goes on
+        # what changes nothing is refused where a run begins, not where an older one goes on
+        checked = config.settled(checked)
     with _computing(checked, folder, notify) as asked:
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
@@ -81,7 +96,9 @@ def train(
                 opened.close()
 
 
-def _built(checked: Config, folder: Path, source: Data, like: Batch, where: torch.device) -> tuple[Any, Begun | None]:
+def _built(
+    checked: Config, folder: Path, source: Data, like: Batch, where: torch.device
+) -> tuple[Any, Begun | None]:
     """The model, and what it begins from, if it begins and from anything."""
     model = build(checked, like, where)
     run.storable(model, checked.model)
@@ -93,7 +110,8 @@ def _built(checked: Config, folder: Path, source: Data, like: Batch, where: torc
 
 
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
-    """The model has seen its data before the first step, if it asks for that; `like` is the first batch."""
+    """The model has seen its data before the first step, if it asks for that; `like` is the first
+    batch."""
     if hasattr(model, "check"):
         model.check(like)
     if hasattr(model, "look"):
@@ -101,7 +119,8 @@ def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> No
 
 
 def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
-    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or a fixed part of many."""
+    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or
+    a fixed part of many."""
     n = min(source.size("train"), LOOKED)
     size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
     for k in range(n // size):
@@ -109,12 +128,17 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
 
 
 def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
-    """A Mistake if the model is told of other classes than the data have; what the data took for granted is told."""
+    """A Mistake if the model is told of other classes than the data have; what the data took for
+    granted is told."""
     for note in getattr(source, "notes", []):
         notify(note)
     asked = getattr(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
-        allowed = f"0 or {source.classes}, as many as the data have" if source.classes else "0, the data have no labels"
+        allowed = (
+            f"0 or {source.classes}, as many as the data have"
+            if source.classes
+            else "0, the data have no labels"
+        )
         raise Mistake(f"hyper.classes = {asked}; allowed: {allowed}")
 
 
@@ -135,10 +159,17 @@ class _Stage:
         return to(self.device, {name: distributed.own_rows(value) for name, value in batch.items()})
 
     def held_out(self) -> Batch:
-        """This process's rows, equally many in each, of at most a batch of held-out examples; the same at every step."""
+        """This process's rows, equally many in each, of at most a batch of held-out examples; the
+        same at every step."""
         share = min(self.config.batch, self.source.size("held_out")) // distributed.world_size()
         batch = self.source.take("held_out", share * distributed.world_size() or 1)
-        return to(self.device, {name: distributed.own_rows(value) if share else value for name, value in batch.items()})
+        return to(
+            self.device,
+            {
+                name: distributed.own_rows(value) if share else value
+                for name, value in batch.items()
+            },
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """The run's log, with what the collapse monitor saw at its checkpoints."""
@@ -153,7 +184,9 @@ class _Stage:
         """The pictures of a step; the collapse monitor looks at other samples of it."""
         try:
             with untouched(self.model, self.run.remembered):
-                opened = Opened(self.run.folder, self.config, self.model, step, self.root, self.device)
+                opened = Opened(
+                    self.run.folder, self.config, self.model, step, self.root, self.device
+                )
                 pictures = paint(opened, self.source)
                 self.monitor.note(opened, self.run.saves(step))
                 return pictures
@@ -166,8 +199,16 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     folder, checked, source = stage.run.folder, stage.config, stage.source
     view = seeing.begun(folder, stage.model, source, like)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    code, files = external.source_of(checked.model), partial(data_sets.fingerprint, checked.data, stage.root)
-    how: dict[str, Any] = {"extend": extend, "known": config.completed, "source": code, "files": files}
+    code, files = (
+        external.source_of(checked.model),
+        partial(data_sets.fingerprint, checked.data, stage.root),
+    )
+    how: dict[str, Any] = {
+        "extend": extend,
+        "known": config.completed,
+        "source": code,
+        "files": files,
+    }
     lines = run.begin(folder, config.plain(checked), start, like, **how)
     seeing.keep(folder, view)
     return [*([begun.said] if begun else []), *lines]
@@ -186,7 +227,13 @@ def _play(
     while back:
         back = False
         unseen = stage.held_out()
-        how: dict[str, Any] = {"steps": checked.steps, "held_out": unseen, "stop": stop, "tick": tick, "notify": notify}
+        how: dict[str, Any] = {
+            "steps": checked.steps,
+            "held_out": unseen,
+            "stop": stop,
+            "tick": tick,
+            "notify": notify,
+        }
         clock = loop.fit(stage.model, stage.draw, stage.run, **how)
         try:
             for path in clock:
@@ -196,32 +243,47 @@ def _play(
                     saved(path)
                 if checked.rollback:
                     _meet()  # the first process has written what it saw
-                if checked.rollback and stage.run.saves(step) and not health.healthy(stage.rows(), _settings(stage.model)):
+                if (
+                    checked.rollback
+                    and stage.run.saves(step)
+                    and not health.healthy(stage.rows(), _settings(stage.model))
+                ):
                     back = _roll_back(stage, step, "collapsed")
                     break
         except loop.NotFinite as error:
             back = bool(checked.rollback) and _roll_back(stage, error.step, str(error))
             if not back:
-                raise Mistake(f"training stopped: {error}; {run.last_good(stage.run.folder)}") from None
+                raise Mistake(
+                    f"training stopped: {error}; {run.last_good(stage.run.folder)}"
+                ) from None
     if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    well = verdict.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model)) if stage.run.writer else []
+    well = (
+        verdict.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model))
+        if stage.run.writer
+        else []
+    )
     ended = signals.status(asked[0]) if asked else 0
     return Outcome(step, step >= checked.steps, already, well, pictures, ended)
 
 
 def _roll_back(stage: _Stage, step: int, why: str) -> bool:
-    """Go back to the last healthy checkpoint, if the config still allows it and there is one. All processes look at the
-    folder before the first one changes it, and none goes on before that is done."""
+    """Go back to the last healthy checkpoint, if the config still allows it and there is one. All
+    processes look at the folder before the first one changes it, and none goes on before that is
+    done."""
     folder, rows = stage.run.folder, stage.rows()
     tried = len(run.read_rows(folder / "rollbacks.jsonl"))
     steps = [int(path.stem) for path in run.checkpoints(folder) if stage.run.saves(int(path.stem))]
     good = [k for k in steps if health.healthy(rows, _settings(stage.model), step=k)]
     stopped = f"training stopped at step {step:,}: {why}"
     if not good:
-        raise Mistake(f"{stopped}; no healthy checkpoint is kept to roll back to (keep = {stage.config.keep})")
+        raise Mistake(
+            f"{stopped}; no healthy checkpoint is kept to roll back to (keep = {stage.config.keep})"
+        )
     if tried >= stage.config.rollback:
-        raise Mistake(f"{stopped} again after {tried} rollbacks; step {good[-1]:,} is the last healthy one")
+        raise Mistake(
+            f"{stopped} again after {tried} rollbacks; step {good[-1]:,} is the last healthy one"
+        )
     _meet()
     stage.run.roll_back(step, good[-1], why)
     _meet()
@@ -229,7 +291,9 @@ def _roll_back(stage: _Stage, step: int, why: str) -> bool:
 
 
 def _settings(model: Any) -> health.Settings:
-    return health.Settings(equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {})
+    return health.Settings(
+        equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {}
+    )
 
 
 def equilibrium(model: Any) -> dict[str, float]:
@@ -239,7 +303,8 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
-    """Join the other processes, take the run's number of threads, and collect the signals that ask to end."""
+    """Join the other processes, take the run's number of threads, and collect the signals that ask
+    to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
         for line in told if distributed.rank() == 0 else ():
             note(line)
@@ -255,7 +320,9 @@ def _processes(checked: Config) -> Iterator[None]:
         return
     if checked.batch % count:
         raise Mistake(f"batch = {checked.batch} cannot be shared equally by {count} processes")
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(minutes=10))
+    dist.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(minutes=10)
+    )
     try:
         yield
     finally:

@@ -9,9 +9,11 @@ from simulacra.io import paint as easel
 from simulacra.tasks._picture import imaginer, no_file, picture, within
 
 
-def transfer(opened: Opened, first: Path, second: Path, to: Path, out: Path, *, scale: int = 2) -> tuple[list[Path], list[str]]:
-    """Files in the folder `out`: moved.png, the other picture's future; transfer.png, all four in a row; transfer.gif, both
-    pairs moving. Also what was done to each picture."""
+def transfer(
+    opened: Opened, first: Path, second: Path, to: Path, out: Path, *, scale: int = 2
+) -> tuple[list[Path], list[str]]:
+    """Files in the folder `out`: moved.png, the other picture's future; transfer.png, all four in a
+    row; transfer.gif, both pairs moving. Also what was done to each picture."""
     within(scale=(scale, 16))
     model = imaginer(opened)
     (I1, a), (I2, b), (other, c) = (picture(path, opened) for path in (first, second, to))

@@ -12,8 +12,8 @@ from simulacra.tasks._picture import imaginer, no_file, picture, within
 def traverse(
     opened: Opened, path: Path, out: Path, *, dimensions: int = 6, steps: int = 9, scale: int = 2
 ) -> tuple[list[Path], list[int], str]:
-    """Files in the folder `out`: traverse.png, a row a dimension; traverse.gif, all of them to and fro. Also which dimensions
-    they are, the most active first, and what was done to the picture."""
+    """Files in the folder `out`: traverse.png, a row a dimension; traverse.gif, all of them to and
+    fro. Also which dimensions they are, the most active first, and what was done to the picture."""
     within(dimensions=(dimensions, 64), steps=(steps, 101), scale=(scale, 16))
     model = imaginer(opened)
     I1, done = picture(path, opened)

@@ -1,13 +1,15 @@
-"""What one object looks like, learned from one frame and its mask: a small net that corrects a rough mask of a new frame.
+"""What one object looks like, learned from one frame and its mask: a small net that corrects a
+rough mask of a new frame.
 
-There are no weights to begin with. The net is trained on the first frame alone, which is made into as many examples as
-needed: the object and the surroundings move, bend and change their light apart from each other, the mask that the net is
-told is a wrong one, the one it must answer is right (Khoreva et al., arXiv 1703.09554, "lucid dreams"; Perazzi et al.,
-arXiv 1612.02646, for the rough mask as an input). It sees a window around the object, so that an object's size in the
-frame matters little.
+There are no weights to begin with. The net is trained on the first frame alone, which is made into
+as many examples as needed: the object and the surroundings move, bend and change their light apart
+from each other, the mask that the net is told is a wrong one, the one it must answer is right
+(Khoreva et al., arXiv 1703.09554, "lucid dreams"; Perazzi et al., arXiv 1612.02646, for the rough
+mask as an input). It sees a window around the object, so that an object's size in the frame matters
+little.
 
-Places are (h, w, 2) float, x and y in pixels of a frame, the first pixel's centre at 0.5. Lengths without a unit are shares
-of the object's size, the root of its area.
+Places are (h, w, 2) float, x and y in pixels of a frame, the first pixel's centre at 0.5. Lengths
+without a unit are shares of the object's size, the root of its area.
 """
 
 import math
@@ -27,10 +29,12 @@ from simulacra.nn.blocks import channels_last
 AREA = 30_000  # pixels of a window, as the net sees it
 ZOOM = 2.0  # a window is enlarged by no more than this
 MARGIN = 0.35  # of a window around the object's box, share of the box's mean side
-WIDTH = 16  # channels of the net at full size; 2, 3 and 4 times as many at a half, a quarter and an eighth
+# channels of the net at full size; 2, 3 and 4 times as many at a half, a quarter and an eighth
+WIDTH = 16
 NETS = 3  # states of the net whose answers are averaged
 STEPS = 300  # of training between them
-RATE = 2e-3  # greatest rate of learning, reached after WARM steps; falls to a tenth along half a cosine
+# greatest rate of learning, reached after WARM steps; falls to a tenth along half a cosine
+RATE = 2e-3
 WARM = 20
 OVERLAP = 0.3  # weight of the Dice loss beside cross entropy
 
@@ -39,11 +43,14 @@ MOVE = 0.1  # deviation of the common shift
 BEND = 0.04  # deviation of the object's own smooth deformation
 APART = 0.6  # share of examples in which the object moves before its surroundings
 DRIFT = 1.0  # deviation of the surroundings' shift in those
-LIGHT = 0.1  # deviation of contrast and brightness, and twice that of each channel's; the frame's colours deviate by 0.5
+# deviation of contrast and brightness, and twice that of each channel's; the frame's colours
+# deviate by 0.5
+LIGHT = 0.1
 SHADE = 0.1  # deviation of the smooth light and shade that falls on the object alone
 GRAIN = 0.02  # deviation of the noise in each pixel
 SLIP = 0.07  # deviation of the rough mask's shift; turns by as many radians and bends as much
-FLAW = 0.5  # share of examples whose rough mask has holes and blots, and share in which it drags a ghost
+# share of examples whose rough mask has holes and blots, and share in which it drags a ghost
+FLAW = 0.5
 GHOST = 0.3  # deviation of the ghost's shift
 
 
@@ -69,9 +76,19 @@ def around(mask: Tensor) -> Window | None:
         return None
     margin = MARGIN * math.sqrt((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)) + 8
     top, left = max(0, int(rows[0] - margin)), max(0, int(columns[0] - margin))
-    bottom, right = (min(n, int(last + 1 + margin)) for n, last in zip(inside.shape, (rows[-1], columns[-1]), strict=True))
+    bottom, right = (
+        min(n, int(last + 1 + margin))
+        for n, last in zip(inside.shape, (rows[-1], columns[-1]), strict=True)
+    )
     zoom = min(ZOOM, math.sqrt(AREA / ((bottom - top) * (right - left))))
-    return Window(top, left, bottom, right, max(16, round((bottom - top) * zoom)), max(16, round((right - left) * zoom)))
+    return Window(
+        top,
+        left,
+        bottom,
+        right,
+        max(16, round((bottom - top) * zoom)),
+        max(16, round((right - left) * zoom)),
+    )
 
 
 def places(window: Window) -> Tensor:
@@ -85,7 +102,9 @@ def places(window: Window) -> Tensor:
 def bilinear(image: Tensor, where: Tensor, padding: str = "border") -> Tensor:
     """An image (1, C, H, W) at places (h, w, 2), bilinear: (1, C, h, w)."""
     size = torch.tensor([image.shape[3], image.shape[2]])
-    return F.grid_sample(image, (where * 2 / size - 1)[None], padding_mode=padding, align_corners=False)
+    return F.grid_sample(
+        image, (where * 2 / size - 1)[None], padding_mode=padding, align_corners=False
+    )
 
 
 # The net
@@ -98,13 +117,15 @@ def block(into: int, out: int) -> nn.Sequential:
 
 
 class Net(nn.Module):
-    """A U-Net of four sizes (Ronneberger et al., arXiv 1505.04597): colours and a rough mask in -1 to 1, (N, 4, h, w), to
-    logits (N, 1, h, w)."""
+    """A U-Net of four sizes (Ronneberger et al., arXiv 1505.04597): colours and a rough mask in -1
+    to 1, (N, 4, h, w), to logits (N, 1, h, w)."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = [WIDTH, 2 * WIDTH, 3 * WIDTH, 4 * WIDTH]
-        self.down = nn.ModuleList(block(a, b) for a, b in zip([4, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList(
+            block(a, b) for a, b in zip([4, *widths[:-1]], widths, strict=True)
+        )
         self.up = nn.ModuleList(block(a + b, a) for a, b in pairwise(widths))
         self.out = nn.Conv2d(WIDTH, 1, 1)
 
@@ -142,13 +163,16 @@ class Source(NamedTuple):
 
     def smooth(self, cells: int) -> Tensor:
         """A smooth random field at the window's size, (h, w, 2), its knots of deviation one."""
-        return F.interpolate(self.normal(1, 2, cells, cells), self.where.shape[:2], mode="bicubic", align_corners=True)[
-            0
-        ].permute(1, 2, 0)
+        return F.interpolate(
+            self.normal(1, 2, cells, cells),
+            self.where.shape[:2],
+            mode="bicubic",
+            align_corners=True,
+        )[0].permute(1, 2, 0)
 
     def moved(self, where: Tensor, turn: float, move: float) -> Tensor:
-        """Places after a random affine motion about the object's middle: scale and rotation of deviation `turn`, shear of
-        half as much, shift of deviation `move`."""
+        """Places after a random affine motion about the object's middle: scale and rotation of
+        deviation `turn`, shear of half as much, shift of deviation `move`."""
         scale, angle, *shear = (turn * self.normal(4)).tolist()
         c, s = math.exp(scale) * math.cos(angle), math.exp(scale) * math.sin(angle)
         matrix = torch.tensor([[c, -s + shear[0] / 2], [s + shear[1] / 2, c]])
@@ -156,29 +180,44 @@ class Source(NamedTuple):
 
 
 def source(frame: Tensor, mask: Tensor, chance: torch.Generator) -> Source:
-    """What examples are made of, from a frame (1, 3, H, W) and its mask (1, 1, H, W) that is not empty. The object is
-    painted over by Telea's marching (2004)."""
+    """What examples are made of, from a frame (1, 3, H, W) and its mask (1, 1, H, W) that is not
+    empty. The object is painted over by Telea's marching (2004)."""
     import cv2
 
     low, high = frame.min(), frame.max()
-    shown = ((frame[0] - low) * (255 / (high - low + 1e-6))).round().byte().permute(1, 2, 0).contiguous().numpy()
+    shown = (
+        ((frame[0] - low) * (255 / (high - low + 1e-6)))
+        .round()
+        .byte()
+        .permute(1, 2, 0)
+        .contiguous()
+        .numpy()
+    )
     hole = cv2.dilate((mask[0, 0] > 0.3).byte().numpy(), np.ones((5, 5), np.uint8))
-    filled = torch.from_numpy(cv2.inpaint(shown, hole, 3, cv2.INPAINT_TELEA)).permute(2, 0, 1)[None].float()
+    filled = (
+        torch.from_numpy(cv2.inpaint(shown, hole, 3, cv2.INPAINT_TELEA))
+        .permute(2, 0, 1)[None]
+        .float()
+    )
     inside = (mask[0, 0] > 0.5).nonzero().float()
     window = around(mask)
     assert window is not None
     middle, size = inside.mean(0).flip(0) + 0.5, math.sqrt(len(inside))
-    return Source(frame, mask, filled * ((high - low) / 255) + low, places(window), middle, size, chance)
+    return Source(
+        frame, mask, filled * ((high - low) / 255) + low, places(window), middle, size, chance
+    )
 
 
 def rough(of: Source, where: Tensor) -> Tensor:
-    """A mask (1, 1, h, w) in 0 to 1 that is wrong as one carried along by flow is wrong: displaced, bent, with holes, with
-    blots near the object, dragging a part of itself behind, and blurred."""
+    """A mask (1, 1, h, w) in 0 to 1 that is wrong as one carried along by flow is wrong: displaced,
+    bent, with holes, with blots near the object, dragging a part of itself behind, and blurred."""
     off = of.moved(where, SLIP, SLIP) + of.smooth(7) * (SLIP * of.size)
     mask = bilinear(of.mask, off, "zeros")
     if of.one_in(FLAW):
         field = of.smooth(6)[..., 0]
-        near = F.interpolate(F.max_pool2d(F.interpolate(mask, scale_factor=0.25), 9, 1, 4), mask.shape[2:])
+        near = F.interpolate(
+            F.max_pool2d(F.interpolate(mask, scale_factor=0.25), 9, 1, 4), mask.shape[2:]
+        )
         mask = torch.where(field > 1.2, 0.0, torch.where((field < -1.2) & (near > 0.5), 1.0, mask))
     if of.one_in(FLAW):
         ghost = bilinear(of.mask, off + GHOST * of.size * of.normal(2), "zeros")
@@ -195,7 +234,12 @@ def example(of: Source) -> tuple[Tensor, Tensor]:
         seen = mask * seen + (1 - mask) * bilinear(of.ground, of.moved(common, TURN, DRIFT))
     seen = seen + SHADE * mask * of.smooth(4)[..., 0]
     contrast, brightness = (LIGHT * of.normal(2)).tolist()
-    seen = seen * (1 + contrast) + brightness + LIGHT / 2 * of.normal(1, 3, 1, 1) + GRAIN * of.normal(*seen.shape)
+    seen = (
+        seen * (1 + contrast)
+        + brightness
+        + LIGHT / 2 * of.normal(1, 3, 1, 1)
+        + GRAIN * of.normal(*seen.shape)
+    )
     return torch.cat([seen, 2 * rough(of, own) - 1], 1), mask
 
 
@@ -203,7 +247,8 @@ def example(of: Source) -> tuple[Tensor, Tensor]:
 
 
 def loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)), p the sigmoid of the logits, m the mask."""
+    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)), p the sigmoid of the
+    logits, m the mask."""
     p = logits.sigmoid()
     dice = 1 - (2 * (p * mask).sum() + 1) / (p.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + OVERLAP * dice
@@ -213,7 +258,9 @@ def cycle(net: Net, of: Source, notify: Callable[[float], None]) -> None:
     """Train a net on STEPS examples, the rate of learning rising and falling once."""
     optimizer = torch.optim.AdamW(net.parameters(), RATE, betas=(0.9, 0.99), weight_decay=1e-3)
     for k in range(STEPS):
-        optimizer.param_groups[0]["lr"] = RATE * min(1, (k + 1) / WARM) * (0.55 + 0.45 * math.cos(math.pi * k / STEPS))
+        optimizer.param_groups[0]["lr"] = (
+            RATE * min(1, (k + 1) / WARM) * (0.55 + 0.45 * math.cos(math.pi * k / STEPS))
+        )
         seen, wanted = example(of)
         optimizer.zero_grad()
         loss(net(seen), wanted).backward()
@@ -222,11 +269,14 @@ def cycle(net: Net, of: Source, notify: Callable[[float], None]) -> None:
 
 
 @torch.enable_grad()
-def learned(frame: Tensor, mask: Tensor, seed: int, notify: Callable[[float], None]) -> Callable[[Tensor], Tensor]:
-    """What answers with the object's logits (1, 1, h, w) when shown colours and a rough mask (1, 4, h, w), learned from a
-    frame (1, 3, H, W) and its mask (1, 1, H, W) that is not empty: the mean of one net at the ends of NETS cycles of its
-    rate of learning (Huang et al., arXiv 1704.00109), because where the surroundings are new each errs in its own way.
-    `notify` hears the share that is done."""
+def learned(
+    frame: Tensor, mask: Tensor, seed: int, notify: Callable[[float], None]
+) -> Callable[[Tensor], Tensor]:
+    """What answers with the object's logits (1, 1, h, w) when shown colours and a rough mask (1, 4,
+    h, w), learned from a frame (1, 3, H, W) and its mask (1, 1, H, W) that is not empty: the mean
+    of one net at the ends of NETS cycles of its rate of learning (Huang et al., arXiv 1704.00109),
+    because where the surroundings are new each errs in its own way. `notify` hears the share that
+    is done."""
     of = source(frame, mask, generator(seed, "appearance", "examples"))
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "appearance", "weights"))

@@ -1,5 +1,5 @@
-"""What a stopped run leaves for the next one: tensors in a file that is believed only if it is whole, of this work, and of the
-right shapes."""
+"""What a stopped run leaves for the next one: tensors in a file that is believed only if it is
+whole, of this work, and of the right shapes."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -55,8 +55,11 @@ def fault(path: Path, of: str, shapes: Shapes) -> tuple[dict[str, Tensor], str]:
     return found, ""
 
 
-def kept(path: Path, of: str, shapes: Shapes, make: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[str]]:
-    """What an earlier, stopped run made, or what is made now and kept; and a note if the former is not to be believed."""
+def kept(
+    path: Path, of: str, shapes: Shapes, make: Callable[[], dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """What an earlier, stopped run made, or what is made now and kept; and a note if the former is
+    not to be believed."""
     notes: list[str] = []
     if path.exists():
         found, why = fault(path, of, shapes)

@@ -1,7 +1,8 @@
-"""Where an object is behind what passes before it: masks rightly leave out a tree, but through its leaves the object is seen.
+"""Where an object is behind what passes before it: masks rightly leave out a tree, but through its
+leaves the object is seen.
 
-Most of the time tells: in coordinates that move with the object, a place belongs to it if it did in most of the frames before,
-or does in most of those after.
+Most of the time tells: in coordinates that move with the object, a place belongs to it if it did in
+most of the frames before, or does in most of those after.
 """
 
 import numpy as np
@@ -19,8 +20,9 @@ SHARE = 2000  # pixels, about, that tell it
 
 
 def motions(masks: np.ndarray, flow: np.ndarray, seed: int = 0) -> list[np.ndarray | None]:
-    """From each frame to the next, the similarity (3, 3) by which most of the object moves; masks (T, H, W) bool, flow
-    (T - 1, 2, H, W) forward. None where too little of it is seen, or where it leads elsewhere than the masks do."""
+    """From each frame to the next, the similarity (3, 3) by which most of the object moves; masks
+    (T, H, W) bool, flow (T - 1, 2, H, W) forward. None where too little of it is seen, or where it
+    leads elsewhere than the masks do."""
     import cv2
 
     cv2.setRNGSeed(seed)
@@ -30,7 +32,9 @@ def motions(masks: np.ndarray, flow: np.ndarray, seed: int = 0) -> list[np.ndarr
         start = np.stack([x, y], 1).astype(np.float32)
         fit = None
         if len(start) >= LEAST:
-            fit, _ = cv2.estimateAffinePartial2D(start, start + moved[:, y, x].T, method=cv2.RANSAC, ransacReprojThreshold=1.0)
+            fit, _ = cv2.estimateAffinePartial2D(
+                start, start + moved[:, y, x].T, method=cv2.RANSAC, ransacReprojThreshold=1.0
+            )
         if fit is not None and alike(carried(mask, fit), after) < ALIKE:
             fit = None
         found.append(None if fit is None else np.vstack([fit, [0, 0, 1]]))
@@ -41,7 +45,9 @@ def carried(mask: np.ndarray, move: np.ndarray) -> np.ndarray:
     """A mask (H, W) bool moved by a similarity (2, 3)."""
     import cv2
 
-    return cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+    return (
+        cv2.warpAffine(mask.astype(np.uint8), move, mask.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+    )
 
 
 def alike(one: np.ndarray, two: np.ndarray) -> float:
@@ -50,8 +56,8 @@ def alike(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def lasting(masks: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) bool is, and where, moving along, it was in most of the frames before, or is in most of
-    those after; the same shape."""
+    """Where the object (T, 1, H, W) bool is, and where, moving along, it was in most of the frames
+    before, or is in most of those after; the same shape."""
     seen = masks[:, 0].cpu().numpy()
     T, H, W = seen.shape
     steps = motions(seen, flows.forward.cpu().numpy())

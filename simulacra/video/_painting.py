@@ -1,5 +1,5 @@
-"""What no frame shows, painted by patches of its surroundings (Wexler, Shechtman and Irani 2007, with the search of Barnes
-et al. 2009), or smoothly."""
+"""What no frame shows, painted by patches of its surroundings (Wexler, Shechtman and Irani 2007,
+with the search of Barnes et al. 2009), or smoothly."""
 
 from math import log2
 
@@ -10,33 +10,51 @@ from torch.nn import functional as F
 
 PATCH = 7  # side of the patches that paint, pixels
 COARSEST = 3  # depth of the hole, pixels, at the coarsest of the painted sizes
-FOCUS = 1.2  # deviation of a pixel's weight over its patch, pixels: less is sharper, more hides seams
+# deviation of a pixel's weight over its patch, pixels: less is sharper, more hides seams
+FOCUS = 1.2
 
 
 def spread(values: Tensor, known: Tensor, rounds: int = 4) -> Tensor:
-    """The values (N, C, H, W) where known (N, 1, H, W) is, and a membrane over the rest: averages from coarse to fine, and on
-    each size some rounds of Jacobi's method for Laplace's equation. Where nothing is known at all: 0."""
+    """The values (N, C, H, W) where known (N, 1, H, W) is, and a membrane over the rest: averages
+    from coarse to fine, and on each size some rounds of Jacobi's method for Laplace's equation.
+    Where nothing is known at all: 0."""
     H, W = values.shape[2:]
     if min(H, W) <= 2 or bool(known.all()):
-        mean = (values * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+        mean = (values * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(
+            min=1
+        )
         return torch.where(known, values, mean)
-    halved = F.avg_pool2d(F.pad(torch.cat([values * known, known.to(values.dtype)], 1), (0, W % 2, 0, H % 2)), 2)
+    halved = F.avg_pool2d(
+        F.pad(torch.cat([values * known, known.to(values.dtype)], 1), (0, W % 2, 0, H % 2)), 2
+    )
     share = halved[:, -1:]
     coarse = spread(halved[:, :-1] / share.clamp(min=0.25), share > 0, rounds)
-    out = torch.where(known, values, F.interpolate(coarse, scale_factor=2, mode="bilinear")[:, :, :H, :W])
+    out = torch.where(
+        known, values, F.interpolate(coarse, scale_factor=2, mode="bilinear")[:, :, :H, :W]
+    )
     for _ in range(rounds):
         wide = F.pad(out, (1, 1, 1, 1), mode="replicate")
-        ring = wide[:, :, 2:, 1:-1] + wide[:, :, :-2, 1:-1] + wide[:, :, 1:-1, 2:] + wide[:, :, 1:-1, :-2]
+        ring = (
+            wide[:, :, 2:, 1:-1]
+            + wide[:, :, :-2, 1:-1]
+            + wide[:, :, 1:-1, 2:]
+            + wide[:, :, 1:-1, :-2]
+        )
         out = torch.where(known, values, ring / 4)
     return out
 
 
 def searched(
-    image: np.ndarray, target: np.ndarray, source: np.ndarray, match: np.ndarray, rng: np.random.Generator
+    image: np.ndarray,
+    target: np.ndarray,
+    source: np.ndarray,
+    match: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """One round of search for the patches of an image (H, W, 3) most like those at the targets (n,), flat places: each asks
-    its neighbours' matches, then ever nearer to its own (Barnes et al. 2009, section 3). `source` (H, W) bool: where matches
-    may be; `match` (n,): the matches so far. Returns better ones."""
+    """One round of search for the patches of an image (H, W, 3) most like those at the targets
+    (n,), flat places: each asks its neighbours' matches, then ever nearer to its own (Barnes et al.
+    2009, section 3). `source` (H, W) bool: where matches may be; `match` (n,): the matches so far.
+    Returns better ones."""
     H, W = source.shape
     flat, free = image.reshape(-1, 3), source.reshape(-1)
     wanted = flat[target[:, None] + around(W)]
@@ -71,8 +89,9 @@ def around(width: int) -> np.ndarray:
 
 
 def woven(image: np.ndarray, target: np.ndarray, match: np.ndarray) -> np.ndarray:
-    """The image (H, W, 3) with each pixel under the patches at `target` the mean of what their matches have there, patches
-    that fit better, and those with the pixel near their middle, counting more (Wexler et al., eq. 5)."""
+    """The image (H, W, 3) with each pixel under the patches at `target` the mean of what their
+    matches have there, patches that fit better, and those with the pixel near their middle,
+    counting more (Wexler et al., eq. 5)."""
     H, W, _ = image.shape
     flat, places = image.reshape(-1, 3), around(W)
     cost = np.square(flat[target[:, None] + places] - flat[match[:, None] + places]).sum((1, 2))
@@ -87,23 +106,35 @@ def woven(image: np.ndarray, target: np.ndarray, match: np.ndarray) -> np.ndarra
 
 
 def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
-    """The image (3, H, W) where it is known (H, W), the rest painted by its patches, from coarse to fine; where there are no
-    whole patches to paint with, smooth."""
+    """The image (3, H, W) where it is known (H, W), the rest painted by its patches, from coarse to
+    fine; where there are no whole patches to paint with, smooth."""
     import cv2
 
     depth = float(cv2.distanceTransform((~known).byte().numpy(), cv2.DIST_L2, 3).max())
     sizes = [(image[None] * known, known[None, None].float())]
     while len(sizes) <= log2(depth / COARSEST + 1) and min(sizes[-1][0].shape[2:]) >= 6 * PATCH:
-        sizes.append((F.avg_pool2d(sizes[-1][0], 2, ceil_mode=True), F.avg_pool2d(sizes[-1][1], 2, ceil_mode=True)))
+        sizes.append(
+            (
+                F.avg_pool2d(sizes[-1][0], 2, ceil_mode=True),
+                F.avg_pool2d(sizes[-1][1], 2, ceil_mode=True),
+            )
+        )
     half, block = PATCH // 2, np.ones((PATCH, PATCH), np.uint8)
     out, field = image, None  # field: row and column (2, h, w) of each pixel's match, -1: none
     for i, (colour, share) in reversed(list(enumerate(sizes))):
         full, (H, W) = share[0, 0] > 0.5, share.shape[2:]
         start = spread(colour / share.clamp(min=1e-6), share > 0.5)[0]
         if field is not None:
-            start = torch.where(full, start, F.interpolate(out[None], scale_factor=2, mode="bilinear")[0, :, :H, :W])
-        picture = np.pad(start.permute(1, 2, 0).numpy(), ((half, half), (half, half), (0, 0)), mode="edge")
-        whole, hole = np.pad(full.numpy(), half).astype(np.uint8), np.pad(~full.numpy(), half).astype(np.uint8)
+            start = torch.where(
+                full, start, F.interpolate(out[None], scale_factor=2, mode="bilinear")[0, :, :H, :W]
+            )
+        picture = np.pad(
+            start.permute(1, 2, 0).numpy(), ((half, half), (half, half), (0, 0)), mode="edge"
+        )
+        whole, hole = (
+            np.pad(full.numpy(), half).astype(np.uint8),
+            np.pad(~full.numpy(), half).astype(np.uint8),
+        )
         source = cv2.erode(whole, block, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
         touched = np.pad((cv2.dilate(hole, block) > 0)[half:-half, half:-half], half)
         free, target = np.flatnonzero(source), np.flatnonzero(touched)
@@ -111,7 +142,10 @@ def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
             match = rng.choice(free, len(target))
             y, x = np.divmod(target, source.shape[1])
             if field is not None:
-                sy, sx = 2 * field[:, (y - half) // 2, (x - half) // 2] + np.stack([y - half, x - half]) % 2
+                sy, sx = (
+                    2 * field[:, (y - half) // 2, (x - half) // 2]
+                    + np.stack([y - half, x - half]) % 2
+                )
                 fits = (sy >= 0) & (sx >= 0) & (sy < H) & (sx < W)
                 fits[fits] = source[sy[fits] + half, sx[fits] + half]
                 match[fits] = (sy[fits] + half) * source.shape[1] + sx[fits] + half

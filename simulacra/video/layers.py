@@ -1,6 +1,8 @@
-"""Layers of a clip: matte and foreground colours from frames, soft masks and background, and what they make again.
+"""Layers of a clip: matte and foreground colours from frames, soft masks and background, and what
+they make again.
 
-Frames, foregrounds and backgrounds are (T, 3, H, W) in [-1, 1], mattes (T, 1, H, W) in [0, 1]. The composite is
+Frames, foregrounds and backgrounds are (T, 3, H, W) in [-1, 1], mattes (T, 1, H, W) in [0, 1]. The
+composite is
 
     I = a F + (1 - a) B      (Porter and Duff 1984, "over")
 """
@@ -14,10 +16,14 @@ from torch.nn import functional as F
 
 from simulacra.nn.maths import psnr
 
-BAND = 0.008  # how far from the mask's edge a matte may be soft, share of the frame's diagonal: 4 pixels at 432x240
+# how far from the mask's edge a matte may be soft, share of the frame's diagonal: 4 pixels at
+# 432x240
+BAND = 0.008
 SMOOTH = 1e-3  # variance of colours in [0, 1] below which the guided filter smooths
 OPAQUE = 0.95  # matte above which a pixel is all foreground
-UNLIKE = 0.3, 0.6  # differences from the background, of a range of 2, from which a pixel is in part, and wholly, the object
+# differences from the background, of a range of 2, from which a pixel is in part, and wholly, the
+# object
+UNLIKE = 0.3, 0.6
 CLEAR = 0.05  # matte below which a pixel has no colour of its own
 
 
@@ -32,13 +38,15 @@ def box(values: Tensor, radius: int) -> Tensor:
 
 
 def guided(guide: Tensor, values: Tensor, radius: int, smooth: float = SMOOTH) -> Tensor:
-    """Values (T, 1, H, W) smoothed along the edges of a guide (T, C, H, W) in [0, 1]: in each square the linear function of the
-    guide's colours that fits best, averaged (He, Sun and Tang 2013, eq. 14 and 16)."""
+    """Values (T, 1, H, W) smoothed along the edges of a guide (T, C, H, W) in [0, 1]: in each
+    square the linear function of the guide's colours that fits best, averaged (He, Sun and Tang
+    2013, eq. 14 and 16)."""
     C = guide.shape[1]
     mean, target = box(guide, radius), box(values, radius)
     cross = box(guide * values, radius) - mean * target  # (T, C, H, W)
     pairs = (
-        box((guide[:, :, None] * guide[:, None]).flatten(1, 2), radius).unflatten(1, (C, C)) - mean[:, :, None] * mean[:, None]
+        box((guide[:, :, None] * guide[:, None]).flatten(1, 2), radius).unflatten(1, (C, C))
+        - mean[:, :, None] * mean[:, None]
     )
     spread = pairs.permute(0, 3, 4, 1, 2) + smooth * torch.eye(C)
     a = torch.linalg.solve(spread, cross.permute(0, 2, 3, 1)[..., None])[..., 0].permute(0, 3, 1, 2)
@@ -47,22 +55,26 @@ def guided(guide: Tensor, values: Tensor, radius: int, smooth: float = SMOOTH) -
 
 
 def mattes(frames: Tensor, soft: Tensor) -> Tensor:
-    """Mattes from how probable the object is (T, 1, H, W): the mask at 0.5, softened along the picture's edges in a band
-    around its outline, and nowhere else."""
+    """Mattes from how probable the object is (T, 1, H, W): the mask at 0.5, softened along the
+    picture's edges in a band around its outline, and nowhere else."""
     far = max(1, math.ceil(BAND * math.hypot(*frames.shape[2:])))
     found = []
     for frame, one in zip(frames.split(1), soft.split(1), strict=True):
         hard = (one > 0.5).float()
-        grown, shrunk = F.max_pool2d(hard, 2 * far + 1, 1, far), -F.max_pool2d(-hard, 2 * far + 1, 1, far)
+        grown, shrunk = (
+            F.max_pool2d(hard, 2 * far + 1, 1, far),
+            -F.max_pool2d(-hard, 2 * far + 1, 1, far),
+        )
         fine = guided((frame + 1) / 2, hard, far).clamp(0, 1)
         found.append(torch.where(grown > shrunk, fine, hard))
     return torch.cat(found)
 
 
 def explained(frames: Tensor, matte: Tensor, background: Tensor, known: Tensor) -> Tensor:
-    """The matte, raised where a background that other frames show (`known` (T, 1, H, W) is 1) does not explain the frame: what
-    is glimpsed of the object behind leaves, its dark underside, a thin leg. A colour between the least and the most of the 3x3
-    pixels around is explained; the greatest distance of the three colours from there goes from UNLIKE[0] to UNLIKE[1]."""
+    """The matte, raised where a background that other frames show (`known` (T, 1, H, W) is 1) does
+    not explain the frame: what is glimpsed of the object behind leaves, its dark underside, a thin
+    leg. A colour between the least and the most of the 3x3 pixels around is explained; the greatest
+    distance of the three colours from there goes from UNLIKE[0] to UNLIKE[1]."""
     little, much = UNLIKE
     most, least = F.max_pool2d(background, 3, 1, 1), -F.max_pool2d(-background, 3, 1, 1)
     unlike = torch.maximum(frames - most, least - frames).amax(1, keepdim=True)
@@ -70,8 +82,9 @@ def explained(frames: Tensor, matte: Tensor, background: Tensor, known: Tensor) 
 
 
 def foregrounds(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:
-    """The object's colours: the frame's where it is opaque; F = (I - (1 - a) B) / a, within the range of colours, where it is
-    partly so; and beyond, those of the nearest opaque pixel, so that a resized or blurred matte fetches no background."""
+    """The object's colours: the frame's where it is opaque; F = (I - (1 - a) B) / a, within the
+    range of colours, where it is partly so; and beyond, those of the nearest opaque pixel, so that
+    a resized or blurred matte fetches no background."""
     import cv2
 
     own = ((frames - (1 - matte) * background) / matte.clamp(min=CLEAR)).clamp(-1, 1)
@@ -82,7 +95,9 @@ def foregrounds(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:
         if far.all() or not far.any():
             out.append(colours)
             continue
-        _, nearest = cv2.distanceTransformWithLabels(far, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        _, nearest = cv2.distanceTransformWithLabels(
+            far, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        )
         places = np.zeros(int(nearest.max()) + 1, np.int64)
         places[nearest[far == 0]] = np.flatnonzero(far == 0)
         out.append(colours.flatten(1)[:, torch.from_numpy(places[nearest])])
@@ -92,8 +107,8 @@ def foregrounds(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:
 def quality(
     frames: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, known: Tensor
 ) -> dict[str, float | int | None]:
-    """Numbers that need no truth: how well the layers make the frames again (dB), how large the object is, and how much of
-    the background under it was seen in other frames."""
+    """Numbers that need no truth: how well the layers make the frames again (dB), how large the
+    object is, and how much of the background under it was seen in other frames."""
     again = psnr(over(foreground, matte, background), frames)
     area, hidden = matte.mean((1, 2, 3)), matte > 0.5
     seen = float(known[hidden].mean()) if hidden.any() else None

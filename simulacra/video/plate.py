@@ -1,16 +1,19 @@
-"""The clean background of a clip: what the object hides is fetched from frames that show it, and painted where none does.
+"""The clean background of a clip: what the object hides is fetched from frames that show it, and
+painted where none does.
 
-Where the object is (`hidden_by`), the flow between neighbouring frames is not the background's, so it is completed from
-around: the camera's motion (`camera`), and a membrane for what parallax adds (Matsushita et al. 2006; Xu et al., arXiv
-1905.02884). Chained from frame to frame it leads each hidden pixel to frames that show its place. Each such frame is then
-registered to the hole's surroundings directly, so that no error adds up along the chain, its light is matched to them, and
+Where the object is (`hidden_by`), the flow between neighbouring frames is not the background's, so
+it is completed from around: the camera's motion (`camera`), and a membrane for what parallax adds
+(Matsushita et al. 2006; Xu et al., arXiv 1905.02884). Chained from frame to frame it leads each
+hidden pixel to frames that show its place. Each such frame is then registered to the hole's
+surroundings directly, so that no error adds up along the chain, its light is matched to them, and
 all frames vote (`vote`), so that the pieces of the object that a mask missed are outvoted.
 
-What no frame shows is painted by patches of its surroundings (Wexler, Shechtman and Irani 2007, with the search of Barnes et
-al. 2009) in the frame that lacks most, and carried to the others along the completed flow, so that it does not flicker.
+What no frame shows is painted by patches of its surroundings (Wexler, Shechtman and Irani 2007,
+with the search of Barnes et al. 2009) in the frame that lacks most, and carried to the others along
+the completed flow, so that it does not flicker.
 
-Frames are (T, 3, H, W) in [-1, 1], mattes (T, 1, H, W) in [0, 1]. Places are (N, 2, h, w): x and y in pixels, 0 in the middle
-of the first.
+Frames are (T, 3, H, W) in [-1, 1], mattes (T, 1, H, W) in [0, 1]. Places are (N, 2, h, w): x and y
+in pixels, 0 in the middle of the first.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,14 +32,19 @@ from simulacra.video._lasting import lasting
 from simulacra.video._painting import painted, spread
 
 COVERED = 0.1  # matte from which a pixel belongs to the object
-MARGIN = 0.025  # how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges are blurred
-CLOSE = 0.35  # share of that margin that is never looked at; what is farther is, where nothing else shows a place
+# how much farther the hole reaches than the mask, of the frame's side sqrt(H W): masks err, edges
+# are blurred
+MARGIN = 0.025
+# share of that margin that is never looked at; what is farther is, where nothing else shows a place
+CLOSE = 0.35
 ROUND = 0.12  # how much of the hole's surroundings is looked at, of the same side
 DRAGGED = 6  # how far around the object it drags the flow along, pixels: most of the search's patch
 ENTRIES = 4000  # places, about, that a camera's motion is fitted to
 PLAIN = 0.02  # deviation around a pixel, of a range of 2, below which its flow is anything
-JITTER = 1.0  # pixels off the camera's motion of which half is believed: less is mostly the error of the flow
-APART = 20.0  # times as far off the camera's motion as half of all, and half a pixel: not the background
+# pixels off the camera's motion of which half is believed: less is mostly the error of the flow
+JITTER = 1.0
+# times as far off the camera's motion as half of all, and half a pixel: not the background
+APART = 20.0
 TRUSTED = 0.3  # least agreement of a flow there and back that is not completed
 SEEN = 0.99  # share of a place's four pixels that must be visible
 REACH = 64  # most frames from a hidden pixel to where it is seen
@@ -47,11 +55,14 @@ SMALL = 16  # frames less high or wide are not registered, pixels
 WINDOW = 4  # side of the squares in which misfit and light are averaged, pixels
 LIGHT = 0.3  # most difference that counts as light, of a range of 2
 DETAIL = 32  # side of the squares whose means are not detail, pixels
-LIVELY = 0.5  # least share of its detail that a frame keeps, however little like the surroundings its own are
+# least share of its detail that a frame keeps, however little like the surroundings its own are
+LIVELY = 0.5
 MISFIT = 0.12  # mean absolute difference around the hole at which a frame's weight falls to 1 / e
 AGED = 1.0  # a frame d frames away weighs d^-AGED
 AROUND = 8  # pixels around one that tell how far it is from the object
-WARY = 2.0  # a frame weighs the power WARY of the share of them that is visible: masks may miss some of the object
+# a frame weighs the power WARY of the share of them that is visible: masks may miss some of the
+# object
+WARY = 2.0
 OUTVOTED = 0.15  # colour distance from the median at which a vote falls to 1 / e
 KEYS = 8  # frames painted at most; what they do not show is smooth
 
@@ -59,7 +70,8 @@ KEYS = 8  # frames painted at most; what they do not show is smooth
 class Plate(NamedTuple):
     """The background of a clip."""
 
-    background: Tensor  # (T, 3, H, W) in [-1, 1]; the frames themselves, bit for bit, where nothing is hidden
+    # (T, 3, H, W) in [-1, 1]; the frames themselves, bit for bit, where nothing is hidden
+    background: Tensor
     known: Tensor  # (T, 1, H, W): 1 where some frame shows the colour, 0 where it is painted
 
 
@@ -68,7 +80,9 @@ def grown(masks: Tensor, r: int) -> Tensor:
     import cv2
 
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-    return torch.from_numpy(np.stack([cv2.dilate(one, disk) for one in masks[:, 0].byte().numpy()])).bool()[:, None]
+    return torch.from_numpy(
+        np.stack([cv2.dilate(one, disk) for one in masks[:, 0].byte().numpy()])
+    ).bool()[:, None]
 
 
 def margin(mattes: Tensor) -> int:
@@ -77,19 +91,22 @@ def margin(mattes: Tensor) -> int:
 
 
 def glimpsed(mattes: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) is, bool, or may be seen through something that stands before it (`lasting`)."""
+    """Where the object (T, 1, H, W) is, bool, or may be seen through something that stands before
+    it (`lasting`)."""
     return lasting(mattes.cpu() >= COVERED, flows)
 
 
 def hidden_by(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
-    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and what else is `glimpsed`, with a margin."""
+    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and what else is
+    `glimpsed`, with a margin."""
     r = margin(mattes)
     hidden = grown(mattes.cpu() >= COVERED, r)
     return hidden if behind is None else hidden | grown(behind & ~hidden, r)
 
 
 def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
-    """The part of it of which nothing may ever be taken: all but the outer part of the matte's own margin."""
+    """The part of it of which nothing may ever be taken: all but the outer part of the matte's own
+    margin."""
     masks, r = mattes.cpu() >= COVERED, margin(mattes)
     close = max(1, round(CLOSE * r))
     inner = grown(masks, close)
@@ -99,14 +116,24 @@ def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
 
 
 def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
-    """The motion of a plane before a moving camera (Bergen et al. 1992, eq. 11: eight numbers) that fits a flow (2, H, W) best
-    where it is trusted (H, W), as a flow; least squares reweighted against what moves otherwise."""
+    """The motion of a plane before a moving camera (Bergen et al. 1992, eq. 11: eight numbers) that
+    fits a flow (2, H, W) best where it is trusted (H, W), as a flow; least squares reweighted
+    against what moves otherwise."""
     H, W = flow.shape[1:]
     y, x = torch.meshgrid(torch.linspace(-1, 1, H), torch.linspace(-1, 1, W), indexing="ij")
     o, i = torch.zeros_like(x), torch.ones_like(x)
-    basis = torch.stack([torch.stack([i, x, y, o, o, o, x * x, x * y]), torch.stack([o, o, o, i, x, y, x * y, y * y])], 1)
+    basis = torch.stack(
+        [
+            torch.stack([i, x, y, o, o, o, x * x, x * y]),
+            torch.stack([o, o, o, i, x, y, x * y, y * y]),
+        ],
+        1,
+    )
     thin = max(1, int((H * W / ENTRIES) ** 0.5))
-    some, wanted = basis[..., ::thin, ::thin].flatten(2).double(), flow[:, ::thin, ::thin].flatten(1).double()
+    some, wanted = (
+        basis[..., ::thin, ::thin].flatten(2).double(),
+        flow[:, ::thin, ::thin].flatten(1).double(),
+    )
     mask = trusted[::thin, ::thin].flatten().double()
     weight, found = mask, torch.zeros(8, dtype=torch.float64)
     for _ in range(rounds if mask.any() else 0):
@@ -120,8 +147,9 @@ def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
 
 
 def completed(flow: Tensor, trusted: Tensor) -> Tensor:
-    """The flow (N, 2, H, W) where it is trusted (N, 1, H, W); elsewhere the camera's and a membrane of what is left around,
-    without what is too little to be told from noise (JITTER) and what moves by itself (APART)."""
+    """The flow (N, 2, H, W) where it is trusted (N, 1, H, W); elsewhere the camera's and a membrane
+    of what is left around, without what is too little to be told from noise (JITTER) and what moves
+    by itself (APART)."""
     out = []
     for one, known in zip(flow, trusted, strict=True):
         plane = camera(one, known[0])
@@ -135,7 +163,8 @@ def completed(flow: Tensor, trusted: Tensor) -> Tensor:
 
 
 def textured(frames: Tensor) -> Tensor:
-    """Where there is something to follow, (T, 1, H, W) bool: deviations around each pixel of PLAIN at least."""
+    """Where there is something to follow, (T, 1, H, W) bool: deviations around each pixel of PLAIN
+    at least."""
     import cv2
 
     found = []
@@ -181,7 +210,9 @@ def safety(visible: Tensor) -> Tensor:
     import cv2
 
     window = (2 * AROUND + 1, 2 * AROUND + 1)
-    return torch.from_numpy(np.stack([cv2.blur(one, window) for one in visible[:, 0].float().numpy()]))[:, None]
+    return torch.from_numpy(
+        np.stack([cv2.blur(one, window) for one in visible[:, 0].float().numpy()])
+    )[:, None]
 
 
 class Clip(NamedTuple):
@@ -194,16 +225,24 @@ class Clip(NamedTuple):
 
     def step(self, t: int, to: int, places: Tensor) -> Tensor:
         """Where places of frame t are in its neighbour `to`."""
-        return places + sampled(self.flows.forward[t : t + 1] if to > t else self.flows.backward[to : to + 1], places)
+        return places + sampled(
+            self.flows.forward[t : t + 1] if to > t else self.flows.backward[to : to + 1], places
+        )
 
     def sees(self, t: int, places: Tensor) -> Tensor:
         """Where places are in frame t and not hidden there, (1, 1, h, w)."""
-        return within(places, self.visible.shape[-2:]) & (sampled(self.visible[t : t + 1].float(), places) > SEEN)
+        return within(places, self.visible.shape[-2:]) & (
+            sampled(self.visible[t : t + 1].float(), places) > SEEN
+        )
 
 
 def grid(rows: slice, columns: slice) -> Tensor:
     """The places (1, 2, h, w) of a box of pixels."""
-    y, x = torch.meshgrid(torch.arange(rows.start, rows.stop), torch.arange(columns.start, columns.stop), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(rows.start, rows.stop),
+        torch.arange(columns.start, columns.stop),
+        indexing="ij",
+    )
     return torch.stack([x, y])[None].float()
 
 
@@ -227,7 +266,8 @@ def distances(most: int) -> Iterator[int]:
 
 
 def blurred(values: Tensor, known: Tensor, side: int = WINDOW) -> Tensor:
-    """Values (1, C, h, w) where known (1, 1, h, w), in means over squares, spread smoothly over all."""
+    """Values (1, C, h, w) where known (1, 1, h, w), in means over squares, spread smoothly over
+    all."""
     size, edge = values.shape[2:], [0, -values.shape[3] % side, 0, -values.shape[2] % side]
     coarse = F.avg_pool2d(F.pad(torch.cat([values * known, known.float()], 1), edge), side)
     share = coarse[:, -1:]
@@ -235,9 +275,11 @@ def blurred(values: Tensor, known: Tensor, side: int = WINDOW) -> Tensor:
     return F.interpolate(smooth, scale_factor=side, mode="bilinear")[:, :, : size[0], : size[1]]
 
 
-def asked(clip: Clip, t: int, s: int, places: Tensor, cut: tuple[slice, slice]) -> tuple[Tensor, Tensor]:
-    """The colours (1, 3, h, w) that frame s has for a box of frame t, if its pixels are about at these places there, and what
-    they weigh (1, 1, h, w), 0 where s does not show them."""
+def asked(
+    clip: Clip, t: int, s: int, places: Tensor, cut: tuple[slice, slice]
+) -> tuple[Tensor, Tensor]:
+    """The colours (1, 3, h, w) that frame s has for a box of frame t, if its pixels are about at
+    these places there, and what they weigh (1, 1, h, w), 0 where s does not show them."""
     here, clear = clip.frames[t : t + 1, :, *cut], clip.visible[t : t + 1, :, *cut]
     if min(here.shape[2:]) >= SMALL:
         seen = clip.sees(s, places)
@@ -250,7 +292,11 @@ def asked(clip: Clip, t: int, s: int, places: Tensor, cut: tuple[slice, slice]) 
     colours = sampled(clip.frames[s : s + 1], places, "bicubic")
     colours = colours + blurred((here - colours).clamp(-LIGHT, LIGHT), both)
     theirs, ours = colours - blurred(colours, seen, DETAIL), here - blurred(here, clear, DETAIL)
-    like = blurred(torch.cat([(theirs * ours).sum(1, keepdim=True), theirs.square().sum(1, keepdim=True)], 1), both, DETAIL)
+    like = blurred(
+        torch.cat([(theirs * ours).sum(1, keepdim=True), theirs.square().sum(1, keepdim=True)], 1),
+        both,
+        DETAIL,
+    )
     gain = ((like[:, :1] + 1e-4) / (like[:, 1:] + 1e-4)).clamp(LIVELY, 1)
     error = blurred((here - colours).abs().mean(1, keepdim=True), both)
     weight = (torch.exp(-((error / MISFIT) ** 2)) + 1e-6) * abs(t - s) ** -AGED
@@ -259,7 +305,8 @@ def asked(clip: Clip, t: int, s: int, places: Tensor, cut: tuple[slice, slice]) 
 
 
 def vote(colours: Tensor, weights: Tensor) -> Tensor:
-    """The mean (3, n) of colours (K, 3, n) with weights (K, 1, n), each less the farther it is from their weighted median."""
+    """The mean (3, n) of colours (K, 3, n) with weights (K, 1, n), each less the farther it is from
+    their weighted median."""
     ranked, order = colours.sort(0)
     below = weights.expand_as(colours).gather(0, order).cumsum(0)
     middle = (below < below[-1:] / 2).sum(0, keepdim=True).clamp(max=len(colours) - 1)
@@ -269,7 +316,8 @@ def vote(colours: Tensor, weights: Tensor) -> Tensor:
 
 
 def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
-    """Frame t (3, H, W) with what other frames show of its hidden pixels, and which pixels (H, W) are then known."""
+    """Frame t (3, H, W) with what other frames show of its hidden pixels, and which pixels (H, W)
+    are then known."""
     T, known = len(clip.frames), clip.visible[t, 0].clone()
     out = clip.frames[t].clone()
     if bool(known.all()) or T == 1:
@@ -304,9 +352,12 @@ def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
     return out, known
 
 
-def grudgingly(clip: Clip, near: Tensor, t: int, background: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame t's background (3, H, W) and what is known of it (H, W), with what is lacking taken from close to the object: its
-    own pixels that are visible by `near` (T, 1, H, W), or else those of other frames."""
+def grudgingly(
+    clip: Clip, near: Tensor, t: int, background: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Frame t's background (3, H, W) and what is known of it (H, W), with what is lacking taken
+    from close to the object: its own pixels that are visible by `near` (T, 1, H, W), or else those
+    of other frames."""
     own = near[t, 0] & ~known
     background, known = torch.where(own, clip.frames[t], background), known | own
     if bool(known.all()):
@@ -317,7 +368,8 @@ def grudgingly(clip: Clip, near: Tensor, t: int, background: Tensor, known: Tens
 
 
 def carried(clip: Clip, key: int, background: Tensor, filled: Tensor) -> None:
-    """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W), in place, from the whole one of `key`."""
+    """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W), in place, from
+    the whole one of `key`."""
     T, _, H, W = background.shape
     every = grid(slice(0, H), slice(0, W))
     for way in (1, -1):
@@ -332,7 +384,9 @@ def carried(clip: Clip, key: int, background: Tensor, filled: Tensor) -> None:
                 here, done = background[t : t + 1, :, *cut], filled[t : t + 1, :, *cut]
                 colour = sampled(background[key : key + 1], places[:, :, *cut], "bicubic")
                 colour = colour + blurred((here - colour).clamp(-LIGHT, LIGHT), done)
-                background[t : t + 1, :, *cut] = torch.where(take[:, :, *cut], colour.clamp(-1, 1), here)
+                background[t : t + 1, :, *cut] = torch.where(
+                    take[:, :, *cut], colour.clamp(-1, 1), here
+                )
                 filled[t : t + 1] |= take
             t += way
 
@@ -345,12 +399,18 @@ def clean_plate(
     seed: int = 0,
     notify: Callable[[int, int], object] | None = None,
 ) -> Plate:
-    """The background of frames (T, 3, H, W) in [-1, 1] behind an object of mattes (T, 1, H, W) in [0, 1], soft or not. `flows`
-    are the clip's, if they are there already; `notify(t, T)` is called before each frame. The same arguments give the same
-    plate. Mistake if the shapes do not fit."""
-    if frames.ndim != 4 or frames.shape[1] != 3 or not len(frames) or mattes.shape != (len(frames), 1, *frames.shape[2:]):
+    """The background of frames (T, 3, H, W) in [-1, 1] behind an object of mattes (T, 1, H, W) in
+    [0, 1], soft or not. `flows` are the clip's, if they are there already; `notify(t, T)` is called
+    before each frame. The same arguments give the same plate. Mistake if the shapes do not fit."""
+    if (
+        frames.ndim != 4
+        or frames.shape[1] != 3
+        or not len(frames)
+        or mattes.shape != (len(frames), 1, *frames.shape[2:])
+    ):
         raise Mistake(
-            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; allowed: (T, 3, H, W) with (T, 1, H, W)"
+            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; allowed: (T, 3, H, "
+            "W) with (T, 1, H, W)"
         )
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
     T = len(frames)
@@ -360,7 +420,12 @@ def clean_plate(
     background, known = frames.clone(), visible.clone()
     if bool(visible.all()):
         return Plate(background, known.float())
-    clip = Clip(frames, visible, safety(visible), background_flow(frames, visible, flows) if T > 1 else flows)
+    clip = Clip(
+        frames,
+        visible,
+        safety(visible),
+        background_flow(frames, visible, flows) if T > 1 else flows,
+    )
     for t in range(T):
         if notify:
             notify(t, T)
@@ -370,7 +435,9 @@ def clean_plate(
         key = int((~filled).sum((1, 2, 3)).argmax())
         if bool(filled[key].all()):
             break
-        background[key] = painted(background[key], filled[key, 0], np.random.default_rng(fold(seed, "plate", key)))
+        background[key] = painted(
+            background[key], filled[key, 0], np.random.default_rng(fold(seed, "plate", key))
+        )
         filled[key] = True
         carried(clip, key, background, filled)
     for t in (~filled).flatten(1).any(1).nonzero()[:, 0].tolist():

@@ -1,9 +1,10 @@
-"""One object through a clip, from the mask of its first frame: optical flow carries the mask to the next frame, small nets
-that were trained on the first frame alone correct it, and so on (Khoreva et al., arXiv 1703.09554). No weights, no other
-mask, no other clip.
+"""One object through a clip, from the mask of its first frame: optical flow carries the mask to the
+next frame, small nets that were trained on the first frame alone correct it, and so on (Khoreva et
+al., arXiv 1703.09554). No weights, no other mask, no other clip.
 
-Flow is searched in frames of twice the size: small frames cost it whole points of overlap (*measured*: carrying the mask by
-flow alone has a mean J of 0.587 on six clips of 432 x 240 this way, 0.553 at the frames' own size).
+Flow is searched in frames of twice the size: small frames cost it whole points of overlap
+(*measured*: carrying the mask by flow alone has a mean J of 0.587 on six clips of 432 x 240 this
+way, 0.553 at the frames' own size).
 """
 
 import math
@@ -26,7 +27,8 @@ LEARNING = 0.7  # share of the time that training takes, for who is told
 
 
 def arrivals(frames: Tensor) -> Tensor:
-    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before, searched in finer frames."""
+    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before, searched in
+    finer frames."""
     size, last, found = frames.shape[2:], None, []
     for frame in frames.split(1):
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)
@@ -40,15 +42,19 @@ def beside(mask: Tensor) -> Tensor:
     """The distance (H, W) of each pixel from a mask (1, 1, H, W), pixels; 0 inside."""
     import cv2
 
-    return torch.from_numpy(cv2.distanceTransform((mask[0, 0] <= 0.5).byte().numpy(), cv2.DIST_L2, 5))
+    return torch.from_numpy(
+        cv2.distanceTransform((mask[0, 0] <= 0.5).byte().numpy(), cv2.DIST_L2, 5)
+    )
 
 
 def corrected(net: Callable[[Tensor], Tensor], frame: Tensor, carried: Tensor) -> Tensor:
-    """The soft mask (1, 1, H, W) of a frame (1, 3, H, W) in the net's colours where flow has carried that of the frame before:
+    """The soft mask (1, 1, H, W) of a frame (1, 3, H, W) in the net's colours where flow has
+    carried that of the frame before:
 
         p = sigmoid(net(frame, carried) - DOUBT (d / (REACH size))^2)
 
-    d the distance from the carried mask and size the root of its area. Nothing carried is nothing found."""
+    d the distance from the carried mask and size the root of its area. Nothing carried is nothing
+    found."""
     window = around(carried)
     if window is None:
         return torch.zeros_like(carried)
@@ -56,7 +62,9 @@ def corrected(net: Callable[[Tensor], Tensor], frame: Tensor, carried: Tensor) -
     where = places(window)
     answer = net(torch.cat([bilinear(frame, where), 2 * bilinear(carried, where) - 1], 1))
     logits = torch.full_like(carried, -SURE)
-    logits[..., top:bottom, left:right] = F.interpolate(answer, (bottom - top, right - left), mode="bilinear", antialias=True)
+    logits[..., top:bottom, left:right] = F.interpolate(
+        answer, (bottom - top, right - left), mode="bilinear", antialias=True
+    )
     far = beside(carried) / (REACH * math.sqrt(float((carried > 0.5).sum())))
     return torch.sigmoid(logits - DOUBT * far.square())
 
@@ -67,12 +75,20 @@ def checked(frames: Tensor, mask: Tensor, flows: Flows | None) -> Tensor:
         raise Mistake(f"frames {tuple(frames.shape)}; allowed: (T, 3, H, W), at least one")
     T, _, H, W = frames.shape
     if mask.shape not in ((H, W), (1, H, W)):
-        raise Mistake(f"mask {tuple(mask.shape)} of frames {H} x {W}; allowed: ({H}, {W}) or (1, {H}, {W})")
+        raise Mistake(
+            f"mask {tuple(mask.shape)} of frames {H} x {W}; allowed: ({H}, {W}) or (1, {H}, {W})"
+        )
     if flows is not None and flows.backward.shape != (T - 1, 2, H, W):
-        raise Mistake(f"flows.backward {tuple(flows.backward.shape)} of {T} frames; allowed: {(T - 1, 2, H, W)}")
+        raise Mistake(
+            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; allowed: "
+            f"{(T - 1, 2, H, W)}"
+        )
     start = mask.detach().cpu().float().view(1, 1, H, W)
     if not (start > 0.5).any() or start.min() < 0 or start.max() > 1:
-        raise Mistake(f"mask from {float(start.min()):g} to {float(start.max()):g}; allowed: 0 to 1, with a pixel above 0.5")
+        raise Mistake(
+            f"mask from {float(start.min()):g} to {float(start.max()):g}; allowed: 0 to 1, with a "
+            "pixel above 0.5"
+        )
     return start
 
 
@@ -81,12 +97,14 @@ def segment(
     frames: Tensor,  # (T, 3, H, W) in [-1, 1]
     mask: Tensor,  # (1, H, W) or (H, W), bool or 0 to 1, of the first frame
     *,
-    flows: Flows | None = None,  # between the frames; None: searched for in finer frames, which is better
+    # between the frames; None: searched for in finer frames, which is better
+    flows: Flows | None = None,
     seed: int = 0,
     notify: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
 ) -> Tensor:
-    """How probable it is that a pixel is the object's, (T, 1, H, W) in 0 to 1; above 0.5 is the mask. The first is the mask
-    given. An object that has left does not come back. The same seed gives the same result."""
+    """How probable it is that a pixel is the object's, (T, 1, H, W) in 0 to 1; above 0.5 is the
+    mask. The first is the mask given. An object that has left does not come back. The same seed
+    gives the same result."""
     start = checked(frames, mask, flows)
     hear = notify or (lambda share: None)
     if len(frames) == 1:

@@ -1,4 +1,5 @@
-"""The command line, used as a stranger would: what it answers, and that a mistake costs one line and nothing else."""
+"""The command line, used as a stranger would: what it answers, and that a mistake costs one line
+and nothing else."""
 
 import io
 import json
@@ -26,13 +27,19 @@ HOME = Path(config.__file__).parents[2]
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file in the folder and what is in it."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture
 def first(tmp_path):
     """The first model's tiny training, in tmp_path/run."""
-    return needed(of_model(config.models()[0]), "the first model").arguments(tmp_path / "run", "steps=4", "save_every=2")
+    return needed(of_model(config.models()[0]), "the first model").arguments(
+        tmp_path / "run", "steps=4", "save_every=2"
+    )
 
 
 # Good paths
@@ -42,9 +49,18 @@ def test_version_and_help():
     """Said to a fresh interpreter, as a shell would."""
     say = [sys.executable, "-m", "simulacra"]
     env = os.environ | {"PYTHONPATH": str(HOME)}
-    version, overview = (subprocess.run([*say, word], capture_output=True, text=True, env=env) for word in ("--version", "-h"))
-    assert (version.returncode, version.stdout, version.stderr) == (0, f"simulacra {__version__}\n", "")
-    assert overview.returncode == 0 and all(verb in overview.stdout for verb in ("train", "sample", "paint", "measure", "list"))
+    version, overview = (
+        subprocess.run([*say, word], capture_output=True, text=True, env=env)
+        for word in ("--version", "-h")
+    )
+    assert (version.returncode, version.stdout, version.stderr) == (
+        0,
+        f"simulacra {__version__}\n",
+        "",
+    )
+    assert overview.returncode == 0 and all(
+        verb in overview.stdout for verb in ("train", "sample", "paint", "measure", "list")
+    )
 
 
 def test_list(simulacra):
@@ -57,7 +73,9 @@ def test_data_list_and_show(simulacra, tmp_path):
     assert [line.split()[0] for line in text.splitlines()] == data_sets.names()
     sheet = tmp_path / "sheet.png"
     text = simulacra("data", "show", "digits", "--set", "data.pad=2", "-o", sheet).success()
-    assert "1 x 32 x 32" in text and "4000 to train on, 1000 held out" in text and str(sheet) in text
+    assert (
+        "1 x 32 x 32" in text and "4000 to train on, 1000 held out" in text and str(sheet) in text
+    )
     assert Image.open(sheet).size == (8 * 34 + 2, 8 * 34 + 2)
 
 
@@ -80,12 +98,26 @@ def test_training_tells_what_it_makes_of_the_data(simulacra, tmp_path):
         values = np.random.default_rng(number).integers(0, 4096, (16, 16)).astype(np.uint16)
         Image.fromarray(values).save(tmp_path / f"{number}.png")
     (tmp_path / "photo.heic").write_text("")
-    words = "gan_folder", "--preset", "tiny", "--data", tmp_path, "--run", tmp_path / "run", "--set", "steps=1"
-    text = simulacra("train", *words, "--no-tensorboard", "--set", "data.size=16", "--set", "batch=4").success()
+    words = (
+        "gan_folder",
+        "--preset",
+        "tiny",
+        "--data",
+        tmp_path,
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "steps=1",
+    )
+    text = simulacra(
+        "train", *words, "--no-tensorboard", "--set", "data.size=16", "--set", "batch=4"
+    ).success()
     first, second, *others = text.splitlines()
     assert "1 other files ignored (1 .heic); .heic are read where" in first
     assert "0 to 4095 (12 bits) became 0 to 255" in second
-    assert all(line.startswith("note: ") for line in (first, second)) and "note: " not in "\n".join(others)
+    assert all(line.startswith("note: ") for line in (first, second)) and "note: " not in "\n".join(
+        others
+    )
 
 
 def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monkeypatch):
@@ -96,7 +128,13 @@ def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monke
     painted = folder / "pictures" / "00000020" / "samples.png"
     assert f"look at {painted}" in text and f"look at {folder / 'curves.png'}" in text
     assert Image.open(painted).width > 100 and Image.open(folder / "curves.png").width > 300
-    assert {path.name for path in folder.iterdir()} >= {"config.json", "machine.json", "shapes.json", "log.jsonl", "events"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "config.json",
+        "machine.json",
+        "shapes.json",
+        "log.jsonl",
+        "events",
+    }
     assert (
         simulacra(*tiny.arguments(folder, "steps=20", "save_every=10", "log_every=2"))
         .success()
@@ -110,22 +148,42 @@ def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monke
 
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     if "mean" in run.like_of(folder, 1):
-        assert "look at them with `simulacra paint`" in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        assert (
+            "look at them with `simulacra paint`"
+            in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        )
         return
     if "next" in run.like_of(folder, 1):
-        assert "give it one with `simulacra predict`" in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        assert (
+            "give it one with `simulacra predict`"
+            in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        )
         return
     if "video" in run.like_of(folder, 1):
-        assert "look at them with `simulacra paint`" in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        assert (
+            "look at them with `simulacra paint`"
+            in simulacra("sample", folder, "-o", tmp_path / "s.npz").refusal()
+        )
         return
-    assert "5 samples in" in simulacra("sample", folder, "-n", 5, "-o", tmp_path / "s.npz").success()
-    made, single, (height, width) = np.load(tmp_path / "s.npz"), tmp_path / "singles" / "00002", paint.PLOT[:2]
+    assert (
+        "5 samples in" in simulacra("sample", folder, "-n", 5, "-o", tmp_path / "s.npz").success()
+    )
+    made, single, (height, width) = (
+        np.load(tmp_path / "s.npz"),
+        tmp_path / "singles" / "00002",
+        paint.PLOT[:2],
+    )
     shapes = json.loads((folder / "shapes.json").read_text())
     if "series" in shapes:
-        assert made["series"].shape == (5, *shapes["series"][0]) and made["series"].dtype == np.float32
+        assert (
+            made["series"].shape == (5, *shapes["series"][0]) and made["series"].dtype == np.float32
+        )
     else:
         channels, height, width = shapes["image"][0]
-        assert made["images"].shape == (5, height, width, channels) and made["images"].dtype == np.uint8
+        assert (
+            made["images"].shape == (5, height, width, channels)
+            and made["images"].dtype == np.uint8
+        )
     simulacra("sample", folder, "-n", 5, "-o", tmp_path / "again.npz").success()
     simulacra("sample", folder, "-n", 5, "-o", tmp_path / "other.npz", "--seed", 1).success()
     same, other = (np.load(tmp_path / name)[made.files[0]] for name in ("again.npz", "other.npz"))
@@ -134,9 +192,13 @@ def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monke
     assert Image.open(tmp_path / "sheet.png").size == (3 * (width + 2) + 2, 3 * (height + 2) + 2)
     simulacra("sample", folder, "-n", 3, "-o", single.parent).success()
     suffix = ".csv" if "series" in shapes else ".png"
-    assert sorted(path.name for path in single.parent.iterdir()) == [f"0000{i}{suffix}" for i in range(3)]
+    assert sorted(path.name for path in single.parent.iterdir()) == [
+        f"0000{i}{suffix}" for i in range(3)
+    ]
     if "series" in shapes:
-        table = np.loadtxt(single.with_suffix(".csv"), np.float32, delimiter=",", skiprows=1, ndmin=2)
+        table = np.loadtxt(
+            single.with_suffix(".csv"), np.float32, delimiter=",", skiprows=1, ndmin=2
+        )
         assert table.shape == tuple(shapes["series"][0]) and abs(table).max() <= 1
     else:
         assert Image.open(single.with_suffix(".png")).size == (width, height)
@@ -175,29 +237,41 @@ def test_measure(trained, own, simulacra):
     }
     over = f"sampling of samples and held-out {'series' if series else 'pictures'}, one training"
     for row in rows:
-        wanted |= {"n_fake": 20, "n_real": 20} if row["metric"] == "kid_std" else {"n_fake": 40, "n_real": 40}
+        wanted |= (
+            {"n_fake": 20, "n_real": 20}
+            if row["metric"] == "kid_std"
+            else {"n_fake": 40, "n_real": 40}
+        )
         assert row.items() >= (wanted | {"weights": "average"}).items()
         alone = row["metric"] in ("kid_std", "mmd_p")  # no estimates of anything
         assert alone == (row["low"] is None) == (row["over"] is None), row["metric"]
         assert alone or (row["low"] <= row["value"] <= row["high"] and row["over"] == over)
-        assert row["version"] == (2 if row["metric"] == "memorisation" else 1) and len(row["extractor_hash"]) == 12
+        assert (
+            row["version"] == (2 if row["metric"] == "memorisation" else 1)
+            and len(row["extractor_hash"]) == 12
+        )
         assert row.keys() >= {"floor", "resize", "config", "commit", "seconds"}
         assert (row.get("n_train") == 4000) == (row["metric"] in ("memorisation", "copied"))
     assert run.read_rows(own / "metrics.jsonl") == rows
     assert f"95 % over {over}" in " ".join(simulacra(*words).success().split())
     text = simulacra(*words, "--weights", "raw", "--step", 10, "--repeats", 1).success()
     assert "step 10, raw weights" in text and names[-1] in text and "one set" in text
-    assert f"real training {'series' if series else 'pictures'} as samples" in " ".join(text.split())
+    assert f"real training {'series' if series else 'pictures'} as samples" in " ".join(
+        text.split()
+    )
     assert len(run.read_rows(own / "metrics.jsonl")) == 3 * len(rows)
     few = simulacra("measure", own, "--samples", 6, "--repeats", 1, *words[6:], "--json").success()
-    assert "NaN" not in few and {row["n_real"] for row in json.loads(few) if row["metric"] != "kid_std"} == {6}
+    assert "NaN" not in few and {
+        row["n_real"] for row in json.loads(few) if row["metric"] != "kid_std"
+    } == {6}
     again = json.loads(simulacra(*words, "--json").success())
     assert [row["value"] for row in again] == [row["value"] for row in rows]
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(0, "mnist_cnn"), (10, "the condition")])
 def test_downstream(classes, labels, simulacra, tmp_path, monkeypatch):
-    """One sample for each training label; what gives a sample its label is told. The classifier is a stand-in."""
+    """One sample for each training label; what gives a sample its label is told. The classifier is
+    a stand-in."""
     taught = []
 
     def learn(x, y, classes, seed):
@@ -205,7 +279,16 @@ def test_downstream(classes, labels, simulacra, tmp_path, monkeypatch):
         return lambda x: torch.zeros(len(x), dtype=torch.int64)
 
     monkeypatch.setattr(downstream, "convnet", learn)
-    train = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", "steps=2"]
+    train = [
+        "train",
+        "rgan_digits",
+        "--preset",
+        "tiny",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "steps=2",
+    ]
     simulacra(*train, "--set", f"hyper.classes={classes}").success()
     words = (
         "measure",
@@ -227,24 +310,60 @@ def test_downstream(classes, labels, simulacra, tmp_path, monkeypatch):
 
 
 def test_samples_of_a_class(simulacra, tmp_path):
-    train = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", "steps=2"]
+    train = [
+        "train",
+        "rgan_digits",
+        "--preset",
+        "tiny",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "steps=2",
+    ]
     simulacra(*train, "--set", "hyper.classes=10").success()
     made = []
     for number, words in enumerate([["--class", "7"], ["--class", "3"], []]):
-        simulacra("sample", tmp_path / "run", "-n", "12", "-o", tmp_path / f"{number}.npz", *words).success()
+        simulacra(
+            "sample", tmp_path / "run", "-n", "12", "-o", tmp_path / f"{number}.npz", *words
+        ).success()
         made.append(np.load(tmp_path / f"{number}.npz")["images"])
-    assert (made[0][7] == made[2][7]).all() and (made[1][3] == made[2][3]).all(), "the same noise, the same class"
+    assert (made[0][7] == made[2][7]).all() and (made[1][3] == made[2][3]).all(), (
+        "the same noise, the same class"
+    )
     assert not (made[0] == made[1]).all()
     for wanted in "10", "-1":
-        text = simulacra("sample", tmp_path / "run", "-o", tmp_path / "x.png", "--class", wanted).refusal()
+        text = simulacra(
+            "sample", tmp_path / "run", "-o", tmp_path / "x.png", "--class", wanted
+        ).refusal()
         assert f"has no class {wanted}; allowed: 0 to 9" in text
 
 
 def test_as_many_classes_as_the_data_have(simulacra, tmp_path):
     for count in 3, 11:
-        words = ["train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.classes={count}"]
-        assert f"hyper.classes = {count}; allowed: 0 or 10, as many as the data have" in simulacra(*words).refusal()
-    words = ["train", "rgan_sines", "--preset", "tiny", "--run", tmp_path / "run", "--set", "hyper.classes=2"]
+        words = [
+            "train",
+            "rgan_digits",
+            "--preset",
+            "tiny",
+            "--run",
+            tmp_path / "run",
+            "--set",
+            f"hyper.classes={count}",
+        ]
+        assert (
+            f"hyper.classes = {count}; allowed: 0 or 10, as many as the data have"
+            in simulacra(*words).refusal()
+        )
+    words = [
+        "train",
+        "rgan_sines",
+        "--preset",
+        "tiny",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "hyper.classes=2",
+    ]
     assert "hyper.classes = 2; allowed: 0, the data have no labels" in simulacra(*words).refusal()
     assert not (tmp_path / "run").exists()
 
@@ -261,7 +380,9 @@ def test_every_config_trains(name, simulacra, tmp_path):
 
 
 def test_the_config_of_a_run_makes_the_same_run(trained, simulacra, tmp_path):
-    simulacra("train", trained / "config.json", "--run", tmp_path / "copy", "--no-tensorboard").success()
+    simulacra(
+        "train", trained / "config.json", "--run", tmp_path / "copy", "--no-tensorboard"
+    ).success()
     assert (tmp_path / "copy" / "done").read_bytes() == (trained / "done").read_bytes()
     assert not (tmp_path / "copy" / "events").exists()
 
@@ -281,15 +402,27 @@ def test_the_default_folder(first, simulacra, tmp_path, monkeypatch):
     ("words", "says"),
     [
         (["train", "nonsense"], "unknown config 'nonsense'; there is: "),
-        (["train", "ebgan_digits", "--preset", "huge"], "unknown preset 'huge'; there is: tiny, laptop, paper"),
-        (["train", "ebgan_digits", "--set", "data.name=none"], "unknown data set 'none'; there is: "),
+        (
+            ["train", "ebgan_digits", "--preset", "huge"],
+            "unknown preset 'huge'; there is: tiny, laptop, paper",
+        ),
+        (
+            ["train", "ebgan_digits", "--set", "data.name=none"],
+            "unknown data set 'none'; there is: ",
+        ),
         (["train", "ebgan_digits", "--set", "hyper.none=1"], "unknown key hyper.none; there is: "),
         (["train", "ebgan_digits", "--set", "steps=few"], "steps = 'few': expected `int`"),
-        (["train", "ebgan_digits", "--set", "batch=5000"], "batch 5000 does not fit the 4000 training pictures"),
+        (
+            ["train", "ebgan_digits", "--set", "batch=5000"],
+            "batch 5000 does not fit the 4000 training pictures",
+        ),
         (["train", "ebgan_digits", "--set", "data.pad=1"], "multiples of 4, found 30x30"),
         (["train", "ebgan_digits", "--device", "abacus"], "device 'abacus' cannot be used ("),
         (["train", "ebgan_digits", "--data", "gone"], "no data folder gone"),
-        (["train", "ebgan_digits", "--set", "data.name=folder", "--set", "data.path=gone"], "there is no data folder"),
+        (
+            ["train", "ebgan_digits", "--set", "data.name=folder", "--set", "data.path=gone"],
+            "there is no data folder",
+        ),
         (["train", "none.toml"], "no config file none.toml"),
         (["train"], "Missing argument 'CONFIG'"),
         (["train", "ebgan_digits", "--margin", "3"], "No such option: --margin"),
@@ -313,20 +446,44 @@ def test_mistakes(words, says, simulacra, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["sample", "RUN", "-n", "0", "-o", "OUT.png"], "the number of samples is 0; it must be at least 1"),
+        (
+            ["sample", "RUN", "-n", "0", "-o", "OUT.png"],
+            "the number of samples is 0; it must be at least 1",
+        ),
         (["sample", "RUN", "--samples", "-3", "-o", "OUT.npz"], "the number of samples is -3"),
-        (["sample", "RUN", "-o", "OUT.jpg"], "cannot write samples as '.jpg'; give a .png, an .npz or the name of a folder"),
-        (["sample", "RUN", "-o", "OUT.png", "--weights", "light"], "unknown weights 'light'; there is: average, raw"),
-        (["sample", "RUN", "-o", "OUT.png", "--step", "15"], "no checkpoint of step 15; there is: 10, 20"),
-        (["sample", "RUN", "-o", "OUT.png", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (
+            ["sample", "RUN", "-o", "OUT.jpg"],
+            "cannot write samples as '.jpg'; give a .png, an .npz or the name of a folder",
+        ),
+        (
+            ["sample", "RUN", "-o", "OUT.png", "--weights", "light"],
+            "unknown weights 'light'; there is: average, raw",
+        ),
+        (
+            ["sample", "RUN", "-o", "OUT.png", "--step", "15"],
+            "no checkpoint of step 15; there is: 10, 20",
+        ),
+        (
+            ["sample", "RUN", "-o", "OUT.png", "--device", "abacus"],
+            "device 'abacus' cannot be used",
+        ),
         (["paint", "RUN", "--weights", "light"], "unknown weights 'light'"),
         (["paint", "RUN", "--data", "gone"], "no data folder gone"),
-        (["measure", "RUN", "--samples", "0"], "samples = 0, repeats = 5: at least 6 samples and 1 repeat"),
+        (
+            ["measure", "RUN", "--samples", "0"],
+            "samples = 0, repeats = 5: at least 6 samples and 1 repeat",
+        ),
         (["measure", "RUN", "--samples", "5"], "samples = 5"),
         (["measure", "RUN", "--repeats", "0"], "repeats = 0"),
-        (["measure", "RUN", "--extractor", "eyes"], "unknown extractor 'eyes'; there is: mnist_cnn, "),
+        (
+            ["measure", "RUN", "--extractor", "eyes"],
+            "unknown extractor 'eyes'; there is: mnist_cnn, ",
+        ),
         (["measure", "RUN", "--weights", "light"], "unknown weights 'light'"),
-        (["train", "RUN", "--set", "seed=7"], "holds a run of another config: seed is 0 there, 7 asked. Choose another"),
+        (
+            ["train", "RUN", "--set", "seed=7"],
+            "holds a run of another config: seed is 0 there, 7 asked. Choose another",
+        ),
         (["train", "RUN", "--preset", "paper"], "is resolved already (preset tiny)"),
     ],
 )
@@ -340,8 +497,13 @@ def test_mistakes_about_a_run(words, says, own, simulacra, tmp_path, monkeypatch
 
 def test_an_existing_run_of_another_config(tiny, own, simulacra):
     before = tree(own)
-    text = simulacra(*tiny.arguments(own, "steps=20", "save_every=10", "log_every=5", "batch=3", "keep=1")).refusal()
-    assert "batch is " in text and " there, 3 asked; keep is 3 there, 1 asked. Choose another folder with --run" in text
+    text = simulacra(
+        *tiny.arguments(own, "steps=20", "save_every=10", "log_every=5", "batch=3", "keep=1")
+    ).refusal()
+    assert (
+        "batch is " in text
+        and " there, 3 asked; keep is 3 there, 1 asked. Choose another folder with --run" in text
+    )
     assert tree(own) == before
 
 
@@ -360,7 +522,10 @@ def test_folders_that_cannot_be_run_folders(first, simulacra, tmp_path):
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     assert "run holds thesis.tex and no run" in simulacra(*first).refusal()
     assert tree(tmp_path) == {"run/thesis.tex": b"years of work"}
-    assert "cannot write into /proc/run" in simulacra(*["/proc/run" if "/run" in word else word for word in first]).refusal()
+    assert (
+        "cannot write into /proc/run"
+        in simulacra(*["/proc/run" if "/run" in word else word for word in first]).refusal()
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
@@ -387,7 +552,12 @@ def test_a_run_without_checkpoint(own, simulacra, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "cannot read "), ("[]", "holds no table"), ("{}", "model is missing"), ('{"room": "none"}', "missing")],
+    [
+        ("{", "cannot read "),
+        ("[]", "holds no table"),
+        ("{}", "model is missing"),
+        ('{"room": "none"}', "missing"),
+    ],
 )
 def test_damaged_config_of_a_run(own, simulacra, tmp_path, content, says):
     (own / "config.json").write_text(content)
@@ -396,11 +566,15 @@ def test_damaged_config_of_a_run(own, simulacra, tmp_path, content, says):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"image": 3}', '{"image": [[1, 8], "float7"]}', '{"image": [[-1], "float32"]}']
+    "content",
+    ["{", "[]", '{"image": 3}', '{"image": [[1, 8], "float7"]}', '{"image": [[-1], "float32"]}'],
 )
 def test_damaged_shapes_of_a_run(content, own, simulacra, tmp_path):
     (own / "shapes.json").write_text(content)
-    assert f"cannot read {own / 'shapes.json'}" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+    assert (
+        f"cannot read {own / 'shapes.json'}"
+        in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+    )
 
 
 def test_pictures_that_cannot_be_painted(tiny, simulacra, tmp_path):
@@ -409,10 +583,15 @@ def test_pictures_that_cannot_be_painted(tiny, simulacra, tmp_path):
     assert tiny.train(folder, "steps=10", "save_every=10").done
     (folder / "pictures" / "00000020").write_text("in the way")
     text = simulacra(*tiny.arguments(folder, "steps=20", "save_every=10"), "--extend").refusal()
-    assert "cannot write" in text and f"the last good checkpoint is {folder / 'checkpoints' / '00000020.pt'}" in text
+    assert (
+        "cannot write" in text
+        and f"the last good checkpoint is {folder / 'checkpoints' / '00000020.pt'}" in text
+    )
 
 
-def test_checkpoint_of_another_model(trained, own, model_name, simulacra, tmp_path, tmp_path_factory):
+def test_checkpoint_of_another_model(
+    trained, own, model_name, simulacra, tmp_path, tmp_path_factory
+):
     """That of every other model is refused."""
     for other in config.models():
         tiny = of_model(other)
@@ -432,21 +611,36 @@ def test_checkpoint_of_other_nets(tiny, own, simulacra, tmp_path):
     import torch
 
     saved = torch.load(path, weights_only=True)
-    name = next(name for name, state in saved["parts"].items() if any(isinstance(v, torch.Tensor) for v in state.values()))
-    key = next(key for key, value in saved["parts"][name].items() if isinstance(value, torch.Tensor) and value.ndim)
+    name = next(
+        name
+        for name, state in saved["parts"].items()
+        if any(isinstance(v, torch.Tensor) for v in state.values())
+    )
+    key = next(
+        key
+        for key, value in saved["parts"][name].items()
+        if isinstance(value, torch.Tensor) and value.ndim
+    )
     saved["parts"][name][key] = torch.zeros(3, 3, 3)
     torch.save(saved, path)
-    assert f"does not fit this model's '{name}'" in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+    assert (
+        f"does not fit this model's '{name}'"
+        in simulacra("sample", own, "-o", tmp_path / "x.png").refusal()
+    )
 
 
 def test_a_divergence_is_named(tiny, model_name, simulacra, tmp_path):
     """Learning rates beyond all reason end in a line that names what was lost and what survives."""
-    rates = [name for name in config.model(model_name).Hyper.__struct_fields__ if name.startswith("rate")]
+    rates = [
+        name for name in config.model(model_name).Hyper.__struct_fields__ if name.startswith("rate")
+    ]
     if not rates:
         pytest.skip("the model has no learning rate")
     changes = [f"hyper.{name}=1e38" for name in rates]
     text = simulacra(*tiny.arguments(tmp_path / "run", *changes)).refusal()
-    assert re.search(r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text)
+    assert re.search(
+        r"training stopped: (weight )?[\w.]+ is (nan|-?inf|not finite) at step \d+; ", text
+    )
     assert "no checkpoint was written yet" in text or "the last good checkpoint is " in text
 
 
@@ -454,7 +648,9 @@ def test_a_divergence_is_named(tiny, model_name, simulacra, tmp_path):
 def test_progress(terminal):
     """In a file a whole line a checkpoint, however narrow; in a terminal a bar."""
     console = Console(file=io.StringIO(), width=60, force_terminal=terminal)
-    with Progress(console, 100, 8, "a title [much] longer than the few columns of the console") as progress:
+    with Progress(
+        console, 100, 8, "a title [much] longer than the few columns of the console"
+    ) as progress:
         progress.tick(10, {"loss_D": 1.5, "loss_D_from_equilibrium": 0.5, "slope": 2.0})
         progress.tick(11, {})
         progress.saved(Path("00000011.pt"))
@@ -494,8 +690,16 @@ def test_ctrl_c_before_anything_began(simulacra, monkeypatch):
         (OSError(36, "File name too long", "a" * 5000), "letters): File name too long"),
         (PermissionError(13, "Permission denied", "secret.png"), "secret.png: Permission denied"),
         (MemoryError("Unable to allocate 8.00 EiB"), "not enough memory for what was asked"),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
-        (RuntimeError("Storage size calculation overflowed with sizes=[1, 2]"), "not enough memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+            ),
+            "not enough memory",
+        ),
+        (
+            RuntimeError("Storage size calculation overflowed with sizes=[1, 2]"),
+            "not enough memory",
+        ),
         (RuntimeError("Could not determine home directory."), "a path begins with ~"),
     ],
 )
@@ -508,7 +712,12 @@ def test_an_error_of_the_machine_is_a_line(error, says, simulacra, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("shape '[2]' is invalid for input of size 3"), OSError("no file is named"), KeyError(1)]
+    "error",
+    [
+        RuntimeError("shape '[2]' is invalid for input of size 3"),
+        OSError("no file is named"),
+        KeyError(1),
+    ],
 )
 def test_an_error_of_the_program_is_none(error, simulacra, monkeypatch):
     """A traceback is what mends it."""
@@ -522,6 +731,15 @@ def test_an_error_of_the_program_is_none(error, simulacra, monkeypatch):
 
 
 def test_sizes_that_no_machine_has(simulacra, tmp_path):
-    words = ["train", "ebgan_digits", "--preset", "tiny", "--run", tmp_path / "run", "--set", f"hyper.z_size={2**50}"]
+    words = [
+        "train",
+        "ebgan_digits",
+        "--preset",
+        "tiny",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        f"hyper.z_size={2**50}",
+    ]
     assert "not enough memory" in simulacra(*words).refusal()
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,5 @@
-"""What ends a program from outside: a training saves, everything ends in one line, schedulers are told 143."""
+"""What ends a program from outside: a training saves, everything ends in one line, schedulers are
+told 143."""
 
 import json
 import os
@@ -19,7 +20,8 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SI
 
 
 def listening() -> None:
-    """Hear all signals, be it that the suite itself runs under nohup, or in the background of a script."""
+    """Hear all signals, be it that the suite itself runs under nohup, or in the background of a
+    script."""
     for number in STATUS:
         signal.signal(number, signal.SIG_DFL)
 
@@ -56,7 +58,9 @@ def ended(child: "subprocess.Popen[str]", number: int) -> tuple[int, str]:
 
 def endless(folder: Path) -> list[str]:
     """A tiny training that will not end by itself."""
-    return needed(of_model("ebgan"), "ebgan").arguments(folder, "steps=1000000", "save_every=1000000", "log_every=1")
+    return needed(of_model("ebgan"), "ebgan").arguments(
+        folder, "steps=1000000", "save_every=1000000", "log_every=1"
+    )
 
 
 def logged(folder: Path) -> bool:
@@ -73,7 +77,10 @@ def test_a_training_saves_and_says_so(number, status, tmp_path):
     code, told = ended(child, number)
     (path,) = run.checkpoints(folder)
     assert code == status
-    assert told == f"stopped and saved at step {int(path.stem):,}; the same command goes on from there\n"
+    assert (
+        told
+        == f"stopped and saved at step {int(path.stem):,}; the same command goes on from there\n"
+    )
 
 
 def test_where_hanging_up_is_ignored_it_stays_ignored(tmp_path):
@@ -138,7 +145,8 @@ def test_other_verbs_end_in_a_line_that_says_what_stays(number, status, tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_while_torch_is_imported(number, tmp_path):
-    """At whatever moment of the start: one line at most, never a traceback, and nothing is begun."""
+    """At whatever moment of the start: one line at most, never a traceback, and nothing is
+    begun."""
     folder = tmp_path / "run"
     for delay in 0.3, 0.8, 1.3, 1.9, 2.6:
         child = begun("train", "ebgan_digits", "--preset", "paper", "--run", folder)
@@ -154,7 +162,8 @@ def test_an_import_of_torch_is_not_interrupted_by_an_exception(number, status):
     code = (
         "import sys, types\n"
         "from simulacra.core import signals\n"
-        "sys.modules['torch'] = types.SimpleNamespace(__spec__=types.SimpleNamespace(_initializing=True))\n"
+        "sys.modules['torch'] = "
+        "types.SimpleNamespace(__spec__=types.SimpleNamespace(_initializing=True))\n"
         f"signals.interrupt({int(number)}, None)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV)
@@ -172,7 +181,9 @@ def test_while_the_command_line_is_imported():
         "from simulacra.__main__ import main\n"
         "main()"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENV, preexec_fn=listening)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENV, preexec_fn=listening
+    )
     assert (said.returncode, said.stderr) == (130, "interrupted\n")
 
 

@@ -1,4 +1,5 @@
-"""What starting costs: help, lists and mistakes import nothing that takes seconds; threads wait without spinning."""
+"""What starting costs: help, lists and mistakes import nothing that takes seconds; threads wait
+without spinning."""
 
 import json
 import os
@@ -38,7 +39,9 @@ print(json.dumps(said))
 
 def clean() -> dict[str, str]:
     """The environment of a person who has said nothing of threads."""
-    return {name: value for name, value in os.environ.items() if name not in POLICIES} | {"PYTHONPATH": str(HOME)}
+    return {name: value for name, value in os.environ.items() if name not in POLICIES} | {
+        "PYTHONPATH": str(HOME)
+    }
 
 
 def said(*commands: list[str]) -> list[tuple[int, str, str, list[str]]]:
@@ -69,7 +72,10 @@ def test_lists_import_nothing_that_takes_seconds():
     assert (code, err, heavy, code2, err2, heavy2) == (0, "", [], 0, "", [])
     assert all(name in out for name in (*config.models(), *config.configs()))
     assert [line.split()[0] for line in out2.splitlines()] == data_sets.names()
-    assert all((data_sets.module(name).__doc__ or "").strip().splitlines()[0] in out2 for name in data_sets.names())
+    assert all(
+        (data_sets.module(name).__doc__ or "").strip().splitlines()[0] in out2
+        for name in data_sets.names()
+    )
 
 
 MISTAKES = [
@@ -78,14 +84,23 @@ MISTAKES = [
     (["train", "ebgan_digits", "--margin", "3"], "No such option: --margin"),
     (["train", "nonsense"], "unknown config 'nonsense'; there is: "),
     (["train", "none.toml"], "no config file none.toml"),
-    (["train", "ebgan_digits", "--preset", "huge"], "unknown preset 'huge'; there is: tiny, laptop, paper"),
+    (
+        ["train", "ebgan_digits", "--preset", "huge"],
+        "unknown preset 'huge'; there is: tiny, laptop, paper",
+    ),
     (["train", "ebgan_digits", "--set", "steps"], "--set takes key=value, found 'steps'"),
     (["train", "ebgan_digits", "--set", "steps=few"], "steps = 'few': expected `int`"),
     (["train", "ebgan_digits", "--set", "stepz=3"], "unknown key stepz; there is: name, preset, "),
     (["train", "ebgan_digits", "--set", "model=none"], "unknown model 'none'; there is: "),
     (["train", "ebgan_digits", "--set", "data.name=none"], "unknown data set 'none'; there is: "),
-    (["train", "ebgan_digits", "--set", "data.none=1"], "unknown key data.none; there is: data.pad"),
-    (["train", "ebgan_digits", "--set", "hyper.margni=1"], "unknown key hyper.margni; there is: hyper."),
+    (
+        ["train", "ebgan_digits", "--set", "data.none=1"],
+        "unknown key data.none; there is: data.pad",
+    ),
+    (
+        ["train", "ebgan_digits", "--set", "hyper.margni=1"],
+        "unknown key hyper.margni; there is: hyper.",
+    ),
     (["sample", "gone", "-o", "x.png"], "no run folder gone"),
     (["paint", "."], ". is no run folder: it has no config.json"),
     (["evolve", "gone", "-o", "x.png"], "no run folder gone"),
@@ -111,7 +126,13 @@ MISTAKES = [
 def test_mistakes_import_nothing_that_takes_seconds():
     answers = said(*(words for words, _ in MISTAKES))
     for (words, says), (code, out, err, heavy) in zip(MISTAKES, answers, strict=True):
-        assert (code, out, heavy) == (2, "", []) and says in err and err.count("\n") == 1, (words, code, out, err, heavy)
+        assert (code, out, heavy) == (2, "", []) and says in err and err.count("\n") == 1, (
+            words,
+            code,
+            out,
+            err,
+            heavy,
+        )
 
 
 def test_fields_read_from_source_are_those_of_the_class(model_name):
@@ -126,7 +147,10 @@ def test_what_is_no_plain_class_is_left_to_its_import(tmp_path):
     from simulacra.core.source import fields
 
     path = tmp_path / "model.py"
-    path.write_text("class Hyper(Basis):\n    a: int = 1\nclass Other(Struct, rename='camel'):\n    b: int = 1\n")
+    path.write_text(
+        "class Hyper(Basis):\n    a: int = 1\nclass Other(Struct, rename='camel'):\n    b: int = "
+        "1\n"
+    )
     assert fields(path, "Hyper") == fields(path, "Other") == fields(path, "None") == []
 
 
@@ -134,9 +158,12 @@ def test_what_is_no_plain_class_is_left_to_its_import(tmp_path):
 
 
 def spins(code: str, **more: str) -> int:
-    """How often GNU's OpenMP, which torch for Linux brings, says that a thread looks before it sleeps."""
+    """How often GNU's OpenMP, which torch for Linux brings, says that a thread looks before it
+    sleeps."""
     env = clean() | {"OMP_DISPLAY_ENV": "VERBOSE"} | more
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True
+    )
     (count,) = set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", answer.stderr))
     return int(count)
 
@@ -155,7 +182,9 @@ def test_a_person_s_own_policy_stays(monkeypatch):
     monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
     assert threads.wait_passively() and "OMP_WAIT_POLICY" not in os.environ
     monkeypatch.delenv("GOMP_SPINCOUNT")
-    assert not threads.wait_passively() and "OMP_WAIT_POLICY" not in os.environ, "torch is there already"
+    assert not threads.wait_passively() and "OMP_WAIT_POLICY" not in os.environ, (
+        "torch is there already"
+    )
 
 
 def test_too_late_is_said_once_and_only_where_threads_wait(monkeypatch):
@@ -170,7 +199,10 @@ def test_too_late_is_said_once_and_only_where_threads_wait(monkeypatch):
         torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("starts", [[], [{}], [{"threads": None}], [{"threads": True}], [{"threads": 0}], [{"threads": "2"}]])
+@pytest.mark.parametrize(
+    "starts",
+    [[], [{}], [{"threads": None}], [{"threads": True}], [{"threads": 0}], [{"threads": "2"}]],
+)
 def test_nothing_recorded_changes_nothing(starts):
     with threads.held(starts) as told:
         assert torch.get_num_threads() == 1 and told == []

@@ -1,4 +1,5 @@
-"""Standard output that cannot hold what is said: a terminal of ASCII, a full disk, a reader who leaves."""
+"""Standard output that cannot hold what is said: a terminal of ASCII, a full disk, a reader who
+leaves."""
 
 import os
 import subprocess
@@ -16,9 +17,13 @@ ENV = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
 SAY = [sys.executable, "-m", "simulacra"]
 
 
-def said(*words: object, env: dict[str, str] | None = None, **how: object) -> "subprocess.CompletedProcess[bytes]":
+def said(
+    *words: object, env: dict[str, str] | None = None, **how: object
+) -> "subprocess.CompletedProcess[bytes]":
     """How `simulacra WORDS` ended."""
-    return subprocess.run([*SAY, *map(str, words)], env=ENV | (env or {}), stderr=subprocess.PIPE, **how)
+    return subprocess.run(
+        [*SAY, *map(str, words)], env=ENV | (env or {}), stderr=subprocess.PIPE, **how
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,8 +43,19 @@ def test_letters_that_the_terminal_does_not_know(words, env):
 @pytest.mark.parametrize("name", ["\u00e9\u2713\U0001f697", "\udce9"])
 def test_names_that_no_terminal_knows(name, tmp_path):
     """A file's name need not even be text."""
-    answer = said("sample", f"{tmp_path}/{name}", "-o", "x.png", env={"PYTHONIOENCODING": "ascii"}, stdout=subprocess.PIPE)
-    assert answer.returncode == 2 and answer.stderr.startswith(b"error: no run folder ") and answer.stderr.count(b"\n") == 1
+    answer = said(
+        "sample",
+        f"{tmp_path}/{name}",
+        "-o",
+        "x.png",
+        env={"PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+    )
+    assert (
+        answer.returncode == 2
+        and answer.stderr.startswith(b"error: no run folder ")
+        and answer.stderr.count(b"\n") == 1
+    )
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["list"]])
@@ -57,14 +73,18 @@ def test_a_reader_who_leaves(words):
     os.close(read)
     answer = said(*words, stdout=write)
     os.close(write)
-    assert answer.returncode == (2 if words[0] == "train" else 0) and b"Traceback" not in answer.stderr
+    assert (
+        answer.returncode == (2 if words[0] == "train" else 0) and b"Traceback" not in answer.stderr
+    )
     assert answer.stderr.count(b"\n") == (words[0] == "train")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_no_stream_at_all(closed):
     shell = ["sh", "-c", f'"$@" {closed}', "sh"]
-    assert subprocess.run([*shell, *SAY, "list"], env=ENV, stdout=subprocess.DEVNULL).returncode == 0
+    assert (
+        subprocess.run([*shell, *SAY, "list"], env=ENV, stdout=subprocess.DEVNULL).returncode == 0
+    )
 
 
 def test_a_training_is_not_lost_by_what_it_says(tmp_path):

@@ -1,4 +1,5 @@
-"""Adding a model takes one file and one config: this does literally what docs/adding_a_model.md says, in a copy."""
+"""Adding a model takes one file and one config: this does literally what docs/adding_a_model.md
+says, in a copy."""
 
 import json
 import os
@@ -21,20 +22,25 @@ TESTS = [
     "tests/house/test_rules.py",
     "tests/core/test_config.py",
 ]
-BLOCK = re.compile(r"```(?:python|toml)\n# ((?:simulacra/models|configs)/\w+\.(?:py|toml))\n(.*?)```", re.S)
+BLOCK = re.compile(
+    r"```(?:python|toml)\n# ((?:simulacra/models|configs)/\w+\.(?:py|toml))\n(.*?)```", re.S
+)
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="docs/adding_a_model.md is not there")
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the repository in which the page was followed, the new model's name and the new config's."""
+    """A copy of the repository in which the page was followed, the new model's name and the new
+    config's."""
     place = tmp_path_factory.mktemp("copy")
     for name in "simulacra", "configs", "tests":
         shutil.copytree(HOME / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HOME / "pyproject.toml", place)
     written = BLOCK.findall(PAGE.read_text())
-    assert [Path(name).suffix for name, _ in written] == [".py", ".toml"], "one model and one config"
+    assert [Path(name).suffix for name, _ in written] == [".py", ".toml"], (
+        "one model and one config"
+    )
     for name, text in written:
         assert not (place / name).exists(), f"{name} is there already"
         (place / name).write_text(text)
@@ -56,7 +62,9 @@ for words in json.loads(sys.argv[1]):
 def said(place: Path, *words: object) -> str:
     """What Python prints in the copy, where it must succeed."""
     env = os.environ | {"PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=place, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=place, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -71,7 +79,11 @@ def test_the_new_model_works(copy):
     measure run --samples 30 --repeats 2 --extractor pixels --json"""
     text = said(place, "-c", SAY, json.dumps([line.split() for line in commands.splitlines()]))
     assert re.search(rf"{name} +{model_name} ", text)
-    for line in "run is done: 20 steps", "4 samples in sheet.png", "run/pictures/00000020/samples.png":
+    for line in (
+        "run is done: 20 steps",
+        "4 samples in sheet.png",
+        "run/pictures/00000020/samples.png",
+    ):
         assert line in text
     assert Image.open(place / "sheet.png").width > 50
     assert {row["step"] for row in json.loads(text.splitlines()[-1])} == {20}

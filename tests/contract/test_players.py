@@ -1,6 +1,8 @@
-"""Players: which weights are whose, what each of them feels, and that looking at them changes nothing.
+"""Players: which weights are whose, what each of them feels, and that looking at them changes
+nothing.
 
-What holds for a model's nets and losses is tested for every config, since variants are hyperparameters."""
+What holds for a model's nets and losses is tested for every config, since variants are
+hyperparameters."""
 
 import math
 import random
@@ -59,7 +61,11 @@ def test_players_partition_the_model(variant):
     model, _ = variant.model()
     if not optimizers(model):
         pytest.skip("no gradient moves this model")
-    owned = [id(weight) for optimizer in optimizers(model).values() for weight in optim.weights(optimizer)]
+    owned = [
+        id(weight)
+        for optimizer in optimizers(model).values()
+        for weight in optim.weights(optimizer)
+    ]
     assert len(owned) == len(set(owned)) > 0, "a weight has two owners"
     names = {id(weight): name for name, weight in own_weights(model).items()}
     assert not [names[i] for i in names.keys() - set(owned)], "weights without an owner"
@@ -84,7 +90,10 @@ def test_averages_follow(variant):
         pytest.skip("the model samples its last weights")
     before = [[weight.clone() for weight in average.module.parameters()] for average in averages]
     for _ in playing(model, batches, variant.config().steps):
-        if all(not equal(was, list(average.module.parameters())) for was, average in zip(before, averages, strict=True)):
+        if all(
+            not equal(was, list(average.module.parameters()))
+            for was, average in zip(before, averages, strict=True)
+        ):
             return
     raise AssertionError("an average stands still")
 
@@ -92,20 +101,30 @@ def test_averages_follow(variant):
 def test_rates_follow_their_schedules(tiny):
     """Halfway through a schedule, halfway between its values; each player has its own."""
     fields = msgspec.structs.fields(tiny.config().hyper)
-    rates = [field.name for field in fields if field.type == Schedule and field.name.startswith("rate")]
+    rates = [
+        field.name for field in fields if field.type == Schedule and field.name.startswith("rate")
+    ]
     halfway = {name: 1e-3 * (i + 1) for i, name in enumerate(rates)}
-    model, batches = tiny.model(*(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items()))
+    model, batches = tiny.model(
+        *(f"hyper.{name}=[[0, 0.0], [8, {2 * rate}]]" for name, rate in halfway.items())
+    )
     if not rates:  # nothing that a gradient moves, or rates that stay
         return
     model.step(batches[0], 4)
-    found = {name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"] for name in rates}
+    found = {
+        name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"]
+        for name in rates
+    }
     assert found == pytest.approx(halfway) and len(found) == len(optimizers(model))
 
 
 @pytest.mark.parametrize("name", ["gan_mnist", "rgan_mnist", "rgan_sines"])
 def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
-    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times the penalties with it."""
-    model, batches = variant.model("hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic")
+    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times
+    the penalties with it."""
+    model, batches = variant.model(
+        "hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic"
+    )
     seen: list[torch.Tensor] = []
 
     def watched(*moves, clip=0.0):
@@ -118,7 +137,9 @@ def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
         told = model.step(batches[0], k)
         penalties = told.get("R1", torch.zeros(())) + told.get("R2", torch.zeros(()))
         assert ("R1" in told) == (k == 3) and (weight == 0 or penalties > 0)
-        assert len(seen) == 1 and float(seen[0]) == pytest.approx((told["loss_D"] + weight * penalties).item(), rel=1e-5)
+        assert len(seen) == 1 and float(seen[0]) == pytest.approx(
+            (told["loss_D"] + weight * penalties).item(), rel=1e-5
+        )
 
 
 class Felt(SGD):
@@ -126,13 +147,16 @@ class Felt(SGD):
 
     def step(self, closure=None):
         for weight in optim.weights(self):
-            assert torch.empty_like(weight).stride() == weight.grad.stride(), "fused optimizers ignore strides"
+            assert torch.empty_like(weight).stride() == weight.grad.stride(), (
+                "fused optimizers ignore strides"
+            )
         self.last = [weight.grad.clone() for weight in optim.weights(self)]
         return super().step(closure)
 
 
 def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, monkeypatch):
-    """Each player's weights get the gradient of its own loss, and nothing else moves, neither then nor in between."""
+    """Each player's weights get the gradient of its own loss, and nothing else moves, neither then
+    nor in between."""
     model, batches = variant.model()
     for name, optimizer in optimizers(model).items():
         setattr(model, name, Felt(optim.weights(optimizer), lr=1e-3))
@@ -141,12 +165,18 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
 
     def watched(*moves, clip=0.0):
         assert equal(copies(weights), last), "a weight moved outside of descend"
-        wanted = [torch.autograd.grad(loss, optim.weights(player), retain_graph=True) for loss, player in moves]
+        wanted = [
+            torch.autograd.grad(loss, optim.weights(player), retain_graph=True)
+            for loss, player in moves
+        ]
         descend(*moves, clip=clip)
         for (_, player), gradients in zip(moves, wanted, strict=True):
             for felt, own in zip(player.last, gradients, strict=True):
                 assert torch.allclose(felt, own, rtol=1e-4, atol=1e-8)
-        now, movers = copies(weights), {id(weight) for _, player in moves for weight in optim.weights(player)}
+        now, movers = (
+            copies(weights),
+            {id(weight) for _, player in moves for weight in optim.weights(player)},
+        )
         others = [name for name, weight in weights.items() if id(weight) not in movers]
         assert all(torch.equal(now[name], last[name]) for name in others)
         last.update(now)
@@ -161,7 +191,8 @@ def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, 
     assert len(moved) == len(weights)
 
 
-UNREAD = {"rgan_v3_mnist": 29}  # the published defect that this config keeps: the last row, and one pixel above it
+# the published defect that this config keeps: the last row, and one pixel above it
+UNREAD = {"rgan_v3_mnist": 29}
 
 
 def test_every_pixel_reaches_the_discriminator(variant):
@@ -172,25 +203,36 @@ def test_every_pixel_reaches_the_discriminator(variant):
     with eval_mode(model.D):
         told = model.D(x)
     for output in told if isinstance(told, tuple) else (told,):
-        (gradient,) = torch.autograd.grad((output * torch.randn_like(output)).sum(), x, retain_graph=True)
-        assert int((gradient == 0).all(0).sum()) == UNREAD.get(variant.source, 0), "pixels are not read"
+        (gradient,) = torch.autograd.grad(
+            (output * torch.randn_like(output)).sum(), x, retain_graph=True
+        )
+        assert int((gradient == 0).all(0).sum()) == UNREAD.get(variant.source, 0), (
+            "pixels are not read"
+        )
 
 
 def test_looking_changes_nothing(variant):
-    """Neither `health` nor `sample` changes a weight, a buffer or a mode, and both tell finite numbers."""
+    """Neither `health` nor `sample` changes a weight, a buffer or a mode, and both tell finite
+    numbers."""
     model, batches = variant.model()
     batch = batches[0]
     *_, scalars = playing(model, batches, min(20, variant.config().steps))
-    modules = [m for part in parts(model).values() if isinstance(part, nn.Module) for m in part.modules()]
+    modules = [
+        m for part in parts(model).values() if isinstance(part, nn.Module) for m in part.modules()
+    ]
     modes, before = [m.training for m in modules], run.digest(run.states(model))
     told = model.health(batch, scalars, batches[1]) if hasattr(model, "health") else {}
     shown = model.sample(batch)
     assert run.digest(run.states(model)) == before and [m.training for m in modules] == modes
-    assert all(value.ndim == 0 and value.isfinite() for value in (*scalars.values(), *told.values()))
+    assert all(
+        value.ndim == 0 and value.isfinite() for value in (*scalars.values(), *told.values())
+    )
     assert not scalars.keys() & told.keys(), "health hides what step tells"
     for name in scalars:
         if name in ("D_real", "E_real") and told:
-            assert name.replace("real", "held_out") in told, "without it nobody sees the discriminator overfit"
+            assert name.replace("real", "held_out") in told, (
+                "without it nobody sees the discriminator overfit"
+            )
     assert shown["samples"].shape == examples(batch).shape
     assert all(value.isfinite().all() and not value.requires_grad for value in shown.values())
     assert shown["samples"].min() >= -1 and shown["samples"].max() <= 1
@@ -235,7 +277,8 @@ def number(value: float) -> nn.Parameter:
 
 
 def test_simultaneous_and_alternating_play():
-    """In the game a b against -a b from (1, 2) at rate 1: at once to (-1, 3), in turn to (-1, 1)."""
+    """In the game a b against -a b from (1, 2) at rate 1: at once to (-1, 3), in turn to (-1,
+    1)."""
     for together, end in (True, (-1, 3)), (False, (-1, 1)):
         a, b = number(1.0), number(2.0)
         first, second = SGD([a], 1.0), SGD([b], 1.0)
@@ -250,7 +293,8 @@ def test_simultaneous_and_alternating_play():
 
 @given(st.lists(st.floats(-2, 2), min_size=3, max_size=3))
 def test_two_players_on_one_graph(values):
-    """Simultaneous moves with shared nodes equal the gradients by hand, and no third weight feels anything."""
+    """Simultaneous moves with shared nodes equal the gradients by hand, and no third weight feels
+    anything."""
     a, b, c = map(number, values)
     start = a.item(), b.item(), c.item()
     shared = a * b * c
@@ -312,7 +356,9 @@ def test_average_forgets_by_half_lives(images, updates, half_life):
     net.running_mean += 5
     for _ in range(updates):
         average.update(images, 10**9, half_life)
-    assert average.module.weight.item() == pytest.approx(1 - 0.5 ** (images * updates / half_life), abs=1e-4)
+    assert average.module.weight.item() == pytest.approx(
+        1 - 0.5 ** (images * updates / half_life), abs=1e-4
+    )
     assert average.module.running_mean.item() == 5 and not average.module.weight.requires_grad
 
 
@@ -332,10 +378,17 @@ def test_schedules():
     steps = ((10, 1.0), (20, 3.0), (20, 0.5), (30, 0.0))
     values = {0: 1, 10: 1, 15: 2, 19: 2.8, 20: 0.5, 25: 0.25, 30: 0, 99: 0}
     assert {k: value_at(steps, k) for k in values} == pytest.approx(values)
-    assert value_at(7, 3) == 7.0 and value_at(0.5, 0) == 0.5 and value_at(((5, 2.0),), 0) == value_at(((5, 2.0),), 9) == 2.0
+    assert (
+        value_at(7, 3) == 7.0
+        and value_at(0.5, 0) == 0.5
+        and value_at(((5, 2.0),), 0) == value_at(((5, 2.0),), 9) == 2.0
+    )
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 9)), min_size=1, max_size=5).map(sorted), st.integers(0, 60))
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.floats(0, 9)), min_size=1, max_size=5).map(sorted),
+    st.integers(0, 60),
+)
 def test_schedules_stay_between_their_values(points, k):
     values = [value for _, value in points]
     assert min(values) - 1e-9 <= value_at(tuple(points), k) <= max(values) + 1e-9
@@ -345,7 +398,17 @@ def test_schedules_stay_between_their_values(points, k):
 
 
 def test_seeds_differ_by_every_name():
-    found = {fold(*names) for names in ((0,), (1,), (0, "step", 1), (0, "step", 2), (1, "step", 1), (0, "st", "ep", 1))}
+    found = {
+        fold(*names)
+        for names in (
+            (0,),
+            (1,),
+            (0, "step", 1),
+            (0, "step", 2),
+            (1, "step", 1),
+            (0, "st", "ep", 1),
+        )
+    }
     assert len(found) == 6 and all(0 <= seed < 2**63 for seed in found)
     assert len({fold(seed, "step", k) for seed in range(30) for k in range(30)}) == 900
 
@@ -371,7 +434,8 @@ def test_noise_is_normal_and_uniform_is_not():
 
 
 class Two:
-    """Stands for torch.distributed where another process has `others` and this one is the second."""
+    """Stands for torch.distributed where another process has `others` and this one is the
+    second."""
 
     def __init__(self, others: torch.Tensor) -> None:
         self.others = others
@@ -414,7 +478,8 @@ def test_values_and_gradients_of_two_processes_are_averaged(monkeypatch):
     module = torch.nn.Linear(1, 1)
     rule = torch.optim.SGD(module.parameters(), 1.0)
     before = [p.item() for p in module.parameters()]
-    optim.descend((module(torch.tensor([[4.0]])).sum(), rule))  # gradients 4 and 1 here, 3 and 5 there
+    # gradients 4 and 1 here, 3 and 5 there
+    optim.descend((module(torch.tensor([[4.0]])).sum(), rule))
     after = [p.item() for p in module.parameters()]
     assert [a - b for a, b in zip(before, after, strict=True)] == pytest.approx([3.5, 3])
 
@@ -448,7 +513,9 @@ def test_averages_count_the_pictures_of_all_processes(tiny, monkeypatch):
         return
     monkeypatch.setattr(distributed, "dist", Alike())
     counted: list[tuple[int, int]] = []
-    monkeypatch.setattr(EMA, "update", lambda self, images, seen, half_life: counted.append((images, seen)))
+    monkeypatch.setattr(
+        EMA, "update", lambda self, images, seen, half_life: counted.append((images, seen))
+    )
     model.step(batches[0], 2)
     images = 2 * len(next(iter(batches[0].values())))
     assert counted == [(images, 3 * images)]

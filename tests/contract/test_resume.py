@@ -64,10 +64,16 @@ def test_killed_between_saving_and_removing(tiny, unbroken, tmp_path):
 def test_what_is_done_is_not_started_again(tiny, unbroken, tmp_path):
     """No start is recorded, so that cards name the commit that trained; no file changes."""
     shutil.copytree(unbroken, tmp_path / "run")
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    before = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in (tmp_path / "run").rglob("*")
+        if path.is_file()
+    }
     assert tiny.train(tmp_path / "run", *USUAL).already and len(run.starts(tmp_path / "run")) == 1
     changed = {
-        path.name for path, (when, what) in before.items() if (path.stat().st_mtime_ns, path.read_bytes()) != (when, what)
+        path.name
+        for path, (when, what) in before.items()
+        if (path.stat().st_mtime_ns, path.read_bytes()) != (when, what)
     }
     assert changed <= {"lock"}
 
@@ -88,7 +94,13 @@ def test_longer(tiny, tmp_path):
         tiny.train(tmp_path / "run", "steps=40", "seed=1", *cadence, extend=True)
     assert (tmp_path / "run" / "done").exists()
     marked, done = [], tmp_path / "run" / "done"
-    tiny.train(tmp_path / "run", "steps=40", *cadence, extend=True, tick=lambda k, row: marked.append(done.exists()))
+    tiny.train(
+        tmp_path / "run",
+        "steps=40",
+        *cadence,
+        extend=True,
+        tick=lambda k, row: marked.append(done.exists()),
+    )
     assert len(marked) == 13 and not any(marked), "a run that goes on is not done"
     assert_same(tmp_path / "long", tmp_path / "run")
     with pytest.raises(Mistake, match="steps is 40 there, 27 asked"):
@@ -101,8 +113,8 @@ def test_every_step_of_every_seed_has_noise_of_its_own(tmp_path):
 
 
 def test_a_run_that_is_older_than_a_key_goes_on(tiny, unbroken, tmp_path):
-    """Its config has not the key, whose default changes nothing. Another value of it is another run, and a key that there is no
-    more is named."""
+    """Its config has not the key, whose default changes nothing. Another value of it is another
+    run, and a key that there is no more is named."""
     tiny.train(tmp_path / "run", *USUAL, tick=interrupt_at(37))
     place = tmp_path / "run" / "config.json"
     now = json.loads(place.read_text())
@@ -120,7 +132,10 @@ def test_a_run_that_is_older_than_a_key_goes_on(tiny, unbroken, tmp_path):
 
 def test_another_seed_is_another_run(tiny, unbroken, tmp_path):
     tiny.train(tmp_path / "run", "seed=1", *USUAL)
-    first, other = (json.loads((folder / "log.jsonl").read_text().splitlines()[0]) for folder in (unbroken, tmp_path / "run"))
+    first, other = (
+        json.loads((folder / "log.jsonl").read_text().splitlines()[0])
+        for folder in (unbroken, tmp_path / "run")
+    )
     assert first.keys() == other.keys() and first != other
 
 
@@ -147,8 +162,9 @@ def assert_whole(folder: Path) -> None:
 
 
 def test_killed_at_random_moments(tiny, model_name, launch, tmp_path):
-    """Every kill comes a few rows, and then a moment, after the process took over, so that it lands in training, logging,
-    saving or painting. A fast model on a fast machine may be done before the last of them."""
+    """Every kill comes a few rows, and then a moment, after the process took over, so that it lands
+    in training, logging, saving or painting. A fast model on a fast machine may be done before the
+    last of them."""
     tiny.train(tmp_path / "unbroken", *DENSE)
     dice, broken, kills = random.Random(model_name), tmp_path / "broken", 0
     while kills < 12 and not (broken / "done").exists():
@@ -185,7 +201,8 @@ def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number, status):
 
 
 def test_killed_at_every_change_of_the_folder(launch, tmp_path):
-    """From an empty folder to the first checkpoint and its pictures, before each file is opened, renamed or removed."""
+    """From an empty folder to the first checkpoint and its pictures, before each file is opened,
+    renamed or removed."""
     tiny = needed(of_model(config.models()[0]), "the first model")
     settings = "steps=4", "save_every=2", "log_every=1"
     tiny.train(tmp_path / "unbroken", *settings, tensorboard=True)
@@ -198,7 +215,10 @@ def test_killed_at_every_change_of_the_folder(launch, tmp_path):
         assert_whole(broken)
     assert count > 20
     assert_same(tmp_path / "unbroken", broken)
-    there, here = ({path.relative_to(folder) for path in folder.rglob("*.p*")} for folder in (tmp_path / "unbroken", broken))
+    there, here = (
+        {path.relative_to(folder) for path in folder.rglob("*.p*")}
+        for folder in (tmp_path / "unbroken", broken)
+    )
     assert there == {path for path in here if ".part" not in path.name}
 
 
@@ -212,7 +232,8 @@ def first(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatch):
-    """Killed in the middle of writing, all that is left is a file of another name, which the next start removes."""
+    """Killed in the middle of writing, all that is left is a file of another name, which the next
+    start removes."""
     tiny, plain = first
     broken, save = tmp_path / "broken", torch.save
 
@@ -239,10 +260,15 @@ def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatc
 
 @pytest.fixture
 def collapsing(first, tmp_path, monkeypatch):
-    """The same, where whatever has the plain run's row of step 10 is called collapsed; and a run that rolled back once."""
+    """The same, where whatever has the plain run's row of step 10 is called collapsed; and a run
+    that rolled back once."""
     tiny, plain = first
     bad = run.read_rows(plain / "log.jsonl")[9]
-    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: bad not in [r for r in rows if r["step"] <= step])
+    monkeypatch.setattr(
+        health,
+        "healthy",
+        lambda rows, settings, step=99: bad not in [r for r in rows if r["step"] <= step],
+    )
     assert tiny.train(tmp_path / "rolled", *SHORT, "rollback=1").done
     return tiny, tmp_path / "rolled"
 
@@ -265,14 +291,19 @@ def killer(count: int, condition=lambda *arguments: True):
 
 
 def test_roll_back(first, collapsing, tmp_path):
-    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [{"at": 10, "to": 5, "why": "collapsed"}]
+    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [
+        {"at": 10, "to": 5, "why": "collapsed"}
+    ]
     plain, rolled = (run.read_rows(tmp_path / name / "log.jsonl") for name in ("plain", "rolled"))
     assert len(rolled) == 15 and plain[:5] == rolled[:5]
-    assert not any(one == two for one, two in zip(plain[5:], rolled[5:], strict=True)), "the same noise again"
+    assert not any(one == two for one, two in zip(plain[5:], rolled[5:], strict=True)), (
+        "the same noise again"
+    )
 
 
 def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
-    """Killed around the rollback, or set back to before it by lost checkpoints, a run ends as if nothing had happened."""
+    """Killed around the rollback, or set back to before it by lost checkpoints, a run ends as if
+    nothing had happened."""
     tiny, rolled = collapsing
     settings = *SHORT, "rollback=1"
     note = run.append_rows
@@ -292,24 +323,35 @@ def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
             tiny.train(folder, *settings, **how)
         assert tiny.train(folder, *settings).done
         assert_same(rolled, folder)
-        assert (folder / "rollbacks.jsonl").read_bytes() == (rolled / "rollbacks.jsonl").read_bytes()
+        assert (folder / "rollbacks.jsonl").read_bytes() == (
+            rolled / "rollbacks.jsonl"
+        ).read_bytes()
     for count in 1, 2, 3:
         for path in run.checkpoints(folder)[-count:]:
             path.unlink()
         steps = []
-        assert tiny.train(folder, *settings, tick=lambda step, row, steps=steps: steps.append(step)).done
+        assert tiny.train(
+            folder, *settings, tick=lambda step, row, steps=steps: steps.append(step)
+        ).done
         assert steps[0] == 16 - 5 * count
         assert_same(rolled, folder)
 
 
 def test_roll_back_no_further(first, tmp_path, monkeypatch):
     tiny, _ = first
-    monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: min(step, rows[-1]["step"]) < 10)
-    with pytest.raises(Mistake, match="step 10: collapsed again after 1 rollbacks; step 5 is the last healthy one"):
+    monkeypatch.setattr(
+        health, "healthy", lambda rows, settings, step=99: min(step, rows[-1]["step"]) < 10
+    )
+    with pytest.raises(
+        Mistake, match="step 10: collapsed again after 1 rollbacks; step 5 is the last healthy one"
+    ):
         tiny.train(tmp_path / "run", *SHORT, "rollback=1")
     assert len(run.read_rows(tmp_path / "run" / "rollbacks.jsonl")) == 1
     monkeypatch.setattr(health, "healthy", lambda rows, settings, step=99: False)
-    with pytest.raises(Mistake, match=r"step 5: collapsed; no healthy checkpoint is kept to roll back to \(keep = 9\)"):
+    with pytest.raises(
+        Mistake,
+        match=r"step 5: collapsed; no healthy checkpoint is kept to roll back to \(keep = 9\)",
+    ):
         tiny.train(tmp_path / "other", *SHORT, "rollback=3")
 
 
@@ -332,7 +374,11 @@ def nan_loss(model, scalars):
 
 
 def infinite_weight(model, scalars):
-    module = next(part for part in vars(model).values() if isinstance(part, torch.nn.Module) and list(part.parameters()))
+    module = next(
+        part
+        for part in vars(model).values()
+        if isinstance(part, torch.nn.Module) and list(part.parameters())
+    )
     with torch.no_grad():
         next(module.parameters()).view(-1)[-1] = float("inf")
     return scalars
@@ -398,7 +444,10 @@ def test_loading_never_executes_code(own, tmp_path, simulacra):
 
 def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
     """Over the whole file; torch.load alone takes flipped weights for weights."""
-    parts = {"net": torch.nn.Linear(30, 20).state_dict(), "opt": {"state": {0: {"step": torch.tensor(3.0)}}}}
+    parts = {
+        "net": torch.nn.Linear(30, 20).state_dict(),
+        "opt": {"state": {0: {"step": torch.tensor(3.0)}}},
+    }
     buffer = io.BytesIO()
     torch.save({"format": run.FORMAT, "step": 3, "parts": parts}, buffer)
     content, dice = buffer.getvalue(), random.Random(0)
@@ -420,16 +469,32 @@ def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
 def test_damaged_checkpoints(own, tmp_path):
     path = run.checkpoints(own)[-1]
     good = path.read_bytes()
-    for content in b"", good[:1], good[: len(good) // 2], good[:-1], b"\0" * 1000, b"PK\3\4" + good[4:9]:
+    for content in (
+        b"",
+        good[:1],
+        good[: len(good) // 2],
+        good[:-1],
+        b"\0" * 1000,
+        b"PK\3\4" + good[4:9],
+    ):
         text = refusal(path, content)
-        assert text.startswith("damaged checkpoint") and "remove it to go on from an older checkpoint; " in text
+        assert (
+            text.startswith("damaged checkpoint")
+            and "remove it to go on from an older checkpoint; " in text
+        )
         assert f"{path.parent} holds 2" in text
 
 
 def test_foreign_checkpoints(own, tmp_path):
     path = run.checkpoints(own)[-1]
     buffer = io.BytesIO()
-    for content in {"weight": torch.zeros(2)}, {"format": 99, "step": 1, "parts": {}}, {"format": run.FORMAT}, [1], 3:
+    for content in (
+        {"weight": torch.zeros(2)},
+        {"format": 99, "step": 1, "parts": {}},
+        {"format": run.FORMAT},
+        [1],
+        3,
+    ):
         buffer.seek(0), buffer.truncate()
         torch.save(content, buffer)
         assert "is no checkpoint of this program" in refusal(path, buffer.getvalue())
@@ -456,7 +521,8 @@ def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, laun
 
 @pytest.mark.parametrize("limit", [0, 200, 3000, 10000, 30000, 60000])
 def test_full_disk(first, launch, tmp_path, limit):
-    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on once there is model."""
+    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on
+    once there is model."""
     tiny, plain = first
     folder = tmp_path / "run"
     tiny.train(folder, *SHORT, tick=interrupt_at(5))
@@ -471,7 +537,8 @@ def test_full_disk(first, launch, tmp_path, limit):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("which", ["log", "clock", "events"])
 def test_full_log(first, tmp_path, which):
-    """The row that cannot be written is told of, and closing the file, which tries again, is not a second failure."""
+    """The row that cannot be written is told of, and closing the file, which tries again, is not a
+    second failure."""
     tiny, plain = first
     opened = run.Run(plain, run.config_of(plain), tensorboard=True)
     opened.resume(tiny.model()[0])
@@ -480,7 +547,9 @@ def test_full_log(first, tmp_path, which):
         opened.events.file = opened.events.writer._writer = full
     else:
         setattr(opened, f"_{which}", full)
-    with pytest.raises(Mistake, match=r"\(No space left on device\); the last good checkpoint is .*00000015\.pt"):
+    with pytest.raises(
+        Mistake, match=r"\(No space left on device\); the last good checkpoint is .*00000015\.pt"
+    ):
         opened.log(16, {"loss": 1.0})
     opened.close()
 

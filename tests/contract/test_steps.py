@@ -1,5 +1,6 @@
-"""Each step of the games against a second one, written out from the papers' algorithms: what every player was told to minimise,
-the gradient that it felt, its rate, and what is logged. The second one draws the same noise in the same order."""
+"""Each step of the games against a second one, written out from the papers' algorithms: what every
+player was told to minimise, the gradient that it felt, its rate, and what is logged. The second one
+draws the same noise in the same order."""
 
 import copy
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Twin:
     def __init__(self, model: Any):
         self.m, self.moves = copy.deepcopy(model), list[Move]()
         for optimizer in self.m.opt_G, self.m.opt_D:
-            optimizer._optimizer_step_post_hooks.clear()  # a copied hook would reach into the first model
+            # a copied hook would reach into the first model
+            optimizer._optimizer_step_post_hooks.clear()
 
     def move(self, loss: Tensor, player: str) -> None:
         """Descend, and write it down."""
@@ -49,7 +51,9 @@ class Twin:
 def written(player: str, loss: Tensor, optimizer: torch.optim.Optimizer) -> Move:
     """The move that an optimizer is about to make."""
     felt = torch.autograd.grad(loss, optim.weights(optimizer), retain_graph=True)
-    return Move(player, float(loss.detach()), [g.clone() for g in felt], optimizer.param_groups[0]["lr"])
+    return Move(
+        player, float(loss.detach()), [g.clone() for g in felt], optimizer.param_groups[0]["lr"]
+    )
 
 
 def compared(
@@ -61,9 +65,14 @@ def compared(
     steps: int = 3,
     near: float = 3e-4,
 ) -> None:
-    """A model's own step and the second one come to the same, step after step; gradients by `near`, relative to their norms."""
+    """A model's own step and the second one come to the same, step after step; gradients by `near`,
+    relative to their norms."""
     real, found = module.descend, list[Move]()
-    names = {id(part): name for name, part in vars(model).items() if isinstance(part, torch.optim.Optimizer)}
+    names = {
+        id(part): name
+        for name, part in vars(model).items()
+        if isinstance(part, torch.optim.Optimizer)
+    }
 
     def watched(*pairs: Any, clip: float = 0.0) -> None:
         found.extend(written(names[id(optimizer)], loss, optimizer) for loss, optimizer in pairs)
@@ -73,7 +82,10 @@ def compared(
     for k in range(steps):
         twin, batch = Twin(model), draw(k)
         for player in ("opt_G", "opt_D"):
-            optim.set_rate(getattr(twin.m, player), value_at(getattr(model.hyper, player.replace("opt", "rate")), k))
+            optim.set_rate(
+                getattr(twin.m, player),
+                value_at(getattr(model.hyper, player.replace("opt", "rate")), k),
+            )
         reseed(k)
         wanted = second(twin, batch, k)
         before = [w.clone() for w in model.average.module.parameters()]
@@ -82,36 +94,51 @@ def compared(
         told = model.step(batch, k)
         assert [move.player for move in found] == [move.player for move in twin.moves]
         for mine, theirs in zip(found, twin.moves, strict=True):
-            assert mine.loss == pytest.approx(theirs.loss, rel=1e-4, abs=1e-6), f"step {k}: {mine.player}"
+            assert mine.loss == pytest.approx(theirs.loss, rel=1e-4, abs=1e-6), (
+                f"step {k}: {mine.player}"
+            )
             assert mine.rate == pytest.approx(theirs.rate)
             assert any(bool(g.any()) for g in theirs.felt)
             a, b = (torch.cat([g.flatten() for g in move.felt]) for move in (mine, theirs))
             assert float((a - b).norm() / b.norm()) < near, f"step {k}: {mine.player}"
-        assert {name: float(value.detach()) for name, value in told.items() if name in wanted} == pytest.approx(
+        assert {
+            name: float(value.detach()) for name, value in told.items() if name in wanted
+        } == pytest.approx(
             {name: float(value.detach()) for name, value in wanted.items()}, rel=1e-4, abs=1e-6
         )
         rows = len(next(iter(batch.values())))
         half_life = min(model.hyper.average, 0.1 * (k + 1) * rows)
         keep = 0.5 ** (rows / half_life) if half_life else 0.0
-        for was, now, source in zip(before, model.average.module.parameters(), model.G.parameters(), strict=True):
+        for was, now, source in zip(
+            before, model.average.module.parameters(), model.G.parameters(), strict=True
+        ):
             assert torch.allclose(now, keep * was + (1 - keep) * source, atol=1e-6)
 
 
 def pictures(k: int) -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(100 + k)
-    return {"image": torch.rand(6, 1, 16, 16, generator=g) * 2 - 1, "label": torch.randint(3, (6,), generator=g)}
+    return {
+        "image": torch.rand(6, 1, 16, 16, generator=g) * 2 - 1,
+        "label": torch.randint(3, (6,), generator=g),
+    }
 
 
-# --- EBGAN -----------------------------------------------------------------------------------------------------------
+# --- EBGAN
+# -----------------------------------------------------------------------------------------------------------
 
 
 def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Reals and fakes cost their own energies; the generator lowers that of its fakes, as a function of them on both sides."""
+    """Reals and fakes cost their own energies; the generator lowers that of its fakes, as a
+    function of them on both sides."""
     m, h, x = t.m, t.m.hyper, batch["image"]
 
     def energy(v: Tensor) -> Tensor:
         error = (m.D(v)[0] - v).flatten(1)
-        return {"l2": error.square().sum(1).sqrt(), "l1": error.abs().mean(1), "sse": error.square().sum(1)}[h.energy]
+        return {
+            "l2": error.square().sum(1).sqrt(),
+            "l1": error.abs().mean(1),
+            "sse": error.square().sum(1),
+        }[h.energy]
 
     if h.rule == "magan" and k < h.warm + 1:
         E_x = energy(x)
@@ -119,11 +146,18 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
             t.move(E_x.mean(), "opt_D")
         return {"loss_D": E_x.mean(), "E_real": E_x.mean()}
     if h.rule == "margin" and k == 0:
-        m.rule.unit.fill_(((x - x.mean(0)).flatten(1).square().sum(1).sqrt()).mean() * (len(x) / (len(x) - 1)) ** 0.5)
+        m.rule.unit.fill_(
+            ((x - x.mean(0)).flatten(1).square().sum(1).sqrt()).mean()
+            * (len(x) / (len(x) - 1)) ** 0.5
+        )
     z = noise(x, h.z_size)
     E_x, E_g = energy(x), energy(m.G(z).detach())
     margin = (
-        value_at(h.margin, k) * m.rule.unit if h.rule == "margin" else m.rule.margin if h.rule == "magan" else torch.zeros(())
+        value_at(h.margin, k) * m.rule.unit
+        if h.rule == "margin"
+        else m.rule.margin
+        if h.rule == "magan"
+        else torch.zeros(())
     )
     balance = E_x.mean() - m.rule.k_t * E_g.mean() if h.rule == "began" else None
     loss_D = E_x.mean() + (margin - E_g).clamp_min(0).mean() if balance is None else balance
@@ -134,12 +168,24 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
         PT = (code @ code.T).square().fill_diagonal_(0).sum() / (len(x) * (len(x) - 1))
         error = energy(fake)
         t.move(error.mean() + h.pull_away * PT, "opt_G")
-    told = {"loss_D": loss_D, "loss_G": torch.tensor(t.moves[-1].loss), "E_real": E_x.mean(), "E_fake": E_g.mean()}
+    told = {
+        "loss_D": loss_D,
+        "loss_G": torch.tensor(t.moves[-1].loss),
+        "E_real": E_x.mean(),
+        "E_fake": E_g.mean(),
+    }
     told |= {"pull_away": PT}
     if h.rule == "began":
         k_t = (m.rule.k_t + h.lambda_k * (h.gamma * E_x.mean() - error.mean())).clamp(0, 1)
-        return told | {"k": k_t, "M_global": E_x.mean() + (h.gamma * E_x.mean() - error.mean()).abs()}
-    return told | ({"margin": margin, "hinge_active": (E_g < margin).float().mean()} if h.rule == "margin" else {})
+        return told | {
+            "k": k_t,
+            "M_global": E_x.mean() + (h.gamma * E_x.mean() - error.mean()).abs(),
+        }
+    return told | (
+        {"margin": margin, "hinge_active": (E_g < margin).float().mean()}
+        if h.rule == "margin"
+        else {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,9 +205,12 @@ def test_ebgan(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_magan_hears_reals_and_fakes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its two sums are those of E(x) and of E(G(z)), over the steps of an epoch, and the margin follows the rule on them."""
+    """Its two sums are those of E(x) and of E(G(z)), over the steps of an epoch, and the margin
+    follows the rule on them."""
     reseed(0)
-    hyper = ebgan.Hyper(rule="magan", energy="sse", epoch=3, warm=0, widths_G=(8, 4), widths_D=(4, 8), init_G=0.5)
+    hyper = ebgan.Hyper(
+        rule="magan", energy="sse", epoch=3, warm=0, widths_G=(8, 4), widths_D=(4, 8), init_G=0.5
+    )
     model = ebgan.EBGAN(hyper, pictures(0))
     sums, before, margin = [0.0, 0.0], 0.0, 0.0
     for k in range(3):
@@ -181,7 +230,8 @@ def test_magan_hears_reals_and_fakes_apart(monkeypatch: pytest.MonkeyPatch) -> N
         before, sums = sums[1], [0.0, 0.0]
 
 
-# --- GAN -------------------------------------------------------------------------------------------------------------
+# --- GAN
+# -------------------------------------------------------------------------------------------------------------
 
 
 def slopes(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -201,7 +251,11 @@ def second_gan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
     fake = m.G(noise(x, h.z_size)).detach()
     d_x, d_g = judge(x), judge(fake)
     told = {"D_real": d_x.mean(), "D_fake": d_g.mean()}
-    game = F.softplus(d_g - d_x) if h.loss == "relativistic" else (F.softplus(-d_x) + F.softplus(d_g)) / 2
+    game = (
+        F.softplus(d_g - d_x)
+        if h.loss == "relativistic"
+        else (F.softplus(-d_x) + F.softplus(d_g)) / 2
+    )
     cost = torch.zeros(())
     if weight:
         told |= {"R1": slopes(judge, x).mean(), "R2": slopes(judge, fake).mean()}
@@ -216,11 +270,20 @@ def second_gan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("loss", ["relativistic", "non_saturating"])
 def test_gan(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reseed(0)
-    hyper = gan.Hyper(loss=loss, nets="conv", widths=(8, 4), hidden=8, gamma=((0, 1.0), (4, 0.2)), penalty_every=2, **RATES)
+    hyper = gan.Hyper(
+        loss=loss,
+        nets="conv",
+        widths=(8, 4),
+        hidden=8,
+        gamma=((0, 1.0), (4, 0.2)),
+        penalty_every=2,
+        **RATES,
+    )
     compared(gan, gan.GAN(hyper, pictures(0)), pictures, second_gan, monkeypatch, 4)
 
 
-# --- RGAN ------------------------------------------------------------------------------------------------------------
+# --- RGAN
+# ------------------------------------------------------------------------------------------------------------
 
 STEADY = Stabilisers(noise=((0, 0.3), (4, 0.1)), augment=("translate", "cutout", "colour"))
 LABELS = Stabilisers(noise=0.2, augment=("cutout",), real_target=0.8, target_std=0.05)
@@ -234,11 +297,14 @@ def labelled(d: Tensor, target: Tensor | float) -> Tensor:
 
 def labels(h: Stabilisers, x: Tensor) -> Tensor:
     """D's labels of reals."""
-    return (h.real_target + (h.target_std * noise(x) if h.target_std else torch.zeros(len(x)))).clamp(0, 1)
+    return (
+        h.real_target + (h.target_std * noise(x) if h.target_std else torch.zeros(len(x)))
+    ).clamp(0, 1)
 
 
 def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Whatever D sees, of reals and of fakes, in its own step and in G's, is augmented and noisy."""
+    """Whatever D sees, of reals and of fakes, in its own step and in G's, is augmented and
+    noisy."""
     m, h, x = t.m, t.m.hyper, batch["image"]
     y = F.one_hot(batch["label"], h.classes).float() if h.classes else None
 
@@ -247,7 +313,10 @@ def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
 
     weight = h.penalty_every * value_at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
     fake = m.G(noise(x, h.z_size), y)[0].detach()
-    x_seen, fake_seen = stabilise.augment(h.stabilise, x, k), stabilise.augment(h.stabilise, fake, k)
+    x_seen, fake_seen = (
+        stabilise.augment(h.stabilise, x, k),
+        stabilise.augment(h.stabilise, fake, k),
+    )
     d_x, d_g = judge(x_seen), judge(fake_seen)
     if h.loss == "relativistic":
         game = F.softplus(d_g - d_x).mean()
@@ -273,18 +342,26 @@ def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
     "changes",
     [
         {"stabilise": STEADY, "gamma": ((0, 1.0), (4, 0.2)), "penalty_every": 2},
-        {"stabilise": LABELS, "gamma": 0.0, "loss": "non_saturating", "target_G": 0.9, "classes": 3},
+        {
+            "stabilise": LABELS,
+            "gamma": 0.0,
+            "loss": "non_saturating",
+            "target_G": 0.9,
+            "classes": 3,
+        },
     ],
 )
 def test_rgan(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     reseed(0)
-    model = rgan.RGAN(rgan.Hyper(widths=(8, 4), units=2, hidden=8, z_size=5, **RATES, **changes), pictures(0))
+    model = rgan.RGAN(
+        rgan.Hyper(widths=(8, 4), units=2, hidden=8, z_size=5, **RATES, **changes), pictures(0)
+    )
     compared(rgan, model, pictures, second_rgan, monkeypatch, 4)
 
 
 def second_published(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """D moves on reals, then on fakes of G in evaluation mode, its LSTMs' weights cut after each move; G's label is smoothed as
-    D's. Pixels of the nets are in [0, 1]."""
+    """D moves on reals, then on fakes of G in evaluation mode, its LSTMs' weights cut after each
+    move; G's label is smoothed as D's. Pixels of the nets are in [0, 1]."""
     m, h, x = t.m, t.m.hyper, batch["image"]
     z = noise(x, h.z_size)
     with eval_mode(m.G):
@@ -301,22 +378,39 @@ def second_published(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Ten
     d = m.D((stabilise.augment(h.stabilise, 2 * m.G(noise(x, h.z_size)) - 1, k) + 1) / 2)[:, 0]
     loss_G = labelled(d, h.target_G).mean()
     t.move(loss_G, "opt_G")
-    return {"loss_D": (real + made) / 2, "loss_G": loss_G, "D_real": d_x.mean(), "D_fake": d_g.mean()}
+    return {
+        "loss_D": (real + made) / 2,
+        "loss_G": loss_G,
+        "D_real": d_x.mean(),
+        "D_fake": d_g.mean(),
+    }
 
 
 def test_rgan_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     reseed(0)
-    more = {"version": "v2", "form": "published", "loss": "non_saturating", "gamma": 0.0, "target_G": 0.9, "dropout": 0.0}
+    more = {
+        "version": "v2",
+        "form": "published",
+        "loss": "non_saturating",
+        "gamma": 0.0,
+        "target_G": 0.9,
+        "dropout": 0.0,
+    }
     model = rgan.RGAN(rgan.Hyper(z_size=4, stabilise=LABELS, **RATES, **more), pictures(0))  # type: ignore[arg-type]
-    compared(rgan, model, pictures, second_published, monkeypatch, 1, near=5e-3)  # the largest value of a map may be another
+    # the largest value of a map may be another
+    compared(rgan, model, pictures, second_published, monkeypatch, 1, near=5e-3)
 
 
-# --- RGAN on series --------------------------------------------------------------------------------------------------
+# --- RGAN on series
+# --------------------------------------------------------------------------------------------------
 
 
 def series(k: int) -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(100 + k)
-    return {"series": torch.rand(6, 5, 2, generator=g) * 2 - 1, "label": torch.randint(3, (6,), generator=g)}
+    return {
+        "series": torch.rand(6, 5, 2, generator=g) * 2 - 1,
+        "label": torch.randint(3, (6,), generator=g),
+    }
 
 
 def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
@@ -327,18 +421,27 @@ def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor
 
     def z(rows: Tensor) -> Tensor:
         T = rows.shape[1]
-        return noise(rows, T, h.z_size) if h.noise == "each_step" else noise(rows, 1, h.z_size).expand(-1, T, -1)
+        return (
+            noise(rows, T, h.z_size)
+            if h.noise == "each_step"
+            else noise(rows, 1, h.z_size).expand(-1, T, -1)
+        )
 
     for i in range(h.steps_D):
         own, its = x[i :: h.steps_D], None if y is None else y[i :: h.steps_D]
         fake = m.G(z(own), its).detach()
         weight = h.penalty_every * value_at(h.gamma, k) if (k + 1) % h.penalty_every == 0 else 0.0
-        x_seen, fake_seen = stabilise.augment(h.stabilise, own, k), stabilise.augment(h.stabilise, fake, k)
+        x_seen, fake_seen = (
+            stabilise.augment(h.stabilise, own, k),
+            stabilise.augment(h.stabilise, fake, k),
+        )
         d_x, d_g = m.D(x_seen, its), m.D(fake_seen, its)
         if h.loss == "relativistic":
             game = F.softplus(d_g - d_x).mean()
         else:
-            game = ((labelled(d_x, labels(h.stabilise, own)[:, None]) + labelled(d_g, 0.0)) / 2).mean()
+            game = (
+                (labelled(d_x, labels(h.stabilise, own)[:, None]) + labelled(d_g, 0.0)) / 2
+            ).mean()
         told |= {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()}
         cost = torch.zeros(())
         if weight:
@@ -351,7 +454,9 @@ def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor
         own, its = x[first :: h.steps_D], None if y is None else y[first :: h.steps_D]
         d_g = m.D(stabilise.augment(h.stabilise, m.G(z(own), its), k), its)
         if h.loss == "relativistic":
-            loss_G = F.softplus(m.D(stabilise.augment(h.stabilise, own, k), its).detach() - d_g).mean()
+            loss_G = F.softplus(
+                m.D(stabilise.augment(h.stabilise, own, k), its).detach() - d_g
+            ).mean()
         else:
             loss_G = labelled(d_g, 1.0).mean()
         t.move(loss_G, "opt_G")
@@ -361,12 +466,31 @@ def second_series(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "relativistic", "gamma": 1.0, "penalty_every": 2, "stabilise": Stabilisers(noise=0.2), "batch_mean": True},
-        {"steps_D": 2, "steps_G": 3, "classes": 3, "noise": "once", "stabilise": Stabilisers(noise=0.1, real_target=0.9)},
-        {"steps_D": 2, "gamma": 0.5, "stabilise": Stabilisers(target_std=0.05), "optimizer_D": "adam"},
+        {
+            "loss": "relativistic",
+            "gamma": 1.0,
+            "penalty_every": 2,
+            "stabilise": Stabilisers(noise=0.2),
+            "batch_mean": True,
+        },
+        {
+            "steps_D": 2,
+            "steps_G": 3,
+            "classes": 3,
+            "noise": "once",
+            "stabilise": Stabilisers(noise=0.1, real_target=0.9),
+        },
+        {
+            "steps_D": 2,
+            "gamma": 0.5,
+            "stabilise": Stabilisers(target_std=0.05),
+            "optimizer_D": "adam",
+        },
     ],
 )
 def test_rgan_series(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     reseed(0)
-    model = rgan_series.RGANSeries(rgan_series.Hyper(units=4, z_size=2, **RATES, **changes), series(0))
+    model = rgan_series.RGANSeries(
+        rgan_series.Hyper(units=4, z_size=2, **RATES, **changes), series(0)
+    )
     compared(rgan_series, model, series, second_series, monkeypatch)

@@ -27,7 +27,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(allocator.platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_pages_are_cleared_once():
     found = [
-        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for how in ("keep", "leave")
     ]
     assert found[0] < 0.2 * found[1]

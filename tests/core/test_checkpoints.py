@@ -9,7 +9,15 @@ from simulacra.core import run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 
-COPIES = "00000007 (copy).pt", "00000020 (1).pt", "00000020-Kopie.pt", "00000020.pt.pt", "0000020.pt", "9.pt", "٠٠٠٠٠٠٩٩.pt"
+COPIES = (
+    "00000007 (copy).pt",
+    "00000020 (1).pt",
+    "00000020-Kopie.pt",
+    "00000020.pt.pt",
+    "0000020.pt",
+    "9.pt",
+    "٠٠٠٠٠٠٩٩.pt",
+)
 
 
 pytestmark = pytest.mark.parametrize("model_name", ["ebgan"], scope="session")  # what holds for all
@@ -31,7 +39,9 @@ def test_a_run_goes_on_beside_copies(tiny, trained, own):
     newest.unlink()
     (own / "done").unlink()
     tiny.train(own, "steps=20", "save_every=10", "log_every=5")
-    assert all((own / "checkpoints" / name).exists() for name in COPIES), "what is another's is not removed"
+    assert all((own / "checkpoints" / name).exists() for name in COPIES), (
+        "what is another's is not removed"
+    )
     for name in COPIES:
         (own / "checkpoints" / name).unlink()
     assert_same(trained, own)
@@ -39,7 +49,9 @@ def test_a_run_goes_on_beside_copies(tiny, trained, own):
 
 def test_a_checkpoint_under_another_step(own):
     shutil.copy(run.checkpoints(own)[-1], own / "checkpoints" / "00000090.pt")
-    with pytest.raises(Mistake, match=r"00000090\.pt holds step 20, not what its name says; remove it"):
+    with pytest.raises(
+        Mistake, match=r"00000090\.pt holds step 20, not what its name says; remove it"
+    ):
         reopen(own, None)
 
 

@@ -1,4 +1,5 @@
-"""Configs: every one resolves, and whatever is wrong in one is told in a line that says what exists."""
+"""Configs: every one resolves, and whatever is wrong in one is told in a line that says what
+exists."""
 
 import json
 import math
@@ -51,7 +52,10 @@ def test_every_model_has_a_config_and_a_contract(model_name):
     assert model_name in {config.resolve(name).model for name in config.configs()}
     module = config.model(model_name)
     assert all(hasattr(module.Model, method) for method in ("__init__", "step", "sample"))
-    assert module.Hyper.__struct_config__.frozen and module.Hyper.__struct_config__.forbid_unknown_fields
+    assert (
+        module.Hyper.__struct_config__.frozen
+        and module.Hyper.__struct_config__.forbid_unknown_fields
+    )
 
 
 def test_the_default_preset_is_laptop(name):
@@ -64,9 +68,15 @@ def test_the_default_preset_is_laptop(name):
 def test_unknown_names_list_what_exists(tmp_path):
     assert refusal("ebgan_minst").startswith("unknown config 'ebgan_minst'; there is: ")
     assert A_CONFIG in refusal("ebgan_minst")
-    assert "unknown preset 'huge'; there is: tiny, laptop, paper" in refusal(A_CONFIG, preset="huge")
-    assert f"unknown data set 'minst'; there is: {', '.join(data_sets.names())}" in refusal(A_CONFIG, "data.name=minst")
-    assert f"unknown model 'gann'; there is: {', '.join(config.models())}" in refusal(A_CONFIG, "model=gann")
+    assert "unknown preset 'huge'; there is: tiny, laptop, paper" in refusal(
+        A_CONFIG, preset="huge"
+    )
+    assert f"unknown data set 'minst'; there is: {', '.join(data_sets.names())}" in refusal(
+        A_CONFIG, "data.name=minst"
+    )
+    assert f"unknown model 'gann'; there is: {', '.join(config.models())}" in refusal(
+        A_CONFIG, "model=gann"
+    )
     assert "no config file" in refusal(tmp_path / "none.toml")
     assert "unknown config" in refusal(tmp_path)
 
@@ -100,8 +110,14 @@ def test_wrong_values(change, says):
     ("change", "says"),
     [
         ("hyper.stabilise.noise=-1", "hyper.stabilise.noise = -1: expected `float` >= 0.0"),
-        ("hyper.stabilise.nois=1", "unknown key hyper.stabilise.nois; there is: hyper.stabilise.real_target, "),
-        ("hyper.stabilise.augment=['flip']", "augment = ['flip']: expected any of: translate, cutout, colour"),
+        (
+            "hyper.stabilise.nois=1",
+            "unknown key hyper.stabilise.nois; there is: hyper.stabilise.real_target, ",
+        ),
+        (
+            "hyper.stabilise.augment=['flip']",
+            "augment = ['flip']: expected any of: translate, cutout, colour",
+        ),
         ("hyper.stabilise.noise=inf", "hyper.stabilise.noise = inf: expected finite numbers"),
         ("hyper.stabilise.noise=[[5, 1.0], [2, 0.0]]", "the steps of a schedule must not fall"),
     ],
@@ -129,7 +145,9 @@ def config_of(model_name) -> str:
 
 def test_wrong_choice_of_any_hyperparameter(model_name):
     for name in fields_of(model_name, msgspec.inspect.LiteralType):
-        assert f"hyper.{name} = 'x': expected one of: " in refusal(config_of(model_name), f"hyper.{name}=x")
+        assert f"hyper.{name} = 'x': expected one of: " in refusal(
+            config_of(model_name), f"hyper.{name}=x"
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +176,9 @@ def test_wrong_schedules(model_name, value, says):
 
 def test_good_schedules(model_name):
     for name in schedules(model_name):
-        hyper = resolve(config_of(model_name), None, [f"hyper.{name}=[[0, 1], [5, 0.5], [5, 2]]"]).hyper
+        hyper = resolve(
+            config_of(model_name), None, [f"hyper.{name}=[[0, 1], [5, 0.5], [5, 2]]"]
+        ).hyper
         assert getattr(hyper, name) == ((0, 1), (5, 0.5), (5, 2))
 
 
@@ -174,11 +194,15 @@ def test_values_are_toml_or_words():
 
 
 def test_another_data_set_forgets_the_options_of_the_old():
-    assert resolve(A_CONFIG, None, ["data.name=folder", "data.size=32", "data.name=digits"]).data.pad == 0
+    assert (
+        resolve(A_CONFIG, None, ["data.name=folder", "data.size=32", "data.name=digits"]).data.pad
+        == 0
+    )
 
 
 def test_base(tmp_path):
-    """One level: tables are laid on tables, a data set of another name replaces the old one whole."""
+    """One level: tables are laid on tables, a data set of another name replaces the old one
+    whole."""
     under = 'model = "gan"\nbatch = 8\n[data]\nname = "folder"\nsize = 32\n[hyper]\nz_size = 5\n[preset.tiny]\nsteps = 3\n'
     written(tmp_path / "under.toml", under)
     over = 'base = "under"\nhyper.beta1 = 0.5\npreset.tiny.batch = 4\npreset.laptop.steps = 9\n'
@@ -187,28 +211,41 @@ def test_base(tmp_path):
     assert (checked.name, checked.batch, checked.steps, checked.data.size) == ("over", 4, 3, 32)
     assert (checked.hyper.z_size, checked.hyper.beta1) == (5, 0.5)
     assert resolve(str(path)).steps == 9
-    assert resolve(str(written(tmp_path / "other.toml", over + 'data.name = "digits"')), "tiny").data.pad == 0
+    assert (
+        resolve(
+            str(written(tmp_path / "other.toml", over + 'data.name = "digits"')), "tiny"
+        ).data.pad
+        == 0
+    )
     text = refusal(written(tmp_path / "third.toml", 'base = "over"'))
     assert "base over has a base itself; one is the limit" in text
     assert "unknown config 'gone'" in refusal(written(tmp_path / "fourth.toml", 'base = "gone"'))
-    assert "base = 5: expected the name of a config" in refusal(written(tmp_path / "fifth.toml", "base = 5"))
+    assert "base = 5: expected the name of a config" in refusal(
+        written(tmp_path / "fifth.toml", "base = 5")
+    )
 
 
 def test_experiments(tmp_path):
-    """Their tables are laid on the preset, one after the other, and --set on them; the run is named after them."""
+    """Their tables are laid on the preset, one after the other, and --set on them; the run is named
+    after them."""
     text = 'model = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n'
     text += "[experiment.1]\nhyper.z_size = 6\nhyper.beta1 = 0.6\n[experiment.fixed]\nhyper.beta1 = 0.7\n"
     path = written(tmp_path / "mine.toml", text)
     found = {}
-    for wish in [], ["experiment=1"], ["hyper.z_size=8", "experiment=1, fixed"], ["experiment=fixed", "experiment=1"]:
+    for wish in (
+        [],
+        ["experiment=1"],
+        ["hyper.z_size=8", "experiment=1, fixed"],
+        ["experiment=fixed", "experiment=1"],
+    ):
         checked = resolve(str(path), None, wish)
         found[checked.name] = checked.hyper.z_size, checked.hyper.beta1
     assert found == {"mine": (5, 0.5), "mine_1": (6, 0.6), "mine_1_fixed": (8, 0.7)}
     assert f"unknown experiment in {path}: '2'; there is: 1, fixed" in refusal(path, "experiment=2")
     assert f"unknown experiment in {path}: ''; there is: 1, fixed" in refusal(path, "experiment=1,")
-    assert "unknown experiment in" in refusal(A_CONFIG, "experiment=1") and "there is: none" in refusal(
+    assert "unknown experiment in" in refusal(
         A_CONFIG, "experiment=1"
-    )
+    ) and "there is: none" in refusal(A_CONFIG, "experiment=1")
     assert "experiments are tables, [experiment.NAME]" in refusal(
         written(tmp_path / "bad.toml", "experiment = 1\n" + text[: text.index("[experiment")])
     )
@@ -264,13 +301,17 @@ def values(kind: msgspec.inspect.Type) -> st.SearchStrategy:
         case msgspec.inspect.FloatType():
             return st.floats(**ranged, allow_nan=False, allow_infinity=False)
         case msgspec.inspect.StrType():
-            return st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+            return st.text(
+                st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20
+            )
         case msgspec.inspect.TupleType():
             return st.tuples(*map(values, kind.item_types))
         case msgspec.inspect.VarTupleType():
             items = st.lists(values(kind.item_type), min_size=kind.min_length or 0, max_size=4)
             rising = isinstance(kind.item_type, msgspec.inspect.TupleType)
-            return items.map(lambda found: tuple(sorted(found, key=lambda point: point[0]) if rising else found))
+            return items.map(
+                lambda found: tuple(sorted(found, key=lambda point: point[0]) if rising else found)
+            )
         case msgspec.inspect.UnionType():
             return st.one_of(*map(values, kind.types))
         case msgspec.inspect.StructType():
@@ -288,9 +329,18 @@ def instances(kind: type[msgspec.Struct]) -> st.SearchStrategy:
 @given(more=st.data())
 def test_a_resolved_config_resolves_to_itself(model_name, tmp_path_factory, more):
     hyper = more.draw(instances(config.model(model_name).Hyper))
-    options = more.draw(st.sampled_from(data_sets.names()).flatmap(lambda name: instances(data_sets.module(name).Options)))
-    counts = {key: more.draw(st.integers(1, 2**40)) for key in ("batch", "steps", "log_every", "save_every")}
-    checked = config.Config(name="x", preset="tiny", model_name=model_name, data=options, hyper=hyper, **counts)
+    options = more.draw(
+        st.sampled_from(data_sets.names()).flatmap(
+            lambda name: instances(data_sets.module(name).Options)
+        )
+    )
+    counts = {
+        key: more.draw(st.integers(1, 2**40))
+        for key in ("batch", "steps", "log_every", "save_every")
+    }
+    checked = config.Config(
+        name="x", preset="tiny", model_name=model_name, data=options, hyper=hyper, **counts
+    )
     path = tmp_path_factory.getbasetemp() / f"{model_name}.json"
     path.write_text(json.dumps(plain(checked)))
     again, checked = resolve(str(path)), config.settled(checked)

@@ -1,4 +1,5 @@
-"""Two processes with half the batch each do what one does with the whole, through the command line and gloo."""
+"""Two processes with half the batch each do what one does with the whole, through the command line
+and gloo."""
 
 import os
 import socket
@@ -14,7 +15,9 @@ from commands import Said
 from simulacra.core import config, run
 
 SETTINGS = "steps=4", "save_every=4", "log_every=1"
-LOOSE = 3e-3  # between logged numbers, which rounding moves by 0.0011 on one kind of processor; weights are held to 1e-3
+# between logged numbers, which rounding moves by 0.0011 on one kind of processor; weights are held
+# to 1e-3
+LOOSE = 3e-3
 HOME = Path(config.__file__).parents[2]
 
 
@@ -27,12 +30,27 @@ def port() -> int:
 
 def together(arguments: list[str], count: int = 2) -> list[Said]:
     """How the command line ended in each of the processes that torchrun would start."""
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port()), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port()),
+        "WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "simulacra", *arguments]
     started = []
     for rank in range(count):
-        env = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(HOME)}
-        started.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        env = {
+            **os.environ,
+            **shared,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "PYTHONPATH": str(HOME),
+        }
+        started.append(
+            subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
     said = [process.communicate(timeout=300) for process in started]
     return [Said(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
 
@@ -41,11 +59,16 @@ def without_batch_statistics(model_name: str) -> list[str]:
     """Changes that switch off what sees only a process's own half: batch normalisation."""
     hints = get_type_hints(config.model(model_name).Hyper)
     kinds = {name: get_args(kind) for name, kind in hints.items() if get_origin(kind) is Literal}
-    return [f"hyper.{name}=none" for name, values in kinds.items() if name.startswith("norm") and "none" in values]
+    return [
+        f"hyper.{name}=none"
+        for name, values in kinds.items()
+        if name.startswith("norm") and "none" in values
+    ]
 
 
 def vectors(parts: dict[str, dict]) -> dict[str, torch.Tensor]:
-    """Every module's numbers as one vector, and every optimizer's as one for each kind (means of gradients, of squares)."""
+    """Every module's numbers as one vector, and every optimizer's as one for each kind (means of
+    gradients, of squares)."""
     found: dict[str, list[torch.Tensor]] = {}
     for name, part in parts.items():
         memory = part.get("state", {}) if "param_groups" in part else {"": part}
@@ -68,7 +91,10 @@ def test_two_halves_are_a_whole(tiny, model_name, tmp_path):
     tiny.train(tmp_path / "one", *changes)
     first, second = together(tiny.arguments(tmp_path / "two", *changes))
     assert f"{tmp_path / 'two'} is done" in first.success() and second.success() == ""
-    saved = [torch.load(run.checkpoints(tmp_path / name)[-1], weights_only=True)["parts"] for name in ("one", "two")]
+    saved = [
+        torch.load(run.checkpoints(tmp_path / name)[-1], weights_only=True)["parts"]
+        for name in ("one", "two")
+    ]
     one, two = map(vectors, saved)
     assert one.keys() == two.keys()
     far = {name: apart(one[name], two[name]) for name in one}
@@ -76,7 +102,9 @@ def test_two_halves_are_a_whole(tiny, model_name, tmp_path):
     rows, others = (run.read_rows(tmp_path / name / "log.jsonl") for name in ("one", "two"))
     assert len(rows) == len(others) == 4
     for row, other in zip(rows, others, strict=True):
-        assert row == pytest.approx(other, rel=1e-3, abs=LOOSE), "Adam's first steps turn rounding into steps"
+        assert row == pytest.approx(other, rel=1e-3, abs=LOOSE), (
+            "Adam's first steps turn rounding into steps"
+        )
 
 
 def test_a_mistake_of_the_first_process_ends_all(tiny, model_name, tmp_path):
@@ -90,6 +118,8 @@ def test_a_mistake_of_the_first_process_ends_all(tiny, model_name, tmp_path):
 
 def test_a_batch_that_cannot_be_shared(simulacra, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    said = simulacra("train", "ebgan_digits", "--preset", "tiny", "--set", "batch=15", "--run", tmp_path / "run")
+    said = simulacra(
+        "train", "ebgan_digits", "--preset", "tiny", "--set", "batch=15", "--run", tmp_path / "run"
+    )
     assert "batch = 15 cannot be shared equally by 2 processes" in said.refusal()
     assert not (tmp_path / "run").exists()

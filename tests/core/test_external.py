@@ -1,4 +1,5 @@
-"""Models as most people would write one: nothing they learn or count is lost, or building them says what would be."""
+"""Models as most people would write one: nothing they learn or count is lost, or building them says
+what would be."""
 
 import json
 import os
@@ -61,24 +62,34 @@ WHOLE = {
     "a module with parameters and buffers of its own": MODULE
     + MADE.replace("self.net.parameters()", "[*self.net.parameters(), self.scale]").replace(
         "self.opt",
-        "self.scale = nn.Parameter(torch.ones(3))\n        self.register_buffer('seen', torch.zeros(()))\n        self.opt",
+        "self.scale = nn.Parameter(torch.ones(3))\n        self.register_buffer('seen', "
+        "torch.zeros(()))\n        self.opt",
     )
     + STEP
     + "        self.seen += len(x)\n"
-    + "        return {'loss': moved(self.net(x) * self.scale.mean(), x, self.opt), 'seen': self.seen}\n",
-    "a list of nets": BASE.replace("self.net = net()", "self.nets = [net(), net()]").replace("self.net.", "self.nets[0].")
-    + "        self.opts = [self.opt, torch.optim.SGD(self.nets[1].parameters(), lr=0.1, momentum=0.9)]\n        del self.opt\n"
+    + "        return {'loss': moved(self.net(x) * self.scale.mean(), x, self.opt), 'seen': "
+    "self.seen}\n",
+    "a list of nets": BASE.replace("self.net = net()", "self.nets = [net(), net()]").replace(
+        "self.net.", "self.nets[0]."
+    )
+    + "        self.opts = [self.opt, torch.optim.SGD(self.nets[1].parameters(), lr=0.1, "
+    "momentum=0.9)]\n        del self.opt\n"
     + STEP
     + "        return {'loss': moved(self.nets[1](x) + self.nets[0](x), x, *self.opts)}\n"
-    + "    def sample(self, batch):\n        return {'samples': self.nets[0](batch['image']).view_as(batch['image'])}\n",
-    "a dict of nets": BASE.replace("self.net = net()", "self.nets = {'G': net()}").replace("self.net.", "self.nets['G'].")
+    + "    def sample(self, batch):\n        return {'samples': "
+    "self.nets[0](batch['image']).view_as(batch['image'])}\n",
+    "a dict of nets": BASE.replace("self.net = net()", "self.nets = {'G': net()}").replace(
+        "self.net.", "self.nets['G']."
+    )
     + STEP
     + "        return {'loss': moved(self.nets['G'](x), x, self.opt)}\n"
-    + "    def sample(self, batch):\n        return {'samples': self.nets['G'](batch['image']).view_as(batch['image'])}\n",
-    "a shared module": BASE + "        self.generator = self.net\n        self.both = [self.net, nn.Sequential(self.net)]\n",
-    "a tensor that learns": BASE.replace("self.net.parameters()", "[*self.net.parameters(), self.scale]").replace(
-        "self.opt", "self.scale = torch.ones(3, requires_grad=True)\n        self.opt"
-    )
+    + "    def sample(self, batch):\n        return {'samples': "
+    "self.nets['G'](batch['image']).view_as(batch['image'])}\n",
+    "a shared module": BASE
+    + "        self.generator = self.net\n        self.both = [self.net, nn.Sequential(self.net)]\n",
+    "a tensor that learns": BASE.replace(
+        "self.net.parameters()", "[*self.net.parameters(), self.scale]"
+    ).replace("self.opt", "self.scale = torch.ones(3, requires_grad=True)\n        self.opt")
     + STEP
     + "        return {'loss': moved(self.net(x) * self.scale.mean(), x, self.opt)}\n",
     "an average, a schedule, a scaler": BASE
@@ -87,24 +98,31 @@ WHOLE = {
     + "        self.steps = torch.optim.lr_scheduler.MultiStepLR(self.opt, [3, 5])\n"
     + "        self.scaler = torch.amp.GradScaler('cpu', enabled=False)\n"
     + STEP
-    + "        loss = moved(self.net(x), x, self.opt)\n        self.schedule.step()\n        self.steps.step()\n"
-    + "        for a, b in zip(self.ema.parameters(), self.net.parameters()):\n            a.data.lerp_(b.data, 0.1)\n"
+    + "        loss = moved(self.net(x), x, self.opt)\n        self.schedule.step()\n        "
+    "self.steps.step()\n"
+    + "        for a, b in zip(self.ema.parameters(), self.net.parameters()):\n            "
+    "a.data.lerp_(b.data, 0.1)\n"
     + "        return {'loss': loss, 'rate': self.opt.param_groups[0]['lr']}\n",
     "counters, histories, pools, generators": BASE
     + "        self.n, self.best, self.mean = 0, float('inf'), torch.zeros(())\n"
     + "        self.history = []\n"
-    + "        self.recent, self.told = collections.deque(maxlen=3), collections.defaultdict(list)\n"
+    + "        self.recent, self.told = collections.deque(maxlen=3), "
+    "collections.defaultdict(list)\n"
     + "        self.rng, self.numpy = torch.Generator().manual_seed(3), np.random.default_rng(3)\n"
     + "        self.python = random.Random(3)\n"
     + "        self.counts, self.pool = np.zeros(3), Pool()\n"
     + STEP
-    + "        self.n += 1\n        self.recent.append(self.n)\n        self.counts[self.n % 3] += 1\n"
-    + "        noise = torch.randn((), generator=self.rng) + self.numpy.normal() + self.python.random()\n"
-    + "        loss = moved(self.net(x) * (1 + 0.01 * noise * self.n) + self.pool.mean(), x, self.opt)\n"
-    + "        self.best, self.mean = min(self.best, loss.item()), 0.9 * self.mean + 0.1 * loss.detach()\n"
+    + "        self.n += 1\n        self.recent.append(self.n)\n        self.counts[self.n % 3] += "
+    "1\n" + "        noise = torch.randn((), generator=self.rng) + self.numpy.normal() + "
+    "self.python.random()\n"
+    + "        loss = moved(self.net(x) * (1 + 0.01 * noise * self.n) + self.pool.mean(), x, "
+    "self.opt)\n"
+    + "        self.best, self.mean = min(self.best, loss.item()), 0.9 * self.mean + 0.1 * "
+    "loss.detach()\n"
     + "        self.history.append(loss.item())\n        self.told['loss'].append(loss.item())\n"
     + "        self.pool.add(x)\n"
-    + "        return {'loss': loss.item(), 'n': self.n, 'mean': self.mean, 'counts': float(self.counts[0]),\n"
+    + "        return {'loss': loss.item(), 'n': self.n, 'mean': self.mean, 'counts': "
+    "float(self.counts[0]),\n"
     + "                'recent': sum(self.recent), 'told': len(self.told['loss'])}\n"
     + "class Pool:\n    def __init__(self):\n        self.images = []\n"
     + "    def mean(self):\n        return sum(image.mean() for image in self.images) * 0.01\n"
@@ -116,7 +134,8 @@ WHOLE = {
     "what modules remember by themselves": BASE.replace("net()", "nn.Sequential(net(), Counting())")
     + STEP
     + "        return {'loss': moved(self.net(x), x, self.opt)}\n"
-    + "class Counting(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.seen = 0\n"
+    + "class Counting(nn.Module):\n    def __init__(self):\n        super().__init__()\n        "
+    "self.seen = 0\n"
     + "        self.register_buffer('mean', torch.zeros(()), persistent=False)\n"
     + "    def forward(self, y):\n        if self.training:\n            self.seen += 1\n"
     + "            self.mean = 0.5 * self.mean + 0.5 * y.mean().detach()\n"
@@ -125,9 +144,10 @@ WHOLE = {
     + "        self.pools, self.named = [Pool(), Pool()], {'a': Pool()}\n"
     + "        self.old = np.random.RandomState(3)\n"
     + STEP
-    + "        pool = self.pools[k % 2]\n        pool.n += 1\n        self.named['a'].n += self.old.rand()\n"
-    + "        return {'loss': moved(self.net(x) / (1 + pool.n + self.named['a'].n), x, self.opt)}\n"
-    + "class Pool:\n    def __init__(self):\n        self.n = 0\n",
+    + "        pool = self.pools[k % 2]\n        pool.n += 1\n        self.named['a'].n += "
+    "self.old.rand()\n"
+    + "        return {'loss': moved(self.net(x) / (1 + pool.n + self.named['a'].n), x, "
+    "self.opt)}\n" + "class Pool:\n    def __init__(self):\n        self.n = 0\n",
     "a counter that turns rarely": BASE
     + "        self.turns = 0\n"
     + STEP
@@ -142,42 +162,54 @@ WHOLE = {
     + "        self.shadow = {name: w.detach().clone() for name, w in net.named_parameters()}\n"
     + "    def update(self, net):\n        for name, w in net.named_parameters():\n"
     + "            self.shadow[name] = self.shadow[name] * 0.9 + w.detach() * 0.1\n",
-    "hyperparameters in a dataclass": "from dataclasses import dataclass, field\n@dataclass(frozen=True)\nclass Hyper:\n"
-    + "    rate: float = 1e-2\n    widths: tuple[int, ...] = (4, 5)\n    more: list[int] = field(default_factory=list)\n"
+    "hyperparameters in a dataclass": "from dataclasses import dataclass, "
+    "field\n@dataclass(frozen=True)\nclass Hyper:\n"
+    + "    rate: float = 1e-2\n    widths: tuple[int, ...] = (4, 5)\n    more: list[int] = "
+    "field(default_factory=list)\n"
     + BASE.replace("lr=1e-2", "lr=hyper.rate * (hyper == Hyper(hyper.rate))"),
-    "hyperparameters that it changes": "import msgspec\nclass Hyper(msgspec.Struct):\n    rate: float = 1e-2\n"
-    + BASE
-    + "        hyper.rate = 7.0\n",
+    "hyperparameters that it changes": "import msgspec\nclass Hyper(msgspec.Struct):\n    rate: "
+    "float = 1e-2\n" + BASE + "        hyper.rate = 7.0\n",
 }
 LOST = {
     "an optimizer in a closure": (
         BASE
-        + "        other = net()\n        self.opt2 = torch.optim.Adam(other.parameters())\n        self.go = lambda: other\n",
+        + "        other = net()\n        self.opt2 = torch.optim.Adam(other.parameters())\n       "
+        " self.go = lambda: other\n",
         "optimizer opt2 moves a weight of shape (4, 784) that is in no part",
     ),
     "a net in an object": (
-        BASE + "        self.trainer = Trainer()\nclass Trainer:\n    def __init__(self):\n        self.net = net()\n",
+        BASE + "        self.trainer = Trainer()\nclass Trainer:\n    def __init__(self):\n        "
+        "self.net = net()\n",
         "module trainer.net has a weight of shape (4, 784) that is in no part",
     ),
     "an optimizer in an object": (
-        BASE + "        self.trainer = Trainer(self.net)\nclass Trainer:\n    def __init__(self, net):\n"
+        BASE
+        + "        self.trainer = Trainer(self.net)\nclass Trainer:\n    def __init__(self, net):\n"
         "        self.opt = torch.optim.Adam(net.parameters())\n",
         "optimizer trainer.opt is in no part",
     ),
     "an optimizer that only its schedule knows": (
-        BASE + "        self.rate = torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD(self.net.parameters(), 0.1), 0.9)\n",
+        BASE + "        self.rate = "
+        "torch.optim.lr_scheduler.ExponentialLR(torch.optim.SGD(self.net.parameters(), 0.1), "
+        "0.9)\n",
         "optimizer rate.optimizer is in no part",
     ),
     "nets in a list of a module": (
         MODULE + MADE + "        self.net.extra = [nn.Linear(2, 3)]\n",
         "module net.extra.0 has a weight of shape (3, 2) that is in no part",
     ),
-    "no sample": ("class Model:\n" + INIT + "        pass\n" + STEP, "its Model has no method sample"),
+    "no sample": (
+        "class Model:\n" + INIT + "        pass\n" + STEP,
+        "its Model has no method sample",
+    ),
 }
 LATE = {
     "what a slotted class holds": (
-        "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass Nets:\n    net: object\n    opt: object\n"
-        + BASE.replace("net()", "nn.Identity()").replace("self.net.parameters()", "[nn.Parameter(torch.ones(1))]")
+        "import dataclasses\n@dataclasses.dataclass(slots=True)\nclass Nets:\n    net: object\n    "
+        "opt: object\n"
+        + BASE.replace("net()", "nn.Identity()").replace(
+            "self.net.parameters()", "[nn.Parameter(torch.ones(1))]"
+        )
         + "        del self.opt\n        made = net()\n"
         + "        self.nets = Nets(made, torch.optim.Adam(made.parameters()))\n"
         + STEP
@@ -215,7 +247,10 @@ LATE = {
         BASE + STEP + "        return {'loss': x.mean((1, 2, 3))}\n",
         "shape (4,) as 'loss'; allowed: one number",
     ),
-    "no loss": (BASE + STEP + "        moved(self.net(x), x, self.opt)\n", "step returned NoneType"),
+    "no loss": (
+        BASE + STEP + "        moved(self.net(x), x, self.opt)\n",
+        "step returned NoneType",
+    ),
 }
 
 
@@ -236,7 +271,9 @@ def trained(toml: Path, folder: Path, *changes: str, stop: int = 0, said: list[s
 
     checked = config.resolve(str(toml), None, list(changes))
     with mock.patch.object(paint, "curves", scribble):
-        return train(checked, folder, None, tick=tick, notify=(said if said is not None else []).append)
+        return train(
+            checked, folder, None, tick=tick, notify=(said if said is not None else []).append
+        )
 
 
 @pytest.mark.parametrize("case", WHOLE)
@@ -248,9 +285,17 @@ def test_nothing_is_lost(tmp_path, case):
     trained(toml, tmp_path / "two")
     assert_same(tmp_path / "one", tmp_path / "two")
     opened = reopen(tmp_path / "two", None)
-    assert run.digest(run.states(opened.model)) == json.loads((tmp_path / "one" / "done").read_text())["weights"]
+    assert (
+        run.digest(run.states(opened.model))
+        == json.loads((tmp_path / "one" / "done").read_text())["weights"]
+    )
     saved = run.contents(run.checkpoints(tmp_path / "one")[-1])["parts"]
-    tensors = [name for name, state in saved.items() for one in state.values() if isinstance(one, torch.Tensor)]
+    tensors = [
+        name
+        for name, state in saved.items()
+        for one in state.values()
+        if isinstance(one, torch.Tensor)
+    ]
     assert len(tensors) >= 4 and not said, "weights are in it, not the optimizer alone"
 
 
@@ -286,15 +331,26 @@ def test_what_no_checkpoint_can_hold_is_said_once(tmp_path, path, made, step):
     source = BASE + f"        {made}\n" + STEP + f"        {step}\n"
     said = []
     trained(
-        written(tmp_path, source + "        return {'loss': moved(self.net(x), x, self.opt)}\n"), tmp_path / "run", said=said
+        written(tmp_path, source + "        return {'loss': moved(self.net(x), x, self.opt)}\n"),
+        tmp_path / "run",
+        said=said,
     )
-    assert len(said) == 1 and said[0].startswith(f"steps change {path}, which no checkpoint can hold")
+    assert len(said) == 1 and said[0].startswith(
+        f"steps change {path}, which no checkpoint can hold"
+    )
 
 
 def test_states_that_could_not_be_loaded_are_refused_before_training(tmp_path):
-    source = BASE + "        self.odd = Odd()\nclass Odd:\n    def state_dict(self):\n        return {'odd': Odd()}\n"
+    source = (
+        BASE
+        + "        self.odd = Odd()\nclass Odd:\n    def state_dict(self):\n        return {'odd': "
+        "Odd()}\n"
+    )
     with pytest.raises(Mistake, match=r"the state of part 'odd' holds .*Odd.* never loaded"):
-        trained(written(tmp_path, source + "    def load_state_dict(self, state):\n        pass\n"), tmp_path / "run")
+        trained(
+            written(tmp_path, source + "    def load_state_dict(self, state):\n        pass\n"),
+            tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -303,7 +359,9 @@ def test_changed_hyperparameters_do_not_reach_the_config(tmp_path):
     assert run.config_of(tmp_path / "run")["hyper"] == {"rate": 0.01}
 
 
-@pytest.mark.parametrize("case", ["hyperparameters in a dataclass", "hyperparameters that it changes", "a module"])
+@pytest.mark.parametrize(
+    "case", ["hyperparameters in a dataclass", "hyperparameters that it changes", "a module"]
+)
 def test_hyperparameters_are_checked(tmp_path, case):
     with pytest.raises(Mistake, match=r"unknown key hyper\.rat"):
         trained(written(tmp_path, WHOLE[case]), tmp_path / "run", "hyper.rat=3")
@@ -321,24 +379,38 @@ def test_parts_name_everything(tmp_path):
     assert list(parts.parts(model)) == ["nets.0", "nets.1", "opts.0", "opts.1"]
 
 
-@pytest.mark.parametrize("case", ["a module with parameters and buffers of its own", "a shared module", "a list of nets"])
+@pytest.mark.parametrize(
+    "case", ["a module with parameters and buffers of its own", "a shared module", "a list of nets"]
+)
 def test_packed_and_unpacked(tmp_path, case):
     """All weights that one looks at, shared ones too."""
     trained(written(tmp_path, WHOLE[case]), tmp_path / "run")
     export(reopen(tmp_path / "run", None), tmp_path / "packed")
-    whole, packed = (parts.weights(reopen(tmp_path / name, None).model) for name in ("run", "packed"))
+    whole, packed = (
+        parts.weights(reopen(tmp_path / name, None).model) for name in ("run", "packed")
+    )
     assert whole and equal(dict(whole), dict(packed))
 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_processes_that_come_apart_are_told_of(tmp_path, own):
     """A step with a backward of its own averages no gradients; one through descend does."""
-    descends = STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        play.descend((loss, self.opt))\n"
-    source = "from simulacra.core import play\n" + BASE + ("" if own else descends + "        return {'loss': loss}\n")
+    descends = (
+        STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        play.descend((loss, "
+        "self.opt))\n"
+    )
+    source = (
+        "from simulacra.core import play\n"
+        + BASE
+        + ("" if own else descends + "        return {'loss': loss}\n")
+    )
     toml = written(tmp_path, source)
     said = together(["train", str(toml), "--run", str(tmp_path / "run"), "--no-tensorboard"])
     if own:
-        assert "the processes have different weights; allowed: steps that go through play.descend" in said[0].refusal()
+        assert (
+            "the processes have different weights; allowed: steps that go through play.descend"
+            in said[0].refusal()
+        )
     else:
         assert "is done: 8 steps" in said[0].success()
 
@@ -348,7 +420,14 @@ def test_processes_that_come_apart_are_told_of(tmp_path, own):
 
 def said_path(simulacra, tmp_path, *words):
     """A finished run of a model from a path."""
-    return simulacra("train", written(tmp_path, WHOLE["a module"]), "--run", tmp_path / "run", "--no-tensorboard", *words)
+    return simulacra(
+        "train",
+        written(tmp_path, WHOLE["a module"]),
+        "--run",
+        tmp_path / "run",
+        "--no-tensorboard",
+        *words,
+    )
 
 
 @pytest.fixture
@@ -359,9 +438,13 @@ def copied(simulacra, tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("verb", [["sample", "-o", "a.png"], ["paint"], ["measure"], ["export", "-o", "packed"], ["train"]])
+@pytest.mark.parametrize(
+    "verb",
+    [["sample", "-o", "a.png"], ["paint"], ["measure"], ["export", "-o", "packed"], ["train"]],
+)
 def test_nobodys_code_runs_unasked(simulacra, copied, tmp_path, monkeypatch, verb):
-    """The copy in a run folder is not imported without --trust, and with it only if it is the one."""
+    """The copy in a run folder is not imported without --trust, and with it only if it is the
+    one."""
     monkeypatch.chdir(tmp_path)
     mark = tmp_path / "executed"
     model_name = copied / "model.py"
@@ -387,9 +470,13 @@ def test_the_notebook_imports_no_model(simulacra, copied, tmp_path):
 def test_a_packed_run_brings_its_model(simulacra, copied, tmp_path):
     simulacra("export", copied, "-o", tmp_path / "packed", "--trust").success()
     for folder in copied, tmp_path / "packed":
-        simulacra("sample", folder, "-n", 4, "-o", tmp_path / f"{folder.name}.png", "--trust").success()
+        simulacra(
+            "sample", folder, "-n", 4, "-o", tmp_path / f"{folder.name}.png", "--trust"
+        ).success()
     assert (tmp_path / "run.png").read_bytes() == (tmp_path / "packed.png").read_bytes()
-    assert "--trust" in simulacra("sample", tmp_path / "packed", "-o", tmp_path / "no.png").refusal()
+    assert (
+        "--trust" in simulacra("sample", tmp_path / "packed", "-o", tmp_path / "no.png").refusal()
+    )
 
 
 def test_a_changed_source_is_refused(simulacra, tmp_path):
@@ -409,7 +496,8 @@ def test_a_changed_source_is_refused(simulacra, tmp_path):
 
 
 def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
-    """In the config's own folder, else in the working directory; --set in the working directory first."""
+    """In the config's own folder, else in the working directory; --set in the working directory
+    first."""
     toml = written(tmp_path, WHOLE["a module"])
     (tmp_path / "sub").mkdir()
     shutil.copy(toml, tmp_path / "sub")
@@ -418,10 +506,27 @@ def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
     simulacra("train", "sub/mine.toml", "--run", "one", *how).success()
     monkeypatch.chdir(tmp_path / "sub")
     simulacra("train", tmp_path / "mine.toml", "--run", "two", *how).success()
-    simulacra("train", "ebgan_digits", "--set", "model=../mine.py", "--run", "three", "--preset", "tiny", *how).refusal()
-    assert "there is no such file" in simulacra("train", "mine.toml", "--run", "four", *how).refusal()
-    assert "or the path of a .py file" in simulacra("train", "mine.toml", "--set", "model=mine", "--run", "four", *how).refusal()
-    simulacra("train", "mine.toml", "--set", f"model={tmp_path}/mine.py", "--run", "four", *how).success()
+    simulacra(
+        "train",
+        "ebgan_digits",
+        "--set",
+        "model=../mine.py",
+        "--run",
+        "three",
+        "--preset",
+        "tiny",
+        *how,
+    ).refusal()
+    assert (
+        "there is no such file" in simulacra("train", "mine.toml", "--run", "four", *how).refusal()
+    )
+    assert (
+        "or the path of a .py file"
+        in simulacra("train", "mine.toml", "--set", "model=mine", "--run", "four", *how).refusal()
+    )
+    simulacra(
+        "train", "mine.toml", "--set", f"model={tmp_path}/mine.py", "--run", "four", *how
+    ).success()
 
 
 @pytest.mark.parametrize(
@@ -445,7 +550,8 @@ def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
 
 
 def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
-    """Torch has modules whose file is a name without a folder, which is no file beside the model."""
+    """Torch has modules whose file is a name without a folder, which is no file beside the
+    model."""
     monkeypatch.chdir(tmp_path)
     source = "import sys, types\nsys.modules['late'] = types.ModuleType('late')\nsys.modules['late'].__file__ = '_late.py'\n"
     toml = written(tmp_path, source + HEAD + WHOLE["a module"])
@@ -494,9 +600,14 @@ def test_the_plain_model(simulacra, tmp_path):
     """As a newcomer wrote it, who skipped the fine print."""
     (tmp_path / "plain_room.py").write_text(PLAIN)
     toml = tmp_path / "plain.toml"
-    toml.write_text('model = "plain"\nbatch = 16\nsteps = 20\n[data]\nname = "digits"\n[preset.laptop]\n')
+    toml.write_text(
+        'model = "plain"\nbatch = 16\nsteps = 20\n[data]\nname = "digits"\n[preset.laptop]\n'
+    )
     assert "such as plain_room.py" in simulacra("train", toml, "--run", tmp_path / "run").refusal()
     toml.write_text(toml.read_text().replace('"plain"', '"plain_room.py"'))
     simulacra("train", toml, "--run", tmp_path / "run", "--no-tensorboard").success()
-    assert sorted(run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"]) == ["net", "optimizer"]
+    assert sorted(run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"]) == [
+        "net",
+        "optimizer",
+    ]
     simulacra("sample", tmp_path / "run", "-o", tmp_path / "a.png", "--trust").success()

@@ -1,4 +1,5 @@
-"""Configs, config.json, --set and sheets as nobody should write them: a Mistake of one line, and never anything else."""
+"""Configs, config.json, --set and sheets as nobody should write them: a Mistake of one line, and
+never anything else."""
 
 import datetime
 import json
@@ -13,11 +14,54 @@ from simulacra.core import config, run
 from simulacra.core.errors import Mistake
 from simulacra.studies import sheet
 
-KEYS = ["name", "preset", "room", "data", "hyper", "seed", "batch", "steps", "keep", "data.name", "data.pad", "hyper.rate_G"]
+KEYS = [
+    "name",
+    "preset",
+    "room",
+    "data",
+    "hyper",
+    "seed",
+    "batch",
+    "steps",
+    "keep",
+    "data.name",
+    "data.pad",
+    "hyper.rate_G",
+]
 WORDS = [
-    *("9" * 5000, "0x" + "F" * 5000, "-" + "1" * 400, "1e999", "inf", "nan", "-0.0", "true", "5e-324", "1_0", "0b1", "+1"),
-    *(str(2**63), str(2**64), str(-(2**63) - 1), '"' + "a" * 5000 + '"', '"\\u0000"', '"\ud800"', "{}", "{a={b={c=1}}}"),
-    *("[]", "[" * 3000 + "]" * 3000, "{a=" * 500 + "1" + "}" * 500, "1979-05-27", "07:32:00", "1\nsteps = 2", "'../x'"),
+    *(
+        "9" * 5000,
+        "0x" + "F" * 5000,
+        "-" + "1" * 400,
+        "1e999",
+        "inf",
+        "nan",
+        "-0.0",
+        "true",
+        "5e-324",
+        "1_0",
+        "0b1",
+        "+1",
+    ),
+    *(
+        str(2**63),
+        str(2**64),
+        str(-(2**63) - 1),
+        '"' + "a" * 5000 + '"',
+        '"\\u0000"',
+        '"\ud800"',
+        "{}",
+        "{a={b={c=1}}}",
+    ),
+    *(
+        "[]",
+        "[" * 3000 + "]" * 3000,
+        "{a=" * 500 + "1" + "}" * 500,
+        "1979-05-27",
+        "07:32:00",
+        "1\nsteps = 2",
+        "'../x'",
+    ),
     *("[1, 'a', {}]", "[[0, 1.0]]", '"\U0001f600"', "[bold]", "%s", "{0}", "", "'", '"""'),
 ]
 
@@ -31,10 +75,41 @@ def nested(depth: int) -> dict:
 
 
 VALUES = [
-    *(10**400, 2**63, 2**64, -(2**63) - 1, 1e308, float("inf"), float("nan"), -0.0, True, None, 1.0, -1, 0, "", "a" * 5000),
-    *("\ud800", "\0", "../../x", ".", "a/b", {}, [], [[[]]], {"a": {"b": 1}}, ["ebgan"], [1], nested(30)),
+    *(
+        10**400,
+        2**63,
+        2**64,
+        -(2**63) - 1,
+        1e308,
+        float("inf"),
+        float("nan"),
+        -0.0,
+        True,
+        None,
+        1.0,
+        -1,
+        0,
+        "",
+        "a" * 5000,
+    ),
+    *(
+        "\ud800",
+        "\0",
+        "../../x",
+        ".",
+        "a/b",
+        {},
+        [],
+        [[[]]],
+        {"a": {"b": 1}},
+        ["ebgan"],
+        [1],
+        nested(30),
+    ),
 ]
-SETTINGS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def held(act) -> None:
@@ -55,7 +130,20 @@ def damaged(content: bytes, dice) -> bytes:
     for _ in range(dice.draw(st.integers(1, 6))):
         at, to = (dice.draw(st.integers(0, len(found))) for _ in range(2))
         insert = dice.draw(
-            st.sampled_from([b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"[", b"]", b'"', b"\n[x]\n", b"=", b"'''"])
+            st.sampled_from(
+                [
+                    b"\0",
+                    b"\xff\xfe",
+                    b"\xef\xbb\xbf",
+                    b"\r",
+                    b"[",
+                    b"]",
+                    b'"',
+                    b"\n[x]\n",
+                    b"=",
+                    b"'''",
+                ]
+            )
         )
         what = dice.draw(st.integers(0, 3))
         if what == 0:
@@ -70,7 +158,10 @@ def damaged(content: bytes, dice) -> bytes:
 
 
 @SETTINGS
-@given(key=st.sampled_from(KEYS) | st.text(max_size=20), word=st.sampled_from(WORDS) | st.text(max_size=20))
+@given(
+    key=st.sampled_from(KEYS) | st.text(max_size=20),
+    word=st.sampled_from(WORDS) | st.text(max_size=20),
+)
 @example(key="hyper." + "a" * 5000, word="1")
 @example(key=".".join("a" * 5000), word="1")
 @example(key="steps", word="1\nbatch = 2")
@@ -79,7 +170,10 @@ def test_changes(key, word):
 
 
 @SETTINGS
-@given(key=st.sampled_from([*KEYS, "base", "experiment", "preset.tiny.steps"]), word=st.sampled_from(WORDS))
+@given(
+    key=st.sampled_from([*KEYS, "base", "experiment", "preset.tiny.steps"]),
+    word=st.sampled_from(WORDS),
+)
 @example(key=".".join("a" * 5000), word="1")
 @example(key="name", word='{a = "b"}')
 def test_lines_of_a_config(key, word, tmp_path):
@@ -125,10 +219,30 @@ def test_values_in_the_config_of_a_run(key, value, tmp_path):
 @SETTINGS
 @given(
     key=st.sampled_from(
-        ["name", "base", "preset", "seeds", "set", "grid", "measure", "columns", "claim", "grid.x", "grid.config"]
+        [
+            "name",
+            "base",
+            "preset",
+            "seeds",
+            "set",
+            "grid",
+            "measure",
+            "columns",
+            "claim",
+            "grid.x",
+            "grid.config",
+        ]
     ),
     value=st.sampled_from(
-        [*VALUES, [1, True], [[1], [2]], [{"a": 1}], list(range(20_000)), "measure '", datetime.date(2020, 1, 1)]
+        [
+            *VALUES,
+            [1, True],
+            [[1], [2]],
+            [{"a": 1}],
+            list(range(20_000)),
+            "measure '",
+            datetime.date(2020, 1, 1),
+        ]
     ),
 )
 @example(key="grid.steps", value=[datetime.date(2020, 1, 1), datetime.time(1)])
@@ -162,7 +276,10 @@ def refused(content: bytes, path) -> str:
         (b"steps = " + b"9" * 5000, "Exceeds the limit"),
         (b"a = " + b"[" * 100_000 + b"]" * 100_000, "tables in tables, more than 32 deep"),
         (b".".join([b"a"] * 20_000) + b" = 1", "tables in tables, more than 32 deep"),
-        (b"a.b" * 0 + b"x = " + b"{a=" * 40 + b"1" + b"}" * 40, "tables in tables, more than 32 deep"),
+        (
+            b"a.b" * 0 + b"x = " + b"{a=" * 40 + b"1" + b"}" * 40,
+            "tables in tables, more than 32 deep",
+        ),
         (b'model = "ebgan"\nroom = "gan"', "cannot read "),
         (b"#" * (2**24 + 1), "bytes; allowed: 16,777,216"),
     ],
@@ -183,13 +300,17 @@ def test_files_that_are_no_config_of_a_run(content, says, tmp_path):
     assert says in refused(content, tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("write", [lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "write", [lambda text: b"\xef\xbb\xbf" + text, lambda text: text.replace(b"\n", b"\r\n")]
+)
 def test_files_as_other_systems_write_them(write, tmp_path):
     """With a mark of byte order, and with their ends of lines."""
     path = tmp_path / "ebgan_digits.toml"
     path.write_bytes(write(config.find("ebgan_digits").read_bytes()))
     assert config.resolve(str(path)) == config.resolve("ebgan_digits")
-    (tmp_path / "config.json").write_bytes(write(json.dumps(config.plain(config.resolve("ebgan_digits")), indent=1).encode()))
+    (tmp_path / "config.json").write_bytes(
+        write(json.dumps(config.plain(config.resolve("ebgan_digits")), indent=1).encode())
+    )
     assert config.resolve(str(tmp_path)) == config.resolve("ebgan_digits")
 
 

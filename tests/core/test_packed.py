@@ -1,4 +1,5 @@
-"""Packed runs: they look the same as the run, are small, refuse what they are not, and bring the runs that they name."""
+"""Packed runs: they look the same as the run, are small, refuse what they are not, and bring the
+runs that they name."""
 
 import json
 import os
@@ -42,7 +43,12 @@ def test_only_the_average_is_kept(trained, tmp_path):
     (place, size), *more = export(reopen(trained, None), tmp_path / "packed", note="Digits.")
     weights = sum(p.numel() for p in reopen(trained, None).model.average.module.parameters())
     assert not more and 0 <= size - 4 * weights < 10_000
-    assert sorted(path.name for path in place.iterdir()) == ["README.md", "config.json", "shapes.json", packed.WEIGHTS]
+    assert sorted(path.name for path in place.iterdir()) == [
+        "README.md",
+        "config.json",
+        "shapes.json",
+        packed.WEIGHTS,
+    ]
     card = (place / "README.md").read_text()
     assert "Digits." in card and "Model `vae`" in card and "step 60" in card
 
@@ -63,7 +69,9 @@ def test_it_is_refused_what_it_has_not(trained, tmp_path):
 
 @pytest.mark.parametrize("at", range(1, 5))
 @pytest.mark.parametrize("before", [False, True])
-def test_a_full_disk_leaves_what_was_there_and_keeps_nobody_from_trying_again(trained, tmp_path, monkeypatch, at, before):
+def test_a_full_disk_leaves_what_was_there_and_keeps_nobody_from_trying_again(
+    trained, tmp_path, monkeypatch, at, before
+):
     out = tmp_path / "packed"
     if before:
         export(reopen(trained, None), out, note="First.", examples=2)
@@ -80,14 +88,26 @@ def test_a_full_disk_leaves_what_was_there_and_keeps_nobody_from_trying_again(tr
     with pytest.raises(Mistake, match=r"cannot write into .*packed \(No space left on device\)"):
         export(reopen(trained, None), out, note="Second.")
     monkeypatch.undo()
-    assert ({path.name: path.read_bytes() for path in out.iterdir()} if out.exists() else {}) == there
+    assert (
+        {path.name: path.read_bytes() for path in out.iterdir()} if out.exists() else {}
+    ) == there
     assert [path.name for path in tmp_path.iterdir()] == ["packed"] * before
     export(reopen(trained, None), out, note="Third.")
-    assert "Third." in (out / "README.md").read_text() and not packed.has_examples(out) and reopen(out, None).step == 60
+    assert (
+        "Third." in (out / "README.md").read_text()
+        and not packed.has_examples(out)
+        and reopen(out, None).step == 60
+    )
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"weights of somebody", save({"a": torch.zeros(2)}), save({"a": torch.zeros(2)}, {"format": "pt"})]
+    "content",
+    [
+        b"",
+        b"weights of somebody",
+        save({"a": torch.zeros(2)}),
+        save({"a": torch.zeros(2)}, {"format": "pt"}),
+    ],
 )
 def test_weights_of_others_make_no_packed_run(trained, tmp_path, content):
     mine = tmp_path / "mine"
@@ -96,7 +116,9 @@ def test_weights_of_others_make_no_packed_run(trained, tmp_path, content):
         (mine / name).write_bytes(what)
     with pytest.raises(Mistake, match="holds something else"):
         export(reopen(trained, None), mine)
-    assert (mine / "README.md").read_bytes() == b"years" and (mine / packed.WEIGHTS).read_bytes() == content
+    assert (mine / "README.md").read_bytes() == b"years" and (
+        mine / packed.WEIGHTS
+    ).read_bytes() == content
 
 
 def test_nobody_trains_in_it(trained, tmp_path):
@@ -146,10 +168,19 @@ def test_a_controller_brings_its_memory(tmp_path):
     Tiny("controller_racing", sets).train(tmp_path / "run", "steps=3", "save_every=3")
     export(reopen(tmp_path / "run", None), tmp_path / "packed")
     (tmp_path / "memory").rename(tmp_path / "gone")
-    was, now = run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"], reopen(tmp_path / "packed", None)
+    was, now = (
+        run.contents(run.checkpoints(tmp_path / "run")[-1])["parts"],
+        reopen(tmp_path / "packed", None),
+    )
     assert torch.equal(now.model.centre, was["search"]["mean"].float())
-    assert torch.equal(now.model.memory.module.eye, was["memory"]["eye"]) and now.model.memory.module.eye.any()
-    assert now.config.hyper.memory == str(tmp_path / "packed" / "memory") and now.config.init_from == ""
+    assert (
+        torch.equal(now.model.memory.module.eye, was["memory"]["eye"])
+        and now.model.memory.module.eye.any()
+    )
+    assert (
+        now.config.hyper.memory == str(tmp_path / "packed" / "memory")
+        and now.config.init_from == ""
+    )
     assert packed.facts(tmp_path / "packed" / "memory")[0] == 60
 
 
@@ -164,11 +195,15 @@ def test_a_packed_run_brings_what_dreams_begin_with(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "packed" / "config.json").read_text())["data"]["path"] == "codes"
     (tmp_path / "codes").rename(tmp_path / "gone")
     now = reopen(tmp_path / "packed", None)
-    assert all(torch.equal(value, was[name]) for name, value in now.examples(2).items()) and len(now.examples(1)["mean"]) == 1
+    assert (
+        all(torch.equal(value, was[name]) for name, value in now.examples(2).items())
+        and len(now.examples(1)["mean"]) == 1
+    )
     with pytest.raises(Mistake, match=r"3 examples of .*packed, which brings 2; allowed: as many"):
         now.examples(3)
     with pytest.raises(Mistake, match="codes"):
-        reopen(tmp_path / "packed", tmp_path).examples(1)  # a data folder that someone names comes first
+        # a data folder that someone names comes first
+        reopen(tmp_path / "packed", tmp_path).examples(1)
     (tmp_path / "packed" / packed.EXAMPLES).write_bytes(b"not what it was")
     with pytest.raises(Mistake, match=r"cannot read .*examples.safetensors"):
         now.examples(1)
@@ -186,7 +221,10 @@ def test_runs_that_were_moved_together_find_each_other(tmp_path):
     (place / "first").rename(tmp_path / "gone")
     place.rename(tmp_path / "there")
     opened = reopen(tmp_path / "there" / "second", None)
-    assert opened.config.hyper.memory == str(tmp_path / "there" / "memory") and opened.model.memory.module.eye.any()
+    assert (
+        opened.config.hyper.memory == str(tmp_path / "there" / "memory")
+        and opened.model.memory.module.eye.any()
+    )
 
 
 ZOO = Path(__file__).parents[2] / "zoo"
@@ -209,7 +247,8 @@ def test_the_zoo_opens(place, tmp_path):
     if hasattr(opened.model, "encode"):
         code, _ = opened.model.encode(torch.zeros(1, *opened.like(1)["image"].shape[1:]))
         assert opened.model.decode(code).abs().max() <= 1
-    if settings["room"] == "world_controller":  # whose dreams begin with frames that it brings, not with the first of a drive
+    # whose dreams begin with frames that it brings, not with the first of a drive
+    if settings["room"] == "world_controller":
         assert settings["hyper"]["context"] == 48 < opened.examples(4)["mean"].shape[1]
         found = dream(opened, tmp_path / "dream.gif", Asked(steps=3, count=2), Screen())
         assert found.clips.shape[:2] == (2, 3) and len(found.returns) == 2

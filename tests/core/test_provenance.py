@@ -83,7 +83,15 @@ def test_a_submodule_is_a_repository_of_its_own(tmp_path):
     checkout(tmp_path / "ours")
     (tmp_path / "theirs").mkdir()
     git(tmp_path / "theirs", "init")
-    git(tmp_path / "theirs", "-c", "protocol.file.allow=always", "submodule", "add", str(tmp_path / "ours"), "lib")
+    git(
+        tmp_path / "theirs",
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "add",
+        str(tmp_path / "ours"),
+        "lib",
+    )
     git(tmp_path / "theirs", "commit", "-m", "theirs")
     head = git(tmp_path / "ours", "rev-parse", "--short=10", "HEAD")
     assert provenance.commit(tmp_path / "theirs" / "lib" / "simulacra") == head
@@ -117,7 +125,12 @@ def test_a_build_knows_what_it_was_built_from(tmp_path):
 @pytest.fixture
 def hook(monkeypatch):
     """The class of the build hook, where there is no hatchling."""
-    names = ["hatchling", "hatchling.builders", "hatchling.builders.hooks", "hatchling.builders.hooks.plugin"]
+    names = [
+        "hatchling",
+        "hatchling.builders",
+        "hatchling.builders.hooks",
+        "hatchling.builders.hooks.plugin",
+    ]
     for name in [*names, "hatchling.builders.hooks.plugin.interface"]:
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     sys.modules["hatchling.builders.hooks.plugin.interface"].BuildHookInterface = object
@@ -128,7 +141,8 @@ def hook(monkeypatch):
 
 
 def test_what_a_build_adds(hook, tmp_path):
-    """A wheel and a source archive carry the commit; what is built from that archive, outside any repository, too."""
+    """A wheel and a source archive carry the commit; what is built from that archive, outside any
+    repository, too."""
     checkout(tmp_path)
     head = git(tmp_path, "rev-parse", "--short=10", "HEAD")
     build, data = hook(), {"force_include": {}}
@@ -143,7 +157,9 @@ def test_what_a_build_adds(hook, tmp_path):
     again, data = hook(), {"force_include": {}}
     again.root = str(tmp_path / "archive")
     again.initialize("standard", data)
-    assert data["force_include"] == {} and provenance.commit(archive) == head, "the archive's own stays"
+    assert data["force_include"] == {} and provenance.commit(archive) == head, (
+        "the archive's own stays"
+    )
 
 
 def test_an_editable_installation_asks_each_time(hook, tmp_path):

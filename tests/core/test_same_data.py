@@ -1,4 +1,5 @@
-"""A run goes on with the data that it began with, or not at all: names, sizes and contents count, places and times do not."""
+"""A run goes on with the data that it began with, or not at all: names, sizes and contents count,
+places and times do not."""
 
 import json
 import os
@@ -62,10 +63,16 @@ def go_on(tiny: Tiny, folder: Path, *more: str, **how) -> list[str]:
 
 def refusal(tiny: Tiny, folder: Path, *more: str, **how) -> str:
     """Why the run does not go on; nothing of it is changed."""
-    there = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "done"}
+    there = {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "done"
+    }
     with pytest.raises(Mistake) as refused:
         go_on(tiny, folder, *more, **how) if not how else tiny.train(folder, *more, **how)
-    assert {path for path in there if path.exists()} >= {path for path in there if "checkpoints" not in path.parts}
+    assert {path for path in there if path.exists()} >= {
+        path for path in there if "checkpoints" not in path.parts
+    }
     text = str(refused.value)
     assert "was trained on other data: " in text and f"--set init_from={folder}" in text
     return text
@@ -126,7 +133,9 @@ def test_moved_and_touched_pictures_are_the_same(tmp_path, pictures):
     assert_same(tmp_path / "one", tmp_path / "two")
     shutil.move(tmp_path / "elsewhere", tmp_path / "third")
     outcome = of_pictures(tmp_path / "third").train(tmp_path / "two")
-    assert outcome.already and run.config_of(tmp_path / "two")["data"]["path"] == str(tmp_path / "third")
+    assert outcome.already and run.config_of(tmp_path / "two")["data"]["path"] == str(
+        tmp_path / "third"
+    )
     within = config.resolve("ebgan_folder", "tiny", ["data.path=", "data.size=32", *SHORT])
     for place in "here", "there":
         shutil.copytree(tmp_path / "third", tmp_path / place)
@@ -151,7 +160,9 @@ def test_a_rewritten_table_is_refused(tmp_path, table, extend):
     """One digit of one number, the size and the time as they were."""
     of_table(table).train(tmp_path / "run")
     when, text = table.stat().st_mtime, table.read_text()
-    table.write_text(text.replace("0.9999", "0.9998", 1) if "0.9999" in text else text[:-3] + "7\n" + text[-1:])
+    table.write_text(
+        text.replace("0.9999", "0.9998", 1) if "0.9999" in text else text[:-3] + "7\n" + text[-1:]
+    )
     os.utime(table, (when, when))
     how = {"extend": True} if extend else {}
     text = refusal(of_table(table), tmp_path / "run", *["steps=6"] * extend, **how)
@@ -188,9 +199,13 @@ def test_an_older_run_notes_its_data(tmp_path, table):
 
 def test_a_start_that_was_killed_early_binds_nobody(tmp_path, table):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "data.json").write_text(json.dumps({"format": 1, "files": {"series": [3, "abc"]}}))
+    (tmp_path / "run" / "data.json").write_text(
+        json.dumps({"format": 1, "files": {"series": [3, "abc"]}})
+    )
     assert of_table(table).train(tmp_path / "run").done
-    assert run.fingerprint_of(tmp_path / "run") == data_sets.fingerprint(of_table(table).config().data, None)
+    assert run.fingerprint_of(tmp_path / "run") == data_sets.fingerprint(
+        of_table(table).config().data, None
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', "{"])
@@ -262,7 +277,11 @@ def some_drives(place):
     (place / "racing" / "episodes").mkdir(parents=True)
     (place / "racing" / "store.json").write_text("{}")
     (place / "racing" / "episodes" / "00000001.safetensors").write_bytes(bytes(3_000_000))
-    return {"name": "racing"}, "racing/episodes/00000001.safetensors", "episodes/00000001.safetensors"
+    return (
+        {"name": "racing"},
+        "racing/episodes/00000001.safetensors",
+        "episodes/00000001.safetensors",
+    )
 
 
 def some_sheets(place):
@@ -313,7 +332,10 @@ def test_every_data_set_that_reads_files(tmp_path, made):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 if len(content) < 2**17 else 0] ^= 1
     path.write_bytes(content)
-    assert fingerprint.apart(before, data_sets.fingerprint(options, tmp_path / "two")) == f"1 changed ({name})"
+    assert (
+        fingerprint.apart(before, data_sets.fingerprint(options, tmp_path / "two"))
+        == f"1 changed ({name})"
+    )
 
 
 def test_what_is_not_read_of_clips_does_not_count(tmp_path):
@@ -328,8 +350,14 @@ def test_what_is_not_read_of_clips_does_not_count(tmp_path):
 
 def test_all_data_sets_with_files_are_here():
     """A new one that takes a folder or a file says which files it reads."""
-    with_path = {name for name in data_sets.names() if "path" in data_sets.module(name).Options.__struct_fields__}
-    assert with_path == {name for name in data_sets.names() if hasattr(data_sets.module(name), "files")}
+    with_path = {
+        name
+        for name in data_sets.names()
+        if "path" in data_sets.module(name).Options.__struct_fields__
+    }
+    assert with_path == {
+        name for name in data_sets.names() if hasattr(data_sets.module(name), "files")
+    }
 
 
 def test_ten_thousand_files_take_seconds(tmp_path):

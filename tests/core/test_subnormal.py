@@ -26,7 +26,9 @@ print(int((y != 0).sum()), int((x.grad != 0).sum()))
 
 def nonzero(how: str) -> list[int]:
     """Of 2,000,000 products and as many gradients, all of which are 1e-40."""
-    said = subprocess.run([sys.executable, "-c", TINY, how], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", TINY, how], capture_output=True, text=True, check=True
+    ).stdout
     return [int(word) for word in said.split()]
 
 

@@ -1,4 +1,5 @@
-"""A new run begins with another run's weights: which, from where, and what is refused before a folder is made."""
+"""A new run begins with another run's weights: which, from where, and what is refused before a
+folder is made."""
 
 import json
 import shutil
@@ -32,10 +33,19 @@ def parts_of(folder, which=-1):
 
 def test_all_nets_and_averages_are_taken_and_optimizers_are_new(first, tmp_path):
     said = []
-    GAN.train(tmp_path / "second", f"init_from={first}", "hyper.rate_G=0.0", "hyper.rate_D=0.0", "steps=1", notify=said.append)
+    GAN.train(
+        tmp_path / "second",
+        f"init_from={first}",
+        "hyper.rate_G=0.0",
+        "hyper.rate_D=0.0",
+        "steps=1",
+        notify=said.append,
+    )
     there, here = parts_of(first), parts_of(tmp_path / "second")
     assert all(equal(there[name], here[name]) for name in ("G", "D"))
-    assert said == [f"begins with the weights of {first} at step 4: G, D, average; new: opt_G, opt_D"]
+    assert said == [
+        f"begins with the weights of {first} at step 4: G, D, average; new: opt_G, opt_D"
+    ]
     assert all(state["step"] == 1 for state in here["opt_G"]["state"].values())
     start = json.loads((tmp_path / "second" / "machine.json").read_text())[0]
     assert (start["init_from"]["run"], start["init_from"]["step"]) == (str(first), 4)
@@ -70,7 +80,9 @@ def test_what_is_refused(first, tmp_path):
     bare = shutil.copytree(first, tmp_path / "bare")
     shutil.rmtree(bare / "checkpoints")
     assert "has no checkpoint yet" in refusal(GAN, tmp_path, f"init_from={bare}")
-    assert "is a run of model gan; allowed: model vae" in refusal(VAE, tmp_path, f"init_from={first}")
+    assert "is a run of model gan; allowed: model vae" in refusal(
+        VAE, tmp_path, f"init_from={first}"
+    )
     text = refusal(GAN, tmp_path, f"init_from={first}", "hyper.z_size=5")
     assert "part G has another shape: " in text and "in the run" in text
     damaged = shutil.copytree(first, tmp_path / "damaged")
@@ -88,15 +100,20 @@ def test_from_a_packed_run(simulacra, first, tmp_path):
     still = "hyper.rate_G=0.0", "hyper.rate_D=0.0", "steps=1"
     GAN.train(tmp_path / "second", f"init_from={tmp_path / 'packed'}", *still, notify=said.append)
     there, here = parts_of(first), parts_of(tmp_path / "second")
-    assert equal(dict(here["G"]), dict(there["average"])) and not equal(dict(here["D"]), dict(there["D"]))
+    assert equal(dict(here["G"]), dict(there["average"])) and not equal(
+        dict(here["D"]), dict(there["D"])
+    )
     assert "at step 4: average; new: G, D, opt_G, opt_D" in said[0]
 
 
 def test_the_older_name(tmp_path):
-    """hyper.begin is init_from: in TOML, --set and old config.json; and runs of it open and go on."""
+    """hyper.begin is init_from: in TOML, --set and old config.json; and runs of it open and go
+    on."""
     VAE.train(tmp_path / "vae")
     named = GOES_ON.config(f"hyper.begin={tmp_path / 'vae'}")
-    assert named == GOES_ON.config(f"init_from={tmp_path / 'vae'}") and named.init_from == str(tmp_path / "vae")
+    assert named == GOES_ON.config(f"init_from={tmp_path / 'vae'}") and named.init_from == str(
+        tmp_path / "vae"
+    )
     assert GOES_ON.config("hyper.begin=").init_from == ""
     for name in "one", "old":
         GOES_ON.train(tmp_path / name, f"init_from={tmp_path / 'vae'}")
@@ -112,7 +129,8 @@ def test_the_older_name(tmp_path):
     toml = tmp_path / "mine.toml"
     toml.write_text('base = "vaegan_mnist"\ninit_from = "a"\n[hyper]\nbegin = "b"\n')
     with pytest.raises(
-        Mistake, match=r"hyper\.begin = 'b', the older name of init_from, and init_from = 'a'; allowed: one of them"
+        Mistake,
+        match=r"hyper\.begin = 'b', the older name of init_from, and init_from = 'a'; allowed: one of them",
     ):
         config.resolve(str(toml), "tiny")
     assert config.resolve(str(tmp_path / "old"), None, ["hyper.begin=c"]).init_from == "c"
@@ -147,20 +165,29 @@ class Model(nn.Module):
 def test_a_model_from_outside_says_what_it_takes(tmp_path):
     """Also after its source was edited, and without running the old one."""
     toml = tmp_path / "mine.toml"
-    toml.write_text('model = "mine.py"\nbatch = 4\nsteps = 2\n[data]\nname = "digits"\n[preset.laptop]\n')
+    toml.write_text(
+        'model = "mine.py"\nbatch = 4\nsteps = 2\n[data]\nname = "digits"\n[preset.laptop]\n'
+    )
     source = tmp_path / "mine.py"
     source.write_text(MODEL.replace("WIDTH", "3"))
     train(config.resolve(str(toml)), tmp_path / "old", None)
     from_old = [f"init_from={tmp_path / 'old'}"]
     source.write_text(MODEL.replace("WIDTH", "4"))
     with pytest.raises(
-        Mistake, match=r"part head has another shape: weight is \(3, 784\) in the run, \(4, 784\) in this config"
+        Mistake,
+        match=r"part head has another shape: weight is \(3, 784\) in the run, \(4, 784\) in this config",
     ):
         train(config.resolve(str(toml), None, from_old), tmp_path / "new", None)
-    source.write_text(MODEL.replace("WIDTH", "4").replace("Module):", "Module):\n    INIT_PARTS = 'net', 'scale'\n", 1))
+    source.write_text(
+        MODEL.replace("WIDTH", "4").replace(
+            "Module):", "Module):\n    INIT_PARTS = 'net', 'scale'\n", 1
+        )
+    )
     said = []
     train(config.resolve(str(toml), None, from_old), tmp_path / "new", None, notify=said.append)
-    assert said == [f"begins with the weights of {tmp_path / 'old'} at step 2: net, scale; new: opt, head"]
+    assert said == [
+        f"begins with the weights of {tmp_path / 'old'} at step 2: net, scale; new: opt, head"
+    ]
 
 
 def test_every_model_can_be_begun_from_itself(model_name, trained, tmp_path):

@@ -1,4 +1,5 @@
-"""Codes: what is read is what was encoded, sequences know no other episode, what is damaged or strange is refused by name."""
+"""Codes: what is read is what was encoded, sequences know no other episode, what is damaged or
+strange is refused by name."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,17 +52,30 @@ def folder(tmp_path):
 def test_sequences_are_pieces_of_episodes(folder):
     found = codes(folder, length=7)
     batch = found.take("train", found.size("train"))
-    whole = [{name: value.float() for name, value in coded.episode(number, 40).items()} for number in range(6)]
+    whole = [
+        {name: value.float() for name, value in coded.episode(number, 40).items()}
+        for number in range(6)
+    ]
     for row in range(len(batch["mean"])):
         places = [
-            (e, t) for e, one in enumerate(whole) for t in range(34) if torch.equal(one["mean"][t : t + 7], batch["mean"][row])
+            (e, t)
+            for e, one in enumerate(whole)
+            for t in range(34)
+            if torch.equal(one["mean"][t : t + 7], batch["mean"][row])
         ]
         assert len(places) == 1
         e, t = places[0]
         for name, value in whole[e].items():
             assert torch.equal(batch[name][row], value[t : t + 7]), name
     shapes = {name: tuple(value.shape[1:]) for name, value in batch.items()}
-    assert shapes == {"mean": (7, 4), "log_variance": (7, 4), "action": (7, 3), "reward": (7,), "done": (7,), "eye": (16,)}
+    assert shapes == {
+        "mean": (7, 4),
+        "log_variance": (7, 4),
+        "action": (7, 3),
+        "reward": (7,),
+        "done": (7,),
+        "eye": (16,),
+    }
     assert bytes(batch["eye"][0].tolist()).hex() == coded.EYE
 
 
@@ -75,7 +89,10 @@ def test_every_frame_is_shown_and_every_end(folder):
     first = codes(folder, length=7, start="first")
     assert first.size("train") + first.size("held_out") == 6
     heads = [coded.episode(number, 40)["mean"][:7].float() for number in range(6)]
-    assert all(any(torch.equal(one, head) for head in heads) for one in first.take("train", first.size("train"))["mean"])
+    assert all(
+        any(torch.equal(one, head) for head in heads)
+        for one in first.take("train", first.size("train"))["mean"]
+    )
 
 
 def test_splits_share_no_episode_and_adding_one_moves_no_other(folder):
@@ -83,7 +100,9 @@ def test_splits_share_no_episode_and_adding_one_moves_no_other(folder):
         return {found.episodes[place.episode].path.name for place in found.places["held_out"]}
 
     found = codes(folder, length=7, held_out=0.4)
-    assert held(found) and not held(found) & {found.episodes[place.episode].path.name for place in found.places["train"]}
+    assert held(found) and not held(found) & {
+        found.episodes[place.episode].path.name for place in found.places["train"]
+    }
     save_file(coded.episode(6, 40), folder / "00006.safetensors", {"eye": coded.EYE})
     assert held(codes(folder, length=7, held_out=0.4)) - {"00006.safetensors"} <= held(found)
 
@@ -104,7 +123,11 @@ def test_short_episodes_are_left_out_and_told_of(folder):
     found = codes(folder, length=40)
     assert found.size("train") + found.size("held_out") == 6
     told = found.describe()
-    assert "1 episodes too short" in told["sequences"] and told["eye"] == coded.EYE and "245 in all" in told["folder"]
+    assert (
+        "1 episodes too short" in told["sequences"]
+        and told["eye"] == coded.EYE
+        and "245 in all" in told["folder"]
+    )
     assert "the longest has 40" in refusal(lambda: codes(folder, length=41))
 
 
@@ -113,7 +136,10 @@ def test_short_episodes_are_left_out_and_told_of(folder):
 
 def test_strange_folders(folder, tmp_path):
     gone = tmp_path / "nowhere"
-    assert refusal(lambda: codes(gone)) == f"data.path: {gone} is not there; simulacra encode RUN STORE -o {gone} makes it"
+    assert (
+        refusal(lambda: codes(gone))
+        == f"data.path: {gone} is not there; simulacra encode RUN STORE -o {gone} makes it"
+    )
     (tmp_path / "empty").mkdir()
     assert "holds 0 encoded episodes" in refusal(lambda: codes(tmp_path / "empty"))
     assert "no data folder" in refusal(lambda: data_sets.load(Options(path="codes"), None))
@@ -146,7 +172,9 @@ def test_wrong_contents_are_named(folder):
         {},
     ]
     for contents in wrong:
-        save_file({name: value.contiguous() for name, value in contents.items()}, path, {"eye": coded.EYE})
+        save_file(
+            {name: value.contiguous() for name, value in contents.items()}, path, {"eye": coded.EYE}
+        )
         assert "00003.safetensors holds" in refusal(lambda: codes(folder))
     for eye in ({}, {"eye": "abc"}):
         save_file(good, path, eye)
@@ -175,7 +203,10 @@ class Film:
         self.names, self.read = [f"{number:05d}" for number in range(len(lengths))], []
         self.all = {
             name: Recorded(
-                dice.integers(0, 256, (n, 3, 8, 8), np.uint8), dice.random((n, 3)), dice.random(n), np.arange(n) == n - 1
+                dice.integers(0, 256, (n, 3, 8, 8), np.uint8),
+                dice.random((n, 3)),
+                dice.random(n),
+                np.arange(n) == n - 1,
             )
             for name, n in zip(self.names, lengths, strict=True)
         }
@@ -187,21 +218,33 @@ class Film:
 
 def opened(tmp_path: Path, model: object) -> Opened:
     """A run of an eye."""
-    return Opened(tmp_path / "eye", SimpleNamespace(model_name="vae"), model, 7, None, torch.device("cpu"))
+    return Opened(
+        tmp_path / "eye", SimpleNamespace(model_name="vae"), model, 7, None, torch.device("cpu")
+    )
 
 
 def test_what_is_encoded_is_read_back(tmp_path):
     film, eye, told = Film([300, 40, 41]), coded.Colours(), []
     done = encode(opened(tmp_path, eye), film, tmp_path / "out", notify=lambda *at: told.append(at))
-    assert (done.written, done.already, done.frames) == (3, 0, 381) and told == [(1, 3), (2, 3), (3, 3)]
+    assert (done.written, done.already, done.frames) == (3, 0, 381) and told == [
+        (1, 3),
+        (2, 3),
+        (3, 3),
+    ]
     assert done.eye == hash_of(opened(tmp_path, eye)) and len(done.eye) == 32
     found = codes(tmp_path / "out", length=40, start="first")
     rows = found.take("train", found.size("train"))
-    wanted = {n: eye.encode(pictures(film.all[n].frames[:40]))[0].half().float() for n in film.names}
+    wanted = {
+        n: eye.encode(pictures(film.all[n].frames[:40]))[0].half().float() for n in film.names
+    }
     for row in range(len(rows["mean"])):
         (name,) = [n for n, mean in wanted.items() if torch.equal(mean, rows["mean"][row])]
-        assert torch.allclose(rows["action"][row], torch.from_numpy(film.all[name].actions[:40]).float())
-        assert torch.allclose(rows["reward"][row], torch.from_numpy(film.all[name].rewards[:40]).float())
+        assert torch.allclose(
+            rows["action"][row], torch.from_numpy(film.all[name].actions[:40]).float()
+        )
+        assert torch.allclose(
+            rows["reward"][row], torch.from_numpy(film.all[name].rewards[:40]).float()
+        )
     assert found.describe()["eye"] == done.eye
 
 
@@ -218,14 +261,20 @@ def test_encoding_goes_on_where_it_was_stopped(tmp_path):
     film = Film([10, 11, 12])
     done = encode(eye, film, out)
     assert (done.written, done.already, film.read) == (1, 2, ["00002"])
-    assert {path: path.stat().st_mtime_ns for path in times} == times and len(list(out.iterdir())) == 3
+    assert {path: path.stat().st_mtime_ns for path in times} == times and len(
+        list(out.iterdir())
+    ) == 3
     assert encode(eye, film, out).written == 0
 
 
 def test_a_store_is_encoded(tmp_path):
     film = Film([10, 12])
-    drives = [SimpleNamespace(frames=a, actions=b, rewards=c, ends=d) for a, b, c, d in film.all.values()]
-    entries = [SimpleNamespace(path=Path(f"{name}.safetensors")) for name in ("00000003", "00000007")]
+    drives = [
+        SimpleNamespace(frames=a, actions=b, rewards=c, ends=d) for a, b, c, d in film.all.values()
+    ]
+    entries = [
+        SimpleNamespace(path=Path(f"{name}.safetensors")) for name in ("00000003", "00000007")
+    ]
     store = SimpleNamespace(entries=entries, episode=lambda i: drives[i])
     assert encode(opened(tmp_path, coded.Colours()), Stored(store), tmp_path / "out").frames == 22
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["00000003", "00000007"]
@@ -237,12 +286,18 @@ def test_a_store_is_encoded(tmp_path):
 
 def test_an_eye_may_keep_its_size_among_its_hyperparameters(tmp_path):
     eye = coded.Colours()
-    model_name = SimpleNamespace(encode=eye.encode, decode=eye.decode, hyper=SimpleNamespace(z_size=3))
+    model_name = SimpleNamespace(
+        encode=eye.encode, decode=eye.decode, hyper=SimpleNamespace(z_size=3)
+    )
     assert eye_of(opened(tmp_path, model_name)).eye.z_size == 3
 
 
 def test_a_folder_takes_one_eye(tmp_path):
-    out, one, two = tmp_path / "out", opened(tmp_path, coded.Colours()), opened(tmp_path, coded.Colours(2.0))
+    out, one, two = (
+        tmp_path / "out",
+        opened(tmp_path, coded.Colours()),
+        opened(tmp_path, coded.Colours(2.0)),
+    )
     encode(one, Film([10, 11]), out)
     told = refusal(lambda: encode(two, Film([10, 11]), out))
     assert hash_of(one) in told and hash_of(two) in told
@@ -255,8 +310,12 @@ def test_encode_refuses(tmp_path):
     film = Film([10])
     film.all["00000"] = film.all["00000"]._replace(rewards=np.zeros(9))
     assert "10 frames, 10 actions, 9 rewards" in refusal(lambda: encode(eye, film, out))
-    assert "finite" in refusal(lambda: encode(opened(tmp_path, coded.Colours(float("nan"))), Film([10]), out))
-    assert "float16" in refusal(lambda: encode(opened(tmp_path, coded.Colours(1e9)), Film([10]), out))
+    assert "finite" in refusal(
+        lambda: encode(opened(tmp_path, coded.Colours(float("nan"))), Film([10]), out)
+    )
+    assert "float16" in refusal(
+        lambda: encode(opened(tmp_path, coded.Colours(1e9)), Film([10]), out)
+    )
     assert not list(out.iterdir())
 
 
@@ -273,7 +332,9 @@ def recorded(path: Path, numbers=(0, 1, 2), shift: int = 0, **changes) -> Stored
     with episodes.filling(path, msgspec.structs.replace(SPEC, **changes)):
         for number in numbers:
             drive = drive_of(number + shift, 20)
-            episodes.write(path, drive._replace(facts=msgspec.structs.replace(drive.facts, number=number)))
+            episodes.write(
+                path, drive._replace(facts=msgspec.structs.replace(drive.facts, number=number))
+            )
     return Stored(Store(path))
 
 
@@ -284,7 +345,9 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def seer(tmp_path, monkeypatch) -> Opened:
     """A run of an eye that sees what these stores show."""
-    monkeypatch.setattr("simulacra.models.world.seeing.of_run", lambda opened: Known(of_frames(16, False)))
+    monkeypatch.setattr(
+        "simulacra.models.world.seeing.of_run", lambda opened: Known(of_frames(16, False))
+    )
     return opened(tmp_path, coded.Colours())
 
 
@@ -295,13 +358,19 @@ def test_codes_of_another_store_are_not_kept(tmp_path, seer):
     before = bytes_of(out)
     other = recorded(tmp_path / "two", numbers=(0, 1, 2, 3), shift=50, seed=4)
     told = refusal(lambda: encode(seer, other, out))
-    assert "00000000.safetensors is of an episode of store" in told and "choose another folder with -o" in told
+    assert (
+        "00000000.safetensors is of an episode of store" in told
+        and "choose another folder with -o" in told
+    )
     assert Store(tmp_path / "one").id in told and Store(tmp_path / "two").id in told
     assert bytes_of(out) == before
     done = encode(seer, Stored(Store(tmp_path / "two"), "two_"), out)
     assert done.notes == (f"3 other episodes' codes stay in {out}",)
     stores = {one.path.stem: one.store for one in codes(out, length=8).episodes}
-    assert (stores["two_00000003"], stores["00000000"]) == (Store(tmp_path / "two").id, Store(tmp_path / "one").id)
+    assert (stores["two_00000003"], stores["00000000"]) == (
+        Store(tmp_path / "two").id,
+        Store(tmp_path / "one").id,
+    )
 
 
 def test_codes_of_a_copy_of_the_store_are_kept(tmp_path, seer):
@@ -319,7 +388,10 @@ def test_an_episode_that_was_recorded_anew_is_encoded_anew(tmp_path, seer):
     frames[3, 0] = 255 - frames[3, 0]  # the same drive, seen otherwise
     episodes.write(tmp_path / "store", again._replace(frames=frames))
     done = encode(seer, Stored(Store(tmp_path / "store")), out)
-    assert (done.written, done.already) == (1, 2) and "1 of these episodes were recorded anew" in done.notes[0]
+    assert (done.written, done.already) == (
+        1,
+        2,
+    ) and "1 of these episodes were recorded anew" in done.notes[0]
     after = bytes_of(out)
     assert [name for name in before if before[name] != after[name]] == ["00000001.safetensors"]
     found = load_file(out / "00000001.safetensors")
@@ -329,7 +401,9 @@ def test_an_episode_that_was_recorded_anew_is_encoded_anew(tmp_path, seer):
 
 def test_damaged_recordings_are_not_encoded(tmp_path, seer):
     source = recorded(tmp_path / "store")
-    harmed(episodes.place(tmp_path / "store", 2), [source.store.entries[2].places["frames"][0] + 4000])
+    harmed(
+        episodes.place(tmp_path / "store", 2), [source.store.entries[2].places["frames"][0] + 4000]
+    )
     told = refusal(lambda: encode(seer, Stored(Store(tmp_path / "store")), tmp_path / "out"))
     assert "is damaged: frames of step" in told
 
@@ -343,7 +417,9 @@ def test_older_codes_are_kept_if_they_are_of_these_recordings(tmp_path, seer):
     done = encode(seer, source, out)
     assert done.already == 3 and "3 codes are older than identities of recordings" in done.notes[0]
     other = recorded(tmp_path / "two", shift=50, seed=4)
-    assert "is of another episode than that of this name" in refusal(lambda: encode(seer, other, out))
+    assert "is of another episode than that of this name" in refusal(
+        lambda: encode(seer, other, out)
+    )
 
 
 def test_damaged_codes_are_refused(tmp_path, seer):
@@ -353,6 +429,10 @@ def test_damaged_codes_are_refused(tmp_path, seer):
     path = out / "00000001.safetensors"
     harmed(path, [path.stat().st_size - 5])
     says = "00000001.safetensors is damaged: its contents are not those that were encoded"
-    assert says in refusal(lambda: [codes(out, length=8).take(split, 2) for split in ("train", "held_out")])
-    assert says in refusal(lambda: [codes(out, length=8).whole(split, 9) for split in ("train", "held_out")])
+    assert says in refusal(
+        lambda: [codes(out, length=8).take(split, 2) for split in ("train", "held_out")]
+    )
+    assert says in refusal(
+        lambda: [codes(out, length=8).whole(split, 9) for split in ("train", "held_out")]
+    )
     assert says in refusal(lambda: encode(seer, source, out))

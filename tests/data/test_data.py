@@ -41,7 +41,9 @@ def numbered(n: int, flip: bool = False) -> Pictures:
     """n training pictures, each of one byte value that is its number, and three others held out."""
     pixels = np.arange(n + 3, dtype=np.uint8).repeat(12).reshape(-1, 1, 3, 4)
     labels = np.arange(n + 3)
-    return Pictures(Split(pixels, labels, np.arange(n)), Split(pixels, labels, np.arange(n, n + 3)), flip)
+    return Pictures(
+        Split(pixels, labels, np.arange(n)), Split(pixels, labels, np.arange(n, n + 3)), flip
+    )
 
 
 def refusal(options: object, root: Path | None) -> str:
@@ -70,7 +72,10 @@ def test_options_are_chosen_by_name_and_refuse_unknown_fields(name):
         msgspec.convert({"name": name, "sise": 3}, options)
 
 
-@pytest.mark.parametrize(("name", "field", "value"), [("digits", "pad", -1), ("folder", "size", 7), ("folder", "fit", "x")])
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [("digits", "pad", -1), ("folder", "size", 7), ("folder", "fit", "x")],
+)
 def test_options_out_of_range(name, field, value):
     with pytest.raises(msgspec.ValidationError, match=field):
         msgspec.convert({"name": name, field: value}, data_sets.module(name).Options)
@@ -84,7 +89,9 @@ def test_options_out_of_range(name, field, value):
 def test_an_epoch_holds_every_picture_once(n, more, seed):
     pictures, batch = numbered(n), more.draw(st.integers(1, n))
     epoch, steps = more.draw(st.integers(0, 5)), n // batch
-    labels = torch.cat([pictures.draw(epoch * steps + i, batch, seed)["label"] for i in range(steps)]).tolist()
+    labels = torch.cat(
+        [pictures.draw(epoch * steps + i, batch, seed)["label"] for i in range(steps)]
+    ).tolist()
     assert len(set(labels)) == len(labels) == steps * batch
     assert set(labels) <= set(range(n))
 
@@ -102,7 +109,9 @@ def test_draw_is_a_pure_function(flip):
 
 def test_seeds_and_epochs_differ():
     pictures = numbered(50)
-    drawn = {tuple(pictures.draw(k, 50, seed)["label"].tolist()) for k in range(3) for seed in range(3)}
+    drawn = {
+        tuple(pictures.draw(k, 50, seed)["label"].tolist()) for k in range(3) for seed in range(3)
+    }
     assert len(drawn) == 9
 
 
@@ -157,7 +166,9 @@ def test_moments_against_numpy():
     pixels = np.random.default_rng(0).integers(0, 256, (30, 3, 5, 4), dtype=np.uint8)
     split, x = Split(pixels, None, np.arange(7, 29)), pixels[7:29].reshape(22, -1) / 127.5 - 1
     found = Pictures(split, split).moments
-    assert found == pytest.approx((x.mean(), x.std(), np.linalg.norm(x - x.mean(0), axis=1).mean()), abs=1e-5)
+    assert found == pytest.approx(
+        (x.mean(), x.std(), np.linalg.norm(x - x.mean(0), axis=1).mean()), abs=1e-5
+    )
 
 
 # Digits
@@ -177,7 +188,8 @@ def test_digits_are_stratified_and_disjoint():
 
 def test_digits_padded():
     plain, wide = (
-        data_sets.load(data_sets.module("digits").Options(pad=pad), None).take("train", 9)["image"] for pad in (0, 2)
+        data_sets.load(data_sets.module("digits").Options(pad=pad), None).take("train", 9)["image"]
+        for pad in (0, 2)
     )
     assert torch.equal(torch.nn.functional.pad(plain, (2, 2, 2, 2), value=-1.0), wide)
 
@@ -187,7 +199,11 @@ def test_digits_padded():
 
 def idx(array: np.ndarray) -> bytes:
     """An IDX file's content."""
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    return (
+        bytes([0, 0, 8, array.ndim])
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + array.tobytes()
+    )
 
 
 @pytest.fixture
@@ -201,7 +217,9 @@ def small(tmp_path):
     (tmp_path / "small").mkdir()
     for name, content in made.items():
         (tmp_path / "small" / name).write_bytes(content)
-    return tmp_path, _idx.Source("small", {name: md5(content).hexdigest() for name, content in made.items()})
+    return tmp_path, _idx.Source(
+        "small", {name: md5(content).hexdigest() for name, content in made.items()}
+    )
 
 
 def complaint(source: _idx.Source, root: Path | None, url: str = "") -> str:
@@ -228,13 +246,21 @@ def test_idx_missing(small, tmp_path):
     assert "--data or SIMULACRA_DATA" in complaint(source, None)
     (root / "small" / _idx.TRAIN[0]).unlink()
     text = complaint(source, root)
-    assert _idx.TRAIN[0] in text and str(root / "small") in text and "data.url" in text and _idx.TRAIN[1] not in text
+    assert (
+        _idx.TRAIN[0] in text
+        and str(root / "small") in text
+        and "data.url" in text
+        and _idx.TRAIN[1] not in text
+    )
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda b: b"\x89PNG" + b[4:], "no IDX file of bytes: it begins with 89504e47, expected 00000803"),
+        (
+            lambda b: b"\x89PNG" + b[4:],
+            "no IDX file of bytes: it begins with 89504e47, expected 00000803",
+        ),
         (lambda b: b[:3], "no IDX file of bytes"),
         (lambda b: b[:-10], "holds 4710 bytes; its header tells of 4720"),
         (lambda b: b + b"x", "holds 4721 bytes; its header tells of 4720"),
@@ -260,7 +286,8 @@ def test_idx_compressed_file_cut_short(small):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_idx_files_without_end(small, monkeypatch, packed):
-    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than the official files hold."""
+    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than
+    the official files hold."""
     root, source = small
     path = root / "small" / _idx.TRAIN[0]
     if packed:
@@ -271,7 +298,10 @@ def test_idx_files_without_end(small, monkeypatch, packed):
         with path.open("r+b") as file:
             file.truncate(2**27)
     tracemalloc.start()
-    assert f"{path} holds other data than the official file: more than 67,108,864 bytes" in complaint(source, root)
+    assert (
+        f"{path} holds other data than the official file: more than 67,108,864 bytes"
+        in complaint(source, root)
+    )
     assert tracemalloc.get_traced_memory()[1] < 2**27 + 2**24
     tracemalloc.stop()
     monkeypatch.setattr(download, "LARGEST", 100)
@@ -341,7 +371,9 @@ def test_official_files(name):
 # Folders
 
 
-def painted(path: Path, colour: object, size: tuple[int, int] = (20, 12), mode: str = "RGB", **how: object) -> Path:
+def painted(
+    path: Path, colour: object, size: tuple[int, int] = (20, 12), mode: str = "RGB", **how: object
+) -> Path:
     """The path of a new picture of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path, **how)
@@ -355,7 +387,9 @@ def loaded(root: Path, **options: object) -> folder.Folder:
 
 def by_value(pictures: folder.Folder) -> list[tuple[int, ...]]:
     """The bytes of the middle pixel of every picture, sorted."""
-    images = [pictures.take(split, pictures.size(split))["image"] for split in ("train", "held_out")]
+    images = [
+        pictures.take(split, pictures.size(split))["image"] for split in ("train", "held_out")
+    ]
     middle = torch.cat(images)[:, :, 4, 4]
     return sorted(tuple(row) for row in ((middle + 1) * 127.5).round().int().tolist())
 
@@ -379,7 +413,9 @@ def test_folder_of_every_kind(tmp_path):
     (tmp_path / ".hidden.png").write_text("no picture")
     found = loaded(tmp_path)
     near_grey = [(40,) * 3, (50,) * 3, (60,) * 3, (90,) * 3, (128,) * 3, (255,) * 3, (255,) * 3]
-    assert by_value(found) == sorted([(0, 0, 255), (1, 2, 3), (10, 20, 30), (255, 0, 0), *near_grey])
+    assert by_value(found) == sorted(
+        [(0, 0, 255), (1, 2, 3), (10, 20, 30), (255, 0, 0), *near_grey]
+    )
     facts = found.describe()
     assert "11 pictures used, 2 other files ignored" in facts["folder"]
     assert facts["sizes"] == "12x20 to 20x12, 2 different ones" and "RGB 2" in facts["modes"]
@@ -387,13 +423,18 @@ def test_folder_of_every_kind(tmp_path):
 
 
 def deep(path: Path, pixels: np.ndarray, kind: str = "grey") -> Path:
-    """A file of 16 bits a channel that holds these values (H, W), as grey or as a colour whose channels differ."""
+    """A file of 16 bits a channel that holds these values (H, W), as grey or as a colour whose
+    channels differ."""
     path.parent.mkdir(exist_ok=True)
     if kind == "grey":
         Image.fromarray(pixels.astype(np.uint16)).save(path)
     else:
-        channels = [pixels, pixels // 2, pixels * 0, pixels * 0 + 65535][: {"colour": 3, "veiled": 4}[kind]]
-        assert cv2.imwrite(str(path), np.stack(channels, 2).astype(np.uint16)[..., [2, 1, 0, 3][: len(channels)]])
+        channels = [pixels, pixels // 2, pixels * 0, pixels * 0 + 65535][
+            : {"colour": 3, "veiled": 4}[kind]
+        ]
+        assert cv2.imwrite(
+            str(path), np.stack(channels, 2).astype(np.uint16)[..., [2, 1, 0, 3][: len(channels)]]
+        )
     return path
 
 
@@ -405,9 +446,18 @@ def test_grey_of_every_depth_in_16_bits(tmp_path, bits, end):
     deep(tmp_path / f"a{end}", ramp)
     deep(tmp_path / f"b{end}", ramp // 8)
     found = loaded(tmp_path)
-    assert found.white == 2**bits - 1 and f"({bits} bits)" in found.describe()["deep"] and f"({bits} bits)" in found.notes[-1]
-    shown = {round(float(p.max()), 2): p for p in (found.take(s, 1)["image"] for s in ("train", "held_out"))}
-    assert torch.allclose(shown[1.0].flatten(), torch.linspace(-1, 1, 64), atol=0.04 if bits == 8 else 0.01)
+    assert (
+        found.white == 2**bits - 1
+        and f"({bits} bits)" in found.describe()["deep"]
+        and f"({bits} bits)" in found.notes[-1]
+    )
+    shown = {
+        round(float(p.max()), 2): p
+        for p in (found.take(s, 1)["image"] for s in ("train", "held_out"))
+    }
+    assert torch.allclose(
+        shown[1.0].flatten(), torch.linspace(-1, 1, 64), atol=0.04 if bits == 8 else 0.01
+    )
     assert max(shown) == 1 and -0.8 < min(shown) < -0.7
 
 
@@ -428,7 +478,9 @@ def test_depth_is_the_persons_to_choose(tmp_path):
     assert by_value(loaded(tmp_path)) == [(125,), (249,)]
     assert by_value(loaded(tmp_path, bits=12)) == [(31,), (62,)]
     assert by_value(loaded(tmp_path, bits=16)) == [(2,), (4,)]
-    assert "a.png: grey values from 1000 to 1000; allowed: 0 to 255" in refusal(folder.Options(size=8, bits=8), tmp_path)
+    assert "a.png: grey values from 1000 to 1000; allowed: 0 to 255" in refusal(
+        folder.Options(size=8, bits=8), tmp_path
+    )
     painted(tmp_path / "c.png", 40, mode="L")
     assert by_value(loaded(tmp_path)) == [(40,), (125,), (249,)], "8 bits are 8 bits"
 
@@ -441,7 +493,9 @@ def test_8_bits_spread_over_16_are_of_the_full_range(tmp_path):
 
 def test_grey_that_is_clear_lies_on_white(tmp_path):
     for name in "ab":
-        Image.fromarray(np.full((8, 8), 60000, np.uint16)).save(tmp_path / f"{name}.png", transparency=60000)
+        Image.fromarray(np.full((8, 8), 60000, np.uint16)).save(
+            tmp_path / f"{name}.png", transparency=60000
+        )
     assert by_value(loaded(tmp_path)) == [(255,)] * 2
 
 
@@ -462,18 +516,37 @@ def test_files_of_several_pictures_are_told(tmp_path):
     for name in ("a.gif", "b.webp", "c.tif", "d.png"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "e.png")
-    assert "4 files hold several pictures, of which the first is taken" in loaded(tmp_path).notes[-1]
+    assert (
+        "4 files hold several pictures, of which the first is taken" in loaded(tmp_path).notes[-1]
+    )
 
 
 def test_linked_folders_are_followed_and_lead_nowhere_twice(tmp_path):
-    """Nothing is found twice, so that no picture is both trained on and held out, and no circle is walked."""
+    """Nothing is found twice, so that no picture is both trained on and held out, and no circle is
+    walked."""
     home, away = tmp_path / "home", tmp_path / "away"
     for i, path in enumerate(
-        (home / "a.png", home / "in" / "b.png", away / "c.png", away / "deep" / "d.png", tmp_path / "x.png")
+        (
+            home / "a.png",
+            home / "in" / "b.png",
+            away / "c.png",
+            away / "deep" / "d.png",
+            tmp_path / "x.png",
+        )
     ):
         painted(path, 10 * i, mode="L")
-    links = {home / "out": away, home / "circle": home, home / "again": home / "in", home / "up": tmp_path, away / "back": home}
-    links |= {home / "zdeep": away / "deep", home / "gone": tmp_path / "gone", away / "deep" / "loop": away / "deep" / "loop"}
+    links = {
+        home / "out": away,
+        home / "circle": home,
+        home / "again": home / "in",
+        home / "up": tmp_path,
+        away / "back": home,
+    }
+    links |= {
+        home / "zdeep": away / "deep",
+        home / "gone": tmp_path / "gone",
+        away / "deep" / "loop": away / "deep" / "loop",
+    }
     for link, target in links.items():
         link.symlink_to(target)
     names, ignored = listing.listing(home)
@@ -501,9 +574,14 @@ def test_folder_turns_pictures_as_exif_says(tmp_path, mode, white):
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
 def test_tiffs_are_turned_as_they_say(tmp_path, mode, turn):
-    """Uncompressed ones too, which Pillow maps into memory in the wrong size if it is given their name."""
+    """Uncompressed ones too, which Pillow maps into memory in the wrong size if it is given their
+    name."""
     ramp = np.add.outer(np.arange(12) * 4, np.arange(20) * 9).astype(np.uint16)
-    image = Image.fromarray(ramp) if mode == "I;16" else Image.fromarray(ramp.astype(np.uint8)).convert(mode)
+    image = (
+        Image.fromarray(ramp)
+        if mode == "I;16"
+        else Image.fromarray(ramp.astype(np.uint8)).convert(mode)
+    )
     tag = Image.Exif()
     tag[0x0112] = turn
     image.save(tmp_path / "a.tif", exif=tag)
@@ -513,7 +591,9 @@ def test_tiffs_are_turned_as_they_say(tmp_path, mode, turn):
         **({} if mode in ("L", "RGB", "RGBA") else {"compression": "tiff_deflate"}),
     )
     files = sorted(tmp_path.iterdir())
-    one, other = (_decode.decode(file, "L", 12, "stretch", 255 if mode == "I;16" else 65535) for file in files)
+    one, other = (
+        _decode.decode(file, "L", 12, "stretch", 255 if mode == "I;16" else 65535) for file in files
+    )
     assert np.array_equal(one, other) and one.std() > 5
 
 
@@ -542,7 +622,10 @@ def test_folder_fit(tmp_path):
     strip[:, 8:16], strip[:, 16:] = 100, 200
     for name in "ab":
         Image.fromarray(strip).save(tmp_path / f"{name}.png")
-    crop, pad, stretch = (loaded(tmp_path, fit=fit).take("train", 1)["image"][0, 0] for fit in ("crop", "pad", "stretch"))
+    crop, pad, stretch = (
+        loaded(tmp_path, fit=fit).take("train", 1)["image"][0, 0]
+        for fit in ("crop", "pad", "stretch")
+    )
     assert torch.allclose(crop, torch.tensor(100 / 127.5 - 1))
     assert pad[0].min() == 1 and pad[-1].min() == 1 and pad[4, 0] < -0.9
     assert stretch[:, 0].max() < -0.9 and stretch[:, -1].min() > 0.5
@@ -555,14 +638,18 @@ def test_folder_keeps_pictures_of_the_right_size_as_they_are(tmp_path):
     found = loaded(tmp_path)
     kept = torch.cat([found.take(split, 1)["image"] for split in ("train", "held_out")])
     expected = torch.from_numpy(noise).permute(0, 3, 1, 2) / 127.5 - 1
-    assert {one.numpy().tobytes() for one in kept} == {one.contiguous().numpy().tobytes() for one in expected}
+    assert {one.numpy().tobytes() for one in kept} == {
+        one.contiguous().numpy().tobytes() for one in expected
+    }
 
 
 def test_folder_split_does_not_move_when_a_file_is_added(tmp_path):
     names = [f"{i:03d}.png" for i in range(200)]
     before, after = folder.held_out(names, 0.2), folder.held_out([*names, "new.png"], 0.2)
     assert before == after - {"new.png"} and 20 < len(before) < 60
-    assert folder.held_out(["a", "b"], 0.001) != set() and len(folder.held_out(["a", "b"], 0.999)) == 1
+    assert (
+        folder.held_out(["a", "b"], 0.001) != set() and len(folder.held_out(["a", "b"], 0.999)) == 1
+    )
 
 
 def test_folder_splits_are_disjoint_and_complete(tmp_path):
@@ -580,7 +667,9 @@ def test_folder_on_disk_equals_folder_in_memory(tmp_path, monkeypatch):
     here = loaded(tmp_path).draw(0, 4, 0)["image"]
     monkeypatch.setattr(folder, "IN_MEMORY", 100)
     there = loaded(tmp_path)
-    assert isinstance(there.pictures.train.pixels, np.memmap) and torch.equal(here, there.draw(0, 4, 0)["image"])
+    assert isinstance(there.pictures.train.pixels, np.memmap) and torch.equal(
+        here, there.draw(0, 4, 0)["image"]
+    )
     monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=99))
     with pytest.raises(Mistake, match=r"do not fit in .*TMPDIR"):
         loaded(tmp_path)
@@ -590,12 +679,18 @@ def test_folder_path(tmp_path):
     painted(tmp_path / "in" / "a.png", 1, mode="L")
     painted(tmp_path / "in" / "b.png", 2, mode="L")
     assert by_value(loaded(tmp_path, path="in")) == by_value(loaded(tmp_path)) == [(1,), (2,)]
-    assert by_value(folder.Folder(folder.Options(path=str(tmp_path / "in"), size=8), None)) == [(1,), (2,)]
+    assert by_value(folder.Folder(folder.Options(path=str(tmp_path / "in"), size=8), None)) == [
+        (1,),
+        (2,),
+    ]
 
 
 def test_folder_missing(tmp_path):
     assert "--data or SIMULACRA_DATA" in refusal(folder.Options(), None)
-    assert refusal(folder.Options(path="gone"), tmp_path) == f"data.path: {tmp_path / 'gone'} is not there"
+    assert (
+        refusal(folder.Options(path="gone"), tmp_path)
+        == f"data.path: {tmp_path / 'gone'} is not there"
+    )
     (tmp_path / "file").write_text("")
     assert "is a file; it must be a folder" in refusal(folder.Options(path="file"), tmp_path)
 
@@ -612,7 +707,9 @@ def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
     shown = []
     console = Console(file=io.StringIO(), force_terminal=True)
     monkeypatch.setattr(listing, "Console", lambda stderr: console if stderr else None)
-    monkeypatch.setattr(listing, "track", lambda chunks, *_, disable, **__: shown.append(not disable) or chunks)
+    monkeypatch.setattr(
+        listing, "track", lambda chunks, *_, disable, **__: shown.append(not disable) or chunks
+    )
     for chunks in 1, 31, 32, 100:  # of 32 pictures: 32, 992, 1,024, 3,200
         listing.watched([], chunks)
     assert shown == [False, False, True, True]
@@ -620,7 +717,9 @@ def test_a_progress_bar_from_a_thousand_pictures_on(monkeypatch):
 
 def test_folder_with_one_picture(tmp_path):
     painted(tmp_path / "a.png", 1, mode="L")
-    assert "holds too few usable pictures: 1; needed: 2 or more" in refusal(folder.Options(), tmp_path)
+    assert "holds too few usable pictures: 1; needed: 2 or more" in refusal(
+        folder.Options(), tmp_path
+    )
 
 
 def empty(path: Path) -> None:
@@ -685,13 +784,26 @@ def test_folder_with_a_broken_picture(tmp_path, spoil, says):
 
 def wrapped(content: bytes) -> bytes:
     """An IPTC record whose picture is the content."""
-    fields = (3, 60, b"\x01\x00"), (3, 20, (32).to_bytes(2)), (3, 30, (32).to_bytes(2)), (3, 120, b"\x05"), (8, 10, content)
-    return b"".join(bytes([0x1C, *kind]) + len(value).to_bytes(2) + value for *kind, value in fields)
+    fields = (
+        (3, 60, b"\x01\x00"),
+        (3, 20, (32).to_bytes(2)),
+        (3, 30, (32).to_bytes(2)),
+        (3, 120, b"\x05"),
+        (8, 10, content),
+    )
+    return b"".join(
+        bytes([0x1C, *kind]) + len(value).to_bytes(2) + value for *kind, value in fields
+    )
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.eps", "a.jpg", "a.tif", "a.iim"])
 @pytest.mark.parametrize(
-    "content", [SCRIPT, wrapped(SCRIPT), b"\xc5\xd0\xd3\xc6" + struct.pack("<2I20x", 32, len(SCRIPT)) + SCRIPT]
+    "content",
+    [
+        SCRIPT,
+        wrapped(SCRIPT),
+        b"\xc5\xd0\xd3\xc6" + struct.pack("<2I20x", 32, len(SCRIPT)) + SCRIPT,
+    ],
 )
 def test_no_picture_starts_another_program(tmp_path, monkeypatch, name, content):
     """Ghostscript would leave a trace here, and so would whatever else is started."""
@@ -731,7 +843,10 @@ def test_pictures_are_opened_in_one_way():
 def test_every_format_that_is_read_is_there_and_none_of_the_others():
     assert not {"EPS", "IPTC", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"} & set(_decode.formats())
     assert {"PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"} <= set(_decode.formats())
-    assert not {".eps", ".ps", ".iim", ".wmf"} & _decode.suffixes() and {".png", ".jpeg", ".tif"} <= _decode.suffixes()
+    assert (
+        not {".eps", ".ps", ".iim", ".wmf"} & _decode.suffixes()
+        and {".png", ".jpeg", ".tif"} <= _decode.suffixes()
+    )
 
 
 def test_heif_is_read_where_its_package_is_installed(tmp_path, monkeypatch):
@@ -751,7 +866,10 @@ def test_heif_is_read_where_its_package_is_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
     _decode.formats.cache_clear()
     try:
-        assert ".heic" in _decode.suffixes() and (loaded(tmp_path).take("train", 1)["image"] == 7 / 127.5 - 1).all()
+        assert (
+            ".heic" in _decode.suffixes()
+            and (loaded(tmp_path).take("train", 1)["image"] == 7 / 127.5 - 1).all()
+        )
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
         _decode.formats.cache_clear()
         assert "HEIF" not in _decode.formats() and ".heic" not in _decode.suffixes()
@@ -770,7 +888,9 @@ def test_folder_with_nothing_but_broken_pictures(tmp_path):
     for name in "abc":
         empty(tmp_path / f"{name}.png")
     text = refusal(folder.Options(skip_broken=True), tmp_path)
-    assert "holds too few usable pictures: 0" in text and "left out: 3: a.png (not a picture" in text
+    assert (
+        "holds too few usable pictures: 0" in text and "left out: 3: a.png (not a picture" in text
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")

@@ -18,7 +18,18 @@ from torch.nn import functional as F
 from simulacra.core import data_sets
 from simulacra.core.errors import Mistake
 from simulacra.data import layered
-from simulacra.data.layered import INSIDE, Layered, Options, Outline, Scene, Truth, arc, coverage, ground_truth, paint
+from simulacra.data.layered import (
+    INSIDE,
+    Layered,
+    Options,
+    Outline,
+    Scene,
+    Truth,
+    arc,
+    coverage,
+    ground_truth,
+    paint,
+)
 from simulacra.nn.optical_flow import warp
 
 SMALL = {"height": 48, "width": 80, "frames": 8, "count": 12, "held_out": 6}
@@ -54,7 +65,8 @@ def test_frames_are_the_layers_composed(number):
 
 @pytest.mark.parametrize("edge", [1.0, 2.0, 5.0])
 def test_the_edge_is_as_wide_as_asked(edge):
-    """The ramp's area over the length of the outline, both counted in pixels, at whatever scale the object is."""
+    """The ramp's area over the length of the outline, both counted in pixels, at whatever scale the
+    object is."""
     truth = clip(1, height=240, width=432, frames=2, edge=edge)
     matte = truth.layers.matte[0, 0]
     ramp = ((matte > 0) & (matte < 1)).sum()
@@ -83,11 +95,17 @@ def test_depth_is_a_distance():
 
 
 def test_the_object_stays_inside_and_moves_as_fast_as_asked():
-    """Its share in the frame from mattes that reach beyond it; its speed over the background from centre and view."""
+    """Its share in the frame from mattes that reach beyond it; its speed over the background from
+    centre and view."""
     source, margin = Layered(Options(), None), 120
-    x, y = torch.arange(-margin, 216 + margin, 2) + 0.5, torch.arange(-margin, 120 + margin, 2) + 0.5
+    x, y = (
+        torch.arange(-margin, 216 + margin, 2) + 0.5,
+        torch.arange(-margin, 120 + margin, 2) + 0.5,
+    )
     places = (x + 1j * y[:, None]).numpy().ravel()
-    within = ((places.real > 0) & (places.real < 216) & (places.imag > 0) & (places.imag < 120)).astype(np.float32)
+    within = (
+        (places.real > 0) & (places.real < 216) & (places.imag > 0) & (places.imag < 120)
+    ).astype(np.float32)
     steps = []
     for number in range(12):
         scene = source.scene("train", number)
@@ -102,7 +120,9 @@ def test_the_object_stays_inside_and_moves_as_fast_as_asked():
 @pytest.mark.parametrize("frames", [2, 24, 200])
 def test_speed_is_exact_however_long_the_clip(frames):
     options = Options(frames=frames, height=32, width=32, speed=(3.0, 3.0))
-    steps = [np.abs(np.diff(arc(options, np.random.default_rng(i)))) / options.unit for i in range(20)]
+    steps = [
+        np.abs(np.diff(arc(options, np.random.default_rng(i)))) / options.unit for i in range(20)
+    ]
     assert np.allclose(np.concatenate(steps), 3)
     fast = Options(frames=frames, speed=(0.5, 20.0))
     ways = [arc(fast, np.random.default_rng(i)) for i in range(50)]
@@ -112,7 +132,8 @@ def test_speed_is_exact_however_long_the_clip(frames):
 
 
 def test_the_tamest_path_always_fits(monkeypatch):
-    """The fastest object and camera, in narrow frames and long clips; if no path pleases, the object is in the middle."""
+    """The fastest object and camera, in narrow frames and long clips; if no path pleases, the
+    object is in the middle."""
     source = small(height=32, width=96, frames=100, speed=(20.0, 20.0), camera=10.0)
     for number in range(6):
         scene = source.scene("train", number)
@@ -127,7 +148,8 @@ def test_the_tamest_path_always_fits(monkeypatch):
 
 
 def confident(truth: Truth) -> tuple[Tensor, Tensor]:
-    """Where frames from the second on show what the frame before shows too: of the object, of the background."""
+    """Where frames from the second on show what the frame before shows too: of the object, of the
+    background."""
     before, now = warp(truth.layers.matte[:-1], truth.flow.backward), truth.layers.matte[1:]
     inside = warp(torch.ones_like(now), truth.flow.backward, padding="zeros") > 0.99
     return (before > 0.999) & (now > 0.999) & inside, (before < 0.001) & (now < 0.001) & inside
@@ -152,9 +174,13 @@ def test_frames_follow_one_another_by_the_flow(number):
 
 @pytest.mark.parametrize("number", range(4))
 def test_flow_of_the_object_is_that_of_its_centre(number):
-    """Finite differences of the path; flow is affine inside the object, so that reading between pixels is exact."""
+    """Finite differences of the path; flow is affine inside the object, so that reading between
+    pixels is exact."""
     truth = clip(number, frames=12)
-    for flow, start, end in (truth.flow.forward, slice(-1), slice(1, None)), (truth.flow.backward, slice(1, None), slice(-1)):
+    for flow, start, end in (
+        (truth.flow.forward, slice(-1), slice(1, None)),
+        (truth.flow.backward, slice(1, None), slice(-1)),
+    ):
         at, step = truth.centre[start], truth.centre[end] - truth.centre[start]
         places = (at * 2 / torch.tensor([216.0, 120.0]) - 1)[:, None, None]
         read = F.grid_sample(flow, places, align_corners=False)[:, :, 0, 0]
@@ -167,7 +193,9 @@ def test_there_and_back_again():
     """Forward and backward flow are inverse where both see the same layer."""
     truth = clip(0)
     returned = warp(truth.flow.forward, truth.flow.backward) + truth.flow.backward
-    assert returned[(confident(truth)[0] | confident(truth)[1]).expand_as(returned)].abs().max() < 2e-3
+    assert (
+        returned[(confident(truth)[0] | confident(truth)[1]).expand_as(returned)].abs().max() < 2e-3
+    )
 
 
 # What is revealed
@@ -188,8 +216,11 @@ def matte_at(scene: Scene, t: int, place: complex) -> float:
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_revealed_by_brute_force(number):
-    """Every pixel, every other frame, one at a time; pixels on a boundary by less than a rounding may go either way."""
-    truth = ground_truth(small(height=32, width=40, frames=5, speed=(12.0, 20.0)).scene("train", number))
+    """Every pixel, every other frame, one at a time; pixels on a boundary by less than a rounding
+    may go either way."""
+    truth = ground_truth(
+        small(height=32, width=40, frames=5, speed=(12.0, 20.0)).scene("train", number)
+    )
     scene, wrong, count = truth.scene, 0, 0
     turn, shift = scene.view.turn.tolist(), scene.view.shift.tolist()
     for t, y, x in itertools.product(range(5), range(32), range(40)):
@@ -206,14 +237,17 @@ def test_revealed_by_brute_force(number):
 
 @pytest.mark.parametrize("number", range(6))
 def test_every_clip_reveals_background_and_what_is_revealed_can_be_read(number):
-    """The true background where it is revealed is in another frame, the views of which are known."""
+    """The true background where it is revealed is in another frame, the views of which are
+    known."""
     truth = clip(number)
     assert not (truth.revealed & ~truth.mask).any()
     assert truth.revealed.sum() > 0.1 * truth.mask.sum()
     scene, t = truth.scene, int(truth.revealed.sum((1, 2, 3)).argmax())
     places = (torch.arange(216) + 0.5 + 1j * (torch.arange(120)[:, None] + 0.5)).numpy().ravel()
     there = scene.view.inverse()(scene.view.select(slice(t, t + 1))(places))
-    grid = torch.from_numpy(np.stack([there.real * 2 / 216 - 1, there.imag * 2 / 120 - 1], 2)).float()
+    grid = torch.from_numpy(
+        np.stack([there.real * 2 / 216 - 1, there.imag * 2 / 120 - 1], 2)
+    ).float()
     read = F.grid_sample(truth.layers.frames, grid.unflatten(1, (120, 216)), align_corners=False)
     error = (read - truth.layers.background[t]).abs().amax(1)
     best = error.amin(0)[truth.revealed[t, 0]]
@@ -224,14 +258,18 @@ def test_every_clip_reveals_background_and_what_is_revealed_can_be_read(number):
 
 
 def test_the_object_is_seen_but_not_by_its_mean_colour():
-    """Of 12 clips: layers differ under the object, mean colours less than the textures themselves do."""
+    """Of 12 clips: layers differ under the object, mean colours less than the textures themselves
+    do."""
     apart, own = [], []
     for number in range(12):
         layers = paint(Layered(Options(frames=2), None).scene("train", number))
         solid = (layers.matte == 1).expand_as(layers.frames)
         over, under = layers.foreground[solid], layers.background[solid]
         assert (over - under).square().mean().sqrt() > 0.25
-        one, two = ((layer * solid).sum((0, 2, 3)) / solid.sum((0, 2, 3)) for layer in (layers.foreground, layers.background))
+        one, two = (
+            (layer * solid).sum((0, 2, 3)) / solid.sum((0, 2, 3))
+            for layer in (layers.foreground, layers.background)
+        )
         apart.append(float((one - two).square().mean().sqrt()))
         own.append(float((over - under).square().mean().sqrt()))
     assert np.median(apart) < 0.75 * np.median(own)
@@ -266,14 +304,24 @@ def test_a_clip_follows_from_seed_split_and_number_alone():
     singles = [source.draw(k, 1, seed=1) for k in (3, 2, 1, 0)][::-1]
     assert same(first, {name: torch.cat([one[name] for one in singles]) for name in first})
     more = small(count=500, held_out=40)
-    assert all(torch.equal(paint(source.scene(s, 5)).frames, paint(more.scene(s, 5)).frames) for s in ("train", "held_out"))
+    assert all(
+        torch.equal(paint(source.scene(s, 5)).frames, paint(more.scene(s, 5)).frames)
+        for s in ("train", "held_out")
+    )
 
 
 def test_clips_differ():
     source = small()
-    clips = [paint(one.scene(split, i)) for one in (source, small(seed=1)) for split in ("train", "held_out") for i in range(3)]
+    clips = [
+        paint(one.scene(split, i))
+        for one in (source, small(seed=1))
+        for split in ("train", "held_out")
+        for i in range(3)
+    ]
     for one, other in itertools.combinations(clips, 2):
-        assert not torch.equal(one.matte, other.matte) and not torch.equal(one.background, other.background)
+        assert not torch.equal(one.matte, other.matte) and not torch.equal(
+            one.background, other.background
+        )
 
 
 def test_the_global_generator_is_left_alone():
@@ -304,15 +352,21 @@ def pictures(folder: Path, *sizes: tuple[int, int]) -> None:
 
 
 def test_a_folder_of_photographs(tmp_path):
-    """All of them are used, whatever their sizes, for object and background, and never one for both."""
+    """All of them are used, whatever their sizes, for object and background, and never one for
+    both."""
     pictures(tmp_path / "mine", (90, 60), (60, 300), (400, 64))
     source = Layered(Options(**SMALL | {"path": "mine"}), tmp_path)
     pairs = set()
     for number in range(12):
         scene = source.scene("train", number)
-        layers, shapes = paint(scene), [one.colours.shape[2] / one.colours.shape[1] for one in (scene.figure, scene.ground)]
+        layers, shapes = (
+            paint(scene),
+            [one.colours.shape[2] / one.colours.shape[1] for one in (scene.figure, scene.ground)],
+        )
         assert abs(math.log(shapes[0] / shapes[1])) > 1, "photographs of different shapes"
-        assert (layers.background.std((0, 2, 3)) < 1e-5).all(), "one colour, also beyond the borders"
+        assert (layers.background.std((0, 2, 3)) < 1e-5).all(), (
+            "one colour, also beyond the borders"
+        )
         pairs.add(int(layers.background.mean((0, 2, 3)).argmax()))
     assert pairs == {0, 1, 2}
     facts = source.describe()
@@ -336,20 +390,34 @@ def test_mistakes(tmp_path):
     assert "1.png is 300x59; allowed: sides of at least 60" in refusal(tmp_path, path="tiny")
     (tmp_path / "one" / "x.jpg").write_bytes(b"no")
     assert "x.jpg: not a picture" in refusal(tmp_path, path="one")
-    assert "data.path" in refusal(None, path="gone") and "is not there" in refusal(tmp_path, path="gone")
-    assert refusal(None, height=32, width=128) == "data.width x height = 128 x 32; allowed: no side above three times the other"
-    assert "200 x 512 x 512 pixels; allowed: 8388608 at most" in refusal(None, frames=200, height=512, width=512)
+    assert "data.path" in refusal(None, path="gone") and "is not there" in refusal(
+        tmp_path, path="gone"
+    )
+    assert (
+        refusal(None, height=32, width=128)
+        == "data.width x height = 128 x 32; allowed: no side above three times the other"
+    )
+    assert "200 x 512 x 512 pixels; allowed: 8388608 at most" in refusal(
+        None, frames=200, height=512, width=512
+    )
     for speed in (0.0, 3.0), (3.0, 2.0), (1.0, 21.0), (math.nan, 2.0):
         assert refusal(None, speed=speed).startswith("data.speed = ")
-    with pytest.raises(Mistake, match="batch 13 does not fit the 12 training clips; allowed: 1 to 12"):
+    with pytest.raises(
+        Mistake, match="batch 13 does not fit the 12 training clips; allowed: 1 to 12"
+    ):
         small().draw(0, 13, 0)
-    with pytest.raises(Mistake, match="7 clips of split 'held_out' were asked for; allowed: 1 to 6"):
+    with pytest.raises(
+        Mistake, match="7 clips of split 'held_out' were asked for; allowed: 1 to 6"
+    ):
         small().take("held_out", 7)
     with pytest.raises(Mistake, match="unknown split 'test'"):
         small().truth("test", 1)
 
 
-@pytest.mark.parametrize(("field", "value"), [("height", 31), ("width", 1025), ("frames", 1), ("edge", 0.5), ("camera", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("height", 31), ("width", 1025), ("frames", 1), ("edge", 0.5), ("camera", -1)],
+)
 def test_options_out_of_range(field, value):
     with pytest.raises(msgspec.ValidationError, match=field):
         msgspec.convert({"name": "layered", field: value}, Options)
@@ -358,7 +426,8 @@ def test_options_out_of_range(field, value):
 def test_describe():
     facts = Layered(Options(), None).describe()
     assert facts == {
-        "source": "2 photographs in the package scikit-learn, 640x427; an object cut from one moves over another; generated "
+        "source": "2 photographs in the package scikit-learn, 640x427; an object cut from one "
+        "moves over another; generated "
         "from seed 0",
         "clips": "1000 to train on, 100 held out; both splits draw from all photographs",
         "shape": "24 x 3 x 120 x 216 (frames, channels, height, width), floats in [-1, 1]",

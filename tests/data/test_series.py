@@ -1,4 +1,5 @@
-"""Series: generated ones have known parameters and densities, files are read exactly or refused by row and column."""
+"""Series: generated ones have known parameters and densities, files are read exactly or refused by
+row and column."""
 
 import math
 from pathlib import Path
@@ -29,10 +30,15 @@ from simulacra.metrics.series.scores import (
 
 
 def numbered(n: int) -> Sequences:
-    """n training series of 4 steps and 2 channels, each of one value that is its number, and three others held out."""
+    """n training series of 4 steps and 2 channels, each of one value that is its number, and three
+    others held out."""
     values = np.arange(n + 3.0).repeat(8).reshape(-1, 4, 2)
     labels = np.arange(n + 3)
-    return Sequences(Split(values, labels, np.arange(n)), Split(values, labels, np.arange(n, n + 3)), even(1.0, 2))
+    return Sequences(
+        Split(values, labels, np.arange(n)),
+        Split(values, labels, np.arange(n, n + 3)),
+        even(1.0, 2),
+    )
 
 
 def loaded(root: Path, name: str, **options: object) -> series.Series:
@@ -58,7 +64,12 @@ def refusal(root: Path | None, name: str, **options: object) -> str:
 
 def everything(found: Data) -> Tensor:
     """All series of both splits in the units of the file."""
-    return torch.cat([found.restore(found.take(split, found.size(split))["series"]) for split in ("train", "held_out")])
+    return torch.cat(
+        [
+            found.restore(found.take(split, found.size(split))["series"])
+            for split in ("train", "held_out")
+        ]
+    )
 
 
 # Drawing
@@ -69,7 +80,9 @@ def everything(found: Data) -> Tensor:
 def test_an_epoch_holds_every_series_once(n, more, seed):
     found, batch = numbered(n), more.draw(st.integers(1, n))
     epoch, steps = more.draw(st.integers(0, 5)), n // batch
-    labels = torch.cat([found.draw(epoch * steps + i, batch, seed)["label"] for i in range(steps)]).tolist()
+    labels = torch.cat(
+        [found.draw(epoch * steps + i, batch, seed)["label"] for i in range(steps)]
+    ).tolist()
     assert len(set(labels)) == len(labels) == steps * batch
     assert set(labels) <= set(range(n))
 
@@ -82,7 +95,16 @@ def test_draw_is_a_pure_function():
     for one, two in zip(there, back, strict=True):
         assert torch.equal(one["series"], two["series"]) and torch.equal(one["label"], two["label"])
         assert torch.equal(one["series"][:, 0, 0].long(), one["label"])
-    assert len({tuple(found.draw(k, 20, seed)["label"].tolist()) for k in range(3) for seed in range(3)}) == 9
+    assert (
+        len(
+            {
+                tuple(found.draw(k, 20, seed)["label"].tolist())
+                for k in range(3)
+                for seed in range(3)
+            }
+        )
+        == 9
+    )
 
 
 def test_what_cannot_be_drawn():
@@ -108,12 +130,18 @@ def test_every_set_keeps_the_contract(name, tmp_path):
     options = {"path": "a.npy"} if name == "series" else {"length": 4, "channels": 3, "count": 20}
     if name == "sines":
         options["frequencies"] = (1.0, 2.0)
-    found = data_sets.load(msgspec.convert({"name": name, **options}, data_sets.module(name).Options), tmp_path)
+    found = data_sets.load(
+        msgspec.convert({"name": name, **options}, data_sets.module(name).Options), tmp_path
+    )
     batch = found.draw(0, 8, 0)["series"]
     assert batch.shape == (8, 4, 3) and batch.dtype == torch.float32 and batch.abs().max() <= 1
-    assert (found.classes, found.extractor) == (0, "series") and found.size("train") + found.size("held_out") == 20
+    assert (found.classes, found.extractor) == (0, "series") and found.size("train") + found.size(
+        "held_out"
+    ) == 20
     assert all(isinstance(value, str) for value in found.describe().values())
-    both = torch.cat([found.take(split, found.size(split))["series"] for split in ("train", "held_out")])
+    both = torch.cat(
+        [found.take(split, found.size(split))["series"] for split in ("train", "held_out")]
+    )
     assert len({one.numpy().tobytes() for one in both}) == 20
 
 
@@ -152,20 +180,31 @@ def test_sines_are_what_they_say():
     every = everything(found)
     waves = recover_sines(every)
     assert waves.residual.max() < 1e-6
-    for values, low, high in ((waves.frequency, 1, 5), (waves.amplitude, 0.1, 0.9), (waves.phase, -math.pi, math.pi)):
+    for values, low, high in (
+        (waves.frequency, 1, 5),
+        (waves.amplitude, 0.1, 0.9),
+        (waves.phase, -math.pi, math.pi),
+    ):
         assert values.min() >= low - 1e-5 and values.max() <= high + 1e-5
         assert uniform_distance(values, low, high) < 1.63 / values.numel() ** 0.5  # 1 % level
     assert abs(np.corrcoef(waves.frequency.T)[0, 1]) < 0.1, "channels are independent"
-    assert torch.equal(found.take("train", 5)["series"], sines.Sines(options, Path("x")).take("train", 5)["series"])
+    assert torch.equal(
+        found.take("train", 5)["series"], sines.Sines(options, Path("x")).take("train", 5)["series"]
+    )
     other = msgspec.structs.replace(options, seed=1)
-    assert not torch.equal(found.take("train", 5)["series"], sines.Sines(other, None).take("train", 5)["series"])
+    assert not torch.equal(
+        found.take("train", 5)["series"], sines.Sines(other, None).take("train", 5)["series"]
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"frequencies": (5.0, 1.0)}, "data.frequencies = 5.0, 1.0; allowed: the lower one first"),
-        ({"length": 8}, "data.frequencies up to 5.0 cycles; allowed: 4.0 at most, half of data.length = 8 steps"),
+        (
+            {"length": 8},
+            "data.frequencies up to 5.0 cycles; allowed: 4.0 at most, half of data.length = 8 steps",
+        ),
         ({"count": 2**40}, "allowed: 268435456 at most"),
     ],
 )
@@ -176,7 +215,9 @@ def test_sines_that_cannot_be(options, says):
 
 
 def test_gaussian_process_has_its_covariance():
-    found = gaussian_process.GaussianProcess(gaussian_process.Options(length=6, count=20_000, channels=2), None)
+    found = gaussian_process.GaussianProcess(
+        gaussian_process.Options(length=6, count=20_000, channels=2), None
+    )
     every = everything(found)
     steps = torch.arange(6.0, dtype=torch.float64)
     expected = 0.2 * torch.exp(-0.1 * (steps[:, None] - steps).square())
@@ -187,14 +228,18 @@ def test_gaussian_process_has_its_covariance():
 
 
 def test_four_deviations_of_the_process_and_its_noise_become_one():
-    found = gaussian_process.GaussianProcess(gaussian_process.Options(length=4, count=10, noise=0.3), None)
+    found = gaussian_process.GaussianProcess(
+        gaussian_process.Options(length=4, count=10, noise=0.3), None
+    )
     ends = found.restore(torch.tensor([[[-1.0], [0], [1]]])).flatten()
     assert ends.tolist() == pytest.approx([-4 * 0.29**0.5, 0, 4 * 0.29**0.5])  # 0.2 + 0.3 squared
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_log_density_is_scipys(noise):
-    found = gaussian_process.GaussianProcess(gaussian_process.Options(length=7, count=50, channels=2, noise=noise), None)
+    found = gaussian_process.GaussianProcess(
+        gaussian_process.Options(length=7, count=50, channels=2, noise=noise), None
+    )
     batch = found.draw(0, 30, 0)["series"]
     judge = multivariate_normal(np.zeros(7), gaussian_process.covariance(7, 0.1, noise))
     expected = judge.logpdf(found.restore(batch).transpose(1, 2).numpy()).sum(1)
@@ -207,17 +252,25 @@ def test_log_density_knows_the_real_ones():
     found = gaussian_process.GaussianProcess(gaussian_process.Options(count=1000), None)
     real = found.take("held_out", 200)["series"]
     low, expected = found.lower, 0.0
-    expected = -15 * (1 + math.log(2 * math.pi)) - float(np.log(np.diag(low)).sum())  # minus the entropy
+    # minus the entropy
+    expected = -15 * (1 + math.log(2 * math.pi)) - float(np.log(np.diag(low)).sum())
     assert found.log_density(real).mean() == pytest.approx(expected, abs=1.5)
-    assert found.log_density(real.flip(0) + 1e-3 * torch.ones_like(real)).mean() > expected - 5, "a shift costs little"
+    assert found.log_density(real.flip(0) + 1e-3 * torch.ones_like(real)).mean() > expected - 5, (
+        "a shift costs little"
+    )
     rough = real + 1e-3 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     assert found.log_density(rough).mean() < -1000, "roughness costs all"
 
 
 def test_gaussian_process_too_smooth():
-    with pytest.raises(Mistake, match=r"data.gamma = 0.01 at data.length = 30 is too smooth .*allowed: a larger gamma"):
+    with pytest.raises(
+        Mistake,
+        match=r"data.gamma = 0.01 at data.length = 30 is too smooth .*allowed: a larger gamma",
+    ):
         gaussian_process.GaussianProcess(gaussian_process.Options(gamma=0.01), None)
-    gaussian_process.GaussianProcess(gaussian_process.Options(gamma=0.01, noise=0.001, count=2), None)
+    gaussian_process.GaussianProcess(
+        gaussian_process.Options(gamma=0.01, noise=0.001, count=2), None
+    )
 
 
 # Arrays
@@ -228,14 +281,21 @@ def test_npy_of_every_kind(tmp_path, kind):
     values = (np.random.default_rng(0).normal(size=(12, 5, 2)) * 20).astype(kind)
     np.save(tmp_path / "a.npy", np.asfortranarray(values))
     found = everything(loaded(tmp_path, "a.npy")).numpy()
-    assert np.allclose(np.sort(found.reshape(12, -1), 0), np.sort(values.reshape(12, -1).astype(float), 0), atol=1e-4)
+    assert np.allclose(
+        np.sort(found.reshape(12, -1), 0),
+        np.sort(values.reshape(12, -1).astype(float), 0),
+        atol=1e-4,
+    )
 
 
 def test_npy_of_two_axes_has_one_channel(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(40.0).reshape(8, 5))
     found = loaded(tmp_path, "a.npy")
     assert found.take("train", 1)["series"].shape == (1, 5, 1)
-    assert torch.allclose(everything(found).sort(0).values[:, :, 0], torch.arange(40.0, dtype=torch.float64).view(8, 5))
+    assert torch.allclose(
+        everything(found).sort(0).values[:, :, 0],
+        torch.arange(40.0, dtype=torch.float64).view(8, 5),
+    )
     assert "by a hash of each series' number" in found.describe()["split"]
 
 
@@ -261,10 +321,16 @@ def test_npy_labels(tmp_path):
     found = loaded(tmp_path, "a.npy", label="y.npy")
     batch = found.take("train", found.size("train"))
     assert found.classes == 2 and found.describe()["classes"] == "3, 7"
-    assert torch.equal(batch["label"], 1 - found.restore(batch["series"])[:, 0, 0].round().long() % 2)
-    assert f"data.label: {tmp_path / 'z.npy'} is not there" in refusal(tmp_path, "a.npy", label="z.npy")
+    assert torch.equal(
+        batch["label"], 1 - found.restore(batch["series"])[:, 0, 0].round().long() % 2
+    )
+    assert f"data.label: {tmp_path / 'z.npy'} is not there" in refusal(
+        tmp_path, "a.npy", label="z.npy"
+    )
     np.save(tmp_path / "z.npy", np.zeros(9))
-    assert "holds float64 of shape (9,); allowed: whole numbers (10,)" in refusal(tmp_path, "a.npy", label="z.npy")
+    assert "holds float64 of shape (9,); allowed: whole numbers (10,)" in refusal(
+        tmp_path, "a.npy", label="z.npy"
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +343,10 @@ def test_npy_labels(tmp_path):
         (np.zeros((1, 5)), "holds 1 series of 5 steps and 1 channels; needed: 2 series"),
         (np.zeros((5, 1)), "holds 5 series of 1 steps and 1 channels; needed: 2 series"),
         (np.zeros((5, 3, 0)), "a.npy"),
-        (np.array([[[1.0, 2]] * 2] * 4 + [[[1, 2], [1, np.nan]]]), "series 4, step 1, channel 1 (counted from 0) is nan"),
+        (
+            np.array([[[1.0, 2]] * 2] * 4 + [[[1, 2], [1, np.nan]]]),
+            "series 4, step 1, channel 1 (counted from 0) is nan",
+        ),
         (np.array([[1, 2], [np.inf, 3]]), "series 1, step 0, channel 0 (counted from 0) is inf"),
         (np.array([[{}, 1], [2, 3]], object), "Python objects in dtype"),
     ],
@@ -290,18 +359,29 @@ def test_npy_refused(tmp_path, values, says):
 def test_npy_damaged(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 5)))
     whole = (tmp_path / "a.npy").read_bytes()
-    for content, says in ((b"", "is empty"), (b"hello", "cannot read"), (whole[:-9], "cannot read"), (b"\x80\x04N.", "cannot")):
+    for content, says in (
+        (b"", "is empty"),
+        (b"hello", "cannot read"),
+        (whole[:-9], "cannot read"),
+        (b"\x80\x04N.", "cannot"),
+    ):
         (tmp_path / "a.npy").write_bytes(content)
         assert says in refusal(tmp_path, "a.npy")
 
 
 def test_where_the_file_is(tmp_path):
-    assert refusal(tmp_path, "") == "data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder"
+    assert (
+        refusal(tmp_path, "")
+        == "data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder"
+    )
     assert "--data or SIMULACRA_DATA" in refusal(None, "a.npy")
     assert refusal(tmp_path, "a.npy") == f"data.path: {tmp_path / 'a.npy'} is not there"
     assert refusal(tmp_path, ".") == f"data.path: {tmp_path} is a folder; it must be a file"
     written(tmp_path, "x", "a.xls")
-    assert refusal(tmp_path, "a.xls") == f"data.path: {tmp_path / 'a.xls'} ends in '.xls'; allowed: .npy, .csv"
+    assert (
+        refusal(tmp_path, "a.xls")
+        == f"data.path: {tmp_path / 'a.xls'} ends in '.xls'; allowed: .npy, .csv"
+    )
     np.save(tmp_path / "a.npy", np.eye(4))
     assert "data.id names columns of a .csv" in refusal(tmp_path, "a.npy", id="x")
     assert series.Series(series.Options(path=str(tmp_path / "a.npy")), None).size("train") == 3
@@ -311,7 +391,9 @@ def test_where_the_file_is(tmp_path):
 
 
 LONG = "who,kind,t,x,y\n" + "".join(
-    f"{who},{'ab'[i % 2]},{t},{i + t / 10},{-i}\n" for t in range(3) for i, who in enumerate("pqrstu")
+    f"{who},{'ab'[i % 2]},{t},{i + t / 10},{-i}\n"
+    for t in range(3)
+    for i, who in enumerate("pqrstu")
 )
 
 
@@ -320,12 +402,22 @@ def test_csv_with_ids_and_labels(tmp_path):
     assert found.classes == 2 and found.size("train") + found.size("held_out") == 6
     seen = everything(found).sort(0).values
     for i, one in enumerate(seen[:, :, 0]):
-        assert torch.allclose(one, torch.tensor([i, i + 0.1, i + 0.2], dtype=torch.float64), atol=1e-6)
+        assert torch.allclose(
+            one, torch.tensor([i, i + 0.1, i + 0.2], dtype=torch.float64), atol=1e-6
+        )
     batch = found.take("train", found.size("train"))
     assert torch.equal(batch["label"], -found.restore(batch["series"])[:, 0, 1].round().long() % 2)
     facts = found.describe()
-    assert facts["classes"] == "a, b" and facts["channels"] == "x (2 to 4.2), y (-4 to -2)" and "series' id" in facts["split"]
-    assert loaded(tmp_path, "a.csv", id="who", label="kind").take("train", 1)["series"].shape == (1, 3, 3)
+    assert (
+        facts["classes"] == "a, b"
+        and facts["channels"] == "x (2 to 4.2), y (-4 to -2)"
+        and "series' id" in facts["split"]
+    )
+    assert loaded(tmp_path, "a.csv", id="who", label="kind").take("train", 1)["series"].shape == (
+        1,
+        3,
+        3,
+    )
 
 
 def test_csv_held_out_do_not_move_when_an_id_is_added(tmp_path):
@@ -338,14 +430,18 @@ def test_csv_held_out_do_not_move_when_an_id_is_added(tmp_path):
 
 
 def test_labels_that_are_numbers_are_in_order_of_size(tmp_path):
-    text = "id,k,x\n" + "".join(f"{i},{[10, 9, -1][i % 3]},{t}\n" for i in range(6) for t in range(2))
+    text = "id,k,x\n" + "".join(
+        f"{i},{[10, 9, -1][i % 3]},{t}\n" for i in range(6) for t in range(2)
+    )
     assert loaded(written(tmp_path, text), "a.csv", id="id", label="k").names == ["-1", "9", "10"]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(4, 60), st.integers(2, 9), st.integers(1, 12), st.floats(0.01, 0.99))
 def test_windows_of_the_splits_share_no_row(tmp_path_factory, rows, length, stride, share):
-    root = written(tmp_path_factory.getbasetemp(), "".join(f"{i},{i * i}\n" for i in range(rows)), "w.csv")
+    root = written(
+        tmp_path_factory.getbasetemp(), "".join(f"{i},{i * i}\n" for i in range(rows)), "w.csv"
+    )
     options = {"length": length, "stride": stride, "held_out": share}
     if rows < 2 * length:
         assert f"holds {rows} rows; needed: {2 * length}" in refusal(root, "w.csv", **options)
@@ -353,7 +449,9 @@ def test_windows_of_the_splits_share_no_row(tmp_path_factory, rows, length, stri
     found = loaded(root, "w.csv", **options)
     seen = []
     for split in "train", "held_out":
-        windows = found.restore(found.take(split, found.size(split))["series"])[:, :, 0].round().long()
+        windows = (
+            found.restore(found.take(split, found.size(split))["series"])[:, :, 0].round().long()
+        )
         assert (windows.diff(dim=1) == 1).all() and windows.shape[1] == length
         starts = windows[:, 0].sort().values
         assert (starts.diff() == stride).all()
@@ -377,12 +475,17 @@ def test_csv_of_every_kind(tmp_path, text, columns):
     (tmp_path / "a.csv").write_bytes(text.encode())
     found = loaded(tmp_path, "a.csv", length=2)
     assert found.columns == columns
-    assert torch.allclose(found.restore(found.take("held_out", 1)["series"]), torch.tensor([[[5.0, 6], [7, 8]]]).double())
+    assert torch.allclose(
+        found.restore(found.take("held_out", 1)["series"]),
+        torch.tensor([[[5.0, 6], [7, 8]]]).double(),
+    )
 
 
 def test_a_constant_channel(tmp_path):
     found = loaded(written(tmp_path, "".join(f"{i},7\n" for i in range(8))), "a.csv", length=2)
-    assert (found.take("train", 1)["series"][:, :, 1] == 0).all() and (everything(found)[:, :, 1] == 7).all()
+    assert (found.take("train", 1)["series"][:, :, 1] == 0).all() and (
+        everything(found)[:, :, 1] == 7
+    ).all()
     assert "2 (7 to 7)" in found.describe()["channels"]
 
 
@@ -393,7 +496,11 @@ def test_a_constant_channel(tmp_path):
         ("\n\n", {}, "is empty"),
         ("a,b\n", {}, "holds a header and no rows"),
         ("a,b\n1,2\n", {}, "holds 1 rows; needed: 4"),
-        ("a,b\n1,2\n3,x\n", {}, "row 3, column 'b' holds 'x'; allowed: finite numbers; data.columns chooses"),
+        (
+            "a,b\n1,2\n3,x\n",
+            {},
+            "row 3, column 'b' holds 'x'; allowed: finite numbers; data.columns chooses",
+        ),
         ("1,2\n3,x\n", {}, "row 2, column '2' holds 'x'"),
         ("a,b\n1,2\n3,\n", {}, "row 3, column 'b' is empty"),
         ("a,b\n1,2\n3,nan\n", {}, "row 3, column 'b' holds 'nan'"),
@@ -411,8 +518,16 @@ def test_a_constant_channel(tmp_path):
         ("a,b\n1,2\n", {"id": "a", "label": "b"}, "has no column of values; it has: a, b"),
         ("a,b\n1,2\n1,3\n", {"id": "a"}, "holds 1 series of 2 steps"),
         ("a,b\n1,2\n2,3\n", {"id": "a"}, "holds 2 series of 1 steps"),
-        ("a,b\nu,1\nu,2\nv,3\nw,4\nw,5\n", {"id": "a"}, "series 'v' has 1 rows, others have 2; allowed: all of one length"),
-        ("a,b\nu,1\n,2\n", {"id": "a"}, "row 3, column 'a' is empty; allowed: the id of its series"),
+        (
+            "a,b\nu,1\nu,2\nv,3\nw,4\nw,5\n",
+            {"id": "a"},
+            "series 'v' has 1 rows, others have 2; allowed: all of one length",
+        ),
+        (
+            "a,b\nu,1\n,2\n",
+            {"id": "a"},
+            "row 3, column 'a' is empty; allowed: the id of its series",
+        ),
         (
             "a,k,b\nu,x,1\nu,y,2\nv,x,1\nv,x,2\n",
             {"id": "a", "label": "k"},
@@ -424,10 +539,16 @@ def test_csv_refused(tmp_path, text, options, says):
     assert says in refusal(written(tmp_path, text), "a.csv", length=2, **options)
 
 
-BELOW = "".join(f"{math.sin(t / 7):.6f},{math.cos(t / 7):.6f},{t % 9 / 18:.6f}\n" for t in range(12))
+BELOW = "".join(
+    f"{math.sin(t / 7):.6f},{math.cos(t / 7):.6f},{t % 9 / 18:.6f}\n" for t in range(12)
+)
 COUNTS = "".join(f"{t * 7 % 11},{t * 5 % 13},{t * 3 % 10}\n" for t in range(12))
-PERCENT = "".join(f"{t * 37 % 100}.{t * 7 % 89:02},{t * 53 % 100}.{t % 9}1,{t * 71 % 100}.50\n" for t in range(12))
-FIVE = "".join(",".join(f"{(t * 37 + i * i * 59) % 30}.123" for i in range(5)) + "\n" for t in range(12))
+PERCENT = "".join(
+    f"{t * 37 % 100}.{t * 7 % 89:02},{t * 53 % 100}.{t % 9}1,{t * 71 % 100}.50\n" for t in range(12)
+)
+FIVE = "".join(
+    ",".join(f"{(t * 37 + i * i * 59) % 30}.123" for i in range(5)) + "\n" for t in range(12)
+)
 DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in range(1, 12))
 
 
@@ -460,31 +581,47 @@ DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in
         ("400.12,402.57,405.01\n" + PERCENT, None),
         ("0.25,1.0,2.5,5.0,10.0\n" + FIVE, None),
         ("0.120,0.120,0.300\n" + BELOW, ["1", "2", "3"]),
-        (",0,1\n" + "".join(f"{t},{math.sin(t):.4f},{math.cos(t):.4f}\n" for t in range(12)), ["0", "1"]),
+        (
+            ",0,1\n" + "".join(f"{t},{math.sin(t):.4f},{math.cos(t):.4f}\n" for t in range(12)),
+            ["0", "1"],
+        ),
         ("0\n" + BELOW.replace(",", "\n"), None),
         ("x,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'x'"),
         ("NA,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'NA'"),
         ("nan,0.531,0.62\n" + BELOW, "row 1, column '1' holds 'nan'"),
         (",0.531,0.62\n" + BELOW, "row 1, column '1' is empty"),
         (DATED, "row 1, column '1' holds '2024-01-01'"),
-        ("date,a,b\n" + DATED, "row 2, column 'date' holds '2024-01-01'; allowed: finite numbers; data.columns chooses"),
+        (
+            "date,a,b\n" + DATED,
+            "row 2, column 'date' holds '2024-01-01'; allowed: finite numbers; data.columns chooses",
+        ),
         ("date,2019,2020\n" + DATED, "row 2, column 'date' holds '2024-01-01'"),
     ],
 )
 def test_numbers_that_may_be_names(tmp_path, text, columns):
-    """Years, wavelengths and numbered columns are never taken for a row, and no row for names; what is unclear is asked."""
+    """Years, wavelengths and numbered columns are never taken for a row, and no row for names; what
+    is unclear is asked."""
     written(tmp_path, text)
     if isinstance(columns, list):
         found = loaded(tmp_path, "a.csv", length=2)
         assert found.columns == columns
-        assert len(table.read(tmp_path / "a.csv").values) == len(text.splitlines()) - (columns[0] != "1")
+        assert len(table.read(tmp_path / "a.csv").values) == len(text.splitlines()) - (
+            columns[0] != "1"
+        )
         return
-    says = columns or "could be names or numbers; set data.header=true if it holds names, data.header=false if it is a row"
+    says = (
+        columns
+        or "could be names or numbers; set data.header=true if it holds names, data.header=false "
+        "if it is a row"
+    )
     assert says in refusal(tmp_path, "a.csv", length=2)
     if columns is None:
         first = text.splitlines()[0].split(",")
         assert loaded(tmp_path, "a.csv", length=2, header=True).columns == first
-        assert np.allclose(table.read(tmp_path / "a.csv", table.Asked(header=False)).values[0], [float(x) for x in first])
+        assert np.allclose(
+            table.read(tmp_path / "a.csv", table.Asked(header=False)).values[0],
+            [float(x) for x in first],
+        )
 
 
 def test_what_is_asked_about_the_header_is_asked_of_a_table(tmp_path):
@@ -518,7 +655,10 @@ def test_an_index_is_no_channel_and_that_is_said(tmp_path, text):
 
 def test_an_index_can_be_chosen(tmp_path):
     found = loaded(
-        written(tmp_path, ",a\n" + "".join(f"{t},{t % 3}.5\n" for t in range(8))), "a.csv", length=2, columns=("", "a")
+        written(tmp_path, ",a\n" + "".join(f"{t},{t % 3}.5\n" for t in range(8))),
+        "a.csv",
+        length=2,
+        columns=("", "a"),
     )
     assert found.columns == ["", "a"] and not any("left out" in note for note in found.notes)
 
@@ -531,15 +671,25 @@ def test_an_index_beside_ids(tmp_path):
 def test_columns_without_a_name(tmp_path):
     found = loaded(written(tmp_path, "a,b,\n" + "1,2,\n3,4,\n5,0,\n7,8,\n"), "a.csv", length=2)
     assert found.columns == ["a", "b"] and "column 3 has no name and is empty" in found.notes[0]
-    assert "row 2, column 3 holds '9' and has no name" in refusal(written(tmp_path, "a,b,\n1,2,9\n"), "a.csv")
+    assert "row 2, column 3 holds '9' and has no name" in refusal(
+        written(tmp_path, "a,b,\n1,2,9\n"), "a.csv"
+    )
     assert "two columns are called ''" in refusal(written(tmp_path, ",,a\n1,2,9\n"), "a.csv")
 
 
 def test_what_is_said_of_channels(tmp_path):
-    """A column that only grows and one that is constant are channels, and it is said that they are what they are."""
-    found = loaded(written(tmp_path, "t,x,y\n" + "".join(f"{t / 10},{t % 3},7\n" for t in range(9))), "a.csv", length=2)
+    """A column that only grows and one that is constant are channels, and it is said that they are
+    what they are."""
+    found = loaded(
+        written(tmp_path, "t,x,y\n" + "".join(f"{t / 10},{t % 3},7\n" for t in range(9))),
+        "a.csv",
+        length=2,
+    )
     assert found.columns == ["t", "x", "y"]
-    assert "column 't' only grows" in found.notes[0] and "constant over the training series" in found.notes[1]
+    assert (
+        "column 't' only grows" in found.notes[0]
+        and "constant over the training series" in found.notes[1]
+    )
     assert "y (always 7)" in found.notes[1] and "x (" not in found.notes[1]
     assert not loaded(tmp_path, "a.csv", length=2, columns=("t", "x")).notes
 
@@ -547,13 +697,24 @@ def test_what_is_said_of_channels(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a;b\n1,5;2\n", "holds '1,5'; allowed: finite numbers, with a decimal point and without separators of thousands"),
+        (
+            "a;b\n1,5;2\n",
+            "holds '1,5'; allowed: finite numbers, with a decimal point and without separators of "
+            "thousands",
+        ),
         ('a,b\n"1,234",2\n', "holds '1,234'; allowed: finite numbers, with a decimal point"),
         ("a;b\n1.234,5;2\n", "holds '1.234,5'; allowed: finite numbers, with a decimal point"),
-        ("a,b\n1 234,2\n", "holds '1 234'; allowed: finite numbers, cells separated by commas, semicolons or tabs"),
+        (
+            "a,b\n1 234,2\n",
+            "holds '1 234'; allowed: finite numbers, cells separated by commas, semicolons or tabs",
+        ),
         ("a\n1'234\n", "with a decimal point"),
         ("a,b\n5%,2\n", "with a decimal point"),
-        ("1.5 2.5\n3.5 4.5\n", "holds '3.5 4.5'; allowed: finite numbers, cells separated by commas, semicolons or tabs"),
+        (
+            "1.5 2.5\n3.5 4.5\n",
+            "holds '3.5 4.5'; allowed: finite numbers, cells separated by commas, semicolons or "
+            "tabs",
+        ),
         ("a|b\n1|2\n", "cells separated by commas"),
         ("a,b\n1,5,2\n", "row 2 has 3 cells; allowed: 2"),
         ("a\tb\n1,5\t2\n", "holds '1,5'"),
@@ -570,7 +731,9 @@ def test_a_separator_in_a_quoted_name_separates_nothing(tmp_path):
 
 def test_a_first_line_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "LONGEST", 100)
-    assert "the first line has 100 characters or more" in refusal(written(tmp_path, "1," * 200), "a.csv")
+    assert "the first line has 100 characters or more" in refusal(
+        written(tmp_path, "1," * 200), "a.csv"
+    )
 
 
 def header(shape: str, dtype: str = "<f4", more: int = 0) -> bytes:
@@ -620,7 +783,9 @@ def test_a_table_as_it_is_written(tmp_path):
 
 def test_a_scale_holds_for_any_leading_shape():
     scale = Scale(np.array([0.0, 1.0]), np.array([1.0, 2.0]))
-    assert scale.restore(torch.zeros(3, 4, 2)).shape == (3, 4, 2) and scale.restore(torch.zeros(2)).tolist() == [1, 3]
+    assert scale.restore(torch.zeros(3, 4, 2)).shape == (3, 4, 2) and scale.restore(
+        torch.zeros(2)
+    ).tolist() == [1, 3]
 
 
 # Measures
@@ -640,18 +805,31 @@ def test_autocorrelation_by_hand():
 
 
 def test_cross_correlation_is_numpys():
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 7, 3)) @ np.random.default_rng(1).normal(size=(3, 3)))
+    x = torch.from_numpy(
+        np.random.default_rng(0).normal(size=(20, 7, 3))
+        @ np.random.default_rng(1).normal(size=(3, 3))
+    )
     expected = np.corrcoef(x.reshape(-1, 3).T.numpy())
     assert np.allclose(cross_correlation(x), expected[np.triu_indices(3, 1)])
     a, b = torch.tensor([[[1.0, 1], [2, 2]]]), torch.tensor([[[1.0, 2], [2, 1]]])
-    assert cross_correlation_distance(a, b) == pytest.approx(2) and cross_correlation_distance(a, a) == 0
+    assert (
+        cross_correlation_distance(a, b) == pytest.approx(2)
+        and cross_correlation_distance(a, a) == 0
+    )
     with pytest.raises(Mistake, match="1 channel; allowed: 2 or more"):
         cross_correlation(x[:, :, :1])
 
 
 def test_distances_tell_sets_apart():
-    slow, fast = (sines.Sines(sines.Options(count=200, channels=2, frequencies=f), None) for f in ((1.0, 2.0), (4.0, 5.0)))
-    a, b, c = slow.take("train", 80)["series"], slow.take("train", 160)["series"][80:], fast.take("train", 80)["series"]
+    slow, fast = (
+        sines.Sines(sines.Options(count=200, channels=2, frequencies=f), None)
+        for f in ((1.0, 2.0), (4.0, 5.0))
+    )
+    a, b, c = (
+        slow.take("train", 80)["series"],
+        slow.take("train", 160)["series"][80:],
+        fast.take("train", 80)["series"],
+    )
     assert autocorrelation_distance(a, b) < 0.15 < 0.5 < autocorrelation_distance(a, c)
 
 
@@ -666,13 +844,17 @@ def test_recovered_waves_by_hand():
     assert float(found.amplitude[2, 0]) == 0 and all(one.isfinite().all() for one in found)
     noise = torch.randn(20, 30, 1, generator=torch.Generator().manual_seed(0))
     assert (recover_sines(noise).residual > 0.3).all()
-    with pytest.raises(Mistake, match=r"frequencies from 0.5 to 20; allowed: 0.1 to 14.5 in series of 30 steps"):
+    with pytest.raises(
+        Mistake, match=r"frequencies from 0.5 to 20; allowed: 0.1 to 14.5 in series of 30 steps"
+    ):
         recover_sines(noise, high=20)
 
 
 def test_uniform_distance_is_scipys():
     values = torch.rand(100, generator=torch.Generator().manual_seed(0)).double() ** 2 * 4 + 1
-    assert uniform_distance(values, 1, 5) == pytest.approx(kstest(values.numpy(), "uniform", args=(1, 4)).statistic)
+    assert uniform_distance(values, 1, 5) == pytest.approx(
+        kstest(values.numpy(), "uniform", args=(1, 4)).statistic
+    )
     assert uniform_distance(torch.full((3,), 9.0), 1, 5) == 1
 
 

@@ -11,7 +11,18 @@ from torch import Tensor
 
 from simulacra.core import data_sets
 from simulacra.core.errors import Mistake
-from simulacra.data.shapes import GRID, LAWS, Options, Shapes, Truth, coverage, flow, masks, paint, redraw
+from simulacra.data.shapes import (
+    GRID,
+    LAWS,
+    Options,
+    Shapes,
+    Truth,
+    coverage,
+    flow,
+    masks,
+    paint,
+    redraw,
+)
 
 RARE = 1e-3  # a true law's chi-square is below this once in a thousand seeds; the seed is fixed
 
@@ -68,15 +79,23 @@ def test_colours():
     for law in "three", "hierarchical":
         found = shapes(law, count=20_000).pairs
         colour, ground = ((one + 1) * 127.5 for one in (found.colour, found.background))
-        assert torch.allclose(ground, ground.round(), atol=1e-3) and uniform(ground.round().flatten().numpy(), 181, 255)
+        assert torch.allclose(ground, ground.round(), atol=1e-3) and uniform(
+            ground.round().flatten().numpy(), 181, 255
+        )
         assert (colour.amax(2) > 180.5).all() and (colour.sort(2).values[..., 1] < 74.5).all()
-        assert torch.equal(colour.argmax(2).sort(1).values, torch.arange(3).expand(len(colour), 3)), "one of each"
-        assert all(uniform(colour.argmax(2)[:, s].numpy(), 0, 2) for s in range(3)), "any shape may have any"
+        assert torch.equal(
+            colour.argmax(2).sort(1).values, torch.arange(3).expand(len(colour), 3)
+        ), "one of each"
+        assert all(uniform(colour.argmax(2)[:, s].numpy(), 0, 2) for s in range(3)), (
+            "any shape may have any"
+        )
 
 
 def test_law_three_has_parameters():
     order = ("square", "circle", "triangle")
-    found = shapes(size=128, count=5000, step_dist="normal", step_range=6, noise=0, z_order=order).pairs
+    found = shapes(
+        size=128, count=5000, step_dist="normal", step_range=6, noise=0, z_order=order
+    ).pairs
     assert found.names == order
     moved = named(found, found.displacement)
     assert np.array_equal(moved["circle"][:, 1], moved["triangle"][:, 0]), "no noise"
@@ -92,14 +111,22 @@ def test_law_hierarchical():
     for displacement in found.displacement, redraw(found, 1):
         moved = named(found, displacement)
         circle, square, triangle = (moved[name] for name in ("circle", "square", "triangle"))
-        assert np.array_equal(circle[:, 0], circle[:, 1]) and uniform(circle[:, 0], -12.75, 12.5, 0.25)
-        assert np.array_equal(square[s, 0], circle[s, 0]) and uniform((square - circle)[s, 1], -12.75, 12.5, 0.25)
-        assert np.array_equal(triangle[t, 1], circle[t, 1]) and uniform((triangle - circle)[t, 0], -12.75, 12.5, 0.25)
+        assert np.array_equal(circle[:, 0], circle[:, 1]) and uniform(
+            circle[:, 0], -12.75, 12.5, 0.25
+        )
+        assert np.array_equal(square[s, 0], circle[s, 0]) and uniform(
+            (square - circle)[s, 1], -12.75, 12.5, 0.25
+        )
+        assert np.array_equal(triangle[t, 1], circle[t, 1]) and uniform(
+            (triangle - circle)[t, 0], -12.75, 12.5, 0.25
+        )
         assert not square[~s].any() and not triangle[~t].any() and there["circle"].all()
     shares = [(~s & ~t).sum(), (~s & t).sum(), (s & ~t).sum(), (s & t).sum()]
     assert chisquare(shares, np.array([0.1, 0.2, 0.2, 0.5]) * len(s)).pvalue > RARE
     circle, others = found.centre[:, 0], found.centre[:, 1:] - found.centre[:, :1]
-    assert uniform(circle.flatten().numpy(), 38.5, 89.25, 0.25) and uniform(others.flatten().numpy(), -25.5, 25.25, 0.25)
+    assert uniform(circle.flatten().numpy(), 38.5, 89.25, 0.25) and uniform(
+        others.flatten().numpy(), -25.5, 25.25, 0.25
+    )
     assert uniform(found.size.flatten().numpy(), 25.5, 38, 0.25)
 
 
@@ -111,8 +138,12 @@ def test_law_two_objects():
         assert uniform(moved["triangle"][:, 1], 6, 10) and uniform(moved["square"][:, 0], 6, 10)
     assert uniform(found.size.flatten().numpy(), 8, 10)
     corners = (found.centre - found.size[..., None] / 2).flatten(1)
-    assert len(corners.unique(dim=0)) == GRID and set(corners.unique().tolist()) == set(range(0, 40, 3))
-    assert (found.background == -1).all() and (found.colour.sort(2).values == torch.tensor([-1.0, -1, 1])).all()
+    assert len(corners.unique(dim=0)) == GRID and set(corners.unique().tolist()) == set(
+        range(0, 40, 3)
+    )
+    assert (found.background == -1).all() and (
+        found.colour.sort(2).values == torch.tensor([-1.0, -1, 1])
+    ).all()
     assert (found.colour.argmax(2)[:, 0] != found.colour.argmax(2)[:, 1]).all()
 
 
@@ -124,13 +155,17 @@ def test_redraw_follows_its_seed():
 
 
 def test_pixels_of_two_objects():
-    """A square of 8 and the triangle under the diagonal of one, filled as upstream at its own size."""
+    """A square of 8 and the triangle under the diagonal of one, filled as upstream at its own
+    size."""
     truth = shapes("two_objects", size=64, antialias=False, count=GRID - 1, held_out=1).pairs
     eights = (truth.size == 8).all(1).nonzero()[:5, 0]
     truth = truth.select(eights)
     pixels = masks(truth, "image").amodal
     corners = (truth.centre - 4).long()
-    triangle, square = torch.tril(torch.ones(8, 8, dtype=torch.bool)), torch.ones(8, 8, dtype=torch.bool)
+    triangle, square = (
+        torch.tril(torch.ones(8, 8, dtype=torch.bool)),
+        torch.ones(8, 8, dtype=torch.bool),
+    )
     for seen, corner in zip(pixels, corners, strict=True):
         for one, (x, y), expected in zip(seen, corner.tolist(), (triangle, square), strict=True):
             assert torch.equal(one[y : y + 8, x : x + 8], expected) and one.sum() == expected.sum()
@@ -149,7 +184,10 @@ def test_lengths_are_scaled():
 @pytest.mark.parametrize("law", LAWS)
 def test_edges_are_shares_of_pixels(law):
     """A frame is what eight times as many pixels without antialiasing average to."""
-    soft, hard = (shapes(law, size=size, antialias=size == 64, count=8).pairs.select(slice(8)) for size in (64, 512))
+    soft, hard = (
+        shapes(law, size=size, antialias=size == 64, count=8).pairs.select(slice(8))
+        for size in (64, 512)
+    )
     coarse = torch.nn.functional.avg_pool2d(paint(hard, hard.displacement), 8)
     difference = (paint(soft, soft.displacement) - coarse).abs()
     assert difference.mean() < 2e-3 and difference.amax((1, 2, 3)).mean() < 0.4
@@ -159,7 +197,8 @@ def test_edges_are_shares_of_pixels(law):
 @pytest.mark.parametrize("when", ["image", "next"])
 @pytest.mark.parametrize("law", LAWS)
 def test_masks_agree_with_pictures(law, when):
-    """Every pixel has the colour of what is visible there, and antialiased ones are nearest to it."""
+    """Every pixel has the colour of what is visible there, and antialiased ones are nearest to
+    it."""
     for antialias in False, True:
         found = shapes(law, size=64, antialias=antialias)
         truth, frames = found.truth("train", 40), found.take("train", 40)[when]
@@ -168,7 +207,11 @@ def test_masks_agree_with_pictures(law, when):
         shown = torch.where(visible.any(1), visible.int().argmax(1) + 1, 0)
         palette = torch.cat([truth.background[:, None], truth.colour], 1)
         present = torch.cat([torch.ones(40, 1, dtype=torch.bool), truth.present], 1)
-        away = (frames[:, None] - palette[..., None, None]).norm(dim=2).masked_fill(~present[..., None, None], torch.inf)
+        away = (
+            (frames[:, None] - palette[..., None, None])
+            .norm(dim=2)
+            .masked_fill(~present[..., None, None], torch.inf)
+        )
         same = away.argmin(1) == shown
         if antialias:
             assert same.float().mean() > 0.995 and away.amin(1)[~same].min() > 0.2
@@ -186,21 +229,29 @@ def test_areas():
         seen = named(truth, coverage(truth, still(truth), 20).sum((2, 3)) / truth.size.square())
         for name, area in areas.items():
             present = named(truth, truth.present)[name]
-            assert seen[name][present] == pytest.approx(area, rel=0.02) and not seen[name][~present].any()
+            assert (
+                seen[name][present] == pytest.approx(area, rel=0.02)
+                and not seen[name][~present].any()
+            )
 
 
 def test_order_of_painting():
     for order in ("circle", "triangle", "square"), ("square", "circle", "triangle"):
         truth = shapes(size=32, z_order=order, count=200).pairs
         seen = masks(truth, "image")
-        assert torch.equal(seen.visible[:, 2], seen.amodal[:, 2]) and (seen.visible[:, 0] != seen.amodal[:, 0]).any()
+        assert (
+            torch.equal(seen.visible[:, 2], seen.amodal[:, 2])
+            and (seen.visible[:, 0] != seen.amodal[:, 0]).any()
+        )
         assert torch.equal(seen.visible.any(1), seen.amodal.any(1))
 
 
-def warps(frames: Tensor, source: Tensor, shift: Tensor, here: Tensor, there: Tensor) -> tuple[int, int, int]:
-    """Of one pair: how many pixels of `frames` (3, H, W) show one thing wholly, how many of these are not hidden at the
-    place in `source` that the flow `shift` (2, H, W) points to, and how many of these have its colour. `here` and `there`
-    (S, H, W) are the coverages."""
+def warps(
+    frames: Tensor, source: Tensor, shift: Tensor, here: Tensor, there: Tensor
+) -> tuple[int, int, int]:
+    """Of one pair: how many pixels of `frames` (3, H, W) show one thing wholly, how many of these
+    are not hidden at the place in `source` that the flow `shift` (2, H, W) points to, and how many
+    of these have its colour. `here` and `there` (S, H, W) are the coverages."""
     side = frames.shape[2]
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     qx, qy = (at + move.round().long() for at, move in zip((x, y), shift, strict=True))
@@ -211,11 +262,17 @@ def warps(frames: Tensor, source: Tensor, shift: Tensor, here: Tensor, there: Te
     for s in range(-1, len(here)):
         pure = (here[s] == 1 if s >= 0 else torch.ones_like(inside)) & (here[s + 1 :] == 0).all(0)
         shown = pure & inside & (there[s + 1 :] == 0)[:, qy, qx].all(0)
-        whole, open_, right = whole + int(pure.sum()), open_ + int(shown.sum()), right + int((shown & same).sum())
+        whole, open_, right = (
+            whole + int(pure.sum()),
+            open_ + int(shown.sum()),
+            right + int((shown & same).sum()),
+        )
     return whole, open_, right
 
 
-@pytest.mark.parametrize(("law", "size"), [("three", 128), ("hierarchical", 512), ("two_objects", 64)])
+@pytest.mark.parametrize(
+    ("law", "size"), [("three", 128), ("hierarchical", 512), ("two_objects", 64)]
+)
 def test_flow_warps_one_frame_to_the_other(law, size):
     """At sizes where every step is whole pixels, to the bit of a float outside disocclusions."""
     truth = shapes(law, size=size, count=5).pairs.select(slice(5))
@@ -228,7 +285,9 @@ def test_flow_warps_one_frame_to_the_other(law, size):
         ):
             whole, shown, right = warps(*one)
             assert right == shown > 0.9 * whole > 0.8 * size**2
-            assert warps(*one[:2], torch.zeros_like(one[2]), *one[3:])[2] < shown, "without flow it does not fit"
+            assert warps(*one[:2], torch.zeros_like(one[2]), *one[3:])[2] < shown, (
+                "without flow it does not fit"
+            )
 
 
 # Drawing
@@ -240,11 +299,20 @@ def test_contract(law):
     batch = found.draw(0, 8, 0)
     assert list(batch) == ["image", "next"]
     for frames in batch.values():
-        assert frames.shape == (8, 3, 32, 32) and frames.dtype == torch.float32 and frames.abs().max() <= 1
+        assert (
+            frames.shape == (8, 3, 32, 32)
+            and frames.dtype == torch.float32
+            and frames.abs().max() <= 1
+        )
     assert not torch.equal(batch["image"], batch["next"])
-    assert (found.classes, found.extractor) == (0, "pairs") and (found.size("train"), found.size("held_out")) == (20, 5)
+    assert (found.classes, found.extractor) == (0, "pairs") and (
+        found.size("train"),
+        found.size("held_out"),
+    ) == (20, 5)
     assert all(isinstance(value, str) for value in found.describe().values())
-    both = torch.cat([found.take(split, found.size(split))["image"] for split in ("train", "held_out")])
+    both = torch.cat(
+        [found.take(split, found.size(split))["image"] for split in ("train", "held_out")]
+    )
     assert len(both.flatten(1).unique(dim=0)) == 25
 
 
@@ -266,7 +334,9 @@ def test_same_seed_same_bytes():
     for one, two in zip(there, back, strict=True):
         assert torch.equal(one["image"], two["image"]) and torch.equal(one["next"], two["next"])
     assert not torch.equal(there[0]["image"], found.draw(0, 3, 1)["image"])
-    assert not torch.equal(found.take("train", 3)["image"], shapes(size=32, seed=1).take("train", 3)["image"])
+    assert not torch.equal(
+        found.take("train", 3)["image"], shapes(size=32, seed=1).take("train", 3)["image"]
+    )
 
 
 def test_an_epoch_holds_every_pair_once():
@@ -309,10 +379,22 @@ def test_options_out_of_range(wrong):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"law": "two_objects", "count": GRID}, "data.count + held_out = 39416 pairs of law two_objects; allowed: 38416 "),
-        ({"z_order": ("circle", "circle", "square")}, "data.z_order = circle, circle, square; allowed: circle, triangle and "),
-        ({"law": "hierarchical", "noise": 0.0}, "data.noise = 0.0 under data.law = hierarchical; allowed: 0.8"),
-        ({"law": "two_objects", "step_range": 5}, "data.step_range = 5 under data.law = two_objects; allowed: 10"),
+        (
+            {"law": "two_objects", "count": GRID},
+            "data.count + held_out = 39416 pairs of law two_objects; allowed: 38416 ",
+        ),
+        (
+            {"z_order": ("circle", "circle", "square")},
+            "data.z_order = circle, circle, square; allowed: circle, triangle and ",
+        ),
+        (
+            {"law": "hierarchical", "noise": 0.0},
+            "data.noise = 0.0 under data.law = hierarchical; allowed: 0.8",
+        ),
+        (
+            {"law": "two_objects", "step_range": 5},
+            "data.step_range = 5 under data.law = two_objects; allowed: 10",
+        ),
     ],
 )
 def test_options_that_contradict(options, says):

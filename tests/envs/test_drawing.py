@@ -11,7 +11,9 @@ from simulacra.envs.carracing.racing import Pool, small
 from simulacra.envs.carracing.tracks import OFFICIAL
 
 for package in "gymnasium", "Box2D", "pygame":
-    pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
+    pytest.importorskip(
+        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+    )
 
 
 def slow(seed: int, tracks: str = "shared") -> Game:
@@ -45,7 +47,13 @@ class Wild:
     def act(self, game: Game) -> np.ndarray:
         """Anew every sixth of a second."""
         if self.stream.random() < 0.12:
-            self.action = np.array([self.stream.choice([-1, 0, 1]), self.stream.random(), self.stream.choice([0, 0, 0.8, 1])])
+            self.action = np.array(
+                [
+                    self.stream.choice([-1, 0, 1]),
+                    self.stream.random(),
+                    self.stream.choice([0, 0, 0.8, 1]),
+                ]
+            )
         return self.action
 
 
@@ -98,7 +106,9 @@ def test_gauges_that_leave_the_bar_are_drawn_alike(wheel):
     assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0][:84], seen[2][:84])
     one = games[0]
     one.env.car.wheels[wheel].omega = 0.0
-    assert not np.array_equal(one.env._render("state_pixels")[:84], seen[0][:84]), "it stood above the bar"
+    assert not np.array_equal(one.env._render("state_pixels")[:84], seen[0][:84]), (
+        "it stood above the bar"
+    )
 
 
 def test_a_game_that_was_driven_too_far_is_drawn_alike():
@@ -117,7 +127,9 @@ def test_a_pool_without_the_bar_sees_the_same():
     assert [pool._simulator.games[0].env._render.hud for pool in pools] == [False, True]
     assert whole.shape == (1, 3, 96, 96) and cut.shape == (1, 3, 84, 84)
     wanted = slow(8).reset()[None]
-    assert np.array_equal(whole, wanted.transpose(0, 3, 1, 2)) and np.array_equal(cut, small(wanted, 84, False))
+    assert np.array_equal(whole, wanted.transpose(0, 3, 1, 2)) and np.array_equal(
+        cut, small(wanted, 84, False)
+    )
 
 
 def test_other_pictures_are_gymnasiums():
@@ -126,7 +138,11 @@ def test_other_pictures_are_gymnasiums():
     for one in (own, ours):
         one.reset()
         one.env.render_mode = "rgb_array"
-    assert np.array_equal(own.env.render(), ours.env.render()) and ours.env.render().shape == (400, 600, 3)
+    assert np.array_equal(own.env.render(), ours.env.render()) and ours.env.render().shape == (
+        400,
+        600,
+        3,
+    )
 
 
 def test_another_version_draws_itself_and_says_so(monkeypatch):
@@ -136,5 +152,8 @@ def test_another_version_draws_itself_and_says_so(monkeypatch):
     with pytest.warns(RuntimeWarning, match=r"gymnasium is 1\.5\.0; how 1\.4\.0 draws is known"):
         one = Game(2)
     assert not isinstance(one.env._render, Drawing) and np.array_equal(one.reset(), wanted)
-    with pytest.warns(RuntimeWarning, match="drawn by gymnasium itself"), Pool("gymnasium", [1, 2], threads=2) as pool:
+    with (
+        pytest.warns(RuntimeWarning, match="drawn by gymnasium itself"),
+        Pool("gymnasium", [1, 2], threads=2) as pool,
+    ):
         assert pool.reset().shape == (2, 3, 64, 64)

@@ -1,4 +1,5 @@
-"""A store of episodes: whole files or none, read in parts, refused by name when they are damaged."""
+"""A store of episodes: whole files or none, read in parts, refused by name when they are
+damaged."""
 
 import fcntl
 import json
@@ -14,7 +15,14 @@ from simulacra.envs.carracing import episodes
 from simulacra.envs.carracing.episodes import Episode, Facts, Spec, Store
 
 SPEC = Spec(
-    seed=3, simulator="envpool", size=16, hud=False, steps=50, lead=0, mixture={"idle": 1.0}, versions={"envpool": "1.2.5"}
+    seed=3,
+    simulator="envpool",
+    size=16,
+    hud=False,
+    steps=50,
+    lead=0,
+    mixture={"idle": 1.0},
+    versions={"envpool": "1.2.5"},
 )
 
 
@@ -54,7 +62,9 @@ def refusal(folder) -> str:
 
 def test_what_is_written_is_read(full):
     kept = Store(full)
-    assert len(kept) == 3 and [one.length for one in kept.entries] == [20, 7, 33] and kept.spec == SPEC
+    assert (
+        len(kept) == 3 and [one.length for one in kept.entries] == [20, 7, 33] and kept.spec == SPEC
+    )
     for number, (episode, length) in enumerate(zip(kept, (20, 7, 33), strict=True)):
         wanted = made(number, length)
         assert episode.facts == wanted.facts and isinstance(episode.frames, np.memmap)
@@ -114,7 +124,9 @@ def harmed(path, places, seed: int = 0) -> None:
 def test_flipped_numbers_are_refused(full, name, whole):
     """Of any array, by whoever reads those rows, and by nobody else; of frames, one pixel."""
     first, shape = Store(full).entries[2].places[name]
-    width = int(np.prod(shape[1:], dtype=int)) * np.dtype(episodes.BYTES[episodes.KINDS[name]]).itemsize
+    width = (
+        int(np.prod(shape[1:], dtype=int)) * np.dtype(episodes.BYTES[episodes.KINDS[name]]).itemsize
+    )
     harmed(episodes.place(full, 2), [first + 11 * width])
     kept = Store(full)
     says = rf"00000002.safetensors is damaged: {name} of step 11 are not what was recorded; remove"
@@ -133,7 +145,9 @@ def test_a_thousand_overwritten_bytes_anywhere_are_refused(full):
     header = 8 + int.from_bytes(there[:8], "little")
     for trial in range(30):
         path.write_bytes(there)
-        start = np.random.default_rng(trial).integers(0 if trial % 3 == 0 else header, len(there) - 1000)
+        start = np.random.default_rng(trial).integers(
+            0 if trial % 3 == 0 else header, len(there) - 1000
+        )
         harmed(path, range(start, start + 1000), trial)
         with pytest.raises(Mistake):
             Store(full).episode(2)
@@ -160,20 +174,33 @@ def test_episodes_older_than_checksums_are_read_and_known_by_their_contents(full
     for number, length in enumerate((20, 7, 33)):
         old_file(full, made(number, length))
     old = Store(full)
-    assert [one.identity for one in old.entries] == [""] * 3 and [old.identity(i) for i in range(3)] == wanted
+    assert [one.identity for one in old.entries] == [""] * 3 and [
+        old.identity(i) for i in range(3)
+    ] == wanted
     assert len(set(wanted)) == 3 and np.array_equal(old.episode(2).frames, made(2, 33).frames)
     harmed(episodes.place(full, 2), [episodes.place(full, 2).stat().st_size - 1])
     assert Store(full).identity(2) != wanted[2]
 
 
 def test_a_store_has_an_identity(full):
-    """That follows from what its episodes follow from; a store that is older than that has the same."""
+    """That follows from what its episodes follow from; a store that is older than that has the
+    same."""
     mine = Store(full).id
-    assert len(mine) == 32 and json.loads((full / "store.json").read_text())["id"] == mine == episodes.identity(SPEC)
-    for change in {"seed": 4}, {"hud": True}, {"agent": "ab"}, {"mixture": {"idle": 0.5}}, {"lead": 1}:
+    assert len(mine) == 32 and json.loads((full / "store.json").read_text())[
+        "id"
+    ] == mine == episodes.identity(SPEC)
+    for change in (
+        {"seed": 4},
+        {"hud": True},
+        {"agent": "ab"},
+        {"mixture": {"idle": 0.5}},
+        {"lead": 1},
+    ):
         assert episodes.identity(msgspec.structs.replace(SPEC, **change)) != mine
     spec = json.loads((full / "store.json").read_text())
-    (full / "store.json").write_text(json.dumps({key: value for key, value in spec.items() if key != "id"}))
+    (full / "store.json").write_text(
+        json.dumps({key: value for key, value in spec.items() if key != "id"})
+    )
     assert Store(full).id == mine
     (full / "store.json").write_text(json.dumps(spec | {"seed": 9}))
     assert "store.json is not what was written: its id is" in refusal(full)
@@ -189,7 +216,10 @@ def test_wrongly_shaped_recordings_are_named(full):
     spec = json.loads((full / "store.json").read_text()) | {"size": 64}
     (full / "store.json").write_text(json.dumps(spec))
     told = refusal(full)
-    assert re.search(r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); allowed: \('U8', \(20, 3, 64, 64\)\)", told)
+    assert re.search(
+        r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); allowed: \('U8', \(20, 3, 64, 64\)\)",
+        told,
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +254,9 @@ def test_no_store(tmp_path):
 def test_a_store_of_another_spec_is_not_filled(full):
     other = msgspec.structs.replace(SPEC, seed=4, versions={"envpool": "1.2.7"})
     with (
-        pytest.raises(Mistake, match=r"seed is 3 there, 4 asked; versions.envpool is 1.2.5 there, 1.2.7 asked"),
+        pytest.raises(
+            Mistake, match=r"seed is 3 there, 4 asked; versions.envpool is 1.2.5 there, 1.2.7 asked"
+        ),
         episodes.filling(full, other),
     ):
         pass
@@ -232,7 +264,10 @@ def test_a_store_of_another_spec_is_not_filled(full):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(Mistake, match=r"holds thesis.tex and no store"), episodes.filling(tmp_path, SPEC):
+    with (
+        pytest.raises(Mistake, match=r"holds thesis.tex and no store"),
+        episodes.filling(tmp_path, SPEC),
+    ):
         pass
     with pytest.raises(Mistake, match="is a file"), episodes.filling(tmp_path / "thesis.tex", SPEC):
         pass
@@ -242,12 +277,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_two_processes_do_not_fill_one_store(full):
     with (full / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Mistake, match="another process is collecting"), episodes.filling(full, SPEC):
+        with (
+            pytest.raises(Mistake, match="another process is collecting"),
+            episodes.filling(full, SPEC),
+        ):
             pass
 
 
 def test_what_a_killed_process_left_is_removed(full):
-    parts = [full / "episodes" / f".00000003.safetensors.{ending}" for ending in ("part", "x1y2.partial")]
+    parts = [
+        full / "episodes" / f".00000003.safetensors.{ending}" for ending in ("part", "x1y2.partial")
+    ]
     for part in parts:
         part.write_bytes(b"half")
     assert len(Store(full)) == 3

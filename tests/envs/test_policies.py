@@ -1,4 +1,5 @@
-"""Drivers: what they do follows from their seed, truths are geometry, and the scripted one stays on the road."""
+"""Drivers: what they do follows from their seed, truths are geometry, and the scripted one stays on
+the road."""
 
 import math
 
@@ -25,7 +26,9 @@ from simulacra.envs.carracing.policies import (
 from simulacra.envs.carracing.racing import HIGH, LOW
 
 for package in "gymnasium", "Box2D":
-    pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
+    pytest.importorskip(
+        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+    )
 
 
 @pytest.fixture
@@ -49,7 +52,9 @@ def put(game: Game, x: float, y: float, angle: float) -> None:
 
 
 def test_wrapped():
-    assert [wrapped(a) for a in (0, math.pi, -math.pi, 7 * math.pi / 2)] == pytest.approx([0, -math.pi, -math.pi, -math.pi / 2])
+    assert [wrapped(a) for a in (0, math.pi, -math.pi, 7 * math.pi / 2)] == pytest.approx(
+        [0, -math.pi, -math.pi, -math.pi / 2]
+    )
 
 
 def test_truth_by_hand(game):
@@ -61,20 +66,30 @@ def test_truth_by_hand(game):
     assert truth.curvature == pytest.approx(1 / 100, rel=0.01) and truth.tile == 0
     put(game, 0, 104.5, math.pi / 2 - 0.3 + 2 * math.pi)
     truth = game.truth()
-    assert truth.lateral == pytest.approx(-4.5, abs=0.1) and truth.heading == pytest.approx(-0.3, abs=0.02)
+    assert truth.lateral == pytest.approx(-4.5, abs=0.1) and truth.heading == pytest.approx(
+        -0.3, abs=0.02
+    )
     assert truth.tile == pytest.approx(len(game.road) / 4, abs=1)
 
 
 def test_truth_at_the_start_and_after_steering_right(game):
     start = game.truth()
-    assert abs(start.lateral) < 0.1 and abs(start.heading) < 0.05 and start.speed < 1 and start.tile in (0, 1)
+    assert (
+        abs(start.lateral) < 0.1
+        and abs(start.heading) < 0.05
+        and start.speed < 1
+        and start.tile in (0, 1)
+    )
     assert start.share == pytest.approx(2 / len(game.road)), "two tiles are visited at the start"
     straight = Game(3, drawn=False)
     straight.reset()
     for _ in range(35):
         game.step([0.3, 0.4, 0])
         straight.step([0, 0.4, 0])
-    assert game.truth().heading < straight.truth().heading - 0.1 and game.truth().lateral < straight.truth().lateral - 0.3
+    assert (
+        game.truth().heading < straight.truth().heading - 0.1
+        and game.truth().lateral < straight.truth().lateral - 0.3
+    )
     assert 5 < game.truth().speed < 60
 
 
@@ -107,21 +122,29 @@ def test_a_policy_follows_from_its_seed_and_stays_in_bounds(name):
             one.step(actions[-1])
         drives.append(np.stack(actions))
     assert drives[0].shape == (120, 3) and drives[0].dtype == np.float32
-    assert np.array_equal(drives[0], drives[1]) and (name in ("idle", "agent")) == np.array_equal(drives[0], drives[2])
+    assert np.array_equal(drives[0], drives[1]) and (name in ("idle", "agent")) == np.array_equal(
+        drives[0], drives[2]
+    )
     assert all((drive >= [-1, 0, 0]).all() and (drive <= 1).all() for drive in drives)
 
 
 def test_unknown_policy():
-    with pytest.raises(Mistake, match="unknown policy 'drunk'; there is: idle, brownian, random, scripted"):
+    with pytest.raises(
+        Mistake, match="unknown policy 'drunk'; there is: idle, brownian, random, scripted"
+    ):
         policy("drunk", 0)
 
 
 def test_brownian_steps_have_the_variance_of_their_time(game):
-    actions = np.stack([action for seed in range(40) for action in _hand(Brownian(seed), game)]).reshape(40, 50, 3)
+    actions = np.stack(
+        [action for seed in range(40) for action in _hand(Brownian(seed), game)]
+    ).reshape(40, 50, 3)
     steps = np.diff(actions[:, :, 0], axis=1)
     inside = np.abs(actions[:, :-1, 0]) < 0.5  # four standard deviations from the bounds
     assert steps[inside].std() == pytest.approx(math.sqrt(1 / 50), rel=0.1)
-    assert actions[:, 0].min(0) == pytest.approx([-1, 0, 0], abs=0.15) and actions[:, 0].max(0) == pytest.approx(1, abs=0.15)
+    assert actions[:, 0].min(0) == pytest.approx([-1, 0, 0], abs=0.15) and actions[:, 0].max(
+        0
+    ) == pytest.approx(1, abs=0.15)
 
 
 def _hand(driver: Brownian, game: Game) -> list[np.ndarray]:
@@ -129,16 +152,24 @@ def _hand(driver: Brownian, game: Game) -> list[np.ndarray]:
 
 
 def test_random_presses_what_the_public_codes_press():
-    """400 drives of 10 actions: 10 % nothing, 40 % gas, 20 % left, 20 % right, 10 % brake, U(0, 1) hard, 20 steps each."""
-    actions = np.stack([[driver.act(None) for _ in range(220)] for driver in map(Random, range(400))]).reshape(400, 11, 20, 3)
+    """400 drives of 10 actions: 10 % nothing, 40 % gas, 20 % left, 20 % right, 10 % brake, U(0, 1)
+    hard, 20 steps each."""
+    actions = np.stack(
+        [[driver.act(None) for _ in range(220)] for driver in map(Random, range(400))]
+    ).reshape(400, 11, 20, 3)
     assert np.allclose(actions[:, 0], [-0.1, 1, 0]) and (actions == actions[:, :, :1]).all()
     kept = actions[:, 1:, 0].reshape(-1, 3)
     assert ((kept != 0).sum(1) <= 1).all()
     pressed = {"gas": kept[:, 1], "left": -kept[:, 0], "right": kept[:, 0], "brake": kept[:, 2]}
     for (name, value), share in zip(pressed.items(), (0.4, 0.2, 0.2, 0.1), strict=True):
         hard = value[value > 0]
-        assert len(hard) / 4000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000)), name
-        assert hard.mean() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / len(hard))) and hard.std() > 0.27, name
+        assert len(hard) / 4000 == pytest.approx(
+            share, abs=4 * math.sqrt(share * (1 - share) / 4000)
+        ), name
+        assert (
+            hard.mean() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / len(hard)))
+            and hard.std() > 0.27
+        ), name
     assert (kept == 0).all(1).mean() == pytest.approx(0.1, abs=0.02)
 
 
@@ -147,13 +178,15 @@ def test_tremor_is_stationary_noise():
     driver = Scripted(tremor=Tremor(generator(0)))
     driver._aimed = lambda game: (0.0, 0.0, 0.0)
     noise = np.stack([driver.act(None) * 0 + driver.noise for _ in range(20_000)])[200:]
-    assert noise.std(0) == pytest.approx(np.array([0.06, 0.05, 0.02]) / math.sqrt(1 - 0.95**2), rel=0.1)
+    assert noise.std(0) == pytest.approx(
+        np.array([0.06, 0.05, 0.02]) / math.sqrt(1 - 0.95**2), rel=0.1
+    )
     assert np.corrcoef(noise[1:, 0], noise[:-1, 0])[0, 1] == pytest.approx(0.95, abs=0.01)
 
 
 def test_scripted_rules_by_hand(game):
-    """Standing on a straight at the start: full gas, no brake; too fast before a bend: brake, no gas; car turned left of the
-    road: steer right."""
+    """Standing on a straight at the start: full gas, no brake; too fast before a bend: brake, no
+    gas; car turned left of the road: steer right."""
     game.road = circle(1e4)
     put(game, 1e4, 0, 0)
     steer, gas, brake = Scripted()._aimed(game)
@@ -169,7 +202,11 @@ def test_scripted_rules_by_hand(game):
     put(game, 15, 0, 0)
     target = 120 * (1 - 0.55 * game.road.sharpest(0, 20))
     steer, gas, brake = Scripted()._aimed(game)
-    assert game.road.sharpest(0, 20) > 1 and gas == 0 and brake == pytest.approx(min(-0.03 * (target - 50), 0.6))
+    assert (
+        game.road.sharpest(0, 20) > 1
+        and gas == 0
+        and brake == pytest.approx(min(-0.03 * (target - 50), 0.6))
+    )
 
 
 def test_scripted_driver_comes_round():
@@ -216,7 +253,10 @@ def test_lapses_are_short_rare_and_arbitrary():
     lengths = np.diff(edges.reshape(-1, 2), axis=1)[:, 0]
     assert lengths.min() == 3 and lengths.max() < 40 and abs(off.mean() - 8.5 / 47.5) < 0.02
     assert (done[off] >= LOW).all() and (done[off] <= HIGH).all()
-    assert abs((done[off, 1] == 0).mean() - 1 / 2) < 0.05 and abs((done[off, 2] == 0).mean() - 2 / 3) < 0.05
+    assert (
+        abs((done[off, 1] == 0).mean() - 1 / 2) < 0.05
+        and abs((done[off, 2] == 0).mean() - 2 / 3) < 0.05
+    )
     again = Lapses(generator(5))
     assert (np.stack([again.over(wanted) for _ in range(1000)]) == done[:1000]).all()
 
@@ -232,7 +272,8 @@ def test_a_learnt_driver_does_what_it_is_told_but_for_lapses():
 
 
 def test_careless_drivers_take_bends_too_fast_and_leave_the_road():
-    """Speeds where the road turns by 0.5 or more within five of the next ten tiles: 95 % are below 51, 46 and 60 units/s."""
+    """Speeds where the road turns by 0.5 or more within five of the next ten tiles: 95 % are below
+    51, 46 and 60 units/s."""
     on, fast = {}, {}
     for name in "scripted", "distracted", "careless":
         offs, speeds = [], []

@@ -1,4 +1,5 @@
-"""CarRacing in batches: two simulators are one game, what ends stays ended, and every trap of either is settled here."""
+"""CarRacing in batches: two simulators are one game, what ends stays ended, and every trap of
+either is settled here."""
 
 import os
 import signal
@@ -18,7 +19,9 @@ from simulacra.envs.carracing.policies import Scripted, solo
 from simulacra.envs.carracing.racing import LARGEST, SIMULATORS, Pool, small
 
 for package in "gymnasium", "Box2D", "pygame", "envpool":
-    pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
+    pytest.importorskip(
+        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+    )
 
 STRAIGHT = np.array([0.0, 0.3, 0.0], np.float32)
 
@@ -60,14 +63,19 @@ def refusal(*arguments, **options) -> str:
 @pytest.mark.parametrize("package", TESTED)
 def test_versions_whose_rules_are_known(package):
     assert version(package) == TESTED[package], (
-        f"{package} is {version(package)}; rules and pictures were compared with gymnasium {TESTED['gymnasium']} and envpool "
-        f"{TESTED['envpool']}: if the other tests of this file pass, change TESTED in world/game.py, otherwise scores are "
+        f"{package} is {version(package)}; rules and pictures were compared with gymnasium "
+        f"{TESTED['gymnasium']} and envpool "
+        f"{TESTED['envpool']}: if the other tests of this file pass, change TESTED in "
+        "world/game.py, otherwise scores are "
         f"no longer comparable"
     )
 
 
 @pytest.mark.parametrize("kind", SIMULATORS)
-@pytest.mark.parametrize("error", [ImportError("No module named x"), type("DependencyNotInstalled", (Exception,), {})("box2d")])
+@pytest.mark.parametrize(
+    "error",
+    [ImportError("No module named x"), type("DependencyNotInstalled", (Exception,), {})("box2d")],
+)
 def test_a_missing_package_names_the_extra(monkeypatch, kind, error):
     def fails(name):
         raise error
@@ -95,14 +103,21 @@ def test_equal_shapes_and_nearly_equal_pictures():
             first = pool.reset()
             for action in np.tile(STRAIGHT, (60, 3, 1)):
                 step = pool.step(action)
-        assert first.shape == step.frames.shape == (3, 3, 64, 64) and first.dtype == step.frames.dtype == np.uint8
+        assert (
+            first.shape == step.frames.shape == (3, 3, 64, 64)
+            and first.dtype == step.frames.dtype == np.uint8
+        )
         kinds = [(part.dtype, part.shape) for part in step[1:]]
-        assert kinds == [(np.dtype(t), (3,)) for t in (np.float32, bool, bool, bool, np.int64, np.float64)]
+        assert kinds == [
+            (np.dtype(t), (3,)) for t in (np.float32, bool, bool, bool, np.int64, np.float64)
+        ]
         assert np.array_equal(first[0], first[2]) and not np.array_equal(first[0], first[1])
         assert (step.steps == 60).all() and not step.zooming.any()
         seen[kind] = first, step
     for i, limit in (0, 8.0), (1, 5.0):  # the zoomed-out first frame has finer lines
-        one, two = (np.float64(seen[kind][i] if i == 0 else seen[kind][i].frames) for kind in SIMULATORS)
+        one, two = (
+            np.float64(seen[kind][i] if i == 0 else seen[kind][i].frames) for kind in SIMULATORS
+        )
         assert 0.1 < np.abs(one - two).mean() < limit
     assert np.allclose(seen["envpool"][1].progress, seen["gymnasium"][1].progress, atol=1e-5)
 
@@ -122,12 +137,18 @@ def test_shared_tracks_have_equal_tiles_and_returns():
         pool.reset()
         steps = [pool.step(action) for action in actions]
     returns = sum(step.rewards.astype(float) for step in steps)
-    told = [sum(one.step(np.clip(a[i], [-1, 0, 0], 1))[1] for a in actions) for i, one in enumerate(games)]
-    tiles = 2000 / (steps[0].rewards + 0.1)  # W22: the two tiles at the start are paid for at the first step
+    told = [
+        sum(one.step(np.clip(a[i], [-1, 0, 0], 1))[1] for a in actions)
+        for i, one in enumerate(games)
+    ]
+    # W22: the two tiles at the start are paid for at the first step
+    tiles = 2000 / (steps[0].rewards + 0.1)
     assert np.allclose(tiles, [len(one.road) for one in games], atol=1e-2)
     assert len(set(tiles.round())) > 2
     assert np.allclose(returns, told, atol=0.05)
-    assert np.allclose(steps[-1].progress, [one.truth().share for one in games], atol=4.1e-3), "a tile more or less"
+    assert np.allclose(steps[-1].progress, [one.truth().share for one in games], atol=4.1e-3), (
+        "a tile more or less"
+    )
 
 
 def test_the_field_is_the_official_one():
@@ -157,8 +178,8 @@ def _road(seed: int) -> game.Road:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_straight_on_leaves_the_field(seed):
-    """W22 on gymnasium's own tracks: at gas 0.3 the field is left after 220 to 312 steps, which costs 100 in place of that
-    step's reward."""
+    """W22 on gymnasium's own tracks: at gas 0.3 the field is left after 220 to 312 steps, which
+    costs 100 in place of that step's reward."""
     one = Game(seed, drawn=False, tracks="own")
     one.reset()
     rewards, ended = [], False
@@ -173,8 +194,8 @@ def test_straight_on_leaves_the_field(seed):
 
 
 def test_an_ended_episode_stays_ended():
-    """W21: envpool's call after an end ignores its action and begins anew; here no such step exists, and the other cars feel
-    nothing of it."""
+    """W21: envpool's call after an end ignores its action and begins anew; here no such step
+    exists, and the other cars feel nothing of it."""
     both, alone = Pool("envpool", [1, 2]), Pool("envpool", [2])
     both.reset(), alone.reset()
     actions = np.stack([STRAIGHT, np.zeros(3, np.float32)])
@@ -186,16 +207,23 @@ def test_an_ended_episode_stays_ended():
         after, other = both.step(np.concatenate([actions[:1], action])), alone.step(action)
         assert after.rewards[0] == 0 and after.steps[0] == step.steps[0] and not after.alive[0]
         assert np.array_equal(after.frames[0], step.frames[0])
-        assert np.array_equal(after.frames[1], other.frames[0]) and after.rewards[1] == other.rewards[0]
+        assert (
+            np.array_equal(after.frames[1], other.frames[0])
+            and after.rewards[1] == other.rewards[0]
+        )
         assert after.progress[0] == step.progress[0]
 
 
 def test_what_envpool_does_on_its_own_account():
-    """W21, on the raw simulator: a seed given to reset is ignored, the call after an end is no step, and it does not tell
-    whether a lap was finished. If this fails, the wrapper can become simpler."""
+    """W21, on the raw simulator: a seed given to reset is ignored, the call after an end is no
+    step, and it does not tell whether a lap was finished. If this fails, the wrapper can become
+    simpler."""
     import envpool
 
-    raw, other = (envpool.make_gymnasium("CarRacing-v3", num_envs=1, env_seed=[1], num_threads=1) for _ in range(2))
+    raw, other = (
+        envpool.make_gymnasium("CarRacing-v3", num_envs=1, env_seed=[1], num_threads=1)
+        for _ in range(2)
+    )
     with pytest.warns(UserWarning, match="ignored"):
         first, _ = raw.reset(seed=99)
     assert np.array_equal(first, other.reset()[0])
@@ -218,7 +246,11 @@ class Told:
 
     def step(self, actions, rows):
         reward = self.rewards.pop(0)
-        return self.reset(), np.array([reward], np.float32), np.array([self.ends and not self.rewards])
+        return (
+            self.reset(),
+            np.array([reward], np.float32),
+            np.array([self.ends and not self.rewards]),
+        )
 
     def close(self) -> None:
         pass
@@ -232,7 +264,8 @@ class Told:
         ([499.9, -100.0], True, True, False),
         ([499.9, -100.0], False, True, False),
         ([499.9, 496.0], False, False, False),  # the limit, one tile of 256 short
-        ([499.9, 496.0], True, True, True),  # were the rule changed, the simulator's word would count
+        # were the rule changed, the simulator's word would count
+        ([499.9, 496.0], True, True, True),
     ],
 )
 def test_how_an_episode_ended(monkeypatch, rewards, ends, terminated, finished):
@@ -241,7 +274,11 @@ def test_how_an_episode_ended(monkeypatch, rewards, ends, terminated, finished):
     pool.reset()
     assert pool.step(np.zeros((1, 3))).alive[0]
     step = pool.step(np.zeros((1, 3)))
-    assert (step.alive[0], step.terminated[0], step.lap_finished[0]) == (False, terminated, finished)
+    assert (step.alive[0], step.terminated[0], step.lap_finished[0]) == (
+        False,
+        terminated,
+        finished,
+    )
 
 
 def test_a_finished_lap_in_envpool():
@@ -312,7 +349,9 @@ def test_equal_tracks_and_actions_are_equal_drives(kind):
     for _ in range(2):
         first = pool.reset()
         told = [pool.step(action) for action in actions]
-        drives.append([first, *(step.frames for step in told), np.stack([step.rewards for step in told])])
+        drives.append(
+            [first, *(step.frames for step in told), np.stack([step.rewards for step in told])]
+        )
     assert all(np.array_equal(one, two) for one, two in zip(*drives, strict=True))
     assert all(np.array_equal(frames[0], frames[1]) for frames in drives[0][:-1])
     assert np.array_equal(drives[0][-1][:, 0], drives[0][-1][:, 1])
@@ -323,8 +362,13 @@ def test_own_tracks_are_gymnasiums():
     module = pytest.importorskip("gymnasium.envs.box2d.car_racing")
     official = module.CarRacing()
     frame, _ = official.reset(seed=12)
-    assert np.array_equal(Pool("gymnasium", [12], tracks="own", size=96, hud=True).reset()[0], frame.transpose(2, 0, 1))
-    assert not np.array_equal(Pool("gymnasium", [12], size=96, hud=True).reset()[0], frame.transpose(2, 0, 1))
+    assert np.array_equal(
+        Pool("gymnasium", [12], tracks="own", size=96, hud=True).reset()[0],
+        frame.transpose(2, 0, 1),
+    )
+    assert not np.array_equal(
+        Pool("gymnasium", [12], size=96, hud=True).reset()[0], frame.transpose(2, 0, 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -356,7 +400,9 @@ def share(n: int, m: int) -> np.ndarray:
 def test_frames_are_means_over_areas(hud):
     frames = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
     rows = 96 if hud else 84
-    wanted = np.einsum("ai,bj,nijc->ncab", share(rows, 64), share(96, 64), frames[:, :rows].astype(float))
+    wanted = np.einsum(
+        "ai,bj,nijc->ncab", share(rows, 64), share(96, 64), frames[:, :rows].astype(float)
+    )
     got = small(frames, 64, hud)
     assert got.shape == (2, 3, 64, 64) and np.abs(got - wanted).max() <= 0.51
 
@@ -365,7 +411,9 @@ def test_without_hud_the_bar_is_not_seen():
     """Rows 84 to 95 hold score and speed."""
     frames = np.full((1, 96, 96, 3), 200, np.uint8)
     frames[:, 84:] = 0
-    assert (small(frames, 64, False) == 200).all() and (small(frames, 64, True)[:, :, -8:] == 0).all()
+    assert (small(frames, 64, False) == 200).all() and (
+        small(frames, 64, True)[:, :, -8:] == 0
+    ).all()
     with Pool("envpool", [1], hud=True) as shown, Pool("envpool", [1]) as hidden:
         assert shown.reset()[0, :, -2:].mean() < 20 < hidden.reset()[0, :, -2:].mean()
 
@@ -379,7 +427,9 @@ def test_processes_drive_as_one_does():
         assert np.array_equal(one.reset(), two.reset())
         for action in actions:
             here, there = one.step(action), two.step(action)
-        assert np.array_equal(here.frames, there.frames) and np.array_equal(here.rewards, there.rewards)
+        assert np.array_equal(here.frames, there.frames) and np.array_equal(
+            here.rewards, there.rewards
+        )
         two.retire(np.array([True, True, False]))
         assert two.step(actions[0]).steps.tolist() == [6, 6, 7]
 
@@ -390,13 +440,16 @@ def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
     (tmp_path / "tool" / "__main__.py").write_text(PROGRAM)
     command = [sys.executable, "-m", "tool"]
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(game.__file__).parents[3]}"}
-    said = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = subprocess.run(
+        command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert (said.returncode, said.stdout) == (0, "begun\nequal\n"), said.stderr
 
 
 @pytest.mark.parametrize("before", ["asked", "heard"])
 def test_a_killed_process_is_an_error_within_seconds(before, monkeypatch):
-    """W15: workers of other programs died in silence. Here they die before they are asked, or before they are heard."""
+    """W15: workers of other programs died in silence. Here they die before they are asked, or
+    before they are heard."""
     pool = Pool("gymnasium", [1, 2], threads=2)
     pool.reset()
     team = pool._simulator

@@ -1,4 +1,5 @@
-"""What an eye sees is a part of what it is: where it meets recordings, codes, a memory, an agent or the world, both agree."""
+"""What an eye sees is a part of what it is: where it meets recordings, codes, a memory, an agent or
+the world, both agree."""
 
 import json
 from pathlib import Path
@@ -74,22 +75,44 @@ def older(run: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both, and a memory each."""
+    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both, and a memory
+    each."""
     folder = tmp_path_factory.mktemp("view")
     for hud, prefix in (False, ""), (True, "bar_"):
         recordings(folder / f"{prefix}store", hud)
         an_eye(folder, f"{prefix}eye", "racing", folder / f"{prefix}store")
-        encode(reopen(folder / f"{prefix}eye", None), Stored(Store(folder / f"{prefix}store")), folder / f"{prefix}codes")
-        hyper = "[hyper]\nunits = 5\nmixtures = 2\nweight_reward = 1.0\nweight_end = 1.0\ncontext = 3"
-        made(folder, f'model = "world_memory"\nbatch = 4\n{codes(folder / f"{prefix}codes")}\n{hyper}', f"{prefix}memory")
+        encode(
+            reopen(folder / f"{prefix}eye", None),
+            Stored(Store(folder / f"{prefix}store")),
+            folder / f"{prefix}codes",
+        )
+        hyper = (
+            "[hyper]\nunits = 5\nmixtures = 2\nweight_reward = 1.0\nweight_end = 1.0\ncontext = 3"
+        )
+        made(
+            folder,
+            f'model = "world_memory"\nbatch = 4\n{codes(folder / f"{prefix}codes")}\n{hyper}',
+            f"{prefix}memory",
+        )
     return folder
 
 
 def controller(home: Path, name: str, prefix: str, *hyper: str) -> Path:
     """A run of a controller, in dreams unless something else is said."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
-    lines = ["[hyper]", "population = 4", "steps = 4", f'memory = "{home / f"{prefix}memory"}"', *hyper]
-    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / f"{prefix}codes")}\n' + "\n".join(lines), name)
+    lines = [
+        "[hyper]",
+        "population = 4",
+        "steps = 4",
+        f'memory = "{home / f"{prefix}memory"}"',
+        *hyper,
+    ]
+    return made(
+        home,
+        f'model = "world_controller"\nbatch = 2\n{codes(home / f"{prefix}codes")}\n'
+        + "\n".join(lines),
+        name,
+    )
 
 
 # Views
@@ -108,7 +131,9 @@ def controller(home: Path, name: str, prefix: str, *hyper: str) -> Path:
 )
 def test_whatever_changes_what_is_seen_is_compared(change, name):
     other = msgspec.structs.replace(WORLD, **change)
-    with pytest.raises(Mistake, match=rf"^eye has view.{name} = .*, frames has .*; allowed: one view") as caught:
+    with pytest.raises(
+        Mistake, match=rf"^eye has view.{name} = .*, frames has .*; allowed: one view"
+    ) as caught:
         same(WORLD, "eye", other, "frames")
     assert "\n" not in str(caught.value)
     unknown = msgspec.structs.replace(other, **{name: None})
@@ -120,7 +145,16 @@ def test_the_bar_is_seen_in_pictures(tmp_path):
     """Of folders, which nobody describes; frames of the game itself."""
     for bar in False, True:
         files = sorted(barred(tmp_path / str(bar), bar).iterdir())
-        x = torch.stack([torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1) for file in files]) / 127.5 - 1
+        x = (
+            torch.stack(
+                [
+                    torch.from_numpy(np.asarray(Image.open(file)).copy()).permute(2, 0, 1)
+                    for file in files
+                ]
+            )
+            / 127.5
+            - 1
+        )
         assert of_pictures(x).hud is bar
     assert of_pictures(torch.full((4, 3, 64, 64), -1.0)).hud is False, "all black is no bar"
     racing = pytest.importorskip("simulacra.envs.carracing.racing")
@@ -156,7 +190,8 @@ def test_a_packed_run_keeps_its_view(home, tmp_path):
 
 
 def test_older_eyes_are_asked_what_they_were_trained_on(home, tmp_path):
-    """Their store; pictures, which show the bar or not; where nothing is left, what is assumed is said."""
+    """Their store; pictures, which show the bar or not; where nothing is left, what is assumed is
+    said."""
     eye = older(an_eye(tmp_path, "old", "racing", home / "bar_store"))
     assert seeing.of_run(reopen(eye, None)) == (of_frames(64, True), ())
     for bar in False, True:
@@ -165,7 +200,11 @@ def test_older_eyes_are_asked_what_they_were_trained_on(home, tmp_path):
         assert seeing.of_run(reopen(eye, None)).view.hud is bar
     path.rename(tmp_path / "gone")
     found = seeing.of_run(reopen(eye, None))
-    assert found.view.hud is False and "does not say whether" in found.notes[0] and "assumed" in found.notes[0]
+    assert (
+        found.view.hud is False
+        and "does not say whether" in found.notes[0]
+        and "assumed" in found.notes[0]
+    )
 
 
 # Meetings
@@ -208,7 +247,9 @@ def test_a_memory_does_not_go_on_with_other_codes(home, tmp_path):
         world_report.of_memory(memory, source, 5, 0)
     coded.folder(tmp_path / "codes", Z=Z, eye=coded.OTHER)
     with pytest.raises(Mistake, match="of eye"):
-        world_report.of_memory(memory, Codes(Options(path=str(tmp_path / "codes"), length=8), None), 5, 0)
+        world_report.of_memory(
+            memory, Codes(Options(path=str(tmp_path / "codes"), length=8), None), 5, 0
+        )
 
 
 def test_an_eye_is_measured_on_what_it_sees(home):
@@ -231,7 +272,9 @@ def test_a_run_does_not_go_on_with_other_frames(home, tmp_path):
 @pytest.mark.parametrize("hud", [False, True])
 def test_an_agent_is_recorded_with_what_it_sees(home, tmp_path, monkeypatch, hud):
     prefix = "bar_" * hud
-    run = controller(home, f"recorder_{hud}", prefix, 'world = "dream"', f'eye = "{home / f"{prefix}eye"}"')
+    run = controller(
+        home, f"recorder_{hud}", prefix, 'world = "dream"', f'eye = "{home / f"{prefix}eye"}"'
+    )
     agent = agent_of(reopen(run, None))
     assert agent.view == of_frames(64, hud)
     spec = msgspec.structs.replace(Store(home / "store").spec, hud=not hud)

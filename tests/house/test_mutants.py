@@ -1,4 +1,5 @@
-"""The harness of the mutants, on a toy: a mistake that a test sees is killed, one that no test sees survives."""
+"""The harness of the mutants, on a toy: a mistake that a test sees is killed, one that no test sees
+survives."""
 
 import json
 import subprocess
@@ -50,18 +51,42 @@ def test_largest():
 
 def mutant(**changes: object) -> Mutant:
     """One of the toy's."""
-    usual = {"function": "Purse.add", "line": "self.coins = self.coins + coins", "column": 24, "old": "+", "new": "-"}
-    return Mutant(**({"stratum": "steps", "file": "simulacra/toy.py", "operator": "Add_Sub"} | usual | changes))
+    usual = {
+        "function": "Purse.add",
+        "line": "self.coins = self.coins + coins",
+        "column": 24,
+        "old": "+",
+        "new": "-",
+    }
+    return Mutant(
+        **(
+            {"stratum": "steps", "file": "simulacra/toy.py", "operator": "Add_Sub"}
+            | usual
+            | changes
+        )
+    )
 
 
-SECOND = {"function": "largest", "line": "found = max(numbers)", "column": 8, "old": "max", "new": "min"}
+SECOND = {
+    "function": "largest",
+    "line": "found = max(numbers)",
+    "column": 8,
+    "old": "max",
+    "new": "min",
+}
 LIST = [
     mutant(),
     mutant(line='self.told = "more"', column=12, old='"more"', new='"less"'),
     mutant(**SECOND, occurrence=1),
     mutant(function="unseen", line="return x + 1", column=9),
     mutant(function="lost"),
-    mutant(line='self.told = "more"', column=0, old="self.told", new="self.said", equivalent="nobody reads it"),
+    mutant(
+        line='self.told = "more"',
+        column=0,
+        old="self.told",
+        new="self.said",
+        equivalent="nobody reads it",
+    ),
 ]
 
 
@@ -71,11 +96,21 @@ def test_a_mutant_is_found_by_its_text():
     moved = "# a line more\n" * 7 + TOY
     assert mutated(moved, mutant()) == "# a line more\n" * 7 + changed
     second = mutated(TOY, mutant(**SECOND, occurrence=1)).splitlines()
-    assert [line.strip() for line in second if "found =" in line] == ["found = max(numbers)", "found = min(numbers)"]
+    assert [line.strip() for line in second if "found =" in line] == [
+        "found = max(numbers)",
+        "found = min(numbers)",
+    ]
 
 
 @pytest.mark.parametrize(
-    "changes", [{"function": "Purse.take"}, {"line": "self.coins = 3"}, {"occurrence": 1}, {"column": 3}, {"old": "*"}]
+    "changes",
+    [
+        {"function": "Purse.take"},
+        {"line": "self.coins = 3"},
+        {"occurrence": 1},
+        {"column": 3},
+        {"old": "*"},
+    ],
 )
 def test_a_mutant_whose_line_is_gone_is_not_made(changes):
     with pytest.raises(LookupError):
@@ -91,16 +126,32 @@ def test_a_mutant_is_named_by_its_place():
 
 def test_killed_survived_and_not_tested(tmp_path):
     tree, cache, found = tmp_path / "tree", tmp_path / "cache", tmp_path / "found.jsonl"
-    for path, text in {"simulacra/__init__.py": "", "simulacra/toy.py": TOY, "tests/test_toy.py": TESTS}.items():
+    for path, text in {
+        "simulacra/__init__.py": "",
+        "simulacra/toy.py": TOY,
+        "tests/test_toy.py": TESTS,
+    }.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_text(text)
     (tmp_path / "list.json").write_bytes(msgspec.json.encode(LIST))
-    said = [sys.executable, str(SCRIPTS / "mutants.py"), "--cache", str(cache), "--tree", str(tree), "--bare"]
+    said = [
+        sys.executable,
+        str(SCRIPTS / "mutants.py"),
+        "--cache",
+        str(cache),
+        "--tree",
+        str(tree),
+        "--bare",
+    ]
     subprocess.run([*said, "cover"], check=True)
     seen = mutants.Tests(cache)
-    assert seen.of("simulacra/toy.py", TOY.splitlines().index("    return found") + 1) == ["tests/test_toy.py::test_largest"]
+    assert seen.of("simulacra/toy.py", TOY.splitlines().index("    return found") + 1) == [
+        "tests/test_toy.py::test_largest"
+    ]
     for _ in range(2):  # the second time there is nothing left to try
-        subprocess.run([*said, "--list", str(tmp_path / "list.json"), "-o", str(found), "run"], check=True)
+        subprocess.run(
+            [*said, "--list", str(tmp_path / "list.json"), "-o", str(found), "run"], check=True
+        )
     rows = [json.loads(line) for line in found.read_text().splitlines()]
     assert [row["result"] for row in rows] == ["killed", "survived", "killed", "no test", "gone"]
     assert rows[0]["by"] == "tests/test_toy.py::test_adding"
@@ -117,6 +168,10 @@ def test_the_list_is_300_of_four_strata():
 
 
 def test_the_list_is_of_this_code():
-    """Files may move, but the list goes with them; another one would be drawn from what is there."""
+    """Files may move, but the list goes with them; another one would be drawn from what is
+    there."""
     assert len(mutants.gone(read())) <= 30
-    assert all((mutants.HOME / path).exists() for path in (*mutants_sample.SOURCES, *mutants_sample.PAINTERS))
+    assert all(
+        (mutants.HOME / path).exists()
+        for path in (*mutants_sample.SOURCES, *mutants_sample.PAINTERS)
+    )

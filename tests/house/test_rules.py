@@ -1,4 +1,5 @@
-"""The rules of the house, read from the source: they keep a model one readable file and the machinery in one place."""
+"""The rules of the house, read from the source: they keep a model one readable file and the
+machinery in one place."""
 
 import ast
 import re
@@ -16,10 +17,14 @@ PACKAGE = HOME / "simulacra"
 MODELS = config.model_files()
 SOURCES = sorted(path.relative_to(HOME).as_posix() for path in PACKAGE.rglob("*.py"))
 BOOKS = sorted(
-    path.relative_to(HOME).as_posix() for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")] if path.exists()
+    path.relative_to(HOME).as_posix()
+    for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")]
+    if path.exists()
 )
 HOUSE = {"io.paint", "tasks", "studies", "cli", "data", "metrics"}  # not for models
-HOUSE |= {f"core.{name}" for name in ("run", "loop", "config", "load", "progress", "packed", "checkpoint")}
+HOUSE |= {
+    f"core.{name}" for name in ("run", "loop", "config", "load", "progress", "packed", "checkpoint")
+}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -52,16 +57,25 @@ def parsed(path: Path) -> ast.Module:
 def test_a_model_imports_no_model_and_no_machinery(model_name):
     for name in imports(parsed(MODELS[model_name])):
         inner = name.removeprefix("simulacra.")
-        own = inner.startswith(f"models.{MODELS[model_name].parent.name}.")  # the other files of a long paper
-        assert (own or not inner.startswith("models")) and not any(f"{inner}.".startswith(f"{one}.") for one in HOUSE), name
+        # the other files of a long paper
+        own = inner.startswith(f"models.{MODELS[model_name].parent.name}.")
+        assert (own or not inner.startswith("models")) and not any(
+            f"{inner}.".startswith(f"{one}.") for one in HOUSE
+        ), name
         assert not name.startswith("."), f"{name}: imports are written in full"
 
 
 def test_a_model_names_no_device(model_name):
     tree = parsed(MODELS[model_name])
-    words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    words = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     assert not [word for word in words if re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", word)]
-    assert not [name for name in calls(tree) if name.rpartition(".")[2] in ("cuda", "cpu", "is_available")]
+    assert not [
+        name for name in calls(tree) if name.rpartition(".")[2] in ("cuda", "cpu", "is_available")
+    ]
 
 
 def test_a_model_is_short(model_name):
@@ -74,20 +88,33 @@ def test_a_model_is_short(model_name):
 def test_a_model_says_what_it_is(model_name):
     tree = parsed(MODELS[model_name])
     told = ast.get_docstring(tree)
-    assert all(f"\n{word}" in told for word in ("Reference:", "How to run: simulacra train ", "Deviations\n- "))
+    assert all(
+        f"\n{word}" in told
+        for word in ("Reference:", "How to run: simulacra train ", "Deviations\n- ")
+    )
     assert ast.unparse(tree.body[-1]).startswith("Model = ")
-    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1] == ast.unparse(tree.body[-1])[8:]
+    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1] == ast.unparse(
+        tree.body[-1]
+    )[8:]
 
 
 def test_the_commands_in_a_model_name_configs(model_name):
-    told = ast.get_docstring(parsed(MODELS[model_name])).partition("How to run: simulacra train ")[2].partition("\n\n")[0]
+    told = (
+        ast.get_docstring(parsed(MODELS[model_name]))
+        .partition("How to run: simulacra train ")[2]
+        .partition("\n\n")[0]
+    )
     names = re.findall(r"\b[a-z]+(?:_[a-z0-9]+)+\b", told)
     assert names and not set(names) - set(config.configs())
 
 
 def test_every_hyperparameter_is_commented(model_name):
     text = MODELS[model_name].read_text()
-    (hyper,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == "Hyper"]
+    (hyper,) = [
+        node
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef) and node.name == "Hyper"
+    ]
     lines = text.splitlines()
     fields = [node for node in hyper.body if isinstance(node, ast.AnnAssign)]
     assert ast.get_docstring(hyper) and fields
@@ -96,7 +123,11 @@ def test_every_hyperparameter_is_commented(model_name):
 
 def test_a_model_leaves_randomness_and_weights_to_the_house(model_name):
     names = calls(parsed(MODELS[model_name]))
-    assert not [n for n in names if n.endswith((".backward", ".step", ".zero_grad")) and not n.startswith("self.rule")]
+    assert not [
+        n
+        for n in names
+        if n.endswith((".backward", ".step", ".zero_grad")) and not n.startswith("self.rule")
+    ]
 
 
 # The package
@@ -115,24 +146,50 @@ def test_sources(source):
     if not source.startswith("simulacra/cli/"):
         assert "print" not in names
     if source != "simulacra/core/random.py":
-        assert not [name for name in names if name.rpartition(".")[2] in ("manual_seed", "manual_seed_all", "seed_all")]
-        assert not [name for name in names if re.match(r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)|random\.", name)]
+        assert not [
+            name
+            for name in names
+            if name.rpartition(".")[2] in ("manual_seed", "manual_seed_all", "seed_all")
+        ]
+        assert not [
+            name
+            for name in names
+            if re.match(r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)|random\.", name)
+        ]
         assert "random" not in imports(tree), "randomness follows from the seed and the step"
     assert not [name for name in imports(tree) if name.startswith("pickle.")]
 
 
 def test_names_say_what_a_file_holds():
-    assert not [s for s in SOURCES if re.search(r"util|misc|common|helper|base|manager|factory|registry|_v\d", Path(s).stem)]
+    assert not [
+        s
+        for s in SOURCES
+        if re.search(r"util|misc|common|helper|base|manager|factory|registry|_v\d", Path(s).stem)
+    ]
 
 
 # The house
 
-ORDER = ["core", "nn", "io", "envs", "data", "models", "video", "metrics", "tasks", "studies", "cli"]  # from the ground up
+# from the ground up
+ORDER = [
+    "core",
+    "nn",
+    "io",
+    "envs",
+    "data",
+    "models",
+    "video",
+    "metrics",
+    "tasks",
+    "studies",
+    "cli",
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_imports_run_one_way(source):
-    """A folder imports those below it; the files beside the folders are above all but the command line."""
+    """A folder imports those below it; the files beside the folders are above all but the command
+    line."""
     folder = source.split("/")[1]
     if folder not in ORDER:
         assert folder in ("__init__.py", "__main__.py", "api.py", "losses.py")
@@ -154,12 +211,22 @@ def test_every_folder_says_what_it_holds():
 
 def tracked() -> list[Path]:
     """The files of the repository: as git knows them, or all but what is made."""
-    listed = subprocess.run(["git", "-C", str(HOME), "ls-files", "-z"], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "-C", str(HOME), "ls-files", "-z"], capture_output=True, text=True
+    )
     if listed.returncode == 0 and listed.stdout:
-        return [HOME / name for name in listed.stdout.split("\0") if name and (HOME / name).is_file()]
+        return [
+            HOME / name for name in listed.stdout.split("\0") if name and (HOME / name).is_file()
+        ]
     found = (path for path in HOME.rglob("*") if path.is_file())
     made = {"runs", "__pycache__", "dist", "build"}
-    return [p for p in found if not any(x in made or (x.startswith(".") and x != ".ci") for x in p.relative_to(HOME).parts)]
+    return [
+        p
+        for p in found
+        if not any(
+            x in made or (x.startswith(".") and x != ".ci") for x in p.relative_to(HOME).parts
+        )
+    ]
 
 
 def test_no_path_of_a_machine():
@@ -175,21 +242,35 @@ def test_no_path_of_a_machine():
 
 def commands(text: str) -> list[list[str]]:
     """The simulacra commands in a page's code, as words."""
-    code = re.findall(r"```(?:sh|bash|console|text)?\n(.*?)```", text, re.S) + re.findall(r"`(simulacra [^`]+)`", text)
-    lines = (line.strip().removeprefix("$ ").partition(" #")[0] for block in code for line in block.splitlines())
+    code = re.findall(r"```(?:sh|bash|console|text)?\n(.*?)```", text, re.S) + re.findall(
+        r"`(simulacra [^`]+)`", text
+    )
+    lines = (
+        line.strip().removeprefix("$ ").partition(" #")[0]
+        for block in code
+        for line in block.splitlines()
+    )
     return [line.split() for line in lines if line.startswith("simulacra ")]
 
 
 @pytest.mark.parametrize("book", BOOKS)
 def test_commands_in_the_books_exist(book):
     """Verbs, configs and options; capital words stand for something."""
-    verbs = {command.name or command.callback.__name__: command.callback for command in cli.app.registered_commands}
+    verbs = {
+        command.name or command.callback.__name__: command.callback
+        for command in cli.app.registered_commands
+    }
     told = re.sub(r"```(python|toml)\n.*?```", "", (HOME / book).read_text(), flags=re.S)
     coming = set(re.findall(r"^# configs/(\w+)\.toml$", (HOME / book).read_text(), re.M))
     for words in commands(told):
         verb = words[1]
         assert verb in verbs or verb in ("data", "--version"), " ".join(words)
-        if verb == "train" and not words[2].isupper() and "/" not in words[2] and not words[2].endswith(".toml"):
+        if (
+            verb == "train"
+            and not words[2].isupper()
+            and "/" not in words[2]
+            and not words[2].endswith(".toml")
+        ):
             assert words[2] in {*config.configs(), *coming}, " ".join(words)
         if verb in verbs:
             options = {word.partition("=")[0] for word in words if word.startswith("--")}
@@ -200,4 +281,8 @@ def options_of(verb: str) -> set[str]:
     """The options of a verb."""
     from typer.main import get_command
 
-    return {name for one in get_command(cli.app).commands[verb].params for name in (*one.opts, *one.secondary_opts)}
+    return {
+        name
+        for one in get_command(cli.app).commands[verb].params
+        for name in (*one.opts, *one.secondary_opts)
+    }

@@ -13,22 +13,29 @@ ONE = "import pytest\n\ndef test_right(): pass\n\n@pytest.mark.skipif(True, reas
 
 
 def outcome(folder: Path, reason: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What pytest says, in a folder beside ours, of one test that passes and one that is skipped for this reason."""
+    """What pytest says, in a folder beside ours, of one test that passes and one that is skipped
+    for this reason."""
     (folder / "test_one.py").write_text(ONE.format(reason))
     (folder / "conftest.py").write_text("from tests_of_the_house import *\n")
     (folder / "tests_of_the_house.py").symlink_to(TESTS / "conftest.py")
     (folder / "skips.toml").symlink_to(TESTS / "skips.toml")
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "SIMULACRA_DATA")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "SIMULACRA_DATA")
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     environment = kept | {"PYTHONPATH": paths} | environment
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("reason", "status"), [("no chromium", 1), ("no gradient moves this model", 0)])
+@pytest.mark.parametrize(
+    ("reason", "status"), [("no chromium", 1), ("no gradient moves this model", 0)]
+)
 def test_a_skip_that_is_not_listed_fails_continuous_integration_alone(tmp_path, reason, status):
     said = outcome(tmp_path, reason, CI="true")
-    assert said.returncode == status and ("not listed" in said.stdout) == bool(status), said.stdout + said.stderr
+    assert said.returncode == status and ("not listed" in said.stdout) == bool(status), (
+        said.stdout + said.stderr
+    )
 
 
 def test_elsewhere_it_is_only_named(tmp_path):

@@ -1,4 +1,5 @@
-"""Clips are read as they say: orientation, pace, shape of pixels; what is left out, assumed or converted is said."""
+"""Clips are read as they say: orientation, pace, shape of pixels; what is left out, assumed or
+converted is said."""
 
 import io
 from fractions import Fraction
@@ -27,7 +28,11 @@ STRAIGHT = 1, 0, 0, 1
 def quarters() -> np.ndarray:
     """A picture (H, W, 3) whose quarters are white and red, green and black."""
     image = np.zeros((H, W, 3), np.uint8)
-    image[: H // 2, : W // 2], image[: H // 2, W // 2 :, 0], image[H // 2 :, : W // 2, 1] = 255, 255, 255
+    image[: H // 2, : W // 2], image[: H // 2, W // 2 :, 0], image[H // 2 :, : W // 2, 1] = (
+        255,
+        255,
+        255,
+    )
     return image
 
 
@@ -70,7 +75,9 @@ def filmed(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
         if voice is not None:
-            wave = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+            wave = av.AudioFrame.from_ndarray(
+                np.zeros((1, 8000), np.float32), format="fltp", layout="mono"
+            )
             wave.rate, wave.pts = 8000, 0
             container.mux([*voice.encode(wave), *voice.encode()])
     return path
@@ -80,7 +87,10 @@ def turned(path: Path, a: int, b: int, c: int, d: int) -> Path:
     """The film with another matrix in its track's header: (x, y) goes to (a x + c y, b x + d y)."""
     content = path.read_bytes()
     straight, other = (
-        b"".join(round(65536 * one).to_bytes(4, "big", signed=True) for one in (a, b, 0, c, d, 0, 0, 0, 16384))
+        b"".join(
+            round(65536 * one).to_bytes(4, "big", signed=True)
+            for one in (a, b, 0, c, d, 0, 0, 0, 16384)
+        )
         for a, b, c, d in (STRAIGHT, (a, b, c, d))
     )
     place = content.index(b"tkhd")
@@ -103,11 +113,15 @@ WAYS = {
 
 
 @pytest.mark.parametrize("matrix", WAYS)
-def test_a_film_is_turned_and_mirrored_as_it_says(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+def test_a_film_is_turned_and_mirrored_as_it_says(
+    tmp_path: Path, matrix: tuple[int, int, int, int]
+) -> None:
     clip = read_clip(turned(filmed(tmp_path / "film.mp4"), *matrix))
     assert seen(clip.frames[0]) == seen(clip.frames[5]) == WAYS[matrix]
     assert clip.frames.shape == ((6, 3, H, W) if matrix[0] else (6, 3, W, H)), "rows and columns"
-    assert len(clip.notes) == (matrix != STRAIGHT) and all("as it says" in note for note in clip.notes)
+    assert len(clip.notes) == (matrix != STRAIGHT) and all(
+        "as it says" in note for note in clip.notes
+    )
 
 
 def test_a_slanted_film_is_turned_to_the_nearest(tmp_path: Path) -> None:
@@ -117,21 +131,33 @@ def test_a_slanted_film_is_turned_to_the_nearest(tmp_path: Path) -> None:
 
 def test_pixels_become_square(tmp_path: Path) -> None:
     wide = read_clip(filmed(tmp_path / "wide.mp4", ratio=Fraction(3, 2)))
-    assert wide.frames.shape == (6, 3, H, 96) and seen(wide.frames[0]) == "wrgk" and wide.stored == (W, H)
+    assert (
+        wide.frames.shape == (6, 3, H, 96)
+        and seen(wide.frames[0]) == "wrgk"
+        and wide.stored == (W, H)
+    )
     assert f"not square ({W}x{H}); resampled to 96x{H}" in wide.notes[0]
     high = read_clip(turned(filmed(tmp_path / "high.mp4", ratio=Fraction(1, 2)), 0, 1, -1, 0))
-    assert high.frames.shape == (6, 3, W, 96) and seen(high.frames[0]) == "gwkr" and high.stored == (H, W)
+    assert (
+        high.frames.shape == (6, 3, W, 96)
+        and seen(high.frames[0]) == "gwkr"
+        and high.stored == (H, W)
+    )
     strange = read_clip(filmed(tmp_path / "strange.mp4", ratio=Fraction(20, 1)))
     assert strange.frames.shape == (6, 3, H, W) and "not believed" in strange.notes[0]
 
 
 def test_the_pace_of_a_film(tmp_path: Path) -> None:
     even = film(filmed(tmp_path / "even.mkv"))
-    assert even.fps == pytest.approx(12, abs=0.01) and not even.notes, "12 a second, in whole milliseconds"
+    assert even.fps == pytest.approx(12, abs=0.01) and not even.notes, (
+        "12 a second, in whole milliseconds"
+    )
     uneven = film(filmed(tmp_path / "uneven.mp4", [0, 100, 400, 450]))
     assert "unequally long" in uneven.notes[0] and 5 < uneven.fps < 9
     defaulted = film(filmed(tmp_path / "defaulted.mkv", [0, 100, 400, 450]))
-    assert pytest.approx(defaulted.fps, rel=0.01) == 1000 * 3 / 450, "by its times, not by what it says besides"
+    assert pytest.approx(defaulted.fps, rel=0.01) == 1000 * 3 / 450, (
+        "by its times, not by what it says besides"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +173,9 @@ def test_the_pace_of_a_film(tmp_path: Path) -> None:
         ({"size": (720, 1280)}, "BT.601 is assumed"),
     ],
 )
-def test_what_is_dropped_or_converted_is_said(tmp_path: Path, how: dict[str, object], says: str) -> None:
+def test_what_is_dropped_or_converted_is_said(
+    tmp_path: Path, how: dict[str, object], says: str
+) -> None:
     assert not film(filmed(tmp_path / "plain.mp4")).notes
     notes = film(filmed(tmp_path / "film.mp4", **how)).notes  # type: ignore[arg-type]
     assert len(notes) == 1 and says in notes[0], notes
@@ -163,7 +191,9 @@ def test_transparent_films_are_laid_on_white(tmp_path: Path) -> None:
         frame = av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format="argb")
         container.mux([*stream.encode(frame), *stream.encode()])
     clip = read_clip(path)
-    assert seen(clip.frames[0]) == "wrww" and clip.notes == [f"{path}: transparency is laid on white"]
+    assert seen(clip.frames[0]) == "wrww" and clip.notes == [
+        f"{path}: transparency is laid on white"
+    ]
 
 
 def sounding(path: Path, cover: bool = False) -> Path:
@@ -175,11 +205,15 @@ def sounding(path: Path, cover: bool = False) -> Path:
             picture = container.add_stream("mjpeg", rate=1)
             picture.height, picture.width, picture.pix_fmt = H, W, "yuvj420p"
             picture.disposition = av.stream.Disposition.attached_pic
-        wave = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        wave = av.AudioFrame.from_ndarray(
+            np.zeros((1, 8000), np.float32), format="fltp", layout="mono"
+        )
         wave.rate, wave.pts = 8000, 0
         container.mux([*voice.encode(wave), *voice.encode()])
         if picture is not None:
-            frame = av.VideoFrame.from_ndarray(quarters(), format="rgb24").reformat(format="yuvj420p")
+            frame = av.VideoFrame.from_ndarray(quarters(), format="rgb24").reformat(
+                format="yuvj420p"
+            )
             container.mux([*picture.encode(frame), *picture.encode()])
     return path
 
@@ -192,9 +226,18 @@ def test_sound_has_no_pictures(tmp_path: Path, simulacra) -> None:  # type: igno
         for words in (
             ("decompose", path, "--mask", tmp_path / "mask.png", "-o", tmp_path / "out"),
             ("data", "show", "video", "--set", f"data.path={path}"),
-            ("train", "visual_dynamics_video", "--run", tmp_path / "run", "--set", f"data.path={path}"),
+            (
+                "train",
+                "visual_dynamics_video",
+                "--run",
+                tmp_path / "run",
+                "--set",
+                f"data.path={path}",
+            ),
         ):
-            assert f"{path} has no pictures, only sound or text" in " ".join(simulacra(*words).refusal().split())
+            assert f"{path} has no pictures, only sound or text" in " ".join(
+                simulacra(*words).refusal().split()
+            )
     assert not (tmp_path / "out").exists()
 
 
@@ -211,27 +254,47 @@ def test_the_pace_of_an_animation(tmp_path: Path, kind: str) -> None:
         assert clip.fps == pytest.approx(1000 / ms) and not clip.notes and len(clip.frames) == 4
     clip = read_clip(animated(tmp_path / f"uneven.{kind}", [100, 200, 300, 400]))
     assert clip.fps == pytest.approx(4), "four frames in a second"
-    assert "unequally long, 100 to 400 ms; they are taken one by one, at 4 per second" in clip.notes[0]
+    assert (
+        "unequally long, 100 to 400 ms; they are taken one by one, at 4 per second" in clip.notes[0]
+    )
 
 
 def test_an_animation_that_does_not_say_its_pace(tmp_path: Path) -> None:
     frames = [Image.new("L", (W, H), 40 * i) for i in range(3)]
     frames[0].save(tmp_path / "still.gif", save_all=True, append_images=frames[1:])
     assert animation(tmp_path / "still.gif").fps == 0
-    assert paced(0) == (24, ["it does not say how many frames it has per second; 24 are assumed (--fps)"])
-    assert paced(29.97) == (29.97, []) and "says 90000 frames per second; 24 are assumed" in paced(90000.0)[1][0]
+    assert paced(0) == (
+        24,
+        ["it does not say how many frames it has per second; 24 are assumed (--fps)"],
+    )
+    assert (
+        paced(29.97) == (29.97, [])
+        and "says 90000 frames per second; 24 are assumed" in paced(90000.0)[1][0]
+    )
 
 
 def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path: Path) -> None:
     clip = read_clip(animated(tmp_path / "default.png", [100, 100, 100], default_image=True))
-    assert len(clip.frames) == 3 and clip.frames[0, 0, 0, 0] == 40 and clip.fps == 10 and "left out" in clip.notes[0]
+    assert (
+        len(clip.frames) == 3
+        and clip.frames[0, 0, 0, 0] == 40
+        and clip.fps == 10
+        and "left out" in clip.notes[0]
+    )
 
 
 def test_animations_are_turned_as_exif_says(tmp_path: Path) -> None:
     tag = Image.Exif()
     tag[0x0112] = 6
     frames = [Image.fromarray(quarters() // (i + 1)) for i in range(2)]
-    frames[0].save(tmp_path / "turned.webp", save_all=True, append_images=frames[1:], exif=tag, lossless=True, duration=100)
+    frames[0].save(
+        tmp_path / "turned.webp",
+        save_all=True,
+        append_images=frames[1:],
+        exif=tag,
+        lossless=True,
+        duration=100,
+    )
     assert seen(read_clip(tmp_path / "turned.webp").frames[0]) == "gwkr"
 
 
@@ -246,15 +309,27 @@ def folder(place: Path, *names: str) -> Path:
 
 
 def test_what_is_no_frame_is_left_out(tmp_path: Path) -> None:
-    home = folder(tmp_path, "000.png", "001.png", "002.png", "mask.png", "mask2.png", "masks/000.png")
+    home = folder(
+        tmp_path, "000.png", "001.png", "002.png", "mask.png", "mask2.png", "masks/000.png"
+    )
     (home / "Thumbs.db").write_bytes(b"x")
     (home / "notes.txt").write_text("x")
     clip = stills(home, 8)
-    assert [name for name, _ in clip.frames] == ["000.png", "001.png", "002.png"] and clip.length == 3
+    assert [name for name, _ in clip.frames] == [
+        "000.png",
+        "001.png",
+        "002.png",
+    ] and clip.length == 3
     told = "; ".join(clip.notes)
-    for part in "called masks: mask.png, mask2.png", "no pictures: notes.txt, Thumbs.db", "1 pictures in masks":
+    for part in (
+        "called masks: mask.png, mask2.png",
+        "no pictures: notes.txt, Thumbs.db",
+        "1 pictures in masks",
+    ):
         assert part in told, told
-    assert list(video.files(video.Options(), home)) == ["000.png", "001.png", "002.png"], "what a run's data are"
+    assert list(video.files(video.Options(), home)) == ["000.png", "001.png", "002.png"], (
+        "what a run's data are"
+    )
 
 
 def test_a_mask_among_frames_is_no_frame(tmp_path: Path) -> None:
@@ -262,18 +337,34 @@ def test_a_mask_among_frames_is_no_frame(tmp_path: Path) -> None:
     assert [name for name, _ in stills(home, 8).frames] == ["a.png", "b.png", "c.png", "object.png"]
     clip = stills(home, 8, [home / "object.png"])
     assert [name for name, _ in clip.frames] == ["a.png", "b.png", "c.png"]
-    assert clip.notes == ("left out, since it is a mask: object.png", "left out, since they are called masks: mask.png")
+    assert clip.notes == (
+        "left out, since it is a mask: object.png",
+        "left out, since they are called masks: mask.png",
+    )
     named = folder(tmp_path / "named", "mask_0.png", "mask_1.png", "masked.png")
     assert stills(named, 8).length == 2, "frames may be called masks, if all are"
 
 
 def test_the_same_numbers_twice(tmp_path: Path) -> None:
     names = ["0.jpg", "0.png", "1.jpg", "1.png"]
-    with pytest.raises(Mistake, match=r"two sequences of 2 pictures, 0\.jpg to 1\.jpg and 0\.png to 1\.png; allowed"):
+    with pytest.raises(
+        Mistake,
+        match=r"two sequences of 2 pictures, 0\.jpg to 1\.jpg and 0\.png to 1\.png; allowed",
+    ):
         sequence(tmp_path, names)
-    assert sequence(tmp_path, [*names, "2.jpg"]) == (["0.jpg", "1.jpg", "2.jpg"], ["0.png", "1.png"])
-    assert sequence(tmp_path, ["0.jpg", "1.png", "2.jpg"])[1] == [], "endings may differ where numbers do not repeat"
-    for names in (["a.png", "b.png", "c1.png"], ["jan1.png", "feb2.png", "mar3.png"], ["a.png"], ["9.png", "10.png"]):
+    assert sequence(tmp_path, [*names, "2.jpg"]) == (
+        ["0.jpg", "1.jpg", "2.jpg"],
+        ["0.png", "1.png"],
+    )
+    assert sequence(tmp_path, ["0.jpg", "1.png", "2.jpg"])[1] == [], (
+        "endings may differ where numbers do not repeat"
+    )
+    for names in (
+        ["a.png", "b.png", "c1.png"],
+        ["jan1.png", "feb2.png", "mar3.png"],
+        ["a.png"],
+        ["9.png", "10.png"],
+    ):
         assert sequence(tmp_path, names) == (names, []), "not numbered as one"
 
 
@@ -301,7 +392,14 @@ def test_deep_frames_are_not_dark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("video", "clip.gif"), ("folder", "clip"), ("pairs", "pairs"), ("layered", "clip"), ("series", "s.npy"), ("davis", "d")],
+    [
+        ("video", "clip.gif"),
+        ("folder", "clip"),
+        ("pairs", "pairs"),
+        ("layered", "clip"),
+        ("series", "s.npy"),
+        ("davis", "d"),
+    ],
 )
 def test_a_path_that_is_typed_is_that_of_the_working_directory(
     kind: str,
@@ -317,16 +415,22 @@ def test_a_path_that_is_typed_is_that_of_the_working_directory(
     for part in "JPEGImages", "Annotations":
         for i in range(5):
             folder(tmp_path / "d" / part / "x" / "one", f"{i}.png")
-    Image.fromarray((np.arange(H * W).reshape(H, W) % 64 < 20).astype(np.uint8)).save(tmp_path / "d/Annotations/x/one/0.png")
+    Image.fromarray((np.arange(H * W).reshape(H, W) % 64 < 20).astype(np.uint8)).save(
+        tmp_path / "d/Annotations/x/one/0.png"
+    )
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     own = ["--set", "data.height=48", "--set", "data.width=64"] if kind == "layered" else []
     for root in [], ["--data", tmp_path / "empty"]:
-        said = " ".join(simulacra("data", "show", kind, *root, *own, "--set", f"data.path={name}").out.split())
+        said = " ".join(
+            simulacra("data", "show", kind, *root, *own, "--set", f"data.path={name}").out.split()
+        )
         assert f"'path': '{tmp_path / name}'" in said
     monkeypatch.chdir(tmp_path / "empty")
-    said = simulacra("data", "show", kind, "--data", tmp_path, *own, "--set", f"data.path={name}").out
+    said = simulacra(
+        "data", "show", kind, "--data", tmp_path, *own, "--set", f"data.path={name}"
+    ).out
     assert f"'path': '{name}'" in said
     assert kind in data_sets.names() and check_data({"name": kind}, "here")
 
@@ -337,20 +441,41 @@ def test_the_data_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (place / "clip").mkdir(parents=True)
     monkeypatch.chdir(here)
     changes, notes = typed(["data.path=clip", "steps=3"], root)
-    assert changes == ["data.path=clip", "steps=3"] and f"{root / 'clip'} is read, in the data folder, and not" in notes[0]
+    assert (
+        changes == ["data.path=clip", "steps=3"]
+        and f"{root / 'clip'} is read, in the data folder, and not" in notes[0]
+    )
     assert typed(["data.path=clip"], here) == (["data.path=clip"], [])
     assert typed(["data.path=clip"], None) == ([f'data.path="{here / "clip"}"'], [])
-    for kept in "data.path=gone", f"data.path={here}", "data.path=3", "data.path=", "data.name=clip":
+    for kept in (
+        "data.path=gone",
+        f"data.path={here}",
+        "data.path=3",
+        "data.path=",
+        "data.name=clip",
+    ):
         assert typed([kept], None) == ([kept], [])
 
 
-def test_a_run_of_a_typed_path_is_found_again(tmp_path: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_of_a_typed_path_is_found_again(
+    tmp_path: Path, simulacra, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
     frames = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     paint.save_mp4(frames, tmp_path / "film.mp4", 8)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
-    own = ["--set", "data.path=film.mp4", "--set", "steps=2", "--set", "batch=2", "--no-tensorboard"]
-    done = simulacra("train", "visual_dynamics_video", "--preset", "tiny", "--run", tmp_path / "run", *own)
+    own = [
+        "--set",
+        "data.path=film.mp4",
+        "--set",
+        "steps=2",
+        "--set",
+        "batch=2",
+        "--no-tensorboard",
+    ]
+    done = simulacra(
+        "train", "visual_dynamics_video", "--preset", "tiny", "--run", tmp_path / "run", *own
+    )
     assert done.code == 0, done
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
@@ -361,17 +486,24 @@ def test_a_run_of_a_typed_path_is_found_again(tmp_path: Path, simulacra, monkeyp
 def test_pictures_of_a_photo_with_a_second_picture(tmp_path: Path) -> None:
     """Telephones store a map of brightness behind the photo, in one file."""
     buffer = io.BytesIO()
-    Image.fromarray(quarters()).save(buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], quality=95)
+    Image.fromarray(quarters()).save(
+        buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], quality=95
+    )
     (tmp_path / "photo.jpg").write_bytes(buffer.getvalue())
     clip: Clip = read_clip(tmp_path / "photo.jpg")
     assert len(clip.frames) == 1 and "holds 2 pictures, of which the first is read" in clip.notes[0]
 
 
-def test_memory_is_asked_about_for_the_size_that_frames_will_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_asked_about_for_the_size_that_frames_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(3):
         Image.new("RGB", (96, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
     asked: list[int] = []
     monkeypatch.setattr(clip_and_mask, "room_for", lambda pixels: asked.append(pixels) or 2)
-    with pytest.raises(Mistake, match="more than 2 frames of 64x32, which is what fits into memory; take the first ones"):
+    with pytest.raises(
+        Mistake,
+        match="more than 2 frames of 64x32, which is what fits into memory; take the first ones",
+    ):
         read_clip(tmp_path, longest=64)
     assert asked == [64 * 32]

@@ -1,4 +1,5 @@
-"""The one reader of masks: what of a picture is the object, whatever its mode and format, and what makes one doubt it."""
+"""The one reader of masks: what of a picture is the object, whatever its mode and format, and what
+makes one doubt it."""
 
 import io
 from pathlib import Path
@@ -13,7 +14,13 @@ from simulacra.io.mask import BRIGHT, HALF, INDEX, TRANSPARENCY, objects, read, 
 
 H, W = 56, 88
 OBJECT = np.zeros((H, W), bool)  # an ellipse, off the middle
-OBJECT[((np.mgrid[:H, :W] - np.array([22, 50])[:, None, None]) ** 2 / np.array([13, 20])[:, None, None] ** 2).sum(0) < 1] = True
+OBJECT[
+    (
+        (np.mgrid[:H, :W] - np.array([22, 50])[:, None, None]) ** 2
+        / np.array([13, 20])[:, None, None] ** 2
+    ).sum(0)
+    < 1
+] = True
 
 
 def grey(value: int = 255, ground: int = 0) -> Image.Image:
@@ -62,7 +69,9 @@ EXACT = {
     "palette, white first": palette(~OBJECT, [255, 255, 255, 0, 0, 0]),
     "palette, index 0 transparent": palette(OBJECT, [0, 0, 0, 0, 0, 0], transparency=0),
     "palette, index 1 transparent": palette(~OBJECT, [0, 0, 0, 255, 255, 255], transparency=1),
-    "palette, alpha of each": palette(~OBJECT, [9, 9, 9, 255, 255, 255], transparency=bytes([255, 0])),
+    "palette, alpha of each": palette(
+        ~OBJECT, [9, 9, 9, 255, 255, 255], transparency=bytes([255, 0])
+    ),
     "a transparent colour": stored(grey().convert("RGB"), "PNG", transparency=(0, 0, 0)),
     "GIF": stored(grey(), "GIF"),
     "WebP, lossless": stored(grey().convert("RGB"), "WEBP", lossless=True),
@@ -83,13 +92,19 @@ def test_every_kind_of_mask_shows_the_same_object(kind: str) -> None:
 
 
 def test_which_rule_decided() -> None:
-    rules = {"black on transparency": TRANSPARENCY, "palette": INDEX, "1 of 255": BRIGHT, "JPEG 95": HALF}
+    rules = {
+        "black on transparency": TRANSPARENCY,
+        "palette": INDEX,
+        "1 of 255": BRIGHT,
+        "JPEG 95": HALF,
+    }
     assert {kind: read(EXACT[kind]).rule for kind in rules} == rules
 
 
 @pytest.mark.parametrize("steps", [1, 64])
 def test_edges_count_from_half(steps: int) -> None:
-    """A mask of four times the size, averaged, has grey edges; the area is that of the whole, within a tenth of the outline."""
+    """A mask of four times the size, averaged, has grey edges; the area is that of the whole,
+    within a tenth of the outline."""
     large = np.kron(OBJECT, np.ones((16, 16))).astype(np.float32)
     y, x = np.mgrid[: 16 * H, : 16 * W]
     large = (((y / 16 - 22.3) / 13) ** 2 + ((x / 16 - 50.7) / 20) ** 2 < 1).astype(np.float32)
@@ -112,7 +127,9 @@ def test_labels_of_any_grey_are_objects() -> None:
     image[10:30, 10:40], image[30:50, 20:60], image[5, 50:80] = 38, 75, 113
     assert np.array_equal(objects(Image.fromarray(image)), image > 0)
     for i in range(20):
-        image[4 + 12 * (i // 5) : 14 + 12 * (i // 5), 4 + 16 * (i % 5) : 18 + 16 * (i % 5)] = 10 + 12 * i
+        image[4 + 12 * (i // 5) : 14 + 12 * (i // 5), 4 + 16 * (i % 5) : 18 + 16 * (i % 5)] = (
+            10 + 12 * i
+        )
     assert np.array_equal(objects(Image.fromarray(image)), image > 0)
 
 
@@ -123,7 +140,9 @@ def test_files_are_turned_as_exif_says_and_the_first_of_several_is_read(tmp_path
     assert np.array_equal(read_file(tmp_path / "turned.png").mask, OBJECT)
     grey().save(tmp_path / "three.gif", save_all=True, append_images=[flat(200), flat(0)])
     reading = read_file(tmp_path / "three.gif")
-    assert np.array_equal(reading.mask, OBJECT) and reading.notes == ["it holds 3 pictures, of which the first is read"]
+    assert np.array_equal(reading.mask, OBJECT) and reading.notes == [
+        "it holds 3 pictures, of which the first is read"
+    ]
 
 
 def photograph(seed: int = 0) -> Image.Image:
@@ -132,10 +151,18 @@ def photograph(seed: int = 0) -> Image.Image:
 
 
 def test_what_makes_one_doubt() -> None:
-    for image in photograph(), photograph().convert("L"), stored(photograph(), "JPEG"), stored(photograph(), "GIF"):
+    for image in (
+        photograph(),
+        photograph().convert("L"),
+        stored(photograph(), "JPEG"),
+        stored(photograph(), "GIF"),
+    ):
         assert any("photograph" in note for note in read(image).notes), image.mode
     notes = read(grey(0, 255)).notes
-    assert len(notes) == 1 and "most of its border; if the object is what was left out, invert it" in notes[0]
+    assert (
+        len(notes) == 1
+        and "most of its border; if the object is what was left out, invert it" in notes[0]
+    )
     large = np.zeros((H, W), bool)
     large[3:-3, 3:-3] = True
     assert read(Image.fromarray(large)).notes == [f"it covers {large.mean():.1%} of the frame"]
@@ -157,13 +184,22 @@ def test_values_that_no_mask_has(tmp_path: Path) -> None:
 def test_other_sizes(tmp_path: Path) -> None:
     grey().resize((2 * W, 2 * H), Image.Resampling.NEAREST).save(tmp_path / "large.png")
     mask, notes = read_mask(tmp_path / "large.png", H, W)
-    assert np.array_equal(mask[0].numpy(), OBJECT) and "resized" in notes[-1] and "ratio" not in notes[-1]
+    assert (
+        np.array_equal(mask[0].numpy(), OBJECT)
+        and "resized" in notes[-1]
+        and "ratio" not in notes[-1]
+    )
     assert "covers" in notes[0] and notes[0].startswith(f"{tmp_path / 'large.png'}: {BRIGHT}")
-    for size, says in ((W, W), "another ratio of width to height than the clip, and"), ((H, W), "turned by 90 degrees"):
+    for size, says in (
+        ((W, W), "another ratio of width to height than the clip, and"),
+        ((H, W), "turned by 90 degrees"),
+    ):
         grey().resize(size).save(tmp_path / "other.png")
         assert says in read_mask(tmp_path / "other.png", H, W)[1][-1]
     grey().resize((W, 2 * H)).save(tmp_path / "stored.png")
-    assert "ratio" not in read_mask(tmp_path / "stored.png", H, W, (W // 2, H))[1][-1], "as the film is stored"
+    assert "ratio" not in read_mask(tmp_path / "stored.png", H, W, (W // 2, H))[1][-1], (
+        "as the film is stored"
+    )
     tiny = np.zeros((4 * H, 4 * W), np.uint8)
     tiny[8, 8] = 255
     Image.fromarray(tiny).save(tmp_path / "tiny.png")

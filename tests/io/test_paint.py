@@ -39,7 +39,14 @@ def written(path: Path) -> np.ndarray:
 
 def rows(n: int, *names: str) -> list[dict[str, float]]:
     """A log of n rows."""
-    return [{"step": k, "images": 64 * k, **{name: float(np.sin(k + i)) for i, name in enumerate(names)}} for k in range(n)]
+    return [
+        {
+            "step": k,
+            "images": 64 * k,
+            **{name: float(np.sin(k + i)) for i, name in enumerate(names)},
+        }
+        for k in range(n)
+    ]
 
 
 def left(folder: Path) -> list[str]:
@@ -53,7 +60,11 @@ def test_all_bytes_come_back():
 
 
 def test_bytes_are_clipped_and_rounded():
-    found = paint.to_bytes(torch.tensor([-9.0, -1.0, 0.5 / 127.5 - 1 + 1e-4, 0.4 / 127.5 - 1, 1.0, 9.0]).reshape(1, 6, 1, 1))
+    found = paint.to_bytes(
+        torch.tensor([-9.0, -1.0, 0.5 / 127.5 - 1 + 1e-4, 0.4 / 127.5 - 1, 1.0, 9.0]).reshape(
+            1, 6, 1, 1
+        )
+    )
     assert found.dtype == np.uint8 and found.ravel().tolist() == [0, 0, 1, 0, 255, 255]
 
 
@@ -129,8 +140,15 @@ def test_sheet_refuses(name, least):
 def test_pngs(tmp_path):
     images = noise(3, 3, 4, 5)
     paths = paint.save_pngs(images, tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["00000.png", "00001.png", "00002.png"] == left(tmp_path / "new" / "folder")
-    assert all((written(path) == one).all() for path, one in zip(paths, paint.to_bytes(images), strict=True))
+    assert (
+        [path.name for path in paths]
+        == ["00000.png", "00001.png", "00002.png"]
+        == left(tmp_path / "new" / "folder")
+    )
+    assert all(
+        (written(path) == one).all()
+        for path, one in zip(paths, paint.to_bytes(images), strict=True)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -170,13 +188,16 @@ def test_mp4(tmp_path, height, width, channels):
 
 @pytest.mark.parametrize("fps", [0, -1, 51])
 def test_gif_speed(tmp_path, fps):
-    with pytest.raises(Mistake, match=f"GIF of {fps} frames per second; allowed: above 0, up to 50"):
+    with pytest.raises(
+        Mistake, match=f"GIF of {fps} frames per second; allowed: above 0, up to 50"
+    ):
         paint.save_gif(clip(), tmp_path / "a.gif", fps)
     assert left(tmp_path) == []
 
 
 def test_mp4_is_the_same_from_call_to_call():
-    """Of a width at which the encoder's macroblock tree gave three files and more in thirty calls."""
+    """Of a width at which the encoder's macroblock tree gave three files and more in thirty
+    calls."""
     dice = np.random.default_rng(0)
     frames = dice.integers(0, 255, (5, 66, 130, 3)).astype(np.uint8)
     made = set()
@@ -194,13 +215,25 @@ def test_mp4_speed(tmp_path):
 
 
 def test_pictures(tmp_path):
-    named = {"samples": noise(4, 1, 6, 6), "clips": noise(2, 3, 1, 6, 6), "codes": torch.zeros(4, 2)}
+    named = {
+        "samples": noise(4, 1, 6, 6),
+        "clips": noise(2, 3, 1, 6, 6),
+        "codes": torch.zeros(4, 2),
+    }
     paths = paint.pictures(named, tmp_path / "000100")
-    assert left(tmp_path / "000100") == ["clips.gif", "samples.png"] == sorted(path.name for path in paths)
-    assert (written(tmp_path / "000100" / "samples.png") == np.asarray(paint.sheet(named["samples"]))).all()
+    assert (
+        left(tmp_path / "000100")
+        == ["clips.gif", "samples.png"]
+        == sorted(path.name for path in paths)
+    )
+    assert (
+        written(tmp_path / "000100" / "samples.png") == np.asarray(paint.sheet(named["samples"]))
+    ).all()
     with Image.open(tmp_path / "000100" / "clips.gif") as film:
         film.seek(2)
-        assert (np.asarray(film.convert("L")) == np.asarray(paint.sheet(named["clips"][:, 2]))).all()
+        assert (
+            np.asarray(film.convert("L")) == np.asarray(paint.sheet(named["clips"][:, 2]))
+        ).all()
 
 
 def test_curves(tmp_path):
@@ -289,42 +322,64 @@ def test_pngs_that_end_halfway_leave_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_written_is_on_the_disk_before_it_is_there(tmp_path, name, monkeypatch):
-    """First the content, under another name, then its place, then the folder; and nobody else's name is used."""
+    """First the content, under another name, then its place, then the folder; and nobody else's
+    name is used."""
     done: list[str] = []
     for other in (f".{name}.part", f"{name}.part", f"{name}.partial"):
         (tmp_path / other).write_text("mine")
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("folder" if os.path.isdir(handle) else "file"), sync(handle)))  # noqa: PTH112
-    monkeypatch.setattr(Path, "replace", lambda path, target: (done.append(Path(target).name), replace(path, target))[1])
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: (done.append("folder" if os.path.isdir(handle) else "file"), sync(handle)),
+    )  # noqa: PTH112
+    monkeypatch.setattr(
+        Path,
+        "replace",
+        lambda path, target: (done.append(Path(target).name), replace(path, target))[1],
+    )
     WRITERS[name](tmp_path / name)
     assert done == ["file", name, "folder"]
     assert (
-        all((tmp_path / other).read_text() == "mine" for other in left(tmp_path) if other != name) and len(left(tmp_path)) == 4
+        all((tmp_path / other).read_text() == "mine" for other in left(tmp_path) if other != name)
+        and len(left(tmp_path)) == 4
     )
 
 
 @pytest.mark.parametrize("sizes", [(7,), (3, 3, 1), (1,) * 7])
 def test_what_comes_in_parts_is_written_as_if_it_came_at_once(tmp_path, sizes):
     images, series = noise(7, 3, 5, 4), noise(7, 6, 2)
-    assert paint.stream_sheet(images.split(sizes), 7, tmp_path / "a.png") and paint.save_sheet(images, tmp_path / "b.png")
+    assert paint.stream_sheet(images.split(sizes), 7, tmp_path / "a.png") and paint.save_sheet(
+        images, tmp_path / "b.png"
+    )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     for what, name in (images, "images"), (series, "series"):
         paint.stream_npz(what.split(sizes), 7, tmp_path / "a.npz")
         with np.load(tmp_path / "a.npz") as found:
             whole = what.numpy() if name == "series" else paint.to_bytes(what)
-            assert found.files == [name] and found[name].dtype == whole.dtype and np.array_equal(found[name], whole)
+            assert (
+                found.files == [name]
+                and found[name].dtype == whole.dtype
+                and np.array_equal(found[name], whole)
+            )
         buffer = io.BytesIO()
         with (
             zipfile.ZipFile(buffer, "w") as archive,
             archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file,
         ):
             np.lib.format.write_array(file, whole, allow_pickle=False)
-        assert (tmp_path / "a.npz").read_bytes() == buffer.getvalue(), "the bytes that numpy writes at once"
+        assert (tmp_path / "a.npz").read_bytes() == buffer.getvalue(), (
+            "the bytes that numpy writes at once"
+        )
     assert (
-        len(paint.stream_pngs(images.split(sizes), 7, tmp_path / "one")) == len(paint.save_pngs(images, tmp_path / "two")) == 7
+        len(paint.stream_pngs(images.split(sizes), 7, tmp_path / "one"))
+        == len(paint.save_pngs(images, tmp_path / "two"))
+        == 7
     )
     assert (
-        len(paint.stream_csvs(series.split(sizes), 7, tmp_path / "one")) == len(paint.save_csvs(series, tmp_path / "two")) == 7
+        len(paint.stream_csvs(series.split(sizes), 7, tmp_path / "one"))
+        == len(paint.save_csvs(series, tmp_path / "two"))
+        == 7
     )
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
@@ -332,7 +387,9 @@ def test_what_comes_in_parts_is_written_as_if_it_came_at_once(tmp_path, sizes):
 
 def test_a_sheet_that_no_memory_holds_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(paint, "BOARD", 1000)
-    with pytest.raises(Mistake, match=r"a sheet of 700 pictures of 4x5 is too large; write an \.npz or a folder"):
+    with pytest.raises(
+        Mistake, match=r"a sheet of 700 pictures of 4x5 is too large; write an \.npz or a folder"
+    ):
         paint.stream_sheet(iter([noise(7, 3, 5, 4)]), 700, tmp_path / "a.png")
 
 
@@ -352,7 +409,9 @@ def test_where_writing_is_forbidden(tmp_path):
 def test_a_shorter_result_is_not_laid_among_a_longer_one(tmp_path):
     paint.save_pngs(noise(12, 1, 8, 8), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(Mistake, match=r"holds 2 files of a longer result, as 00010\.png, and 10 are to be written"):
+    with pytest.raises(
+        Mistake, match=r"holds 2 files of a longer result, as 00010\.png, and 10 are to be written"
+    ):
         paint.save_pngs(noise(10, 1, 8, 8), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     paint.save_csvs(torch.zeros(3, 4, 1), tmp_path)  # other files are in nobody's way

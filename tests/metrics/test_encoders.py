@@ -1,4 +1,5 @@
-"""Eyes, probes and memories are measured as worked out by hand: by track, with intervals over tracks, whatever the sign."""
+"""Eyes, probes and memories are measured as worked out by hand: by track, with intervals over
+tracks, whatever the sign."""
 
 import json
 from pathlib import Path
@@ -37,7 +38,8 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def painted(lateral: np.ndarray) -> np.ndarray:
-    """Frames (T, 3, SIDE, SIDE) of a straight road whose middle is `lateral` pixels right of the car's."""
+    """Frames (T, 3, SIDE, SIDE) of a straight road whose middle is `lateral` pixels right of the
+    car's."""
     frames = np.empty((len(lateral), SIDE, SIDE, 3), np.uint8)
     frames[:] = GRASS
     for frame, off in zip(frames, lateral, strict=True):
@@ -50,13 +52,30 @@ def painted(lateral: np.ndarray) -> np.ndarray:
 def recorded(home: Path, drives: int = 12, steps: int = STEPS) -> Path:
     """A store of drives, a track each, on which the road swings."""
     spec = episodes.Spec(
-        seed=0, simulator="envpool", size=SIDE, hud=False, steps=1000, lead=0, mixture={"idle": 1}, versions={}
+        seed=0,
+        simulator="envpool",
+        size=SIDE,
+        hud=False,
+        steps=1000,
+        lead=0,
+        mixture={"idle": 1},
+        versions={},
     )
     with episodes.filling(home, spec):
         for number in range(drives):
             dice, t = np.random.default_rng(number), np.arange(steps)
             lateral = 6 * np.sin(t / 9 + number) + dice.normal(0, 0.3, steps)
-            truths = np.stack([lateral, np.cos(t / 9 + number) / 2, np.sin(t / 5), 30 + lateral, t // 3, t / steps], 1)
+            truths = np.stack(
+                [
+                    lateral,
+                    np.cos(t / 9 + number) / 2,
+                    np.sin(t / 5),
+                    30 + lateral,
+                    t // 3,
+                    t / steps,
+                ],
+                1,
+            )
             facts = episodes.Facts(
                 number=number,
                 track=500 + number,
@@ -69,7 +88,12 @@ def recorded(home: Path, drives: int = 12, steps: int = STEPS) -> Path:
             )
             actions = dice.uniform(-1, 1, (steps, 3)).astype(np.float32)
             rewards, ends = np.full(steps, -0.1, np.float32), np.zeros(steps, bool)
-            episodes.write(home, episodes.Episode(painted(lateral), actions, rewards, ends, truths.astype(np.float32), facts))
+            episodes.write(
+                home,
+                episodes.Episode(
+                    painted(lateral), actions, rewards, ends, truths.astype(np.float32), facts
+                ),
+            )
     return home
 
 
@@ -80,11 +104,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorded(folder / "store")
     for model_name in "vae", "vaegan":
         changes = (f"data.path={folder / 'store'}", "data.held_out=0.3")
-        Tiny(f"{model_name}_racing", changes).train(folder / model_name, "steps=20", "save_every=20")
+        Tiny(f"{model_name}_racing", changes).train(
+            folder / model_name, "steps=20", "save_every=20"
+        )
         kept = Stored(episodes.Store(folder / "store"))
         encode(reopen(folder / model_name, None), kept, folder / f"codes_{model_name}")
         changes = (f"data.path={folder / f'codes_{model_name}'}", "data.held_out=0.3")
-        Tiny("memory_racing", changes).train(folder / f"memory_{model_name}", "steps=20", "save_every=20")
+        Tiny("memory_racing", changes).train(
+            folder / f"memory_{model_name}", "steps=20", "save_every=20"
+        )
     return folder
 
 
@@ -96,7 +124,9 @@ def racing(home: Path):
 def memory(batch: dict[str, torch.Tensor], **hyper: object) -> Opened:
     """An untrained memory of such codes, as if it had been opened."""
     torch.manual_seed(0)
-    model = WorldMemory(Hyper(units=6, mixtures=2, weight_reward=1.0, weight_end=1.0, context=3, **hyper), batch)
+    model = WorldMemory(
+        Hyper(units=6, mixtures=2, weight_reward=1.0, weight_end=1.0, context=3, **hyper), batch
+    )
     return Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, CPU)
 
 
@@ -109,13 +139,17 @@ def test_statistics_of_sums_by_hand():
     one = jackknife.mean(values, groups)
     assert one.groups == ("a", "b") and one.sums.tolist() == [[6, 2], [1, 1]]
     assert jackknife.estimate(one).value == pytest.approx(7 / 3)
-    assert jackknife.estimate(jackknife.ratio(values, torch.tensor([2.0, 1.0, 1.0, 5.0]), groups)).value == pytest.approx(7 / 4)
+    assert jackknife.estimate(
+        jackknife.ratio(values, torch.tensor([2.0, 1.0, 1.0, 5.0]), groups)
+    ).value == pytest.approx(7 / 4)
     root = jackknife.root_ratio(torch.tensor([9.0, 16.0]), torch.ones(2), ["a", "b"])
     assert jackknife.estimate(root).value == pytest.approx(12.5**0.5)
     decibels = jackknife.decibels(torch.tensor([0.01, 0.07]), ["a", "b"])
     assert jackknife.estimate(decibels).value == pytest.approx(20), "10 log10(4 / 0.04)"
     y, guess = torch.tensor([1.0, 2.0, 3.0, 6.0]), torch.tensor([1.0, 2.0, 3.0, 3.0])
-    assert jackknife.estimate(jackknife.explained(guess, y, groups)).value == pytest.approx(1 - 9 / 14)
+    assert jackknife.estimate(jackknife.explained(guess, y, groups)).value == pytest.approx(
+        1 - 9 / 14
+    )
 
 
 def test_intervals_are_of_groups_and_always_the_same():
@@ -145,7 +179,9 @@ def test_differences_are_paired():
 def test_where_a_group_alone_varies_r2_has_no_interval():
     y = torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])
     found = jackknife.estimate(jackknife.explained(y + 0.1, y, ["a", "a", "a", "b", "b", "b"]))
-    assert found.value == pytest.approx(1 - 0.06 / 8) and np.isnan(found.low) and np.isnan(found.high)
+    assert (
+        found.value == pytest.approx(1 - 0.06 / 8) and np.isnan(found.low) and np.isnan(found.high)
+    )
 
 
 # Linear maps
@@ -156,7 +192,9 @@ def test_a_probe_recovers_a_linear_map():
     weight = torch.tensor([1.0, -2.0, 0.0, 0.5, 3.0, 0.0, -1.0])
     y = x @ weight + 4
     found = linear.chosen(x, y, groups)
-    assert torch.allclose(found.weight, weight.double(), atol=1e-5) and found.offset == pytest.approx(4, abs=1e-5)
+    assert torch.allclose(
+        found.weight, weight.double(), atol=1e-5
+    ) and found.offset == pytest.approx(4, abs=1e-5)
     assert jackknife.estimate(jackknife.explained(found(x), y, groups)).value > 1 - 1e-9
     assert linear.ridge(x, y, 1e6).weight.norm() < 1e-4, "a large penalty leaves the mean"
     still = linear.chosen(torch.cat([x, 1 + 1e-7 * random(300, 1)], 1), y, groups)
@@ -168,7 +206,9 @@ def test_a_probe_recovers_a_linear_map():
 def test_noise_has_an_r2_about_0():
     groups = [str(i % 20) for i in range(2000)]
     fits = linear.chosen(random(2000, 10), random(2000, seed=1), groups)
-    found = jackknife.estimate(jackknife.explained(fits(random(2000, 10, seed=2)), random(2000, seed=3), groups))
+    found = jackknife.estimate(
+        jackknife.explained(fits(random(2000, 10, seed=2)), random(2000, seed=3), groups)
+    )
     assert abs(found.value) < 0.02
 
 
@@ -183,7 +223,9 @@ def test_as_many_components_as_the_rank_are_exact():
     assert linear.components(x[:4], 9).z_size == 3 and linear.components(x, 9).z_size == 5
     still = torch.full((4, 3, 8, 8), 0.5)
     alike = linear.components(still, 3)
-    assert alike.z_size == 1 and torch.equal(alike.decode(alike.encode(still)[0]), still), "what never varies has no more"
+    assert alike.z_size == 1 and torch.equal(alike.decode(alike.encode(still)[0]), still), (
+        "what never varies has no more"
+    )
 
 
 # Pictures
@@ -194,7 +236,11 @@ def test_masks_of_a_painted_picture():
     seen = encoders.labels(x)
     names = list(encoders.PALETTE)
     car = seen[0] == names.index("car")
-    assert car.sum() == 6 and car[26:29, 15:17].all() and (seen[0] == names.index("road")).sum() == 32 * 6 - 6
+    assert (
+        car.sum() == 6
+        and car[26:29, 15:17].all()
+        and (seen[0] == names.index("road")).sum() == 32 * 6 - 6
+    )
     rows = encoders.compared(x[1:], x[:1])
     road, shifted = 32 * 6 - 6, 32 * 6 - 3  # the car's left column is beside the shifted road
     both = 32 * 3 - 3
@@ -209,12 +255,27 @@ def test_masks_of_a_painted_picture():
 def test_reconstructions_by_track(home):
     held = encoders.Held(racing(home), 60, trained=200, featured=0)
     exact = {name: jackknife.estimate(one) for name, one in encoders.rebuilt(held.x, held).items()}
-    wanted = {"psnr": 100, "psnr_zoom": 100, "ssim": 1, "edge_energy_ratio": 1, "iou_road": 1, "iou_car": 1}
-    assert {name: exact[name].value for name in wanted} == pytest.approx(wanted) and np.isnan(exact["iou_curb"].value)
+    wanted = {
+        "psnr": 100,
+        "psnr_zoom": 100,
+        "ssim": 1,
+        "edge_energy_ratio": 1,
+        "iou_road": 1,
+        "iou_car": 1,
+    }
+    assert {name: exact[name].value for name in wanted} == pytest.approx(wanted) and np.isnan(
+        exact["iou_curb"].value
+    )
     blurred = torch.nn.functional.avg_pool2d(held.x, 5, 1, 2, count_include_pad=False)
     found = {name: jackknife.estimate(one) for name, one in encoders.rebuilt(blurred, held).items()}
-    assert found["edge_energy_ratio"].high < 1 and found["psnr"].high < 30 and found["iou_car"].value < 1
-    assert exact["psnr"].groups == len({entry.facts.track for entry in held.source.store.entries}) // 4
+    assert (
+        found["edge_energy_ratio"].high < 1
+        and found["psnr"].high < 30
+        and found["iou_car"].value < 1
+    )
+    assert (
+        exact["psnr"].groups == len({entry.facts.track for entry in held.source.store.entries}) // 4
+    )
 
 
 def test_what_probes_may_see(home):
@@ -230,7 +291,12 @@ def test_what_probes_may_see(home):
     source = racing(home)
     drives, steps = source.whence("held_out", 50)
     rows = torch.from_numpy(
-        np.stack([source.store.read(i, "truths")[t - START] for i, t in zip(drives.tolist(), steps.tolist(), strict=True)])
+        np.stack(
+            [
+                source.store.read(i, "truths")[t - START]
+                for i, t in zip(drives.tolist(), steps.tolist(), strict=True)
+            ]
+        )
     )
     assert torch.equal(rows, source.truth("held_out", 50)) and steps.min() >= START
     known = probes.of_frames(source, "held_out", 50)
@@ -246,13 +312,18 @@ def test_components_read_the_road(home):
 
 
 def test_a_look_at_a_trained_eye(home):
-    opened, held = reopen(home / "vae", None), encoders.Held(racing(home), 80, trained=200, featured=0)
+    opened, held = (
+        reopen(home / "vae", None),
+        encoders.Held(racing(home), 80, trained=200, featured=0),
+    )
     look = encoders.look(opened, held)
     x = held.x
     mean, s = opened.model.encode(x)
     made = opened.model.decode(mean)
     mse = (made - x).double().square().mean((1, 2, 3))
-    assert jackknife.estimate(look.measures["psnr"]).value == pytest.approx((10 * (4 / mse).log10()).mean().item(), rel=1e-4)
+    assert jackknife.estimate(look.measures["psnr"]).value == pytest.approx(
+        (10 * (4 / mse).log10()).mean().item(), rel=1e-4
+    )
     nats = ((mean**2 + s.exp() - 1 - s) / 2).sum(1).mean().item()
     assert jackknife.estimate(look.measures["KL"]).value == pytest.approx(nats, rel=1e-4)
     assert look.values["active"] == (mean.var(0, correction=0) > 0.01).sum()
@@ -269,7 +340,9 @@ def test_a_look_at_a_trained_eye(home):
     drawn = jackknife.estimate(look.measures["psnr_drawn"]).value
     assert drawn == pytest.approx((10 * (4 / mse).log10()).mean().item(), rel=1e-4)
     again = encoders.look(opened, held)
-    assert all(torch.equal(one.sums, again.measures[name].sums) for name, one in look.measures.items())
+    assert all(
+        torch.equal(one.sums, again.measures[name].sums) for name, one in look.measures.items()
+    )
 
 
 # Memories
@@ -277,9 +350,14 @@ def test_a_look_at_a_trained_eye(home):
 
 def test_the_copy_of_a_code_by_hand():
     true = torch.tensor([[[2.0, 0.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 2.0]]])
-    shown, imagined = torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[[2.0, 1.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    shown, imagined = (
+        torch.tensor([[1.0, 0.0], [0.0, 0.0]]),
+        torch.tensor([[[2.0, 1.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]),
+    )
     found = rollouts.Ahead([1, 5], ["a", "b"], [0, 3], true, shown, imagined)
-    errors = {name: jackknife.estimate(one).value for name, one in rollouts.code_errors(found).items()}
+    errors = {
+        name: jackknife.estimate(one).value for name, one in rollouts.code_errors(found).items()
+    }
     assert errors == pytest.approx({"open_1": 1.0, "open_5": (4 / 13) ** 0.5})
     known = probes.Known({"lateral": torch.arange(10.0)}, ["a"] * 10)
     first = linear.Linear(torch.tensor([1.0, 0.0]).double(), 0.0)
@@ -302,12 +380,17 @@ def test_the_copy_of_a_frame_by_hand(home):
     places = [("00000002", 7), ("00000005", 30)]
     z = torch.zeros(2, 1, 1)
     found = rollouts.Ahead([5], [name for name, _ in places], [t for _, t in places], z, z[:, 0], z)
-    told = {name: jackknife.estimate(one).value for name, one in rollouts.picture_errors(found, eye, kept).items()}
+    told = {
+        name: jackknife.estimate(one).value
+        for name, one in rollouts.picture_errors(found, eye, kept).items()
+    }
     frames = [(kept.episode(int(name)).frames[[t, t + 5]] / 127.5 - 1) for name, t in places]
     copied = np.mean([(one[0] - one[1]) ** 2 for one in frames])
     grey = np.mean([one[1] ** 2 for one in frames])
     wanted = {"picture_5": 4 / grey, "picture_5_copy": 4 / copied, "picture_5_eye": 4 / grey}
-    assert told == pytest.approx({name: 10 * np.log10(value) for name, value in wanted.items()}, rel=1e-5)
+    assert told == pytest.approx(
+        {name: 10 * np.log10(value) for name, value in wanted.items()}, rel=1e-5
+    )
 
 
 def test_open_loop_errors_are_the_models_own():
@@ -315,7 +398,9 @@ def test_open_loop_errors_are_the_models_own():
     opened = memory(batch)
     told = opened.model.forecast(batch)
     assert list(told) == ["open_1", "open_5", "open_20"]
-    found = rollouts.code_errors(rollouts.ahead(opened, {"a": {name: one[:, :23] for name, one in batch.items()}}))
+    found = rollouts.code_errors(
+        rollouts.ahead(opened, {"a": {name: one[:, :23] for name, one in batch.items()}})
+    )
     assert {name: jackknife.estimate(one).value for name, one in found.items()} == pytest.approx(
         {name: float(value) for name, value in told.items()}, rel=1e-5
     )
@@ -325,11 +410,17 @@ def test_open_loop_errors_are_the_models_own():
 
 def test_windows_forecast_every_stretch_once():
     batch = coded.batch(B=2, T=70)
-    drives = {name: {key: one[i : i + 1] for key, one in batch.items()} for i, name in enumerate("ab")}
+    drives = {
+        name: {key: one[i : i + 1] for key, one in batch.items()} for i, name in enumerate("ab")
+    }
     found = rollouts.ahead(memory(batch), drives, windows=9)
     assert found.k == [1, 5, 20, 50] and found.names == ["a", "b"] and found.last == [2, 2]
-    assert torch.equal(found.true[1], batch["mean"][1, [3, 7, 22, 52]]) and torch.equal(found.shown, batch["mean"][:, 2])
-    short = {name: {key: one[:, :25] for key, one in drive.items()} for name, drive in drives.items()}
+    assert torch.equal(found.true[1], batch["mean"][1, [3, 7, 22, 52]]) and torch.equal(
+        found.shown, batch["mean"][:, 2]
+    )
+    short = {
+        name: {key: one[:, :25] for key, one in drive.items()} for name, drive in drives.items()
+    }
     assert rollouts.ahead(memory(batch), short, windows=9).last == [2, 2]
 
 
@@ -339,18 +430,24 @@ def test_one_step_losses_weigh_steps():
     short = {key: one[1:2, :11] for key, one in batch.items()}
     opened, train = memory(batch), {"c": {key: one[2:] for key, one in batch.items()}}
     both = rollouts.losses(opened, {"a": long, "b": short}, train)
-    alone = [rollouts.losses(opened, {name: one}, train) for name, one in (("a", long), ("b", short))]
+    alone = [
+        rollouts.losses(opened, {name: one}, train) for name, one in (("a", long), ("b", short))
+    ]
     assert set(both) == {"nll", "nll_normal", "nll_copy", "reward", "end"}
     for name, one in both.items():
         steps = (30, 11) if name in ("reward", "end") else (29, 10)
         parts = [jackknife.estimate(found[name]).value for found in alone]
-        assert jackknife.estimate(one).value == pytest.approx(np.average(parts, weights=steps), rel=1e-6), name
+        assert jackknife.estimate(one).value == pytest.approx(
+            np.average(parts, weights=steps), rel=1e-6
+        ), name
     exact = {key: one.clone() for key, one in long.items()}
     exact["log_variance"].fill_(-60)  # nothing is drawn
     found = rollouts.losses(opened, {"a": exact}, train)
     told = opened.model.losses(opened.model.average.module, exact["mean"], exact)
     assert jackknife.estimate(found["nll"]).value == pytest.approx(told["loss_z"].item(), rel=1e-5)
-    assert jackknife.estimate(found["reward"]).value == pytest.approx(told["loss_reward"].item(), rel=1e-5)
+    assert jackknife.estimate(found["reward"]).value == pytest.approx(
+        told["loss_reward"].item(), rel=1e-5
+    )
 
 
 def test_a_probe_sees_the_state_before_the_code():
@@ -368,7 +465,9 @@ def test_a_probe_sees_the_state_before_the_code():
 
 
 def test_held_out_drives_share_no_track_with_training(home):
-    source = data_sets.load(CodesOptions(path=str(home / "codes_vae"), length=10, held_out=0.3), None)
+    source = data_sets.load(
+        CodesOptions(path=str(home / "codes_vae"), length=10, held_out=0.3), None
+    )
     kept = episodes.Store(home / "store")
     held = rollouts.unseen(source, kept, 100)
     assert list(held) == list(source.whole("held_out", 100)) and len(held) == 4
@@ -384,12 +483,28 @@ def test_measure_of_a_memory(home, simulacra):
     folder = home / "memory_vae"
     rows = json.loads(simulacra("measure", folder, "--samples", 50, "--json").success())
     found = {row["metric"]: row for row in rows}
-    assert set(found) == {"nll", "nll_normal", "nll_copy", "reward", "end", "open_1", "open_5", "open_20", "open_50"}
+    assert set(found) == {
+        "nll",
+        "nll_normal",
+        "nll_copy",
+        "reward",
+        "end",
+        "open_1",
+        "open_5",
+        "open_20",
+        "open_50",
+    }
     for row in rows:
-        few = row["metric"].startswith("open") and row["low"] is None  # in one of two drives the first frames are all alike
+        # in one of two drives the first frames are all alike
+        few = row["metric"].startswith("open") and row["low"] is None
         assert few or row["low"] <= row["value"] <= row["high"], row["metric"]
         assert 1 <= row["n_groups"] <= row["n_real"]
-        assert (row["over"], row["extractor"], row["step"], row["split"]) == ("episodes", "codes", 20, "held_out")
+        assert (row["over"], row["extractor"], row["step"], row["split"]) == (
+            "episodes",
+            "codes",
+            20,
+            "held_out",
+        )
     assert found["nll"]["n_groups"] == found["nll"]["n_real"] > 1
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines[-len(rows) :] == rows
@@ -401,17 +516,32 @@ def test_measure_of_a_memory(home, simulacra):
 def test_measure_of_an_eye(home):
     rows, notes = measure(reopen(home / "vae", None), Protocol(60, 1, extractor="pixels"))
     found = {row["metric"]: row for row in rows}
-    assert len(found) == len(rows) and {"frechet", "psnr", "probe_lateral", "KL", "active", "linear_psnr"} <= set(found)
+    assert len(found) == len(rows) and {
+        "frechet",
+        "psnr",
+        "probe_lateral",
+        "KL",
+        "active",
+        "linear_psnr",
+    } <= set(found)
     row = found["probe_lateral"]
-    assert row["extractor"] == "frames" and row["over"] == "tracks" and row["n_groups"] == 3 and row["value"] <= 1
-    assert found["frechet"]["extractor"] == "pixels" and any("60 frames of 3 held-out tracks" in note for note in notes)
+    assert (
+        row["extractor"] == "frames"
+        and row["over"] == "tracks"
+        and row["n_groups"] == 3
+        and row["value"] <= 1
+    )
+    assert found["frechet"]["extractor"] == "pixels" and any(
+        "60 frames of 3 held-out tracks" in note for note in notes
+    )
 
 
 def scores(shift: float, seeds: int = 3) -> list[Score]:
     """One score a seed, on twenty tracks that differ more than seeds do."""
     tracks = 100 * random(20, seed=9)
     return [
-        Score(tuple(Row(i, float(tracks[i] + shift + 5 * s), 1000, 0.0, 0.5) for i in range(20))) for s in range(1, seeds + 1)
+        Score(tuple(Row(i, float(tracks[i] + shift + 5 * s), 1000, 0.0, 0.5) for i in range(20)))
+        for s in range(1, seeds + 1)
     ]
 
 
@@ -419,18 +549,25 @@ def test_scores_are_paired_over_tracks_and_told_by_seed():
     one, other = driven(scores(7)), driven(scores(0))
     assert list(one) == ["score", "score_seed_0", "score_seed_1", "score_seed_2"]
     for name in one:
-        assert jackknife.difference(one[name], other[name])[:3] == pytest.approx((7, 7, 7), abs=1e-4)
+        assert jackknife.difference(one[name], other[name])[:3] == pytest.approx(
+            (7, 7, 7), abs=1e-4
+        )
     every = [row.value for score in scores(7) for row in score.rows]
     assert jackknife.estimate(one["score"]).value == pytest.approx(np.mean(every))
     same = paired(scores(7)[0], scores(0)[0])
-    assert jackknife.difference(one["score_seed_0"], other["score_seed_0"]).value == pytest.approx(same.mean)
+    assert jackknife.difference(one["score_seed_0"], other["score_seed_0"]).value == pytest.approx(
+        same.mean
+    )
     fewer = Score(scores(0)[0].rows[:-1])
     with pytest.raises(Mistake, match="differ in 1 groups"):
         driven([scores(0)[0], fewer])
 
 
 def test_one_table(home, tmp_path):
-    eye, memory = ({name: reopen(home / f"{part}{name}", None) for name in ("vae", "vaegan")} for part in ("", "memory_"))
+    eye, memory = (
+        {name: reopen(home / f"{part}{name}", None) for name in ("vae", "vaegan")}
+        for part in ("", "memory_")
+    )
     arms = {
         "vae": Arm("vae", eye["vae"], memory["vae"], scores=scores(0)),
         "vaegan": Arm("vaegan", eye["vaegan"], memory["vaegan"], home / "store", scores(7)),
@@ -453,24 +590,51 @@ def test_one_table(home, tmp_path):
         "score",
     )
     assert all((name, arm) in at for name in wanted for arm in arms)
-    assert ("psnr", "PCA 8") in at and ("score", "PCA 8") not in at and "difference" not in at["psnr", "PCA 8"]
+    assert (
+        ("psnr", "PCA 8") in at
+        and ("score", "PCA 8") not in at
+        and "difference" not in at["psnr", "PCA 8"]
+    )
     score, seeds = at["score", "vaegan"], at["score_over_seeds", "vaegan"]
-    assert (score["against"], score["difference"], score["n"]) == ("vae", pytest.approx(7, abs=1e-4), 20)
-    assert (seeds["n"], seeds["difference_low"], seeds["high"] > seeds["value"]) == (3, pytest.approx(7, abs=1e-4), True)
-    assert at["picture_5_copy", "vaegan"]["difference"] == 0 and "difference" not in at["psnr", "vae"]
+    assert (score["against"], score["difference"], score["n"]) == (
+        "vae",
+        pytest.approx(7, abs=1e-4),
+        20,
+    )
+    assert (seeds["n"], seeds["difference_low"], seeds["high"] > seeds["value"]) == (
+        3,
+        pytest.approx(7, abs=1e-4),
+        True,
+    )
+    assert (
+        at["picture_5_copy", "vaegan"]["difference"] == 0 and "difference" not in at["psnr", "vae"]
+    )
     json.dumps(rows, allow_nan=False)
     lines = text.splitlines()
     assert lines[0] == "| measure | better | vae | vaegan | PCA 8 | vaegan - vae |"
     body = [line for line in lines if line.startswith("| ")]
-    assert {line.count("|") for line in body} == {7} and len(body) == 1 + len({row["measure"] for row in rows})
-    assert "3 held-out tracks" in text and "few for an interval" in text and "not comparable" in text
+    assert {line.count("|") for line in body} == {7} and len(body) == 1 + len(
+        {row["measure"] for row in rows}
+    )
+    assert (
+        "3 held-out tracks" in text and "few for an interval" in text and "not comparable" in text
+    )
     path = sheet(arms, tmp_path / "sheet.png", count=60)
     assert Image.open(path).size == (5 * (2 * SIDE + 2) + 2, 8 * (2 * SIDE + 2) + 2)
 
 
 def test_which_way_is_better():
     ways = {
-        name: better(name) for name in ("psnr", "edge_energy_ratio", "end", "lateral_5", "probe_lateral", "KL", "picture_5")
+        name: better(name)
+        for name in (
+            "psnr",
+            "edge_energy_ratio",
+            "end",
+            "lateral_5",
+            "probe_lateral",
+            "KL",
+            "picture_5",
+        )
     }
     assert list(ways.values()) == ["higher", "near 1", "lower", "lower", "higher", "", "higher"]
 
@@ -482,7 +646,10 @@ def test_what_cannot_be_compared(home, tmp_path):
         table(mixed, count=20, featured=0)
     elsewhere = recorded(tmp_path / "elsewhere", drives=12, steps=STEPS - 1)
     fewer = recorded(tmp_path / "fewer", drives=2)
-    for other_store, told in (elsewhere, "another episode of that name"), (fewer, "no such episode"):
+    for other_store, told in (
+        (elsewhere, "another episode of that name"),
+        (fewer, "no such episode"),
+    ):
         with pytest.raises(Mistake, match=told):
             table({"a": Arm("a", eye, other, other_store)}, count=20, featured=0)
     with pytest.raises(Mistake, match="trained on other data"):

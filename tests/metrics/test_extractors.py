@@ -21,7 +21,13 @@ from simulacra.metrics.images.report import compare, look, notes, report
 
 DATA = os.environ.get("SIMULACRA_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SIMULACRA_DATA names no folder of real data")
-SIZES = {"mnist_cnn": 64, "fashion_cnn": 64, "efficientnet_lite0": 1280, "random_conv": 64, "pixels": 256}
+SIZES = {
+    "mnist_cnn": 64,
+    "fashion_cnn": 64,
+    "efficientnet_lite0": 1280,
+    "random_conv": 64,
+    "pixels": 256,
+}
 
 
 @cache
@@ -71,7 +77,8 @@ def test_official_test_accuracy(chosen: str, least: float):
     posteriors = load(chosen).probabilities(images)
     right = posteriors.argmax(1) == labels
     assert right.double().mean() >= least
-    assert posteriors.amax(1).mean() == pytest.approx(right.double().mean().item(), abs=0.01)  # calibrated
+    # calibrated
+    assert posteriors.amax(1).mean() == pytest.approx(right.double().mean().item(), abs=0.01)
 
 
 def test_features_are_alive():
@@ -81,7 +88,8 @@ def test_features_are_alive():
     assert (deviation > 0.05).all()
     assert deviation.max() < 20 * deviation.min()
     within = torch.stack([features[labels == digit].var(0).sum() for digit in range(10)]).mean()
-    assert within > 0.2 * features.var(0).sum()  # they also tell how a digit is drawn, not only which
+    # they also tell how a digit is drawn, not only which
+    assert within > 0.2 * features.var(0).sum()
 
 
 @pytest.mark.parametrize("chosen", names())
@@ -184,10 +192,14 @@ def test_padding_is_tensorflows():
 
 
 @needs_data
-@pytest.mark.parametrize(("sequence", "label"), [("bear", 294), ("blackswan", 100), ("camel", 354), ("flamingo", 130)])
+@pytest.mark.parametrize(
+    ("sequence", "label"), [("bear", 294), ("blackswan", 100), ("camel", 354), ("flamingo", 130)]
+)
 def test_imagenet_names_the_animal(sequence: str, label: int):
     frames = sorted(Path(DATA or "", "davis", "JPEGImages", "240p", sequence).glob("*.jpg"))[::20]
-    images = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in frames]).permute(0, 3, 1, 2)
+    images = torch.stack([torch.from_numpy(np.array(Image.open(path))) for path in frames]).permute(
+        0, 3, 1, 2
+    )
     found = load("efficientnet_lite0").probabilities(images / 127.5 - 1).argmax(1)
     assert (found == label).double().mean() > 0.5
 

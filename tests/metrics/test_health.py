@@ -15,7 +15,8 @@ from simulacra.metrics.health.health import Event, Settings, events, healthy
 from simulacra.metrics.health.verdict import summary
 
 GAN = Settings(equilibrium=equilibrium("non_saturating"), won=d_won("non_saturating"))
-MEAN_FACE = 0.31 * 13.86  # RMSE of predicting the mean face, in the energy's unit of the published plots
+# RMSE of predicting the mean face, in the energy's unit of the published plots
+MEAN_FACE = 0.31 * 13.86
 
 
 def trace(spacing, steps, seed, **scalars):
@@ -40,7 +41,9 @@ def line(start, end, steps, noise):
 
 
 def settling(start, end, pace, noise):
-    return lambda step, r: end + (start - end) * math.exp(-step / pace) + noise * r.standard_normal()
+    return lambda step, r: (
+        end + (start - end) * math.exp(-step / pace) + noise * r.standard_normal()
+    )
 
 
 def failed_1(spacing, seed):
@@ -52,7 +55,11 @@ def failed_1(spacing, seed):
 
 def failed_2(spacing, seed):
     def spikes(step, r):
-        return 5 + (8 * step / 1850 if r.random() < 0.3 else r.random()) if step < 1850 else r.uniform(1.9, 2.1)
+        return (
+            5 + (8 * step / 1850 if r.random() < 0.3 else r.random())
+            if step < 1850
+            else r.uniform(1.9, 2.1)
+        )
 
     def rise(step, r):
         return 2 + 13 * step / 1850 + r.normal() if step < 1850 else r.uniform(12, 12.7)
@@ -67,7 +74,10 @@ def margin_20(spacing, seed, narrow):
     else:
 
         def real(step, r):
-            return min(12, 6 + 2 * min(1, step / 10000) + 0.6 * r.normal() + (3 if r.random() < 0.03 else 0))
+            return min(
+                12,
+                6 + 2 * min(1, step / 10000) + 0.6 * r.normal() + (3 if r.random() < 0.03 else 0),
+            )
 
         both = {"E_real": real, "E_fake": lambda step, r: np.clip(8 + r.normal(), 6, 12)}
     return trace(spacing, 20500, seed, **both, **level)
@@ -75,7 +85,11 @@ def margin_20(spacing, seed, narrow):
 
 def quick_D(step, r):
     """loss_D of a healthy GAN: D far ahead for 200 steps, then a rise to ln 2."""
-    return abs(0.05 + 0.02 * r.normal()) if step < 200 else settling(0.2, 0.69, 300, 0.05)(step - 200, r)
+    return (
+        abs(0.05 + 0.02 * r.normal())
+        if step < 200
+        else settling(0.2, 0.69, 300, 0.05)(step - 200, r)
+    )
 
 
 def healthy_gan(spacing, seed=0):
@@ -121,7 +135,8 @@ def players(found):
     return [(event.name, event.step) for event in named(found, "d_won", "recovered")]
 
 
-# --- published traces -------------------------------------------------------------------------------------------------
+# --- published traces
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 50, 100])
@@ -135,7 +150,13 @@ def test_collapse_recovery_and_final_collapse(spacing, seed):
 def test_hindsight_knows_a_collapse_from_its_beginning():
     rows = failed_1(10, 0)
     assert healthy([row for row in rows if row["step"] <= 1400]) and not healthy(rows, step=1400)
-    assert [healthy(rows, step=step) for step in (1000, 1900, 2000, 2500, 2700)] == [True, False, True, True, False]
+    assert [healthy(rows, step=step) for step in (1000, 1900, 2000, 2500, 2700)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 50, 100])
@@ -161,7 +182,10 @@ def test_a_second_collapse_is_measured_against_the_time_before_the_first():
 
 
 def test_fakes_that_become_as_good_as_reals_end_a_collapse():
-    real, fake = pieces((0, 7, 8), (2000, 1.4, 1.6)), pieces((0, 8, 10), (2000, 13.3, 13.5), (4000, 1.5, 2))
+    real, fake = (
+        pieces((0, 7, 8), (2000, 1.4, 1.6)),
+        pieces((0, 8, 10), (2000, 13.3, 13.5), (4000, 1.5, 2)),
+    )
     (_, (name, step)) = players(events(trace(10, 6000, 0, E_real=real, E_fake=fake)))
     assert name == "recovered" and 4000 <= step <= 4100
 
@@ -171,7 +195,8 @@ def test_energies_come_before_the_loss():
     assert len(players(events(rows, Settings(equilibrium={"loss_D": 10.0})))) == 3
 
 
-# --- healthy runs -----------------------------------------------------------------------------------------------------
+# --- healthy runs
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 37, 100, 500])
@@ -196,7 +221,9 @@ def test_both_energies_falling_together_is_no_collapse():
 @pytest.mark.parametrize(("spacing", "learns"), [(10, 400), (10, 620), (500, 2000)])
 def test_an_auto_encoder_that_learns_late_is_no_collapse(spacing, learns):
     real = pieces((0, 14, 14.5), (learns, 3.4, 3.6))
-    assert players(events(trace(spacing, 10000, 0, E_real=real, E_fake=pieces((0, 9.3, 9.5))))) == []
+    assert (
+        players(events(trace(spacing, 10000, 0, E_real=real, E_fake=pieces((0, 9.3, 9.5))))) == []
+    )
 
 
 def test_fakes_that_still_move_are_not_beaten():
@@ -215,7 +242,8 @@ def test_few_rows():
         assert events(rows, GAN) == [] and healthy(rows, GAN)
 
 
-# --- other detectors --------------------------------------------------------------------------------------------------
+# --- other detectors
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("label", [1.0, 0.9])
@@ -235,7 +263,9 @@ def test_a_lead_that_lasts_from_the_start_is_found():
 
 
 def test_mode_loss_by_diversity():
-    found = events(trace(10, 6000, 0, diversity=pieces((0, 0.8, 0.9), (3000, 0.05, 0.1), (4500, 0.7, 0.9))))
+    found = events(
+        trace(10, 6000, 0, diversity=pieces((0, 0.8, 0.9), (3000, 0.05, 0.1), (4500, 0.7, 0.9)))
+    )
     assert [event.name for event in found] == ["mode_loss", "mode_recovered"]
     assert [event.step for event in found] == [3000, 4500]
     assert "0.0" in found[0].says and "diversity" in found[0].says
@@ -249,29 +279,42 @@ def test_early_mode_loss_after_samples_differed():
 @pytest.mark.parametrize(("spread", "expected"), [(1500, []), (9000, [("mode_loss", 2000)])])
 def test_young_samples_may_be_alike_for_a_while(spread, expected):
     rows = trace(10, 4000, 0, diversity=line(0.05, 0.8 * 4000 / spread, 4000, 0.02))
-    assert [(event.name, event.step) for event in events(rows) if event.name == "mode_loss"] == expected
+    assert [
+        (event.name, event.step) for event in events(rows) if event.name == "mode_loss"
+    ] == expected
 
 
 def test_mode_loss_by_codes():
-    scalars = {"diversity": pieces((0, 0.8, 0.9)), "pull_away": pieces((0, 0.3, 0.4), (3000, 0.9, 0.95))}
+    scalars = {
+        "diversity": pieces((0, 0.8, 0.9)),
+        "pull_away": pieces((0, 0.3, 0.4), (3000, 0.9, 0.95)),
+    }
     for real in {"pull_away_real": pieces((0, 0.3, 0.35))}, {}:
         found = events(trace(10, 6000, 0, **scalars, **real))
         assert [event.name for event in found] == (["mode_loss"] if real else [])
-    crowded = trace(10, 6000, 0, pull_away=pieces((0, 0.93, 0.97)), pull_away_real=pieces((0, 0.85, 0.9)))
+    crowded = trace(
+        10, 6000, 0, pull_away=pieces((0, 0.93, 0.97)), pull_away_real=pieces((0, 0.85, 0.9))
+    )
     assert events(crowded) == []  # reals are as crowded
 
 
 def test_identity():
     energies = {"E_real": settling(14, 1, 300, 0.02), "E_noise": settling(16, 0.9, 1500, 0.02)}
     mean = {"predict_mean": pieces((0, 14, 14.2))}
-    assert [event.name for event in events(trace(10, 20000, 0, **energies, **mean))] == ["identity_ae"]
+    assert [event.name for event in events(trace(10, 20000, 0, **energies, **mean))] == [
+        "identity_ae"
+    ]
     poor = {"E_real": pieces((0, 16, 17)), "E_noise": pieces((0, 16, 17))}
-    assert events(trace(10, 5000, 0, **poor, **mean)) == []  # rebuilds nothing, which is another trouble
+    # rebuilds nothing, which is another trouble
+    assert events(trace(10, 5000, 0, **poor, **mean)) == []
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("D", 1), ("E", -1)])
 def test_overfitting(kind, sign):
-    real, fake = (lambda s, r: 5 + sign * (2 + 0.3 * r.normal())), (lambda s, r: 5 - sign * (2 + 0.3 * r.normal()))
+    real, fake = (
+        (lambda s, r: 5 + sign * (2 + 0.3 * r.normal())),
+        (lambda s, r: 5 - sign * (2 + 0.3 * r.normal())),
+    )
 
     def held_out(s, r):
         return 5 + sign * (2 - 3.5 * min(1, s / 8000) + 0.3 * r.normal())
@@ -312,7 +355,8 @@ def test_not_a_number():
     assert healthy([*broken, {"step": 1020, "loss_D": 0.7, "loss_G": 0.7}], GAN)
 
 
-# --- more rows never change what was said -----------------------------------------------------------------------------
+# --- more rows never change what was said
+# -----------------------------------------------------------------------------
 
 
 def check_order(found):
@@ -331,7 +375,9 @@ def check_prefixes(rows, how):
     for i in range(0, len(rows), max(1, len(rows) // 40)):
         part = events(rows[:i], how)
         assert [event for event in whole if event in part] == part
-        assert not i or set(part) >= {event for event in whole if event.step + reach <= steps[i - 1]}
+        assert not i or set(part) >= {
+            event for event in whole if event.step + reach <= steps[i - 1]
+        }
 
 
 @pytest.mark.parametrize("spacing", [10, 50])
@@ -342,8 +388,12 @@ def test_prefixes_of_published_traces(spacing):
 
 def levels(low, high):
     """Scalars that jump between levels at random steps."""
-    parts = st.lists(st.tuples(st.integers(0, 6000), st.floats(low, high), st.floats(0, 0.3)), max_size=6)
-    return parts.map(lambda ps: pieces((0, low, high), *sorted((s, v, v * (1 + n)) for s, v, n in ps)))
+    parts = st.lists(
+        st.tuples(st.integers(0, 6000), st.floats(low, high), st.floats(0, 0.3)), max_size=6
+    )
+    return parts.map(
+        lambda ps: pieces((0, low, high), *sorted((s, v, v * (1 + n)) for s, v, n in ps))
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -359,7 +409,10 @@ def levels(low, high):
 )
 def test_prefixes_of_random_traces(gaps, seed, scalars, chance):
     r = np.random.default_rng(seed)
-    rows = [{"step": int(s), **{n: f(s, r) for n, f in scalars.items() if r.random() < chance}} for s in np.cumsum(gaps)]
+    rows = [
+        {"step": int(s), **{n: f(s, r) for n, f in scalars.items() if r.random() < chance}}
+        for s in np.cumsum(gaps)
+    ]
     if chance == 1:
         check_prefixes(rows, Settings())
     else:
@@ -371,14 +424,20 @@ def test_prefixes_of_random_traces(gaps, seed, scalars, chance):
 
 def test_a_long_log_takes_less_than_a_second():
     for spacing in 1, 10:
-        rows = [{**a, **b} for a, b in zip(healthy_gan(spacing)[:5000], (healthy_ebgan(spacing) * 2)[:5000], strict=False)]
+        rows = [
+            {**a, **b}
+            for a, b in zip(
+                healthy_gan(spacing)[:5000], (healthy_ebgan(spacing) * 2)[:5000], strict=False
+            )
+        ]
         rows = [{**row, "step": spacing * i} for i, row in enumerate((rows * 7)[:5000])]
         begin = time.process_time()
         events(rows, GAN)
         assert len(rows) == 5000 and time.process_time() - begin < 1
 
 
-# --- theory -----------------------------------------------------------------------------------------------------------
+# --- theory
+# -----------------------------------------------------------------------------------------------------------
 
 
 def rounded(losses):
@@ -402,7 +461,9 @@ def test_what_a_won_game_costs():
     assert rounded(d_won("non_saturating", label=0.9)) == {"loss_D": 0.1625}
     assert round(cross_entropy(0.9, 0.9), 4) == 0.3251  # the floor of loss_G with a smoothed target
     assert d_won("ebgan") == {"loss_D": 0.0} and d_won("wgan") == {}
-    assert d_won("relativistic", label=0.9) == d_won("hinge", label=0.9) == {"loss_D": 0.0}, "no label enters these losses"
+    assert d_won("relativistic", label=0.9) == d_won("hinge", label=0.9) == {"loss_D": 0.0}, (
+        "no label enters these losses"
+    )
 
 
 def test_unknown_losses_are_refused():
@@ -413,11 +474,14 @@ def test_unknown_losses_are_refused():
 
 def test_distances():
     row = {"step": 1, "loss_D": 0.5, "loss_G": math.nan, "E_real": 3.0}
-    assert distances(row, {"loss_D": 0.7, "loss_G": 0.7, "loss_C": 1.0}) == {"loss_D_from_equilibrium": pytest.approx(-0.2)}
+    assert distances(row, {"loss_D": 0.7, "loss_G": 0.7, "loss_C": 1.0}) == {
+        "loss_D_from_equilibrium": pytest.approx(-0.2)
+    }
     assert distances({**row, "margin": 9.0}, {}) == {"loss_D_from_equilibrium": -8.5}
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- words
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_words_for_a_collapse_and_its_end():
@@ -432,28 +496,48 @@ def test_words_for_a_collapse_and_its_end():
         loss_D=pieces((0, 7, 7)),
     )
     said = summary(rows, {})
-    assert said[0].startswith("collapsed at step 3,200, recovered at 4,100 (the discriminator won: E_real fell to 2")
-    assert "loss_D 7.000 over the last 1,000 steps, 3.000 below its equilibrium 10.000: the discriminator is ahead" in said
+    assert said[0].startswith(
+        "collapsed at step 3,200, recovered at 4,100 (the discriminator won: E_real fell to 2"
+    )
+    assert (
+        "loss_D 7.000 over the last 1,000 steps, 3.000 below its equilibrium 10.000: the "
+        "discriminator is ahead" in said
+    )
     assert "hinge active on 63 % of fakes over the last 1,000 steps: the margin is at work" in said
     assert len(said) == 3
 
 
 def test_words_for_a_collapse_for_good():
     said = summary(failed_1(10, 0), {})
-    assert [sentence.split(" (")[0] for sentence in said][1:] == ["collapsed at step 2,600, not recovered by 6,500"]
+    assert [sentence.split(" (")[0] for sentence in said][1:] == [
+        "collapsed at step 2,600, not recovered by 6,500"
+    ]
 
 
 def test_words_for_a_healthy_run():
     said = summary(healthy_gan(10), GAN.equilibrium)
     assert said[0] == "no collapse seen in 800 logged steps"
-    assert said[1].startswith("loss_D 0.68") and said[1].endswith("its equilibrium 0.693: the players are in balance")
-    assert said[3] == "diversity 0.90 of the data's over the last 1,000 steps: samples vary as the data do"
-    assert said[4].startswith("slope of the discriminator 1.51 at reals and 1.79 at fakes") and len(said) == 5
+    assert said[1].startswith("loss_D 0.68") and said[1].endswith(
+        "its equilibrium 0.693: the players are in balance"
+    )
+    assert (
+        said[3]
+        == "diversity 0.90 of the data's over the last 1,000 steps: samples vary as the data do"
+    )
+    assert (
+        said[4].startswith("slope of the discriminator 1.51 at reals and 1.79 at fakes")
+        and len(said) == 5
+    )
 
 
 def test_words_for_players_ahead_and_behind():
-    said = summary(trace(10, 2000, 0, loss_D=pieces((0, 0.3, 0.3)), loss_G=pieces((0, 1.2, 1.2))), GAN.equilibrium)
-    assert said[1].endswith("the discriminator is ahead") and said[2].endswith("the generator is behind")
+    said = summary(
+        trace(10, 2000, 0, loss_D=pieces((0, 0.3, 0.3)), loss_G=pieces((0, 1.2, 1.2))),
+        GAN.equilibrium,
+    )
+    assert said[1].endswith("the discriminator is ahead") and said[2].endswith(
+        "the generator is behind"
+    )
 
 
 @pytest.mark.parametrize(
@@ -468,13 +552,19 @@ def test_words_for_players_ahead_and_behind():
 )
 def test_words_for_slopes(real, fake, says):
     said = summary([{"step": 5, "grad_real": real, "grad_fake": fake}], {})
-    assert said[-1] == f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes at the only logged step: {says}"
+    assert (
+        said[-1]
+        == f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes at the only "
+        f"logged step: {says}"
+    )
 
 
 def test_words_for_a_margin_that_came_late():
     rows = [{"step": 10 * i, "loss_D": 0.7} for i in range(1, 5)]
     said = summary([*rows, {"step": 50, "loss_D": 0.7, "margin": 0.7, "hinge_active": 0.02}], {})
-    assert said[-1].startswith("hinge active on 2 % of fakes over the last 40 steps: fakes are hardly pushed up")
+    assert said[-1].startswith(
+        "hinge active on 2 % of fakes over the last 40 steps: fakes are hardly pushed up"
+    )
     assert not [line for line in summary(rows, {}) if "hinge" in line]
 
 
@@ -483,12 +573,15 @@ def test_words_for_hardly_any_rows():
     said = summary([{"step": 5, "loss_D": 0.3}], GAN.equilibrium)
     assert said == [
         "no collapse seen in 1 logged step",
-        "loss_D 0.300 at the only logged step, 0.393 below its equilibrium 0.693: the discriminator is ahead",
+        "loss_D 0.300 at the only logged step, 0.393 below its equilibrium 0.693: the "
+        "discriminator is ahead",
     ]
 
 
 def test_words_for_samples_that_were_alike_too_early_to_date_it():
-    rows = [{"step": 50 * i, "loss_D": 0.7, "diversity": 0.4 if i < 3 else 0.06} for i in range(1, 20)]
+    rows = [
+        {"step": 50 * i, "loss_D": 0.7, "diversity": 0.4 if i < 3 else 0.06} for i in range(1, 20)
+    ]
     words = "collapsed: samples were nearly alike in all of the second half of 19 logged steps"
     assert summary(rows, {})[0] == words
     rows[-1]["diversity"] = 0.5

@@ -16,7 +16,9 @@ TRIALS = 4000
 
 def sums(*columns: np.ndarray) -> Tensor:
     """(TRIALS, G, S) of columns (TRIALS, G)."""
-    return torch.from_numpy(np.stack([np.broadcast_to(column, columns[0].shape) for column in columns], -1))
+    return torch.from_numpy(
+        np.stack([np.broadcast_to(column, columns[0].shape) for column in columns], -1)
+    )
 
 
 def share(of: Tensor, statistic: Callable[[Tensor], Tensor], truth: float) -> float:
@@ -48,11 +50,23 @@ def test_decibels_and_explained_shares_over_few_groups(groups: int):
     dice = np.random.default_rng(groups)
     squares = dice.normal(0.1, 0.02, (TRIALS, groups))
     decibels = jackknife.decibels(torch.zeros(0), []).statistic
-    assert 0.94 <= share(sums(np.full(1, 4.0) + 0 * squares, squares), decibels, 10 * math.log10(40)) <= 0.96
+    assert (
+        0.94
+        <= share(sums(np.full(1, 4.0) + 0 * squares, squares), decibels, 10 * math.log10(40))
+        <= 0.96
+    )
     y = dice.normal(0, 0.5, (TRIALS, groups, 1)) + dice.normal(0, 1, (TRIALS, groups, 20))
     off = dice.normal(0, 0.5, y.shape)
     rows = sums(20 + 0 * y.sum(2), y.sum(2), (y**2).sum(2), (off**2).sum(2))
-    assert 0.94 <= share(rows, jackknife.explained(torch.ones(2), torch.tensor([0.0, 1.0]), ["a", "b"]).statistic, 0.8) <= 0.96
+    assert (
+        0.94
+        <= share(
+            rows,
+            jackknife.explained(torch.ones(2), torch.tensor([0.0, 1.0]), ["a", "b"]).statistic,
+            0.8,
+        )
+        <= 0.96
+    )
 
 
 @pytest.mark.parametrize("groups", [2, 5, 20])
@@ -63,7 +77,9 @@ def test_a_difference_of_means_over_few_normal_groups(groups: int):
 
     def apart(one: np.ndarray, other: np.ndarray) -> Estimate:
         first, second = (torch.stack([torch.from_numpy(x), ones], 1) for x in (one, other))
-        return jackknife.difference(*(Grouped(names, x, jackknife.quotient) for x in (first, second)))
+        return jackknife.difference(
+            *(Grouped(names, x, jackknife.quotient) for x in (first, second))
+        )
 
     found = [apart(one + other, one) for one, other in zip(common, own, strict=True)]
     assert 0.94 <= np.mean([one.low <= 1 <= one.high for one in found]) <= 0.96
@@ -77,7 +93,8 @@ def test_skewed_groups_are_covered_less_often_than_said_and_no_less_than_documen
 
 def test_two_groups_by_hand():
     found = jackknife.estimate(jackknife.mean(torch.tensor([1.0, 3.0]), ["a", "b"]))
-    assert found == pytest.approx((2, 2 - 12.7062, 2 + 12.7062, 2), rel=1e-5)  # t of 1 degree of freedom, error 1
+    # t of 1 degree of freedom, error 1
+    assert found == pytest.approx((2, 2 - 12.7062, 2 + 12.7062, 2), rel=1e-5)
 
 
 def test_groups_without_the_number_are_none():
@@ -91,7 +108,9 @@ def test_groups_without_the_number_are_none():
 
 
 def test_a_number_that_one_group_alone_makes_has_no_interval():
-    found = jackknife.estimate(jackknife.ratio(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]), ["a", "b"]))
+    found = jackknife.estimate(
+        jackknife.ratio(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]), ["a", "b"])
+    )
     assert found.value == 0.75 and math.isnan(found.low) and math.isnan(found.high)
     exact = jackknife.estimate(jackknife.decibels(torch.zeros(3), ["a", "b", "c"]))
     assert math.isinf(exact.value) and math.isnan(exact.low)

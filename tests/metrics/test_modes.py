@@ -1,4 +1,5 @@
-"""The collapse monitor: what it calls a collapse, what it does not, and that looking changes nothing."""
+"""The collapse monitor: what it calls a collapse, what it does not, and that looking changes
+nothing."""
 
 import json
 import os
@@ -20,7 +21,9 @@ from simulacra.metrics.images import modes
 from simulacra.tasks import _monitor
 from simulacra.tasks._monitor import Monitor
 
-needs_faces = pytest.mark.skipif(not ROOT or not (ROOT / "faces").is_dir(), reason="no faces in SIMULACRA_DATA")
+needs_faces = pytest.mark.skipif(
+    not ROOT or not (ROOT / "faces").is_dir(), reason="no faces in SIMULACRA_DATA"
+)
 
 
 class Unlabelled:
@@ -32,7 +35,11 @@ class Unlabelled:
         self.real, self.few = digits.Data(digits.Options(), None), few
 
     def size(self, split: str) -> int:
-        return self.real.size(split) if self.few is None else {"train": self.few - 5, "held_out": 5}[split]
+        return (
+            self.real.size(split)
+            if self.few is None
+            else {"train": self.few - 5, "held_out": 5}[split]
+        )
 
     def take(self, split: str, n: int) -> dict[str, Tensor]:
         return {"image": self.real.take(split, n)["image"]}
@@ -87,7 +94,11 @@ def test_one_class_alone_is_a_collapse(n: int):
     x = source.take("train", 4000)
     for c in range(10):
         found = looked(source, x["image"][x["label"] == c][:n])
-        assert "few classes" in modes.collapse(found) and found["class_missing"] >= 7 and found[f"class_{c}"] > 0.9
+        assert (
+            "few classes" in modes.collapse(found)
+            and found["class_missing"] >= 7
+            and found[f"class_{c}"] > 0.9
+        )
     half = looked(source, x["image"][x["label"] < 5][:n])
     assert "few classes" in modes.collapse(half)
     most = looked(source, x["image"][x["label"] < 9][:n])
@@ -124,7 +135,9 @@ def test_faces(mode: str):
     for seed in range(8):
         assert modes.collapse(looked(source, some(source, 128, seed))) == ""
         for few in 1, 2, 4, 16:
-            assert "repeat" in modes.collapse(looked(source, some(source, few, seed).repeat(128 // few, 1, 1, 1)))
+            assert "repeat" in modes.collapse(
+                looked(source, some(source, few, seed).repeat(128 // few, 1, 1, 1))
+            )
 
 
 def test_series():
@@ -133,19 +146,31 @@ def test_series():
     monitor = Monitor(source)
     real = x[torch.randint(len(x), (128,), generator=torch.Generator().manual_seed(0))]
     assert modes.collapse(modes.look(*monitor.look(real), monitor.real[1])) == ""
-    assert "repeat" in modes.collapse(modes.look(*monitor.look(x[:2].repeat(64, 1, 1)), monitor.real[1]))
+    assert "repeat" in modes.collapse(
+        modes.look(*monitor.look(x[:2].repeat(64, 1, 1)), monitor.real[1])
+    )
 
 
 # The verdict of a run
 
 
-GOOD = {"distinct": 1.0, "covered": 0.9, "like_reals": 0.8, "classes_shown": 0.95, "class_missing": 0.0}
+GOOD = {
+    "distinct": 1.0,
+    "covered": 0.9,
+    "like_reals": 0.8,
+    "classes_shown": 0.95,
+    "class_missing": 0.0,
+}
 BAD = GOOD | {"classes_shown": 0.1, "class_missing": 9.0}
 
 
 def rows(*looks: tuple[int, dict]) -> list[dict]:
-    logged = [{"step": k, "loss_D": 0.69, "diversity": 0.95} for k in range(100, looks[-1][0] + 1, 100)]
-    return sorted([*logged, *({"step": k, **seen} for k, seen in looks)], key=lambda row: row["step"])
+    logged = [
+        {"step": k, "loss_D": 0.69, "diversity": 0.95} for k in range(100, looks[-1][0] + 1, 100)
+    ]
+    return sorted(
+        [*logged, *({"step": k, **seen} for k, seen in looks)], key=lambda row: row["step"]
+    )
 
 
 def test_a_collapse_is_dated_at_the_checkpoint_where_it_was_seen():
@@ -153,13 +178,19 @@ def test_a_collapse_is_dated_at_the_checkpoint_where_it_was_seen():
     assert [(e.name, e.step) for e in events(told)] == [("collapse", 2000), ("collapse_over", 4000)]
     assert [healthy(told, step=k) for k in (1000, 2000, 3999, 4000)] == [True, False, False, True]
     assert not healthy([row for row in told if row["step"] <= 2000])
-    assert summary(told[:-1], {})[0].startswith("collapsed at step 2,000, not over by 4,000 (samples show few classes, 10 %")
+    assert summary(told[:-1], {})[0].startswith(
+        "collapsed at step 2,000, not over by 4,000 (samples show few classes, 10 %"
+    )
 
 
 def test_samples_that_never_were_otherwise_have_time_to_begin():
     young = rows((500, BAD), (1000, BAD))
-    assert healthy(young) and summary(young, {})[0].startswith("collapsed, or not begun yet: at step 1,000, samples show few")
-    assert not healthy(rows((1000, BAD), (2000, BAD))) and healthy(rows((1000, BAD), (2000, BAD)), step=1999)
+    assert healthy(young) and summary(young, {})[0].startswith(
+        "collapsed, or not begun yet: at step 1,000, samples show few"
+    )
+    assert not healthy(rows((1000, BAD), (2000, BAD))) and healthy(
+        rows((1000, BAD), (2000, BAD)), step=1999
+    )
     assert healthy(rows((500, BAD), (1000, GOOD))) and not healthy(rows((500, GOOD), (1000, BAD)))
 
 
@@ -176,16 +207,23 @@ def test_words_for_a_run_without_collapse():
 
 
 def test_a_model_without_a_game_is_not_told_about_collapse():
-    told = summary([{"step": 100, "loss": 3.0, "KL": 2.0}, {"step": 200, "loss": 2.0, "KL": 2.0}], {})
+    told = summary(
+        [{"step": 100, "loss": 3.0, "KL": 2.0}, {"step": 200, "loss": 2.0, "KL": 2.0}], {}
+    )
     assert not any("collapse" in line for line in told)
     assert "no collapse seen" in summary([{"step": 100, "loss_D": 0.6}], {})[0]
-    assert "no collapse seen" in summary([{"step": 100, "loss": 0.6}], {"loss": 0.7})[0], "an equilibrium makes a game"
+    assert "no collapse seen" in summary([{"step": 100, "loss": 0.6}], {"loss": 0.7})[0], (
+        "an equilibrium makes a game"
+    )
 
 
 @pytest.mark.parametrize("model_name", ["vae", "visual_dynamics"])
 def test_models_without_a_game(model_name: str, tmp_path: Path):
     outcome = of_model(model_name).train(tmp_path / "run", "steps=4", "save_every=2", "log_every=1")
-    assert not any("collapse" in line for line in outcome.health) and not (tmp_path / "run" / "monitor.jsonl").exists()
+    assert (
+        not any("collapse" in line for line in outcome.health)
+        and not (tmp_path / "run" / "monitor.jsonl").exists()
+    )
 
 
 @pytest.mark.parametrize("model_name", ["ebgan", "gan", "rgan", "rgan_series", "vaegan"])
@@ -198,14 +236,19 @@ def test_games_are_looked_at_at_each_painted_checkpoint(model_name: str, tmp_pat
     labelled = model_name != "rgan_series"
     for row in seen:
         assert {"distinct", "covered"} <= row.keys() and ("classes_shown" in row) == labelled
-        assert not labelled or sum(row[f"class_{i}"] for i in range(10)) == pytest.approx(1, abs=1e-4)
+        assert not labelled or sum(row[f"class_{i}"] for i in range(10)) == pytest.approx(
+            1, abs=1e-4
+        )
     stop = lambda step, _: os.kill(os.getpid(), signal.SIGINT) if step == 3 else None  # noqa: E731
     assert not tiny.train(tmp_path / "broken", *settings, tick=stop).done
     assert [row["step"] for row in _monitor.rows(tmp_path / "broken")] == [2]
     assert tiny.train(tmp_path / "broken", *settings).done
     assert_same(tmp_path / "whole", tmp_path / "broken")
     names = "monitor.jsonl", "log.jsonl"
-    assert all((tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes() for name in names)
+    assert all(
+        (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
+        for name in names
+    )
 
 
 def test_looking_changes_no_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -214,12 +257,15 @@ def test_looking_changes_no_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Monitor, "note", lambda self, opened, counts: None)
     of_model("gan").train(tmp_path / "blind", *settings)
     assert_same(tmp_path / "looked", tmp_path / "blind")
-    assert json.loads((tmp_path / "looked" / "done").read_text()) == json.loads((tmp_path / "blind" / "done").read_text())
+    assert json.loads((tmp_path / "looked" / "done").read_text()) == json.loads(
+        (tmp_path / "blind" / "done").read_text()
+    )
 
 
 @pytest.fixture
 def two_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are real digits until step 9, and two of them from 10 on; after a rollback they are as they should be."""
+    """Samples are real digits until step 9, and two of them from 10 on; after a rollback they are
+    as they should be."""
     x = SOURCES[0].take("train", 128)["image"]
 
     def samples(self: Monitor, opened: object) -> Tensor:
@@ -233,9 +279,13 @@ def test_a_collapse_of_samples_is_told_and_rolled_back(two_digits: None, tmp_pat
     settings = "steps=15", "save_every=5", "log_every=1", "keep=9"
     tiny = of_model("gan")
     outcome = tiny.train(tmp_path / "plain", *settings)
-    assert outcome.health[0].startswith("collapsed at step 10, not over by 15 (samples repeat each other")
+    assert outcome.health[0].startswith(
+        "collapsed at step 10, not over by 15 (samples repeat each other"
+    )
     assert tiny.train(tmp_path / "rolled", *settings, "rollback=1").done
-    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [{"at": 10, "to": 5, "why": "collapsed"}]
+    assert run.read_rows(tmp_path / "rolled" / "rollbacks.jsonl") == [
+        {"at": 10, "to": 5, "why": "collapsed"}
+    ]
     assert [row["step"] for row in _monitor.rows(tmp_path / "rolled")] == [5, 10, 15]
     assert min(row["distinct"] for row in _monitor.rows(tmp_path / "rolled")) > 0.9
     assert healthy(_monitor.with_log(tmp_path / "rolled"), Settings())

@@ -1,4 +1,5 @@
-"""Every metric against another implementation, explicit loops, closed forms or a documented value."""
+"""Every metric against another implementation, explicit loops, closed forms or a documented
+value."""
 
 from math import e, exp, isnan, log
 
@@ -14,11 +15,26 @@ from simulacra.metrics.images.classes import agreement, class_histogram
 from simulacra.metrics.images.distances import distances, mean_pairwise, nearest, radii
 from simulacra.metrics.images.extractors import load
 from simulacra.metrics.images.frechet import frechet_distance, gaussian_frechet, moments, rank_note
-from simulacra.metrics.images.inception import inception_score, inception_score_splits, modified_inception_score
+from simulacra.metrics.images.inception import (
+    inception_score,
+    inception_score_splits,
+    modified_inception_score,
+)
 from simulacra.metrics.images.kid import kernel_distance, squared_mmd, without_parts
 from simulacra.metrics.images.memorisation import copied, diversity, memorisation
 from simulacra.metrics.images.prdc import coverage
-from simulacra.metrics.images.report import Features, Training, compare, counts, look, notes, recalled, scores, spread, verdict
+from simulacra.metrics.images.report import (
+    Features,
+    Training,
+    compare,
+    counts,
+    look,
+    notes,
+    recalled,
+    scores,
+    spread,
+    verdict,
+)
 from simulacra.metrics.intervals.interval import combined, interval
 
 ONE_HOT = torch.eye(10).repeat(100, 1)
@@ -40,7 +56,9 @@ def test_frechet_is_scipys():
     a, b = skewed(400, 12, 0), skewed(300, 12, 10)
     (mean_a, cov_a), (mean_b, cov_b) = moments(a), moments(b)
     middle = linalg.sqrtm((cov_a @ cov_b).numpy()).real
-    expected = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * np.trace(middle)
+    expected = (
+        (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * np.trace(middle)
+    )
     assert frechet_distance(a, b) == pytest.approx(float(expected), rel=1e-9)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
 
@@ -59,8 +77,11 @@ def test_frechet_closed_forms():
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(a, a + shift) == pytest.approx(float(shift.square().sum()), rel=1e-5)
     assert gaussian_frechet(zero, eye, zero, eye) == pytest.approx(0, abs=1e-12)
-    wide, narrow = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([4.0, 0.0, 1.0])  # sum of (sqrt - sqrt)^2
-    assert gaussian_frechet(zero, wide.diag(), zero + 2, narrow.diag()) == pytest.approx(12 + 1 + 4 + 4, rel=1e-12)
+    # sum of (sqrt - sqrt)^2
+    wide, narrow = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([4.0, 0.0, 1.0])
+    assert gaussian_frechet(zero, wide.diag(), zero + 2, narrow.diag()) == pytest.approx(
+        12 + 1 + 4 + 4, rel=1e-12
+    )
 
 
 def test_frechet_of_too_few_samples_is_finite_and_noted():
@@ -137,7 +158,9 @@ def test_modified_score_is_the_reversed_squared_divergence():
 
 
 def test_class_histogram():
-    found = class_histogram(torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.9, 0.0], [0.9, 0.0, 0.1]]))
+    found = class_histogram(
+        torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.9, 0.0], [0.9, 0.0, 0.1]])
+    )
     assert found["class_min_share"] == 0
     assert found["class_max_share"] == 0.75
     assert found["class_missing"] == 1
@@ -171,7 +194,9 @@ def test_neighbours_against_all_pairs(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("k", [1, 5])
 def test_coverage_is_the_authors_package(k: int, capsys: pytest.CaptureFixture[str]):
     real, fake = normal(300, 8, 0), normal(200, 8, 1) * 0.8 + 0.2
-    assert coverage(fake, real, k) == pytest.approx(compute_prdc(real.numpy(), fake.numpy(), k), abs=1e-9)
+    assert coverage(fake, real, k) == pytest.approx(
+        compute_prdc(real.numpy(), fake.numpy(), k), abs=1e-9
+    )
 
 
 def test_coverage_of_equal_gaussians():
@@ -200,14 +225,17 @@ def test_memorisation_tells_copies_from_new_pictures():
 def test_copies_are_told_from_new_pictures_even_where_they_are_few():
     train, held_out, new = normal(2000, 8, 0), normal(1000, 8, 1), normal(1000, 8, 2)
     unseen = nearest(held_out, train)
-    some = torch.cat([train[-50:], new[:950]])  # one in twenty, from the end: the median knows nothing of them
+    # one in twenty, from the end: the median knows nothing of them
+    some = torch.cat([train[-50:], new[:950]])
     assert memorisation(some, train, held_out) == pytest.approx(1, abs=0.1)
     assert copied(nearest(some, train), unseen) == pytest.approx(0.05, abs=0.005)
     assert copied(nearest(new, train), unseen) <= 0.005
     assert copied(nearest(train + 1e-3, train), unseen) == 1
     twins = torch.cat([train[:100], held_out])  # held-out pictures may be training pictures, too
     assert copied(nearest(train[-50:], train), nearest(twins, train)) == 1
-    assert isnan(memorisation(new, train, train[:10])), "most held-out pictures are training pictures"
+    assert isnan(memorisation(new, train, train[:10])), (
+        "most held-out pictures are training pictures"
+    )
 
 
 def test_nearest_of_many_is_exact_in_flat_memory(monkeypatch: pytest.MonkeyPatch):
@@ -220,7 +248,9 @@ def test_nearest_of_many_is_exact_in_flat_memory(monkeypatch: pytest.MonkeyPatch
 
 def test_mirrored_copies_are_copies_where_training_mirrors():
     extractor = load("pixels")
-    train, held_out = (torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in (0, 1))
+    train, held_out = (
+        torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in (0, 1)
+    )
     known = extractor.features(train)
     for mirror, expected in (True, 1.0), (False, 0.0):
         fake, real = (look(x, extractor, mirror) for x in (train.flip(-1), held_out))
@@ -229,7 +259,8 @@ def test_mirrored_copies_are_copies_where_training_mirrors():
 
 def test_words_for_copies():
     assert verdict(0.0, 1.0, 60_000) == [
-        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, nearer than new pictures come"
+        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, nearer "
+        "than new pictures come"
     ]
     assert "memorised: samples are 0.40 times as far" in verdict(0.4, 0.0, 500)[0]
     assert verdict(0.97, 0.002, 60_000) == verdict(float("nan"), 0.0, 10) == []
@@ -260,25 +291,47 @@ def test_what_repeats_share_is_added_to_the_interval():
     expected = stats.t.interval(0.95, freedom, loc=np.mean(values), scale=(own + shared) ** 0.5)
     assert combined(values, shared, 9)[1:] == pytest.approx(expected)
     assert combined(values, 0.0, 9) == interval(values)
-    assert isnan(combined(values, float("nan"), 9)[1]) and combined(values, float("nan"), 9)[0] == 2.375
+    assert (
+        isnan(combined(values, float("nan"), 9)[1])
+        and combined(values, float("nan"), 9)[0] == 2.375
+    )
     assert combined([2.0, 2.0], 0.0, 9) == (2, 2, 2)
 
 
 def test_an_interval_covers_the_choice_of_the_reals_too():
-    """Of 60 experiments, each with reals and samples of its own; with reals taken as given .62 to .82 are covered."""
+    """Of 60 experiments, each with reals and samples of its own; with reals taken as given .62 to
+    .82 are covered."""
     rows = []
     for k in range(60):
         real = Features(normal(200, 4, 100 * k), None, False)
-        fakes = [Features(1.3 * normal(200, 4, 100 * k + i) + 0.2, None, False) for i in range(1, 6)]
+        fakes = [
+            Features(1.3 * normal(200, 4, 100 * k + i) + 0.2, None, False) for i in range(1, 6)
+        ]
         known = Training(normal(600, 4, 7), recalled(real, normal(600, 4, 7)))
-        sets, more = [compare(fake, real, train=known, seed=k) for fake in fakes], spread(fakes[0], real, known, seed=k)
-        rows.append({name: ([one[name] for one in sets], more[name]) for name in more.keys() & sets[0]})
-    for name in ("frechet", "kid", "precision", "recall", "density", "coverage", "diversity", "memorisation"):
+        sets, more = (
+            [compare(fake, real, train=known, seed=k) for fake in fakes],
+            spread(fakes[0], real, known, seed=k),
+        )
+        rows.append(
+            {name: ([one[name] for one in sets], more[name]) for name in more.keys() & sets[0]}
+        )
+    for name in (
+        "frechet",
+        "kid",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "diversity",
+        "memorisation",
+    ):
         truth = np.mean([np.mean(row[name][0]) for row in rows])
         ends = [combined(*row[name], 9)[1:] for row in rows]
         assert np.mean([low <= truth <= high for low, high in ends]) >= 0.85, name
         error = np.std([np.mean(row[name][0]) for row in rows])
-        assert 0.7 * error < np.mean([high - low for low, high in ends]) / 4.2 < 1.7 * error, f"{name}: and no wider than that"
+        assert 0.7 * error < np.mean([high - low for low, high in ends]) / 4.2 < 1.7 * error, (
+            f"{name}: and no wider than that"
+        )
     assert isnan(rows[0]["kid_std"][1]), "a deviation has no interval"
 
 
@@ -294,7 +347,9 @@ def test_the_kernel_without_parts_is_that_of_the_rest():
     part = torch.arange(25) % 4
     found = without_parts(a, b, part)
     expected = torch.tensor([squared_mmd(a, b[part != g]) for g in range(4)], dtype=torch.float64)
-    assert (found - found.mean()).tolist() == pytest.approx((expected - expected.mean()).tolist(), rel=1e-6)
+    assert (found - found.mean()).tolist() == pytest.approx(
+        (expected - expected.mean()).tolist(), rel=1e-6
+    )
 
 
 def test_no_number_no_interval():
@@ -314,7 +369,13 @@ def test_interval_of_few():
 
 DISTANCES = {"frechet", "kid", "kid_std", "precision", "recall", "density", "coverage", "diversity"}
 SCORES = {"inception_score", "inception_score_parts", "inception_score_parts_std"}
-CLASSES = {"class_min_share", "class_max_share", "class_missing", "class_entropy", "top_probability"}
+CLASSES = {
+    "class_min_share",
+    "class_max_share",
+    "class_missing",
+    "class_entropy",
+    "top_probability",
+}
 
 
 def seen(n: int, seed: int, classes: int = 0, own: bool = False) -> Features:
@@ -326,7 +387,10 @@ def test_compare_reports_what_applies():
     plain = compare(seen(60, 0), seen(80, 1))
     assert set(plain) == DISTANCES
     known = Training(normal(90, 8, 2), recalled(seen(80, 1), normal(90, 8, 2)))
-    assert set(compare(seen(60, 0), seen(80, 1), train=known)) == DISTANCES | {"memorisation", "copied"}
+    assert set(compare(seen(60, 0), seen(80, 1), train=known)) == DISTANCES | {
+        "memorisation",
+        "copied",
+    }
     assert set(compare(seen(60, 0, 1000), seen(80, 1, 1000))) == DISTANCES | SCORES
     everything = compare(seen(60, 0, 10, own=True), seen(80, 1, 10, own=True))
     assert set(everything) == DISTANCES | SCORES | CLASSES | {"modified_inception_score"}
@@ -339,10 +403,17 @@ def test_compare_reports_what_applies():
 def test_scores_of_parts_say_that_they_are_of_parts():
     posteriors = normal(1000, 10, 0).mul(3).softmax(1)
     found = scores(Features(normal(1000, 8, 0), posteriors, True))
-    assert (found["inception_score_parts"], found["inception_score_parts_std"]) == inception_score_splits(posteriors)
+    assert (
+        found["inception_score_parts"],
+        found["inception_score_parts_std"],
+    ) == inception_score_splits(posteriors)
     assert found["inception_score_parts"] < found["inception_score"], "fewer samples, a lower score"
     assert "inception_score_std" not in found
-    assert counts("inception_score_parts", 1000, 900) == counts("inception_score_parts_std", 1000, 900) == {"n_fake": 100}
+    assert (
+        counts("inception_score_parts", 1000, 900)
+        == counts("inception_score_parts_std", 1000, 900)
+        == {"n_fake": 100}
+    )
     assert counts("kid_std", 1000, 900) == {"n_fake": 450, "n_real": 450}
     assert counts("inception_score", 1000, 900) == counts("kid", 1000, 900) == {}
 
@@ -350,10 +421,16 @@ def test_scores_of_parts_say_that_they_are_of_parts():
 def test_shares_of_classes_that_were_asked_for_are_left_out():
     asked = torch.arange(1000) % 10
     right = Features(normal(1000, 8, 0), ONE_HOT[:10].repeat(100, 1), True, None, asked)
-    assert not {"class_min_share", "class_max_share", "class_missing", "class_entropy"} & scores(right).keys()
+    assert (
+        not {"class_min_share", "class_max_share", "class_missing", "class_entropy"}
+        & scores(right).keys()
+    )
     assert scores(right)["class_agreement"] == scores(right)["class_agreement_min"] == 1
     seven = Features(normal(1000, 8, 0), ONE_HOT[:10][7].repeat(1000, 1), True, None, asked)
-    assert scores(seven)["class_agreement"] == pytest.approx(0.1) and scores(seven)["class_agreement_min"] == 0
+    assert (
+        scores(seven)["class_agreement"] == pytest.approx(0.1)
+        and scores(seven)["class_agreement_min"] == 0
+    )
     assert "class by class" in notes(right, right)[0]
 
 

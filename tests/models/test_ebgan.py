@@ -1,4 +1,5 @@
-"""EBGAN's equations against hand arithmetic, and the known defects of public codes (T1 to T23), one test each."""
+"""EBGAN's equations against hand arithmetic, and the known defects of public codes (T1 to T23), one
+test each."""
 
 import math
 from itertools import pairwise
@@ -34,12 +35,17 @@ def small_model(**hyper: object) -> EBGAN:
 
 
 def test_hinge_by_hand() -> None:
-    """Eq. 1 on two pairs: mean E(x) = 2; with m = 10, max(0, 10 - 4) = 6 and max(0, 10 - 12) = 0, mean 3."""
-    assert float(hinge_loss(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 12.0]), torch.tensor(10.0))) == 5.0
+    """Eq. 1 on two pairs: mean E(x) = 2; with m = 10, max(0, 10 - 4) = 6 and max(0, 10 - 12) = 0,
+    mean 3."""
+    assert (
+        float(hinge_loss(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 12.0]), torch.tensor(10.0)))
+        == 5.0
+    )
 
 
 def test_energies_by_hand() -> None:
-    """Two pictures of 2x2, every pixel wrong by 3 and by 1: norms 6 and 2, mean absolute errors 3 and 1, sums 36 and 4."""
+    """Two pictures of 2x2, every pixel wrong by 3 and by 1: norms 6 and 2, mean absolute errors 3
+    and 1, sums 36 and 4."""
     x = torch.zeros(2, 1, 2, 2)
     rebuilt = torch.tensor([3.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
     assert ebgan.l2(rebuilt, x).tolist() == [6, 2]
@@ -58,24 +64,33 @@ def test_pull_away_by_hand() -> None:
     """Eq. 14 on codes at 0, 60 and 90 degrees: squared cosines 1/4, 0, 3/4, each twice, over 6."""
     s = torch.tensor([[2.0, 0.0], [0.5, math.sqrt(3) / 2], [0.0, 3.0]])
     assert float(pull_away(s)) == pytest.approx((0.25 + 0 + 0.75) * 2 / 6, abs=1e-6)
-    assert float(pull_away(s, "unsquared")) == pytest.approx((0.5 + 0 + math.sqrt(0.75)) * 2 / 6, abs=1e-6)
+    assert float(pull_away(s, "unsquared")) == pytest.approx(
+        (0.5 + 0 + math.sqrt(0.75)) * 2 / 6, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    ("codes", "unsquared", "squared"), [("opposite", -1 / 63, 1.0), ("identical", 1, 1), ("orthonormal", 0, 0)]
+    ("codes", "unsquared", "squared"),
+    [("opposite", -1 / 63, 1.0), ("identical", 1, 1), ("orthonormal", 0, 0)],
 )
-def test_T3_T17_pull_away_is_squared_over_features_without_the_diagonal(codes: str, unsquared: float, squared: float) -> None:
+def test_T3_T17_pull_away_is_squared_over_features_without_the_diagonal(
+    codes: str, unsquared: float, squared: float
+) -> None:
     one = torch.ones(1, 100)
-    s = {"opposite": torch.cat([one, -one]).repeat(32, 1), "identical": one.repeat(64, 1), "orthonormal": torch.eye(64, 100)}[
-        codes
-    ]
+    s = {
+        "opposite": torch.cat([one, -one]).repeat(32, 1),
+        "identical": one.repeat(64, 1),
+        "orthonormal": torch.eye(64, 100),
+    }[codes]
     assert float(pull_away(s)) == pytest.approx(squared, abs=1e-5)
     assert float(pull_away(s, "unsquared")) == pytest.approx(unsquared, abs=1e-5)
 
 
 def test_pull_away_has_its_lower_bound_where_codes_outnumber_dimensions() -> None:
     """N = 64 codes in d = 32: at least (N/d - 1)/(N - 1), reached by two orthonormal bases."""
-    assert float(pull_away(torch.eye(32).repeat(2, 1))) == pytest.approx((64 / 32 - 1) / 63, abs=1e-6)
+    assert float(pull_away(torch.eye(32).repeat(2, 1))) == pytest.approx(
+        (64 / 32 - 1) / 63, abs=1e-6
+    )
 
 
 # --- defects of public codes ---
@@ -88,14 +103,21 @@ def gradient(loss: Tensor, x: Tensor) -> Tensor:
 def test_T1_the_margin_has_a_gradient_and_the_hinge_a_corner() -> None:
     E_g = torch.tensor([5.0, 30.0], requires_grad=True)
     E_x = torch.tensor([1.0, 1.0])
-    by_margin = [gradient(hinge_loss(E_x, E_g, torch.tensor(m)), E_g).tolist() for m in (1.0, 20.0, 80.0)]
+    by_margin = [
+        gradient(hinge_loss(E_x, E_g, torch.tensor(m)), E_g).tolist() for m in (1.0, 20.0, 80.0)
+    ]
     assert by_margin == [[0, 0], [-0.5, 0], [-0.5, -0.5]]
-    none = [gradient(hinge_loss(E_x, E_g, torch.tensor(m), "none"), E_g).tolist() for m in (1.0, 20.0, 80.0)]
+    none = [
+        gradient(hinge_loss(E_x, E_g, torch.tensor(m), "none"), E_g).tolist()
+        for m in (1.0, 20.0, 80.0)
+    ]
     assert none[0] == none[1] == none[2] == [-0.5, -0.5]
 
 
 @pytest.mark.parametrize(("hinge", "same"), [("sample", False), ("none", True)])
-def test_T1_margins_1_and_80_train_differently_unless_there_is_no_hinge(hinge: str, same: bool) -> None:
+def test_T1_margins_1_and_80_train_differently_unless_there_is_no_hinge(
+    hinge: str, same: bool
+) -> None:
     def after(margin: float) -> Tensor:
         m = small_model(hinge=hinge, margin=margin, margin_unit="energy", init_G=0.5)
         for k in range(3):
@@ -106,7 +128,9 @@ def test_T1_margins_1_and_80_train_differently_unless_there_is_no_hinge(hinge: s
     assert torch.equal(after(1.0), after(80.0)) == same
 
 
-@pytest.mark.parametrize(("energy", "same"), [("l2", True), ("l1", True), ("sse", True), ("batch", False)])
+@pytest.mark.parametrize(
+    ("energy", "same"), [("l2", True), ("l1", True), ("sse", True), ("batch", False)]
+)
 def test_T2_doubling_the_batch_changes_no_loss(energy: str, same: bool) -> None:
     m = small_model(energy=energy)
     x = images()["image"]
@@ -115,10 +139,13 @@ def test_T2_doubling_the_batch_changes_no_loss(energy: str, same: bool) -> None:
 
 
 def test_T2_the_notes_energy_falls_with_the_root_of_the_batch() -> None:
-    """Standard normal 64x64 pictures against nothing: per sample the norm is 64 at any B, the notes' is 64 / sqrt(B)."""
+    """Standard normal 64x64 pictures against nothing: per sample the norm is 64 at any B, the
+    notes' is 64 / sqrt(B)."""
     for B, expected in ((16, 16.0), (64, 8.0), (256, 4.0)):
         x = torch.randn(B, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-        assert float(ebgan.batch_norm_error(torch.zeros_like(x), x)) == pytest.approx(expected, rel=0.01)
+        assert float(ebgan.batch_norm_error(torch.zeros_like(x), x)) == pytest.approx(
+            expected, rel=0.01
+        )
         assert float(ebgan.l2(torch.zeros_like(x), x).mean()) == pytest.approx(64, rel=0.01)
 
 
@@ -138,11 +165,19 @@ def test_T5_another_picture_in_the_batch_changes_no_energy(norm: str, same: bool
     assert torch.allclose(m.E(x)[:-1], m.E(other)[:-1], atol=1e-4) == same
 
 
-@pytest.mark.parametrize(("draws", "steps_G", "expected"), [("fresh", 2, 3), ("shared", 2, 1), ("fresh", 1, 2)])
-def test_T6_noise_is_drawn_for_every_step(draws: str, steps_G: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("draws", "steps_G", "expected"), [("fresh", 2, 3), ("shared", 2, 1), ("fresh", 1, 2)]
+)
+def test_T6_noise_is_drawn_for_every_step(
+    draws: str, steps_G: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     m = small_model(draws=draws, steps_G=steps_G)
     drawn = []
-    monkeypatch.setattr(ebgan, "noise", lambda like, *shape: drawn.append(torch.randn(len(like), *shape)) or drawn[-1])
+    monkeypatch.setattr(
+        ebgan,
+        "noise",
+        lambda like, *shape: drawn.append(torch.randn(len(like), *shape)) or drawn[-1],
+    )
     m.step(images(), 0)
     assert len(drawn) == expected
 
@@ -190,13 +225,17 @@ def test_T16_the_generators_gradient_flows_through_both_sides_of_the_error() -> 
     g = gradient(m.E(x).sum(), x)
     step = torch.zeros_like(x)
     step[0, 0, 14, 14] = 1e-5
-    assert float(g[0, 0, 14, 14]) == pytest.approx(float((m.E(x + step) - m.E(x - step)).detach() / 2e-5), rel=1e-4)
+    assert float(g[0, 0, 14, 14]) == pytest.approx(
+        float((m.E(x + step) - m.E(x - step)).detach() / 2e-5), rel=1e-4
+    )
 
 
 def test_T18_one_optimizer_step_per_player(monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[object] = []
     real = ebgan.descend
-    monkeypatch.setattr(ebgan, "descend", lambda *moves: moved.extend(o for _, o in moves) or real(*moves))
+    monkeypatch.setattr(
+        ebgan, "descend", lambda *moves: moved.extend(o for _, o in moves) or real(*moves)
+    )
     m = small_model()
     m.step(images(), 0)
     assert moved == [m.opt_D, m.opt_G]
@@ -219,11 +258,14 @@ def test_the_relative_margin_is_the_error_of_predicting_the_mean() -> None:
     x = images(512)["image"]
     m = small_model(margin=0.5)
     scalars = m.step({"image": x}, 0)
-    assert float(scalars["margin"]) == pytest.approx(0.5 * float((x - x.mean(0)).flatten(1).norm(dim=1).mean()), rel=0.005)
+    assert float(scalars["margin"]) == pytest.approx(
+        0.5 * float((x - x.mean(0)).flatten(1).norm(dim=1).mean()), rel=0.005
+    )
 
 
 def test_the_margins_unit_is_that_of_the_whole_data() -> None:
-    """Four pictures of two pixels around (0, 0): distances 1, 1, 3, 3, whatever the batches and the first step."""
+    """Four pictures of two pixels around (0, 0): distances 1, 1, 3, 3, whatever the batches and the
+    first step."""
     corners = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 3.0], [0.0, -3.0]]).view(4, 1, 2, 1)
     nets = {"nets": "mlp", "widths_G": (4,), "widths_D": (4,), "code_size": 0}
     for energy, unit in ("l2", 2.0), ("l1", 1.0), ("sse", 5.0), ("batch", (5 / 2) ** 0.5):
@@ -237,7 +279,8 @@ def test_the_margins_unit_is_that_of_the_whole_data() -> None:
 
 
 def test_every_seed_gets_the_same_margin(tmp_path: Path) -> None:
-    """0.65 of what predicting the mean picture costs on all training digits, as `data show` has it; checkpoints keep it."""
+    """0.65 of what predicting the mean picture costs on all training digits, as `data show` has it;
+    checkpoints keep it."""
     tiny = Tiny("ebgan_digits")
     wanted = data_sets.load(tiny.config().data, None).pictures.moments.l2  # type: ignore[attr-defined]
     for seed in 0, 1:
@@ -258,7 +301,8 @@ def test_the_margin_follows_its_schedule() -> None:
 
 
 def test_margin_zero_leaves_a_plain_auto_encoder() -> None:
-    """With m = 0 the discriminator feels its fakes no more: another fake batch, the same step of D."""
+    """With m = 0 the discriminator feels its fakes no more: another fake batch, the same step of
+    D."""
 
     def after(seed: int) -> Tensor:
         m = small_model(margin=0.0)
@@ -270,7 +314,8 @@ def test_margin_zero_leaves_a_plain_auto_encoder() -> None:
 
 
 def test_magan_follows_a_series_worked_by_hand() -> None:
-    """Epochs of 10 steps, m = 5. Lowered only when fakes rose, reals lie below them and their mean is below m."""
+    """Epochs of 10 steps, m = 5. Lowered only when fakes rose, reals lie below them and their mean
+    is below m."""
     rule = Magan(Hyper(rule="magan", epoch=10))
     rule.margin.fill_(5.0)
     seen = []
@@ -300,7 +345,8 @@ def test_magan_warms_up_on_real_pictures_alone() -> None:
 
 
 def test_began_by_hand() -> None:
-    """k starts at 0 and moves by lambda (gamma L(x) - L(G)): 0.1 (0.5 * 4 - 1) = 0.1; M = 4 + |2 - 1|."""
+    """k starts at 0 and moves by lambda (gamma L(x) - L(G)): 0.1 (0.5 * 4 - 1) = 0.1; M = 4 + |2 -
+    1|."""
     rule = Began(Hyper(rule="began", gamma=0.5, lambda_k=0.1))
     E_x, E_g = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 1.0])
     assert float(rule.loss(E_x, E_g, 0)) == 4.0
@@ -311,11 +357,16 @@ def test_began_by_hand() -> None:
 
 
 def test_began_hears_what_the_generator_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """k moves by lambda (gamma L(x) - L(G(z_G))), of the very energies that the two players minimise, the generator's last."""
+    """k moves by lambda (gamma L(x) - L(G(z_G))), of the very energies that the two players
+    minimise, the generator's last."""
     losses: list[float] = []
     real = ebgan.descend
-    monkeypatch.setattr(ebgan, "descend", lambda move: losses.append(float(move[0].detach())) or real(move))
-    m = small_model(rule="began", energy="l1", pull_away=0.0, gamma=0.7, lambda_k=0.1, steps_G=2, rate_D=1e-2)
+    monkeypatch.setattr(
+        ebgan, "descend", lambda move: losses.append(float(move[0].detach())) or real(move)
+    )
+    m = small_model(
+        rule="began", energy="l1", pull_away=0.0, gamma=0.7, lambda_k=0.1, steps_G=2, rate_D=1e-2
+    )
     k = 0.0
     for step in range(3):
         losses.clear()
@@ -358,8 +409,9 @@ def test_sides_that_do_not_halve_are_refused_in_words() -> None:
 
 
 def test_it_covers_a_ring_of_eight() -> None:
-    """Eight Gaussians on a circle, as pictures of two pixels: every mode gets samples, most samples lie at a mode. The
-    modes lie where the reflections of the square carry each into each, so that no axis is favoured."""
+    """Eight Gaussians on a circle, as pictures of two pixels: every mode gets samples, most samples
+    lie at a mode. The modes lie where the reflections of the square carry each into each, so that
+    no axis is favoured."""
     angles = (torch.arange(8) + 0.5) * math.pi / 4
     modes = 0.7 * torch.stack([angles.cos(), angles.sin()], 1)
     steps = 2500
@@ -367,11 +419,20 @@ def test_it_covers_a_ring_of_eight() -> None:
     def draw(k: int) -> Batch:
         g = torch.Generator().manual_seed(k)
         which = torch.randint(8, (128,), generator=g)
-        return {"image": (modes[which] + 0.02 * torch.randn(128, 2, generator=g)).view(128, 2, 1, 1)}
+        return {
+            "image": (modes[which] + 0.02 * torch.randn(128, 2, generator=g)).view(128, 2, 1, 1)
+        }
 
     reseed(0)
     falling = ((0, 1e-3), (steps, 1e-5))
-    nets = {"nets": "mlp", "widths_G": (128, 128), "widths_D": (64, 64), "z_size": 2, "init_G": 0.2, "init_D": 0.2}
+    nets = {
+        "nets": "mlp",
+        "widths_G": (128, 128),
+        "widths_D": (64, 64),
+        "z_size": 2,
+        "init_G": 0.2,
+        "init_D": 0.2,
+    }
     m = EBGAN(Hyper(**nets, pull_away=0.3, rate_G=falling, rate_D=falling), draw(0))  # type: ignore[arg-type]
     for k in range(steps):
         reseed(k)
@@ -386,15 +447,21 @@ def test_it_covers_a_ring_of_eight() -> None:
 
 def test_energies_are_of_differences():
     """Errors (-3, 4) and (0, 12) of two pictures of two pixels."""
-    x, rebuilt = torch.tensor([[3.0, 0], [1, 1]]).view(2, 1, 1, 2), torch.tensor([[0.0, 4], [1, 13]]).view(2, 1, 1, 2)
+    x, rebuilt = (
+        torch.tensor([[3.0, 0], [1, 1]]).view(2, 1, 1, 2),
+        torch.tensor([[0.0, 4], [1, 13]]).view(2, 1, 1, 2),
+    )
     assert ebgan.l2(rebuilt, x).tolist() == [5, 12]
     assert ebgan.l1(rebuilt, x).tolist() == [3.5, 6]
     assert ebgan.sse(rebuilt, x).tolist() == [25, 144]
-    assert ebgan.batch_norm_error(rebuilt, x).tolist() == [6.5], "13, the norm of all errors together, over 2 pictures"
+    assert ebgan.batch_norm_error(rebuilt, x).tolist() == [6.5], (
+        "13, the norm of all errors together, over 2 pictures"
+    )
 
 
 def test_a_slope_is_each_examples_own():
-    """Of half the squares: the example itself, of norms 5 and 1, whatever the batch; the example stays as it was."""
+    """Of half the squares: the example itself, of norms 5 and 1, whatever the batch; the example
+    stays as it was."""
     x = torch.tensor([[3.0, 4], [0, 1]])
     assert maths.slope(lambda x: x.square().sum(1) / 2, x).tolist() == [5, 1]
     assert not x.requires_grad
@@ -408,6 +475,11 @@ def test_the_share_of_active_hinges_is_a_share():
 
 
 def test_forms_of_the_hinge_by_hand() -> None:
-    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5; of their mean, 7, nothing; without a hinge -2."""
+    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5; of their mean, 7,
+    nothing; without a hinge -2."""
     E_x, E_g, m = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 12.0]), torch.tensor(5.0)
-    assert [float(hinge_loss(E_x, E_g, m, form)) for form in ("sample", "batch", "none")] == [3.5, 2.0, 0.0]
+    assert [float(hinge_loss(E_x, E_g, m, form)) for form in ("sample", "batch", "none")] == [
+        3.5,
+        2.0,
+        0.0,
+    ]

@@ -20,7 +20,8 @@ def small_model(**hyper: object) -> GAN:
 
 
 def test_non_saturating_by_hand() -> None:
-    """Logits 0 cost ln 2 each; D(x) = 3/4 is the logit ln 3: -ln(3/4) for reals, -ln(1/4) for fakes."""
+    """Logits 0 cost ln 2 each; D(x) = 3/4 is the logit ln 3: -ln(3/4) for reals, -ln(1/4) for
+    fakes."""
     zero, three = torch.zeros(1), torch.tensor([math.log(3)])
     assert float(adversarial.non_saturating_D(zero, zero)) == pytest.approx(math.log(2))
     assert float(adversarial.non_saturating_G(zero)) == pytest.approx(math.log(2))
@@ -30,10 +31,12 @@ def test_non_saturating_by_hand() -> None:
 
 def test_relativistic_by_hand() -> None:
     """Only the difference counts: ln 2 at none, ln(1 + 1/3) where the winner leads by ln 3."""
-    assert float(adversarial.relativistic(torch.tensor([5.0]), torch.tensor([5.0]))) == pytest.approx(math.log(2))
-    assert float(adversarial.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))) == pytest.approx(
-        math.log(4 / 3)
-    )
+    assert float(
+        adversarial.relativistic(torch.tensor([5.0]), torch.tensor([5.0]))
+    ) == pytest.approx(math.log(2))
+    assert float(
+        adversarial.relativistic(torch.tensor([math.log(3) + 7]), torch.tensor([7.0]))
+    ) == pytest.approx(math.log(4 / 3))
 
 
 def test_T21_the_relativistic_generator_feels_the_real_batch() -> None:
@@ -59,7 +62,9 @@ def test_T22_the_penalty_of_a_linear_discriminator_is_its_squared_weight(B: int,
 
 
 @pytest.mark.parametrize("loss", ["relativistic", "non_saturating"])
-def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_penalties_enter_the_loss_halved_and_summed(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     losses: list[Tensor] = []
     monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
     m = small_model(loss=loss, gamma=3.0)
@@ -69,22 +74,30 @@ def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: 
 
 
 def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every third step costs three times the penalty, the others none, and only then is a penalty logged."""
+    """Every third step costs three times the penalty, the others none, and only then is a penalty
+    logged."""
     losses: list[Tensor] = []
     monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
     m, paid_for = small_model(gamma=2.0, penalty_every=3), []
     judge = m.judge
-    monkeypatch.setattr(m, "judge", lambda x, fake, penalties: paid_for.append(penalties) or judge(x, fake, penalties))
+    monkeypatch.setattr(
+        m,
+        "judge",
+        lambda x, fake, penalties: paid_for.append(penalties) or judge(x, fake, penalties),
+    )
     for k in range(6):
         scalars = m.step({"image": torch.rand(4, 1, 28, 28) * 2 - 1}, k)
         assert paid_for[-1] == (k in (2, 5))  # the others do not take the time of one either
         assert ("R1" in scalars) == ("R2" in scalars) == (k in (2, 5))
         paid = scalars["R1"] + scalars["R2"] if "R1" in scalars else torch.zeros(())
-        assert float(losses[-2].detach()) == pytest.approx(float((scalars["loss_D"] + 3 * paid).detach()), rel=1e-5)
+        assert float(losses[-2].detach()) == pytest.approx(
+            float((scalars["loss_D"] + 3 * paid).detach()), rel=1e-5
+        )
 
 
 def test_reals_and_fakes_judged_together_or_apart_cost_the_same() -> None:
-    """Without batch statistics, the joint pass with penalties gives the logits of two single passes."""
+    """Without batch statistics, the joint pass with penalties gives the logits of two single
+    passes."""
     m = small_model()
     x, fake = torch.rand(2, 4, 1, 28, 28).unbind()
     together, apart = m.judge(x, fake, penalties=True), m.judge(x, fake, penalties=False)
@@ -99,7 +112,9 @@ def test_equilibrium_is_where_the_discriminator_cannot_tell() -> None:
         nn.init.zeros_(w)
     m.opt_D.param_groups[0]["lr"] = 0.0
     gan_step = m.judge(torch.rand(4, 1, 28, 28), torch.rand(4, 1, 28, 28), penalties=False)
-    assert float(adversarial.relativistic(*gan_step[:2]).mean().detach()) == pytest.approx(m.equilibrium()["loss_D"])
+    assert float(adversarial.relativistic(*gan_step[:2]).mean().detach()) == pytest.approx(
+        m.equilibrium()["loss_D"]
+    )
 
 
 def test_residual_blocks_begin_as_the_identity() -> None:
@@ -128,15 +143,28 @@ def test_schedules_reach_the_optimizers() -> None:
 
 
 def test_it_covers_a_ring_of_eight() -> None:
-    """Eight Gaussians on a circle, as pictures of two pixels, on fully connected nets: every mode gets samples."""
+    """Eight Gaussians on a circle, as pictures of two pixels, on fully connected nets: every mode
+    gets samples."""
     angles = torch.arange(8) * math.pi / 4
     modes = 0.7 * torch.stack([angles.cos(), angles.sin()], 1)
     reseed(0)
     m = small_model(gamma=0.1, z_size=4, rate_G=1e-3, rate_D=1e-3, average=2000.0)
     m.G = nn.Sequential(
-        nn.Linear(4, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU(), nn.Linear(64, 2), nn.Unflatten(1, (2, 1, 1))
+        nn.Linear(4, 64),
+        nn.LeakyReLU(),
+        nn.Linear(64, 64),
+        nn.LeakyReLU(),
+        nn.Linear(64, 2),
+        nn.Unflatten(1, (2, 1, 1)),
     )
-    m.D = nn.Sequential(nn.Flatten(), nn.Linear(2, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU(), nn.Linear(64, 1))
+    m.D = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(2, 64),
+        nn.LeakyReLU(),
+        nn.Linear(64, 64),
+        nn.LeakyReLU(),
+        nn.Linear(64, 1),
+    )
     m.average = gan.play.Average(m.G)
     m.opt_G, m.opt_D = (gan.play.adam(net, 1e-3, 0.0, 0.99) for net in (m.G, m.D))
     for k in range(2000):

@@ -1,4 +1,5 @@
-"""The recurrent GAN's sixth version: its scans, heads, sizes, conditions, and the step that all versions share."""
+"""The recurrent GAN's sixth version: its scans, heads, sizes, conditions, and the step that all
+versions share."""
 
 import pytest
 import torch
@@ -89,7 +90,9 @@ def test_noise_in_the_scan_is_fresh() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64), (1, 29, 31), (3, 20, 28), (2, 5, 7)])
-@pytest.mark.parametrize("changes", [{}, {"multi_scale": True}, {"head": "attention", "blocks": 1}, {"scan": "raster"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"multi_scale": True}, {"head": "attention", "blocks": 1}, {"scan": "raster"}]
+)
 def test_pictures_of_any_shape(shape: tuple[int, int, int], changes: dict[str, object]) -> None:
     m = small_model(shape, **changes)
     for k in range(2):
@@ -109,9 +112,18 @@ def test_a_picture_that_is_too_small() -> None:
     ("changes", "says"),
     [
         ({"scan_G": 3}, "scan_G = 3, but there are 2 stages"),
-        ({"version": "v2"}, "v2 takes classes = 0 and loss = non_saturating, found 0 and relativistic"),
-        ({"multi_scale": True, "stabilise": rgan.Stabilisers(augment=("translate",))}, "exclude each other"),
-        ({"version": "v2", "loss": "non_saturating", "form": "published"}, "as published has no penalties"),
+        (
+            {"version": "v2"},
+            "v2 takes classes = 0 and loss = non_saturating, found 0 and relativistic",
+        ),
+        (
+            {"multi_scale": True, "stabilise": rgan.Stabilisers(augment=("translate",))},
+            "exclude each other",
+        ),
+        (
+            {"version": "v2", "loss": "non_saturating", "form": "published"},
+            "as published has no penalties",
+        ),
     ],
 )
 def test_what_does_not_go_together(changes: dict[str, object], says: str) -> None:
@@ -152,7 +164,8 @@ def test_smaller_pictures_are_means() -> None:
 
 @pytest.mark.parametrize("head", ["flatten", "attention", "average"])
 def test_penalties_through_recurrences_equal_finite_differences(head: str) -> None:
-    """The slope penalty's own gradient, second derivatives of the LSTMs included, in double precision."""
+    """The slope penalty's own gradient, second derivatives of the LSTMs included, in double
+    precision."""
     reseed(0)
     D = Discriminator(Hyper(**TINY, head=head), (1, 8, 8)).double()  # type: ignore[arg-type]
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
@@ -172,20 +185,26 @@ def test_penalties_through_recurrences_equal_finite_differences(head: str) -> No
                 with torch.enable_grad():
                     ends.append(float(penalty().detach()))
                 flat[place] -= sign * step
-        assert float(gradient.reshape(-1)[place]) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4)
+        assert float(gradient.reshape(-1)[place]) == pytest.approx(
+            (ends[0] - ends[1]) / (2 * step), rel=1e-4
+        )
 
 
 def test_a_published_discriminator_moves_twice() -> None:
     """As published: reals, then fakes from a generator in evaluation mode; repaired: once."""
     for form, moves in ("published", 2), ("repaired", 1):
-        m = small_model(version="v2", form=form, loss="non_saturating", z_size=8, average=0.0, gamma=0.0)
+        m = small_model(
+            version="v2", form=form, loss="non_saturating", z_size=8, average=0.0, gamma=0.0
+        )
         m.step(batch(), 0)
         state = m.opt_D.state_dict()["state"]
         assert {int(s["step"]) for s in state.values()} == {moves}
 
 
 def test_health_knows_the_smoothed_equilibrium() -> None:
-    m = small_model(loss="non_saturating", stabilise=rgan.Stabilisers(real_target=0.9), target_G=0.9)
+    m = small_model(
+        loss="non_saturating", stabilise=rgan.Stabilisers(real_target=0.9), target_G=0.9
+    )
     assert m.equilibrium()["loss_D"] == pytest.approx(0.6881, abs=1e-4)
     assert m.won()["loss_D"] == pytest.approx(0.1625, abs=1e-4)
 

@@ -1,4 +1,5 @@
-"""The published RGANs' networks against their tables, what Keras does by itself, and the defects that `repaired` removes."""
+"""The published RGANs' networks against their tables, what Keras does by itself, and the defects
+that `repaired` removes."""
 
 import copy
 import math
@@ -34,7 +35,8 @@ def gradient(D: nn.Module, x: Tensor, create: bool = False) -> Tensor:
     return torch.autograd.grad(D(x).sum(), x, create_graph=create)[0]
 
 
-# --- the tables -------------------------------------------------------------------------------------------------------
+# --- the tables
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,10 @@ def gradient(D: nn.Module, x: Tensor, create: bool = False) -> Tensor:
     ],
 )
 def test_the_published_numbers_of_weights(version: str, in_G: int, in_D: int) -> None:
-    assert [sum(w.numel() for w in net.parameters()) for net in pair(version, "published")] == [in_G, in_D]
+    assert [sum(w.numel() for w in net.parameters()) for net in pair(version, "published")] == [
+        in_G,
+        in_D,
+    ]
 
 
 RASTER_G = [(6272,), (256, 7, 7), (128, 14, 14), (64, 28, 28), *[(32, 28, 28)] * 3, (1, 28, 28)]
@@ -75,7 +80,9 @@ def test_what_the_published_layers_put_out(version: str) -> None:
     for net, table in zip(pair(version, "published"), SHAPES[version], strict=True):
         found: list[tuple[int, ...]] = []
         for layer in layers(net, nn.Linear, *CONV, rgan.Scan, rgan.Last):
-            layer.register_forward_hook(lambda layer, x, y, found=found: found.append(tuple(y.shape[1:])))
+            layer.register_forward_hook(
+                lambda layer, x, y, found=found: found.append(tuple(y.shape[1:]))
+            )
         x = net(x)
         assert found == table
 
@@ -98,17 +105,22 @@ def test_other_sizes_and_channels(version: str, form: str, shape: tuple[int, int
 
 @pytest.mark.parametrize("shape", [(1, 30, 28), (1, 28, 27), (1, 12, 28)])
 def test_sides_that_do_not_fit(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=f"multiples of 4 and at least 16, found {shape[1]}x{shape[2]}"):
+    with pytest.raises(
+        ValueError, match=f"multiples of 4 and at least 16, found {shape[1]}x{shape[2]}"
+    ):
         networks("v3", "repaired", shape)
 
 
 @pytest.mark.parametrize(("version", "form"), [("v6", "published"), ("v1", "fixed")])
 def test_unknown_versions_and_forms(version: str, form: str) -> None:
-    with pytest.raises(ValueError, match="versions: v1, v2, v3, v4, v5; forms: published, repaired"):
+    with pytest.raises(
+        ValueError, match="versions: v1, v2, v3, v4, v5; forms: published, repaired"
+    ):
         networks(version, form, MNIST)
 
 
-# --- Keras ------------------------------------------------------------------------------------------------------------
+# --- Keras
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -118,11 +130,17 @@ def test_unknown_versions_and_forms(version: str, form: str) -> None:
 def test_same_padding_by_hand(kernel: int, dilation: int, sums: list[float]) -> None:
     """Kernels of ones over 1, 2, 3, 4."""
     x = nn.functional.pad(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), rgan.same(kernel, dilation))
-    assert nn.functional.conv1d(x, torch.ones(1, 1, kernel), dilation=dilation).flatten().tolist() == sums
+    assert (
+        nn.functional.conv1d(x, torch.ones(1, 1, kernel), dilation=dilation).flatten().tolist()
+        == sums
+    )
 
 
 def test_even_kernels_have_the_odd_zero_behind() -> None:
-    paddings = [[pad.padding for pad in layers(pair(v, "published")[0], nn.ZeroPad1d, nn.ZeroPad2d)] for v in ("v1", "v3")]
+    paddings = [
+        [pad.padding for pad in layers(pair(v, "published")[0], nn.ZeroPad1d, nn.ZeroPad2d)]
+        for v in ("v1", "v3")
+    ]
     assert paddings == [[(5, 6), (3, 4), (1, 2), (0, 1)], [(1, 2, 1, 2)]]
     assert [pad.padding for pad in layers(pair("v2", "published")[1], nn.ZeroPad1d)] == [(1, 1)]
 
@@ -139,7 +157,10 @@ def test_reshapes_are_channels_last() -> None:
 
 
 def test_a_scan_is_causal_in_raster_order() -> None:
-    scan, x = rgan.Scan(2, 3).double(), torch.randn(1, 2, 4, 5, dtype=torch.double, requires_grad=True)
+    scan, x = (
+        rgan.Scan(2, 3).double(),
+        torch.randn(1, 2, 4, 5, dtype=torch.double, requires_grad=True),
+    )
     (g,) = torch.autograd.grad(scan(x)[:, :, 2, 3].sum(), x)
     assert (g.abs().sum(1).flatten() > 0).tolist() == [i <= 2 * 5 + 3 for i in range(20)]
 
@@ -165,7 +186,9 @@ def test_initial_weights_and_batch_norms_are_those_of_keras(version: str, form: 
         for layer in layers(net, nn.Linear, *CONV):
             if not parametrize.is_parametrized(layer) and layer.weight.shape[0] > 4:
                 fan_in, fan_out = layer.weight[0].numel(), layer.weight[:, 0].numel()
-                assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(2 / (fan_in + fan_out)), rel=0.1)
+                assert float(layer.weight.detach().std()) == pytest.approx(
+                    math.sqrt(2 / (fan_in + fan_out)), rel=0.1
+                )
             if not parametrize.is_parametrized(layer):
                 assert not layer.bias.detach().any()
 
@@ -181,9 +204,13 @@ def test_max_norm_by_hand() -> None:
             other.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0]))
     max_norm(nn.Sequential(lstm))
     for kernel, recurrent, bias, other in lstm.all_weights:
-        assert torch.allclose(kernel, torch.tensor([[1.8, 2.4], [0.0, 1.0], [-1.8, 2.4], [3.0, 0.0]]))
+        assert torch.allclose(
+            kernel, torch.tensor([[1.8, 2.4], [0.0, 1.0], [-1.8, 2.4], [3.0, 0.0]])
+        )
         assert torch.allclose(recurrent, torch.tensor([[3.0], [-3.0], [2.0], [3.0]]))
-        assert torch.allclose(bias, torch.tensor([1.5, 1.5, -1.5, 0.0])) and torch.allclose(other, torch.tensor([0, 0, 0, 1.5]))
+        assert torch.allclose(bias, torch.tensor([1.5, 1.5, -1.5, 0.0])) and torch.allclose(
+            other, torch.tensor([0, 0, 0, 1.5])
+        )
 
 
 def test_max_norm_leaves_spectral_kernels_alone() -> None:
@@ -198,7 +225,8 @@ def test_max_norm_leaves_spectral_kernels_alone() -> None:
     assert float(torch.cat([m.bias for m in lstm.maps]).norm().detach()) == pytest.approx(3)  # type: ignore[arg-type,misc]
 
 
-# --- the defects ------------------------------------------------------------------------------------------------------
+# --- the defects
+# ------------------------------------------------------------------------------------------------------
 
 
 @VERSIONS
@@ -219,7 +247,10 @@ def test_A1_dead_pixels(version: str, form: str, shape: tuple[int, int, int]) ->
 def clouds(B: int, seed: int) -> Tensor:
     """Soft shapes in the middle of black pictures, (B, 1, 28, 28)."""
     g = torch.Generator().manual_seed(seed)
-    centre, size = 10 + 8 * torch.rand(B, 3, 2, 1, 1, generator=g), 1 + 2 * torch.rand(B, 3, 2, 1, 1, generator=g)
+    centre, size = (
+        10 + 8 * torch.rand(B, 3, 2, 1, 1, generator=g),
+        1 + 2 * torch.rand(B, 3, 2, 1, 1, generator=g),
+    )
     place = torch.stack(torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij"))
     x = torch.exp(-((place - centre) / size).square().sum(2)).sum(1, keepdim=True).clamp(max=1)
     return x * (x > 0.02)
@@ -227,8 +258,9 @@ def clouds(B: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def shift_felt(version: str, form: str, rows: list[int]) -> Tensor:
-    """How much D's logit changes when the picture is rolled down, in standard deviations of the logit over pictures: the median
-    over pictures and over untrained nets, for each number of rows."""
+    """How much D's logit changes when the picture is rolled down, in standard deviations of the
+    logit over pictures: the median over pictures and over untrained nets, for each number of
+    rows."""
     felt = []
     for seed in range(6):
         D, x = pair(version, form, seed=seed)[1].eval(), clouds(8, seed)
@@ -241,12 +273,14 @@ def shift_felt(version: str, form: str, rows: list[int]) -> Tensor:
 def test_A2_the_published_discriminator_hardly_feels_shifts(version: str, rows: list[int]) -> None:
     published, repaired = (shift_felt(version, form, rows) for form in ("published", "repaired"))
     assert (published < repaired / 2).all(), (published, repaired)
-    if version == "v1":  # four rows are 112 places of the string, a multiple of the 16 by which its convolutions step
+    # four rows are 112 places of the string, a multiple of the 16 by which its convolutions step
+    if version == "v1":
         assert (published[[0, 2]] < 0.05).all() and (repaired > 0.5).all(), (published, repaired)
 
 
 def scaled(form: str, eps: float) -> float:
-    """By how much v4's D changes, in training mode, when the weights of its convolutions are 7.3 times their spectral norm."""
+    """By how much v4's D changes, in training mode, when the weights of its convolutions are 7.3
+    times their spectral norm."""
     D = pair("v4", form, dropout=0.0)[1].double()
     x = torch.rand(3, *MNIST, dtype=torch.double)
     for layer in layers(D, nn.BatchNorm2d):
@@ -261,7 +295,8 @@ def scaled(form: str, eps: float) -> float:
 
 
 def test_A5_batch_norm_takes_back_spectral_norm() -> None:
-    """Exactly so without Keras' epsilon of 1e-3, which is as large as the variance behind the one-unit LSTM."""
+    """Exactly so without Keras' epsilon of 1e-3, which is as large as the variance behind the
+    one-unit LSTM."""
     assert scaled("published", eps=1e-14) < 1e-9
     assert scaled("published", eps=1e-3) > 1e-3
     assert scaled("repaired", eps=1e-14) > 0.01
@@ -275,9 +310,14 @@ def test_A5_where_spectral_norm_is(version: str) -> None:
 
     G, D = pair(version, "published")
     assert (bounded(G), bounded(D)) == ((7, 7), (4, 5))
-    assert len(layers(G, nn.LSTM)) == 1 and len(layers(D, nn.LSTM)) == 2 and len(layers(D, nn.BatchNorm2d)) == 4
+    assert (
+        len(layers(G, nn.LSTM)) == 1
+        and len(layers(D, nn.LSTM)) == 2
+        and len(layers(D, nn.BatchNorm2d)) == 4
+    )
     G, D = pair(version, "repaired")
-    assert (bounded(G), bounded(D)) == ((0, 7), (11, 11))  # four convolutions, six kernels of LSTMs, the last layer
+    # four convolutions, six kernels of LSTMs, the last layer
+    assert (bounded(G), bounded(D)) == ((0, 7), (11, 11))
     assert len(layers(G, nn.BatchNorm2d)) == 5 and not layers(D, nn.LSTM, nn.BatchNorm2d)
     for layer in layers(D, nn.Linear, *CONV):
         assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) < 1.1
@@ -286,16 +326,25 @@ def test_A5_where_spectral_norm_is(version: str) -> None:
 @pytest.mark.parametrize(("form", "width"), [("published", 1), ("repaired", 16)])
 @pytest.mark.parametrize("version", ["v3", "v4", "v5"])
 def test_A4_how_many_numbers_D_keeps_of_a_pixel(version: str, form: str, width: int) -> None:
-    """The filters of v4's and v5's convolution in front, and the units of the raster scan, which the next convolution reads."""
-    found = [(conv.in_channels, conv.out_channels) for conv in layers(pair(version, form)[1], nn.Conv2d)]
-    assert found == [*([] if version == "v3" else [(1, width)]), (width, 256), (256, 128), (128, 64)]
+    """The filters of v4's and v5's convolution in front, and the units of the raster scan, which
+    the next convolution reads."""
+    found = [
+        (conv.in_channels, conv.out_channels) for conv in layers(pair(version, form)[1], nn.Conv2d)
+    ]
+    assert found == [
+        *([] if version == "v3" else [(1, width)]),
+        (width, 256),
+        (256, 128),
+        (128, 64),
+    ]
 
 
 @FORMS
 @VERSIONS
 @torch.no_grad()
 def test_A9_the_range_of_the_output(version: str, form: str) -> None:
-    """With weights of three times the size, the published nets paint pixels above the range; the repaired cannot."""
+    """With weights of three times the size, the published nets paint pixels above the range; the
+    repaired cannot."""
     G = pair(version, form)[0]
     for w in G.parameters():
         w.mul_(3)
@@ -308,14 +357,18 @@ def test_A9_the_range_of_the_output(version: str, form: str) -> None:
         assert isinstance(parts[paint + 1], nn.Tanh if low < 0 else nn.Sigmoid)
 
 
-# --- spectral norm in LSTMs -------------------------------------------------------------------------------------------
+# --- spectral norm in LSTMs
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("both", [False, True])
 def test_a_spectral_lstm_is_an_lstm_with_kernels_of_norm_one(both: bool) -> None:
     reseed(0)
     lstm = nn.LSTM(3, 4, batch_first=True, bidirectional=both).double()
-    spectral, x = SpectralLSTM(copy.deepcopy(lstm)).double(), torch.randn(2, 5, 3, dtype=torch.double)
+    spectral, x = (
+        SpectralLSTM(copy.deepcopy(lstm)).double(),
+        torch.randn(2, 5, 3, dtype=torch.double),
+    )
     for _ in range(100):
         spectral(x)
     with torch.no_grad():
@@ -330,8 +383,8 @@ def test_a_spectral_lstm_is_an_lstm_with_kernels_of_norm_one(both: bool) -> None
 @FORMS
 @pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
 def test_slope_penalties_have_gradients(version: str, form: str) -> None:
-    """Along one direction of the weights, the penalty's gradient is its difference quotient. Softplus stands in for rectifiers,
-    for the penalty jumps where these bend."""
+    """Along one direction of the weights, the penalty's gradient is its difference quotient.
+    Softplus stands in for rectifiers, for the penalty jumps where these bend."""
     D = pair(version, form, (1, 20, 16))[1].double().eval()
     assert isinstance(D, nn.Sequential)
     for i, layer in enumerate(D):
@@ -343,7 +396,8 @@ def test_slope_penalties_have_gradients(version: str, form: str) -> None:
         return gradient(D, x, create=True).square().sum()
 
     gradients = torch.autograd.grad(penalty(), weights, allow_unused=True)
-    assert [w.shape for w, g in zip(weights, gradients, strict=True) if g is None] == [(1,)]  # the last layer's bias
+    # the last layer's bias
+    assert [w.shape for w, g in zip(weights, gradients, strict=True) if g is None] == [(1,)]
     way = [torch.randn_like(w) for w in weights]
     slope = sum(float((g * v).sum()) for g, v in zip(gradients, way, strict=True) if g is not None)
     ends = []

@@ -28,7 +28,10 @@ def small_model(**hyper: object) -> RGANSeries:
 
 def batch(rows: int = B, seed: int = 0) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
-    return {"series": torch.rand(rows, T, C, generator=dice) * 2 - 1, "label": torch.arange(rows) % 3}
+    return {
+        "series": torch.rand(rows, T, C, generator=dice) * 2 - 1,
+        "label": torch.arange(rows) % 3,
+    }
 
 
 # Losses
@@ -39,7 +42,9 @@ def test_cross_entropies_are_averaged_over_steps() -> None:
     d, ln2 = torch.tensor([[math.log(3), 0.0]]), math.log(2)
     one, zero = -math.log(3 / 4), -math.log(1 / 4)
     hard, soft = torch.ones(1), torch.full((1,), 0.9)
-    assert float(rgan_series.loss_D("non_saturating", d, d, hard)) == pytest.approx(((one + zero) / 2 + ln2) / 2)
+    assert float(rgan_series.loss_D("non_saturating", d, d, hard)) == pytest.approx(
+        ((one + zero) / 2 + ln2) / 2
+    )
     smooth = ((0.9 * one + 0.1 * zero + zero) / 2 + ln2) / 2
     assert float(rgan_series.loss_D("non_saturating", d, d, soft)) == pytest.approx(smooth)
     assert float(rgan_series.loss_G("non_saturating", None, d)) == pytest.approx((one + ln2) / 2)
@@ -49,7 +54,9 @@ def test_a_pair_is_compared_step_by_step() -> None:
     """Leads of ln 3 and -ln 3 cost ln(4/3) and ln 4: their mean, though the mean lead is 0."""
     d_x, d_g = torch.tensor([[math.log(3) + 5, -2.0]]), torch.tensor([[5.0, math.log(3) - 2]])
     wanted = (math.log(4 / 3) + math.log(4)) / 2
-    assert float(rgan_series.loss_D("relativistic", d_x, d_g, torch.ones(1))) == pytest.approx(wanted)
+    assert float(rgan_series.loss_D("relativistic", d_x, d_g, torch.ones(1))) == pytest.approx(
+        wanted
+    )
     assert float(rgan_series.loss_G("relativistic", d_g, d_x)) == pytest.approx(wanted)
 
 
@@ -58,15 +65,26 @@ def test_losses_are_one_number_a_series() -> None:
     for kind in "non_saturating", "relativistic":
         assert rgan_series.loss_D(kind, d, -d, torch.ones(B)).shape == (B,)
     parts = rgan_series.loss_G("non_saturating", None, d)
-    assert torch.allclose(parts, torch.stack([rgan_series.loss_G("non_saturating", None, one[None])[0] for one in d]))
+    assert torch.allclose(
+        parts, torch.stack([rgan_series.loss_G("non_saturating", None, one[None])[0] for one in d])
+    )
 
 
 @pytest.mark.parametrize("loss", ["relativistic", "non_saturating"])
-def test_the_penalties_enter_the_loss_halved_and_summed(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_penalties_enter_the_loss_halved_and_summed(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
-    monkeypatch.setattr(rgan_series, "descend", lambda *moves: found.append(float(moves[0][0].detach())))
-    told = {name: value.detach() for name, value in small_model(loss=loss, gamma=3.0).step(batch(), 0).items()}
-    assert found[0] == pytest.approx(float(told["loss_D"]) + 1.5 * float(told["R1"] + told["R2"]), rel=1e-5)
+    monkeypatch.setattr(
+        rgan_series, "descend", lambda *moves: found.append(float(moves[0][0].detach()))
+    )
+    told = {
+        name: value.detach()
+        for name, value in small_model(loss=loss, gamma=3.0).step(batch(), 0).items()
+    }
+    assert found[0] == pytest.approx(
+        float(told["loss_D"]) + 1.5 * float(told["R1"] + told["R2"]), rel=1e-5
+    )
 
 
 def test_a_penalty_is_the_squared_slope_of_the_mean_logit() -> None:
@@ -74,7 +92,9 @@ def test_a_penalty_is_the_squared_slope_of_the_mean_logit() -> None:
     x = batch()["series"].requires_grad_()
     (slope,) = torch.autograd.grad(m.D(x).mean(1).sum(), x)
     told = m.judge(x, x, None, True)[2]
-    assert float(told["R1"].detach()) == pytest.approx(float(slope.flatten(1).square().sum(1).mean()), rel=1e-5)
+    assert float(told["R1"].detach()) == pytest.approx(
+        float(slope.flatten(1).square().sum(1).mean()), rel=1e-5
+    )
     assert float(told["R2"].detach()) == pytest.approx(float(told["R1"].detach()))
 
 
@@ -157,22 +177,32 @@ def test_a_batch_is_shared_by_the_updates(monkeypatch: pytest.MonkeyPatch) -> No
     m, sizes, moved = small_model(steps_D=3, steps_G=2), [], []
     step_D = m.step_D
     monkeypatch.setattr(m, "step_D", lambda x, y, k: (sizes.append(x), step_D(x, y, k))[1])
-    monkeypatch.setattr(rgan_series, "descend", lambda *moves: moved.extend("D" if one is m.opt_D else "G" for _, one in moves))
+    monkeypatch.setattr(
+        rgan_series,
+        "descend",
+        lambda *moves: moved.extend("D" if one is m.opt_D else "G" for _, one in moves),
+    )
     m.step(batch(9), 0)
     assert moved == ["D"] * 3 + ["G"] * 2
     assert torch.equal(torch.cat(sizes).sort(0).values, batch(9)["series"].sort(0).values)
     assert all(len(x) == 3 for x in sizes)
-    assert all(value.isfinite() for value in m.step(batch(2), 1).values()), "even of fewer series than updates"
+    assert all(value.isfinite() for value in m.step(batch(2), 1).values()), (
+        "even of fewer series than updates"
+    )
 
 
 def test_plain_gradient_descent_as_published() -> None:
     m = small_model()
-    assert type(m.opt_D) is torch.optim.SGD and m.opt_D.defaults["lr"] == 0.1 and m.hyper.rate_D == 0.1
+    assert (
+        type(m.opt_D) is torch.optim.SGD and m.opt_D.defaults["lr"] == 0.1 and m.hyper.rate_D == 0.1
+    )
     before = [w.detach().clone() for w in m.D.parameters()]
     reseed(1)
     with torch.no_grad():
         fake = m.G(m.z(batch()["series"]))
-    loss = rgan_series.loss_D("non_saturating", m.D(batch()["series"]), m.D(fake), torch.ones(B)).mean()
+    loss = rgan_series.loss_D(
+        "non_saturating", m.D(batch()["series"]), m.D(fake), torch.ones(B)
+    ).mean()
     slopes = torch.autograd.grad(loss, list(m.D.parameters()))
     reseed(1)
     m.step_D(batch()["series"], None, 0)
@@ -182,13 +212,17 @@ def test_plain_gradient_descent_as_published() -> None:
 
 
 @pytest.mark.parametrize(
-    "hyper", [{"loss": "relativistic", "gamma": 1.0}, {"stabilise": Stabilisers(spectral=True, noise=0.1)}]
+    "hyper",
+    [{"loss": "relativistic", "gamma": 1.0}, {"stabilise": Stabilisers(spectral=True, noise=0.1)}],
 )
 def test_variants_play(hyper: dict[str, object]) -> None:
     m = small_model(**hyper)
     for k in range(2):
         told = m.step(batch(seed=k), k)
-    assert all(value.isfinite() for value in (*told.values(), *m.health(batch(), told, batch(seed=9)).values()))
+    assert all(
+        value.isfinite()
+        for value in (*told.values(), *m.health(batch(), told, batch(seed=9)).values())
+    )
     made = m.sample(batch(5))["samples"]
     assert made.shape == (5, T, C) and float(made.abs().max()) <= 1
 
@@ -227,14 +261,18 @@ def test_plots_show_time_to_the_right_and_one_upwards() -> None:
 
 
 def test_values_beyond_one_leave_the_plot() -> None:
-    assert (paint.plots(torch.full((1, 9, 1), 1e30))[0] == paint.plots(torch.full((1, 9, 1), 2.0))[0]).all()
+    assert (
+        paint.plots(torch.full((1, 9, 1), 1e30))[0] == paint.plots(torch.full((1, 9, 1), 2.0))[0]
+    ).all()
 
 
 def test_a_folder_of_csv_holds_every_digit(tmp_path) -> None:
     x = batch()["series"]
     paths = paint.save_csvs(x, tmp_path / "out")
     back = [np.loadtxt(path, np.float32, delimiter=",", skiprows=1) for path in paths]
-    assert (np.stack(back) == x.numpy()).all() and paths[0].read_text().startswith("channel_0,channel_1\n")
+    assert (np.stack(back) == x.numpy()).all() and paths[0].read_text().startswith(
+        "channel_0,channel_1\n"
+    )
     paint.save_npz(x, tmp_path / "x.npz")
     assert (np.load(tmp_path / "x.npz")["series"] == x.numpy()).all()
 
@@ -248,7 +286,9 @@ def reals(name: str, **options: object) -> series_report.Reals:
 
 def test_reals_pass_the_report_of_sines_and_noise_fails_it() -> None:
     there = reals("sines", channels=2)
-    good, bad = (series_report.compare(x, there) for x in (there.train, torch.rand_like(there.train) * 2 - 1))
+    good, bad = (
+        series_report.compare(x, there) for x in (there.train, torch.rand_like(there.train) * 2 - 1)
+    )
     assert good["sine_residual"] < 1e-5 < 0.3 < bad["sine_residual"]
     assert max(good[f"{name}_distance"] for name in ("frequency", "amplitude", "phase")) < 0.1
     assert good["mmd_p"] > 0.05 > bad["mmd_p"] and abs(good["mmd2"]) < bad["mmd2"]
@@ -258,7 +298,9 @@ def test_reals_pass_the_report_of_sines_and_noise_fails_it() -> None:
 
 def test_the_density_of_a_gaussian_process_needs_noise() -> None:
     there = reals("gaussian_process", noise=0.05)
-    good, bad = (series_report.compare(x, there) for x in (there.train, there.train[:, torch.randperm(30)]))
+    good, bad = (
+        series_report.compare(x, there) for x in (there.train, there.train[:, torch.randperm(30)])
+    )
     own = float(there.source.log_density(there.real).mean())
     assert good["log_density"] == pytest.approx(own, abs=1) and bad["log_density"] < own - 100
     assert "cross_correlation_distance" not in good and not series_report.notes(there.source)
@@ -271,7 +313,11 @@ def test_a_wave_of_one_amplitude_is_no_range():
     """Nothing to be uniform over: there is no distance then, and the others stay."""
     there = reals("sines", amplitudes=(0.5, 0.5))
     found = series_report.compare(there.train, there)
-    assert "amplitude_distance" not in found and found["frequency_distance"] < 0.2 and found["phase_distance"] < 0.2
+    assert (
+        "amplitude_distance" not in found
+        and found["frequency_distance"] < 0.2
+        and found["phase_distance"] < 0.2
+    )
 
 
 def test_a_metric_says_from_how_many_it_was_told() -> None:
@@ -285,7 +331,9 @@ def test_measured_from_the_command_line(simulacra, tmp_path) -> None:
     words = "measure", run, "--samples", 20, "--repeats", 2
     rows = json.loads(simulacra(*words, "--json").success())
     assert [row["metric"] for row in rows][-2:] == ["mmd2", "mmd_p"]
-    assert all(row["extractor"] == "series" and row["extractor_hash"] == series_report.HASH for row in rows)
+    assert all(
+        row["extractor"] == "series" and row["extractor_hash"] == series_report.HASH for row in rows
+    )
     assert all(row["resize"] is None and row["floor"] is not None for row in rows)
     assert "held_out series" in " ".join(simulacra(*words).success().split())
     text = simulacra(*words, "--extractor", "pixels").refusal()
@@ -297,13 +345,35 @@ def test_conditional_series_teach_classifiers(simulacra, tmp_path) -> None:
     start = torch.arange(60)[:, None] % 2 - 0.5
     np.save(tmp_path / "x.npy", (start + torch.linspace(0, 1, 8)).numpy())
     np.save(tmp_path / "y.npy", np.arange(60) % 2)
-    where = ["--set", f"data.path={tmp_path / 'x.npy'}", "--set", "data.label=y.npy", "--set", "hyper.classes=2"]
-    simulacra("train", "rgan_series", "--preset", "tiny", "--run", tmp_path / "run", "--set", "steps=2", *where).success()
+    where = [
+        "--set",
+        f"data.path={tmp_path / 'x.npy'}",
+        "--set",
+        "data.label=y.npy",
+        "--set",
+        "hyper.classes=2",
+    ]
+    simulacra(
+        "train",
+        "rgan_series",
+        "--preset",
+        "tiny",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "steps=2",
+        *where,
+    ).success()
     words = "measure", tmp_path / "run", "--samples", 8, "--repeats", 1, "--downstream", "--json"
     told = {row["metric"]: row for row in json.loads(simulacra(*words).success())}
-    assert told["real_accuracy"]["value"] == 1 and told["tstr_accuracy"]["labels"] == "the condition"
+    assert (
+        told["real_accuracy"]["value"] == 1 and told["tstr_accuracy"]["labels"] == "the condition"
+    )
     simulacra("sample", tmp_path / "run", "-o", tmp_path / "s.png", "--class", 1).success()
-    assert "has no class 2" in simulacra("sample", tmp_path / "run", "-o", tmp_path / "s.png", "--class", 2).refusal()
+    assert (
+        "has no class 2"
+        in simulacra("sample", tmp_path / "run", "-o", tmp_path / "s.png", "--class", 2).refusal()
+    )
 
 
 def test_models_say_what_they_take(simulacra, tmp_path) -> None:
@@ -311,7 +381,9 @@ def test_models_say_what_they_take(simulacra, tmp_path) -> None:
     text = simulacra("train", "rgan_sines", *words, "data.name=digits").refusal()
     assert "model rgan_series takes series, the data hold pictures" in text
     text = simulacra("train", "gan_digits", *words, "data.name=sines").refusal()
-    assert "model gan takes pictures, the data hold series" in text and not (tmp_path / "run").exists()
+    assert (
+        "model gan takes pictures, the data hold series" in text and not (tmp_path / "run").exists()
+    )
 
 
 def test_data_show_paints_series(simulacra, tmp_path) -> None:

@@ -1,5 +1,5 @@
-"""VAE-GAN: losses by hand, who feels what, the gate, the tables of the published nets, and each defect of public codes beside
-its repair (V1 to V23)."""
+"""VAE-GAN: losses by hand, who feels what, the gate, the tables of the published nets, and each
+defect of public codes beside its repair (V1 to V23)."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +35,9 @@ LN2 = math.log(2)
 flavours = pytest.mark.parametrize("kind", ["light", "larsen", "notes"])
 
 
-def batch(rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 0) -> dict[str, Tensor]:
+def batch(
+    rows: int = 6, shape: tuple[int, int, int] = (3, 16, 16), seed: int = 0
+) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(seed)
     return {"image": torch.rand(rows, *shape, generator=dice) * 2 - 1}
 
@@ -59,7 +61,11 @@ def moves(model: VAEGAN, monkeypatch, x: dict[str, Tensor] | None = None) -> dic
     """The losses of the first step by player, E, G and D; no weight moves."""
     found: dict[str, Tensor] = {}
     names = {id(model.opt_E): "E", id(model.opt_G): "G", id(model.opt_D): "D"}
-    monkeypatch.setattr(vaegan, "descend", lambda *all_: found.update({names[id(player)]: loss for loss, player in all_}))
+    monkeypatch.setattr(
+        vaegan,
+        "descend",
+        lambda *all_: found.update({names[id(player)]: loss for loss, player in all_}),
+    )
     played(model, 0, x)
     return found
 
@@ -79,13 +85,16 @@ def close(one: list[Tensor], two: list[Tensor]) -> bool:
 
 
 def test_the_notes_net() -> None:
-    """E 9,945,600, G 11,001,411, D 19,247,361; chained as meant, D's first layer has 2,432 and its second 102,528."""
+    """E 9,945,600, G 11,001,411, D 19,247,361; chained as meant, D's first layer has 2,432 and its
+    second 102,528."""
     shape = 3, 64, 64
     coder, D = nets.of_notes(shape, 32, 512, True, True), nets.notes_D(shape, 32, True, True, True)
     assert (count(coder.Enc), count(coder.Dec), count(D)) == (9_945_600, 11_001_411, 19_247_361)
     assert count(coder) + count(D) == 40_194_372
     assert D.lower(torch.rand(2, *shape)).flatten(1).shape == (2, 65_536)
-    first, second = [layer for layer in nets.notes_D(shape, 32).modules() if isinstance(layer, nn.Conv2d)][:2]
+    first, second = [
+        layer for layer in nets.notes_D(shape, 32).modules() if isinstance(layer, nn.Conv2d)
+    ][:2]
     assert (count(first), count(second)) == (2_432, 102_528)
 
 
@@ -97,7 +106,9 @@ def test_the_authors_net() -> None:
     assert D.lower(torch.rand(2, *shape)).shape == (2, 256, 8, 8)
 
 
-@pytest.mark.parametrize(("w", "sizes"), [(16, (304_176, 240_499, 175_089)), (24, (585_256, 489_771, 391_657))])
+@pytest.mark.parametrize(
+    ("w", "sizes"), [(16, (304_176, 240_499, 175_089)), (24, (585_256, 489_771, 391_657))]
+)
 def test_the_light_net(w: int, sizes: tuple[int, int, int]) -> None:
     model = VAEGAN(Hyper(width=w, width_D=w), batch(shape=(3, 64, 64)))
     assert (count(model.net.Enc), count(model.net.Dec), count(model.D)) == sizes
@@ -142,16 +153,25 @@ def test_costs_and_shares() -> None:
     by_hand += [-(math.log(1 - a) + math.log(1 - b)) / 2 for a, b in p[1:]]
     costs = costs_D(*d)
     assert [cost.item() for cost in costs] == pytest.approx(by_hand)
-    assert shared(costs, (1.0, 0.5, 0.25)).item() == pytest.approx(by_hand[0] + by_hand[1] / 2 + by_hand[2] / 4)
+    assert shared(costs, (1.0, 0.5, 0.25)).item() == pytest.approx(
+        by_hand[0] + by_hand[1] / 2 + by_hand[2] / 4
+    )
     assert shared(costs_D(*(torch.zeros(3),) * 3), (1.0, 0.5, 0.5)).item() == pytest.approx(2 * LN2)
 
 
 def test_the_game_of_the_decoder() -> None:
     d_r, d_p, shares = torch.tensor([0.3, -1.2]), torch.tensor([2.0, 0.1]), (9.0, 0.5, 0.25)
-    log_D, log_not = (lambda d: torch.sigmoid(d).log().mean().item()), (lambda d: (1 - torch.sigmoid(d)).log().mean().item())
+    log_D, log_not = (
+        (lambda d: torch.sigmoid(d).log().mean().item()),
+        (lambda d: (1 - torch.sigmoid(d)).log().mean().item()),
+    )
     assert game_G(d_r, d_p, shares).item() == pytest.approx(-0.5 * log_D(d_r) - 0.25 * log_D(d_p))
-    assert game_G(d_r, d_p, shares, "saturating").item() == pytest.approx(0.5 * log_not(d_r) + 0.25 * log_not(d_p))
-    assert game_G(d_r, d_p, shares, "helping").item() == pytest.approx(-0.5 * log_not(d_r) - 0.25 * log_not(d_p))
+    assert game_G(d_r, d_p, shares, "saturating").item() == pytest.approx(
+        0.5 * log_not(d_r) + 0.25 * log_not(d_p)
+    )
+    assert game_G(d_r, d_p, shares, "helping").item() == pytest.approx(
+        -0.5 * log_not(d_r) - 0.25 * log_not(d_p)
+    )
 
 
 def test_features_by_hand() -> None:
@@ -182,8 +202,16 @@ def test_equilibrium(shares: tuple[float, float, float]) -> None:
 
 
 def test_the_losses_of_a_step(monkeypatch) -> None:
-    """Every weight in its place: the three losses from the step's own noise, by the formulas of the paper."""
-    weights = {"beta": 0.7, "feature": 0.3, "pixel": 0.2, "gamma": 0.1, "adversarial": 5.0, "normal": 0.4}
+    """Every weight in its place: the three losses from the step's own noise, by the formulas of the
+    paper."""
+    weights = {
+        "beta": 0.7,
+        "feature": 0.3,
+        "pixel": 0.2,
+        "gamma": 0.1,
+        "adversarial": 5.0,
+        "normal": 0.4,
+    }
     model = small_model(nets="larsen", shares=(1.0, 0.6, 0.8), **weights)
     found, x = moves(model, monkeypatch), batch()["image"]
     random.reseed(0)
@@ -197,7 +225,9 @@ def test_the_losses_of_a_step(monkeypatch) -> None:
     sse = (((x_r + 1) / 2 - (x + 1) / 2) ** 2).flatten(1).sum(1).mean()
     normal = u.mean(0).square().mean() + ((u - u.mean(0)).square().mean(0) - 1).square().mean()
     D = lambda d: torch.sigmoid(d)  # noqa: E731
-    loss_D = -D(d_x).log().mean() - 0.6 * (1 - D(d_r)).log().mean() - 0.8 * (1 - D(d_p)).log().mean()
+    loss_D = (
+        -D(d_x).log().mean() - 0.6 * (1 - D(d_r)).log().mean() - 0.8 * (1 - D(d_p)).log().mean()
+    )
     game = -0.6 * D(d_r).log().mean() - 0.8 * D(d_p).log().mean()
     error = 0.3 * feat + 0.2 * sse
     wanted = {"E": 0.7 * KL + error + 0.4 * normal, "G": 0.1 * error + 5 * game, "D": loss_D}
@@ -210,9 +240,18 @@ def test_the_losses_of_a_step(monkeypatch) -> None:
 
 
 def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
-    """V23: with plain descent at rate 1 the encoder changes by minus the gradient of KL + feat, the decoder by that of gamma
-    feat + its game, the discriminator by that of its own: no game in the encoder, no features in the discriminator."""
-    model = small_model(nets="larsen", pixel=0.0, gamma=0.01, adversarial=1.0, feature=1.0, shares=(1.0, 1.0, 1.0), average=0.0)
+    """V23: with plain descent at rate 1 the encoder changes by minus the gradient of KL + feat, the
+    decoder by that of gamma feat + its game, the discriminator by that of its own: no game in the
+    encoder, no features in the discriminator."""
+    model = small_model(
+        nets="larsen",
+        pixel=0.0,
+        gamma=0.01,
+        adversarial=1.0,
+        feature=1.0,
+        shares=(1.0, 1.0, 1.0),
+        average=0.0,
+    )
     players = {"opt_E": model.net.Enc, "opt_G": model.net.Dec, "opt_D": model.D}
     random.reseed(0)
     x = batch()["image"]
@@ -225,22 +264,34 @@ def test_each_player_of_the_paper_feels_its_own_loss_alone(monkeypatch) -> None:
     cost = F.softplus(-d_x).mean() + F.softplus(d_r).mean() + F.softplus(d_p).mean()
     own = {"opt_E": KL + feat, "opt_G": 0.01 * feat + game, "opt_D": cost}
     wanted = {name: felt(loss, players[name]) for name, loss in own.items()}
-    assert not close(felt(game, model.net.Enc), [torch.zeros_like(w) for w in model.net.Enc.parameters()]), "it could leak"
-    before = {name: [w.detach().clone() for w in module.parameters()] for name, module in players.items()}
+    assert not close(
+        felt(game, model.net.Enc), [torch.zeros_like(w) for w in model.net.Enc.parameters()]
+    ), "it could leak"
+    before = {
+        name: [w.detach().clone() for w in module.parameters()] for name, module in players.items()
+    }
     for name, module in players.items():
         setattr(model, name, torch.optim.SGD(module.parameters(), lr=1.0))
     monkeypatch.setattr(optim, "set_rate", lambda *_: None)
     played(model)
     for name, module in players.items():
-        changes = [old - new.detach() for old, new in zip(before[name], module.parameters(), strict=True)]
+        changes = [
+            old - new.detach() for old, new in zip(before[name], module.parameters(), strict=True)
+        ]
         assert close(changes, wanted[name]), name
 
 
 @pytest.mark.parametrize(("sign", "falls"), [(False, True), (True, False)])
 def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) -> None:
-    """The sign trap: a small step of the decoder lowers -log D(x~); read to the letter, algorithm 1 lets it help D."""
+    """The sign trap: a small step of the decoder lowers -log D(x~); read to the letter, algorithm 1
+    lets it help D."""
     model = small_model(
-        pixel=0.0, feature=0.0, adversarial=1.0, shares=(1.0, 1.0, 0.0), average=0.0, defects=Defects(sign=sign)
+        pixel=0.0,
+        feature=0.0,
+        adversarial=1.0,
+        shares=(1.0, 1.0, 0.0),
+        average=0.0,
+        defects=Defects(sign=sign),
     )
     z = torch.randn(64, 6)
 
@@ -254,7 +305,11 @@ def test_the_decoder_plays_against_the_discriminator(sign: bool, falls: bool) ->
     rates = {id(model.opt_G): 1e-3}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            optim, "set_rate", lambda player, _: [group.update(lr=rates.get(id(player), 0.0)) for group in player.param_groups]
+            optim,
+            "set_rate",
+            lambda player, _: [
+                group.update(lr=rates.get(id(player), 0.0)) for group in player.param_groups
+            ],
         )
         for k in range(10):
             played(model, k)
@@ -287,13 +342,24 @@ def test_without_features_and_game_it_is_the_VAE() -> None:
 @flavours
 def test_every_weight_is_owned_once_and_moves(kind: str) -> None:
     model = small_model(nets=kind, normal=0.1)
-    owned = [id(w) for player in (model.opt_E, model.opt_G, model.opt_D) for w in optim.weights(player)]
-    there = {id(w): name for module in (model.net, model.D) for name, w in module.named_parameters()}
+    owned = [
+        id(w) for player in (model.opt_E, model.opt_G, model.opt_D) for w in optim.weights(player)
+    ]
+    there = {
+        id(w): name for module in (model.net, model.D) for name, w in module.named_parameters()
+    }
     assert len(owned) == len(set(owned)) and set(owned) == set(there)
-    before = {id(w): w.detach().clone() for module in (model.net, model.D) for w in module.parameters()}
+    before = {
+        id(w): w.detach().clone() for module in (model.net, model.D) for w in module.parameters()
+    }
     for k in range(3):
         played(model, k)
-    still = [there[id(w)] for module in (model.net, model.D) for w in module.parameters() if torch.equal(before[id(w)], w)]
+    still = [
+        there[id(w)]
+        for module in (model.net, model.D)
+        for w in module.parameters()
+        if torch.equal(before[id(w)], w)
+    ]
     assert not still
 
 
@@ -314,7 +380,9 @@ def test_the_pull_of_the_game_on_the_decoder(adversarial: float, monkeypatch) ->
     for weight in 0.0, adversarial:
         model = small_model(gamma=2.0, adversarial=weight)
         model.net.eval(), model.D.eval()  # so that norms are those of the look
-        losses.append(torch.cat([g.flatten() for g in felt(moves(model, monkeypatch)["G"], model.net.Dec)]))
+        losses.append(
+            torch.cat([g.flatten() for g in felt(moves(model, monkeypatch)["G"], model.net.Dec)])
+        )
     errors, both = losses
     random.reseed(0)
     pull = model.pull(batch()["image"], torch.tensor(adversarial))
@@ -356,8 +424,14 @@ def test_who_waits_keeps_its_weights(G: bool, D: bool, monkeypatch) -> None:
     monkeypatch.setattr(vaegan, "turns", lambda *_: (G, D))
     before = [[w.detach().clone() for w in part.parameters()] for part in parts]
     told = played(model)
-    moved = [not equal(old, [w.detach() for w in part.parameters()]) for old, part in zip(before, parts, strict=True)]
-    assert moved == [True, G, D] and (told["waits_G"], told["waits_D"]) == (float(not G), float(not D))
+    moved = [
+        not equal(old, [w.detach() for w in part.parameters()])
+        for old, part in zip(before, parts, strict=True)
+    ]
+    assert moved == [True, G, D] and (told["waits_G"], told["waits_D"]) == (
+        float(not G),
+        float(not D),
+    )
 
 
 # Defects: each property holds without, and does not hold with
@@ -365,7 +439,11 @@ def test_who_waits_keeps_its_weights(G: bool, D: bool, monkeypatch) -> None:
 
 def chained(d: Defects) -> bool:
     """V1: four convolutions, each reading the one before."""
-    convs = [layer for layer in small_model(nets="notes", defects=d).D.modules() if isinstance(layer, nn.Conv2d)]
+    convs = [
+        layer
+        for layer in small_model(nets="notes", defects=d).D.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
     return [(c.in_channels, c.out_channels) for c in convs] == [(3, 4), (4, 16), (16, 32), (32, 32)]
 
 
@@ -373,7 +451,10 @@ def norms_train(d: Defects) -> bool:
     """V4: statistics move, in all three nets, and training differs from looking."""
     model = small_model(nets="notes", defects=d)
     played(model)
-    x, norms = batch()["image"], [m for net in (model.net, model.D) for m in net.modules() if isinstance(m, nets.Normed)]
+    x, norms = (
+        batch()["image"],
+        [m for net in (model.net, model.D) for m in net.modules() if isinstance(m, nets.Normed)],
+    )
     told = [model.D(x)[0]]
     with eval_mode(model.D):
         told.append(model.D(x)[0])
@@ -475,7 +556,8 @@ def a_right_answer_is_free(d: Defects) -> bool:
 
 
 def nothing_leaks(d: Defects) -> bool:
-    """V23: the encoder's gradient is the same whatever the game weighs, D's whatever features do."""
+    """V23: the encoder's gradient is the same whatever the game weighs, D's whatever features
+    do."""
     found: dict[str, list[list[Tensor]]] = {"E": [], "D": []}
     for weight in 0.0, 5.0:
         with pytest.MonkeyPatch.context() as patch:
@@ -503,7 +585,12 @@ PROPERTIES: dict[str, tuple[Callable[[Defects], bool], Defects]] = {
 
 
 def test_every_defect_has_its_test() -> None:
-    switched = {name for _, d in PROPERTIES.values() for name in Defects.__struct_fields__ if getattr(d, name)}
+    switched = {
+        name
+        for _, d in PROPERTIES.values()
+        for name in Defects.__struct_fields__
+        if getattr(d, name)
+    }
     assert switched == set(Defects.__struct_fields__)
 
 
@@ -530,19 +617,34 @@ def test_a_saturating_game_has_no_slope() -> None:
 
 
 def test_what_tanh_heads_can_say() -> None:
-    """V6: a code of means within +-1 and deviations above exp(-1/2) is worth at most 0.95 bit a dimension, the capacity of a
-    channel of signal power 1 and noise power 1 / e."""
+    """V6: a code of means within +-1 and deviations above exp(-1/2) is worth at most 0.95 bit a
+    dimension, the capacity of a channel of signal power 1 and noise power 1 / e."""
     assert 0.5 * math.log2(1 + math.e) == pytest.approx(0.95, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("hyper", "says"),
     [
-        ({"defects": Defects(dead_conv=True)}, "hyper.defects.dead_conv is for nets = notes, found nets = light"),
-        ({"nets": "larsen", "defects": Defects(tanh_decoder=True)}, "tanh_decoder is for nets = notes, found nets = larsen"),
-        ({"defects": Defects(squashed=True)}, "squashed is for nets = notes or larsen, found nets = light"),
-        ({"defects": Defects(sign=True, saturating=True)}, "saturating and sign are two games; allowed: one of them"),
-        ({"shares": (0.0, 1.0, 1.0)}, "hyper.shares = [0.0, 1.0, 1.0]; allowed: above 0 for x and for x~ or x_p"),
+        (
+            {"defects": Defects(dead_conv=True)},
+            "hyper.defects.dead_conv is for nets = notes, found nets = light",
+        ),
+        (
+            {"nets": "larsen", "defects": Defects(tanh_decoder=True)},
+            "tanh_decoder is for nets = notes, found nets = larsen",
+        ),
+        (
+            {"defects": Defects(squashed=True)},
+            "squashed is for nets = notes or larsen, found nets = light",
+        ),
+        (
+            {"defects": Defects(sign=True, saturating=True)},
+            "saturating and sign are two games; allowed: one of them",
+        ),
+        (
+            {"shares": (0.0, 1.0, 1.0)},
+            "hyper.shares = [0.0, 1.0, 1.0]; allowed: above 0 for x and for x~ or x_p",
+        ),
         ({"shares": (1.0, 0.0, 0.0)}, "hyper.shares = [1.0, 0.0, 0.0]; allowed"),
     ],
 )
@@ -562,7 +664,9 @@ def test_it_goes_on_from_a_vae_with_the_same_nets(tmp_path) -> None:
     wanted = reopen(tmp_path / "vae", None).model.average.module.state_dict()
     for coder in model.net, model.average.module:
         assert equal(dict(coder.state_dict()), dict(wanted))
-    with pytest.raises(Mistake, match=r"part net has another shape: .* is \(.*\) in the run, \(.*\) in this config"):
+    with pytest.raises(
+        Mistake, match=r"part net has another shape: .* is \(.*\) in the run, \(.*\) in this config"
+    ):
         begun.begun(tmp_path, "hyper.width=5")
     Tiny("gan_digits").train(tmp_path / "gan", "steps=2", "save_every=2")
     with pytest.raises(Mistake, match="run of model gan; allowed: model vae, vaegan"):
@@ -578,37 +682,79 @@ def test_looking_changes_nothing(kind: str) -> None:
     model = small_model(nets=kind)
     told = played(model)
     before = {
-        name: value.clone() for net in (model.net, model.D, model.average.module) for name, value in net.state_dict().items()
+        name: value.clone()
+        for net in (model.net, model.D, model.average.module)
+        for name, value in net.state_dict().items()
     }
     model.sample(batch())
     health = model.health(batch(), told, batch(seed=1))
-    after = {name: value for net in (model.net, model.D, model.average.module) for name, value in net.state_dict().items()}
+    after = {
+        name: value
+        for net in (model.net, model.D, model.average.module)
+        for name, value in net.state_dict().items()
+    }
     assert equal(before, after)
     assert all(value.isfinite() for value in health.values())
-    assert {"D_held_out", "diversity", "loss_D_from_equilibrium", "psnr", "active", "code_beyond", "pull"} <= set(health)
+    assert {
+        "D_held_out",
+        "diversity",
+        "loss_D_from_equilibrium",
+        "psnr",
+        "active",
+        "code_beyond",
+        "pull",
+    } <= set(health)
 
 
 @pytest.mark.parametrize("name", ["vaegan_mnist", "vaegan_faces"])
 def test_experiments(name: str) -> None:
-    """larsen is the paper; notes is what the notes list; fixed is that without its defects, which all its nets can have."""
-    larsen, notes, fixed = (config.resolve(name, None, [f"experiment={e}"]).hyper for e in ("larsen", "notes", "notes,fixed"))
-    assert (larsen.gamma, larsen.shares, larsen.mover, larsen.gate) == (1e-6, (1.0, 1.0, 1.0), "rmsprop", 0.35)
-    wanted = {"dead_conv", "frozen_norm", "normal_of_mean", "tanh_heads", "saturating", "raw_features", "means"}
+    """larsen is the paper; notes is what the notes list; fixed is that without its defects, which
+    all its nets can have."""
+    larsen, notes, fixed = (
+        config.resolve(name, None, [f"experiment={e}"]).hyper
+        for e in ("larsen", "notes", "notes,fixed")
+    )
+    assert (larsen.gamma, larsen.shares, larsen.mover, larsen.gate) == (
+        1e-6,
+        (1.0, 1.0, 1.0),
+        "rmsprop",
+        0.35,
+    )
+    wanted = {
+        "dead_conv",
+        "frozen_norm",
+        "normal_of_mean",
+        "tanh_heads",
+        "saturating",
+        "raw_features",
+        "means",
+    }
     assert {d for d in Defects.__struct_fields__ if getattr(notes.defects, d)} == wanted
     assert {d for d in Defects.__struct_fields__ if getattr(fixed.defects, d)} == {"means"}
-    assert (notes.z_size, notes.beta, notes.normal, notes.shares) == (512, 0.01, 0.1, (0.5, 0.25, 0.25))
+    assert (notes.z_size, notes.beta, notes.normal, notes.shares) == (
+        512,
+        0.01,
+        0.1,
+        (0.5, 0.25, 0.25),
+    )
 
 
 def test_the_loss_of_the_notes(monkeypatch) -> None:
-    """E = feat + 0.01 kl + 0.1 normal, G = feat - gan without the real pictures' part, D = gan, with their means."""
+    """E = feat + 0.01 kl + 0.1 normal, G = feat - gan without the real pictures' part, D = gan,
+    with their means."""
     wide = {"width": 4, "width_D": 4, "z_size": 6, "average": 0.0}
-    hyper = config.resolve("vaegan_mnist", None, ["experiment=notes", *(f"hyper.{k}={v}" for k, v in wide.items())]).hyper
+    hyper = config.resolve(
+        "vaegan_mnist", None, ["experiment=notes", *(f"hyper.{k}={v}" for k, v in wide.items())]
+    ).hyper
     random.reseed(0)
     model = VAEGAN(hyper, batch())  # type: ignore[arg-type]
     found, x = moves(model, monkeypatch), batch()["image"]
     random.reseed(0)
     m, l = model.net.Enc(x)
-    x_r, x_p = model.net.Dec(m + (l / 2).exp() * torch.randn(6, 6)), model.net.Dec(torch.randn(6, 6))
+    x_r, x_p = (
+        model.net.Dec(m + (l / 2).exp() * torch.randn(6, 6)),
+        model.net.Dec(torch.randn(6, 6)),
+    )
     (d_x, phi_x), (d_r, phi_r), (d_p, _) = model.D(x), model.D(x_r), model.D(x_p)
     bce, one, zero = F.binary_cross_entropy_with_logits, torch.ones(6), torch.zeros(6)
     feat = (phi_r - phi_x).square().mean()

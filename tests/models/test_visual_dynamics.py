@@ -1,5 +1,5 @@
-"""Visual Dynamics: cross convolution, the loss by hand, layers that move, priors, the weight of KL, and the three verbs; B1 to
-B16 are the defects of public codes."""
+"""Visual Dynamics: cross convolution, the loss by hand, layers that move, priors, the weight of KL,
+and the three verbs; B1 to B16 are the defects of public codes."""
 
 import math
 import shutil
@@ -23,7 +23,13 @@ from simulacra.core.random import reseed
 from simulacra.io import paint
 from simulacra.models.visual_dynamics import nets, visual_dynamics
 from simulacra.models.visual_dynamics.nets import cross_convolution, shares
-from simulacra.models.visual_dynamics.visual_dynamics import PRIORS, Hyper, KLWeight, Memory, VisualDynamics
+from simulacra.models.visual_dynamics.visual_dynamics import (
+    PRIORS,
+    Hyper,
+    KLWeight,
+    Memory,
+    VisualDynamics,
+)
 from simulacra.nn import maths
 from simulacra.tasks import _picture, predict
 
@@ -39,11 +45,25 @@ SMALL = {
     "memory": 40,
 }
 OURS = "widths", "layers", "kernel"  # of paint = layers alone
-DIFFERENCE = {"paint": "difference", "scales": (2.0, 1.0, 0.5), "maps": 4, "image": (4, 4, 4), "norm": "batch"}
+DIFFERENCE = {
+    "paint": "difference",
+    "scales": (2.0, 1.0, 0.5),
+    "maps": 4,
+    "image": (4, 4, 4),
+    "norm": "batch",
+}
 VARIANTS: dict[str, dict[str, object]] = {
     "layers": {},
     "difference": DIFFERENCE,
-    "paper": DIFFERENCE | {"z_maps": True, "z_size": 50, "motion": (8, 4), "bound": 0.0, "prior": "empirical", "average": 0.0},
+    "paper": DIFFERENCE
+    | {
+        "z_maps": True,
+        "z_size": 50,
+        "motion": (8, 4),
+        "bound": 0.0,
+        "prior": "empirical",
+        "average": 0.0,
+    },
     "learned": {"prior": "learned", "norm": "none", "clip": 1.0},
 }
 variants = pytest.mark.parametrize("variant", VARIANTS)
@@ -51,7 +71,11 @@ variants = pytest.mark.parametrize("variant", VARIANTS)
 
 def small_model(**hyper: object) -> VisualDynamics:
     reseed(0)
-    small = {name: value for name, value in SMALL.items() if name not in OURS or hyper.get("paint") != "difference"}
+    small = {
+        name: value
+        for name, value in SMALL.items()
+        if name not in OURS or hyper.get("paint") != "difference"
+    }
     return VisualDynamics(Hyper(**{**small, **hyper}), batch())  # type: ignore[arg-type]
 
 
@@ -89,13 +113,19 @@ def test_a_delta_at_the_centre_is_the_identity_and_beside_it_a_translation() -> 
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:
-    maps, kernels = torch.randn(2, 2, 4, 5).double().requires_grad_(), torch.randn(2, 2, 3, 3).double().requires_grad_()
+    maps, kernels = (
+        torch.randn(2, 2, 4, 5).double().requires_grad_(),
+        torch.randn(2, 2, 3, 3).double().requires_grad_(),
+    )
     assert torch.autograd.gradcheck(cross_convolution, (maps, kernels))
     assert torch.autograd.gradgradcheck(cross_convolution, (maps, kernels))
 
 
 def test_samples_and_maps_do_not_mix() -> None:
-    maps, kernels = torch.randn(3, 4, 6, 6, requires_grad=True), torch.randn(3, 4, 3, 3, requires_grad=True)
+    maps, kernels = (
+        torch.randn(3, 4, 6, 6, requires_grad=True),
+        torch.randn(3, 4, 3, 3, requires_grad=True),
+    )
     out = cross_convolution(maps, kernels)[1, 2]
     for gradient in torch.autograd.grad((out * torch.randn_like(out)).sum(), (maps, kernels)):
         own = gradient[1, 2].clone()
@@ -107,9 +137,15 @@ def test_samples_and_maps_do_not_mix() -> None:
 @pytest.mark.parametrize("side", [(8, 8), (7, 9), (16, 5), (13, 14)])
 def test_it_agrees_with_a_loop_over_the_batch(k: int, side: tuple[int, int]) -> None:
     """Values and gradients, also of a kernel that the maps share."""
-    maps, shared = torch.randn(2, 3, *side).double().requires_grad_(), torch.randn(2, 1, k, k).double().requires_grad_()
+    maps, shared = (
+        torch.randn(2, 3, *side).double().requires_grad_(),
+        torch.randn(2, 1, k, k).double().requires_grad_(),
+    )
     kernels = shared.expand(-1, 3, -1, -1)
-    loop = [F.conv2d(x[None], y[:, None], padding=k // 2, groups=3) for x, y in zip(maps, kernels, strict=True)]
+    loop = [
+        F.conv2d(x[None], y[:, None], padding=k // 2, groups=3)
+        for x, y in zip(maps, kernels, strict=True)
+    ]
     one, two = cross_convolution(maps, kernels), torch.cat(loop)
     assert one.shape == two.shape and torch.allclose(one, two)
     weight = torch.randn_like(one)
@@ -132,9 +168,15 @@ def test_B1_the_variance_is_what_the_divergence_takes_it_for(s: float) -> None:
 def test_B1_the_divergence_is_the_closed_form() -> None:
     mean, s, other, t = torch.randn(4, 50, 7)
     zero = torch.zeros(1)
-    assert float(maths.gaussian_kl(zero, zero)) == 0 == float(maths.gaussian_kl(other, t, other, t).abs().max())
+    assert (
+        float(maths.gaussian_kl(zero, zero))
+        == 0
+        == float(maths.gaussian_kl(other, t, other, t).abs().max())
+    )
     p = Normal(mean, (s / 2).exp())
-    assert torch.allclose(maths.gaussian_kl(mean, s), kl_divergence(p, Normal(0.0, 1.0)), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        maths.gaussian_kl(mean, s), kl_divergence(p, Normal(0.0, 1.0)), rtol=1e-4, atol=1e-5
+    )
     wanted = kl_divergence(p, Normal(other, (t / 2).exp()))
     assert torch.allclose(maths.gaussian_kl(mean, s, other, t), wanted, rtol=1e-4, atol=1e-5)
     near = torch.linspace(-1e-3, 1e-3, 999)
@@ -146,7 +188,9 @@ def test_psnr_by_hand() -> None:
     true = torch.zeros(3, *SHAPE)
     image = torch.stack([true[0] + 0.2, true[1], true[2]])
     image[2, :, :8] = 0.2
-    assert maths.psnr(image, true).tolist() == pytest.approx([20, 100, 20 + 10 * math.log10(2)], abs=1e-3)
+    assert maths.psnr(image, true).tolist() == pytest.approx(
+        [20, 100, 20 + 10 * math.log10(2)], abs=1e-3
+    )
 
 
 def test_B3_a_log_variance_of_50_is_survived_with_the_bound() -> None:
@@ -166,7 +210,9 @@ def test_B3_a_log_variance_of_50_is_survived_with_the_bound() -> None:
 
 def test_the_bound_leaves_small_log_variances_alone() -> None:
     s = torch.tensor([-0.1, 0.0, 0.1, 1000.0, -1000.0])
-    assert small_model(bound=8.0).net.bounded(s).tolist() == pytest.approx([-0.1, 0, 0.1, 8, -8], abs=1e-4)
+    assert small_model(bound=8.0).net.bounded(s).tolist() == pytest.approx(
+        [-0.1, 0, 0.1, 8, -8], abs=1e-4
+    )
     assert torch.equal(small_model(bound=0.0).net.bounded(s), s)
 
 
@@ -184,7 +230,9 @@ def test_B12_every_weight_feels_the_loss_and_moves(variant: str) -> None:
     m = small_model(**VARIANTS[variant])
     start = {name: weight.detach().clone() for name, weight in m.net.named_parameters()}
     played(m)
-    assert not [name for name, weight in m.net.named_parameters() if torch.equal(weight, start[name])]
+    assert not [
+        name for name, weight in m.net.named_parameters() if torch.equal(weight, start[name])
+    ]
 
 
 @pytest.mark.parametrize("variant", ["layers", "difference", "paper"])
@@ -192,16 +240,23 @@ def test_kernels_are_no_linear_function_of_z(variant: str) -> None:
     kernels = small_model(**VARIANTS[variant]).net.painter.kernels.eval()
     a, b = torch.randn(2, 1, 50 if variant == "paper" else 4)
     with torch.no_grad():
-        assert not torch.allclose(kernels(a + b) + kernels(0 * a), kernels(a) + kernels(b), atol=1e-3)
+        assert not torch.allclose(
+            kernels(a + b) + kernels(0 * a), kernels(a) + kernels(b), atol=1e-3
+        )
 
 
 @variants
 def test_the_posterior_reads_both_frames(variant: str) -> None:
     """Every pixel of them; alone in their batch."""
-    m, frames = small_model(**VARIANTS[variant]), [frame.requires_grad_() for frame in batch(2).values()]
+    m, frames = (
+        small_model(**VARIANTS[variant]),
+        [frame.requires_grad_() for frame in batch(2).values()],
+    )
     m.net.eval()
     for told in m.net.posterior(*frames):
-        for gradient in torch.autograd.grad((told[0] * torch.randn_like(told[0])).sum(), frames, retain_graph=True):
+        for gradient in torch.autograd.grad(
+            (told[0] * torch.randn_like(told[0])).sum(), frames, retain_graph=True
+        ):
             assert (gradient[0] != 0).all() and not gradient[1].any()
 
 
@@ -210,10 +265,13 @@ def test_the_posterior_reads_both_frames(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["layers", "learned"])
 def test_B2_the_loss_is_nats_of_one_pair(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Squared error over 2 sigma^2 and beta times the divergence, both sums; the step descends it a number of the frame. With
-    sigma^2 = w C H W / (2 z_size) it is z_size / w times what the sources minimise, means weighed by w."""
+    """Squared error over 2 sigma^2 and beta times the divergence, both sums; the step descends it a
+    number of the frame. With sigma^2 = w C H W / (2 z_size) it is z_size / w times what the sources
+    minimise, means weighed by w."""
     m, w, losses, there = small_model(**VARIANTS[variant], beta=0.5, sigma=0.3), 0.05, [], batch()
-    monkeypatch.setattr(visual_dynamics, "descend", lambda move, clip: losses.append(float(move[0].detach())))
+    monkeypatch.setattr(
+        visual_dynamics, "descend", lambda move, clip: losses.append(float(move[0].detach()))
+    )
     reseed(1)
     told = {name: float(value.detach()) for name, value in m.step(there, 0).items()}
     reseed(1)
@@ -225,16 +283,25 @@ def test_B2_the_loss_is_nats_of_one_pair(variant: str, monkeypatch: pytest.Monke
     KL = kl_divergence(Normal(mean, (s / 2).exp()), Normal(mu, (t / 2).exp()))
     wanted = (error.sum((1, 2, 3)) / (2 * 0.3**2) + 0.5 * KL.sum(1)).mean()
     if variant == "learned":
-        wanted += 0.5 * 0.1 * kl_divergence(Normal(mean, (s / 2).exp()), Normal(0, 1)).sum(1).mean()  # the anchor
-    assert told["loss"] == pytest.approx(float(wanted), rel=1e-4) and losses == [pytest.approx(told["loss"] / 768, rel=1e-5)]
+        # the anchor
+        wanted += 0.5 * 0.1 * kl_divergence(Normal(mean, (s / 2).exp()), Normal(0, 1)).sum(1).mean()
+    assert told["loss"] == pytest.approx(float(wanted), rel=1e-4) and losses == [
+        pytest.approx(told["loss"] / 768, rel=1e-5)
+    ]
     assert told["L2"] == pytest.approx(float(error.mean()), rel=1e-4)
     assert told["KL"] == pytest.approx(float(KL.sum(1).mean()), rel=1e-3)
     each = KL.mean(0).sort(descending=True).values.tolist()
     assert [told[f"KL_{i}"] for i in range(1, 5)] == pytest.approx(each, rel=1e-3, abs=1e-6)
 
-    m = small_model(**VARIANTS[variant], sigma=(w * 768 / (2 * 4)) ** 0.5, **({"anchor": 0} if variant == "learned" else {}))
+    m = small_model(
+        **VARIANTS[variant],
+        sigma=(w * 768 / (2 * 4)) ** 0.5,
+        **({"anchor": 0} if variant == "learned" else {}),
+    )
     reseed(1)
-    assert float(m.step(there, 0)["loss"].detach()) == pytest.approx(4 / w * float(error.mean() + w * KL.mean()), rel=1e-4)
+    assert float(m.step(there, 0)["loss"].detach()) == pytest.approx(
+        4 / w * float(error.mean() + w * KL.mean()), rel=1e-4
+    )
 
 
 def test_schedules_reach_the_step() -> None:
@@ -250,9 +317,18 @@ def test_schedules_reach_the_step() -> None:
     [
         ({"strides": (2,)}, "motion has 2 convolutions and strides 1; allowed: as many"),
         ({"paint": "difference", "z_maps": True}, "z_maps makes z_size 100 of 8 channels, found 4"),
-        ({"paint": "difference", "z_maps": True, "motion": (8, 5), "z_size": 50}, "z_maps makes z_size 62.5 of 5 channels"),
-        ({"z_maps": True, "z_size": 100}, "hyper.z_maps = true changes nothing, since it needs paint = difference"),
-        ({"widths": (8, 8, 8, 8, 8, 8)}, r"take frames whose sides are multiples of 32, found 16x16"),
+        (
+            {"paint": "difference", "z_maps": True, "motion": (8, 5), "z_size": 50},
+            "z_maps makes z_size 62.5 of 5 channels",
+        ),
+        (
+            {"z_maps": True, "z_size": 100},
+            "hyper.z_maps = true changes nothing, since it needs paint = difference",
+        ),
+        (
+            {"widths": (8, 8, 8, 8, 8, 8)},
+            r"take frames whose sides are multiples of 32, found 16x16",
+        ),
     ],
 )
 def test_hyperparameters_that_do_not_fit_are_refused(hyper: dict[str, object], says: str) -> None:
@@ -261,7 +337,9 @@ def test_hyperparameters_that_do_not_fit_are_refused(hyper: dict[str, object], s
 
 
 def test_single_pictures_and_empty_nets_are_refused() -> None:
-    with pytest.raises(ValueError, match="takes pairs of frames, and the data hold single pictures"):
+    with pytest.raises(
+        ValueError, match="takes pairs of frames, and the data hold single pictures"
+    ):
         VisualDynamics(Hyper(), {"image": torch.zeros(2, *SHAPE)})
     for name in "motion", "strides", "widths", "scales":
         with pytest.raises(Mistake, match=rf"hyper\.{name}"):
@@ -273,27 +351,38 @@ def test_single_pictures_and_empty_nets_are_refused() -> None:
 
 def test_kernels_of_layers_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(nets, "cross_convolution", lambda x, k: seen.append(k) or cross_convolution(x, k))
+    monkeypatch.setattr(
+        nets, "cross_convolution", lambda x, k: seen.append(k) or cross_convolution(x, k)
+    )
     small_model().net.painter(batch()["image"], 9 * torch.randn(6, 4))
     kernels = seen[0].view(6, 2, 4, 5, 5)
     assert (kernels >= 0).all() and torch.allclose(kernels.sum((3, 4)), torch.ones(6, 2, 4))
-    assert torch.equal(kernels, kernels[:, :, :1].expand_as(kernels)), "a layer's opacity and colours move together"
+    assert torch.equal(kernels, kernels[:, :, :1].expand_as(kernels)), (
+        "a layer's opacity and colours move together"
+    )
 
 
 def test_layers_cover_each_other_in_their_order() -> None:
     """A certain order is "over"; an open one shares; the shares add up to 1."""
     m = torch.tensor([0.5, 1.0, 0.2]).view(1, 3, 1, 1, 1)
-    ahead = torch.tensor([[[0.5, 0, 1], [1, 0.5, 1], [0, 0, 0.5]]])  # from behind: the third, the first, the second
+    # from behind: the third, the first, the second
+    ahead = torch.tensor([[[0.5, 0, 1], [1, 0.5, 1], [0, 0, 0.5]]])
     assert torch.allclose(shares(m, ahead).flatten(), torch.tensor([0, 0, 1.0, 0]), atol=1e-5)
     m[0, 1] = 0.4
     assert torch.allclose(
-        shares(m, ahead).flatten(), torch.tensor([0.6 * 0.5 * 0.8, 0.6 * 0.5, 0.4, 0.6 * 0.5 * 0.2]), atol=1e-5
+        shares(m, ahead).flatten(),
+        torch.tensor([0.6 * 0.5 * 0.8, 0.6 * 0.5, 0.4, 0.6 * 0.5 * 0.2]),
+        atol=1e-5,
     )
     assert torch.allclose(
-        shares(torch.ones(1, 2, 1, 1, 1), torch.full((1, 2, 2), 0.5)).flatten(), torch.tensor([0, 0.5, 0.5]), atol=1e-5
+        shares(torch.ones(1, 2, 1, 1, 1), torch.full((1, 2, 2), 0.5)).flatten(),
+        torch.tensor([0, 0.5, 0.5]),
+        atol=1e-5,
     )
     some = shares(torch.rand(4, 3, 1, 5, 6), torch.rand(4, 3, 3))
-    assert some.shape == (4, 4, 1, 5, 6) and torch.allclose(some.sum(1), torch.ones(4, 1, 5, 6), atol=1e-4)
+    assert some.shape == (4, 4, 1, 5, 6) and torch.allclose(
+        some.sum(1), torch.ones(4, 1, 5, 6), atol=1e-4
+    )
 
 
 def test_the_order_of_layers_is_learnt() -> None:
@@ -316,11 +405,14 @@ def test_imagined_frames_have_sharper_kernels() -> None:
         assert torch.allclose((2 * painter.kernels(z)).view(6, 2, 25).softmax(2), twice, atol=1e-6)
         assert not torch.allclose(painter(I1, z), painter(I1, z, 2.0), atol=1e-3)
         moved = m.transfer(I1, I1.flip(0), I1)
-        assert torch.equal(moved, painter(I1, m.average.module.posterior(I1, I1.flip(0))[0], 2.0).clamp(-1, 1))
+        assert torch.equal(
+            moved, painter(I1, m.average.module.posterior(I1, I1.flip(0))[0], 2.0).clamp(-1, 1)
+        )
 
 
 def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A white block goes up by 1 and right by 2; a black veil in front of it, half transparent, stays."""
+    """A white block goes up by 1 and right by 2; a black veil in front of it, half transparent,
+    stays."""
     painter, (C, H, W) = small_model().net.painter, SHAPE
     with torch.no_grad():
         painter.kernels[-1].weight.zero_()
@@ -350,7 +442,9 @@ def test_what_the_picture_shows_keeps_its_colours(monkeypatch: pytest.MonkeyPatc
     assert torch.allclose(painter(I1, torch.randn(len(I1), 4)), I1, atol=1e-3)
     shown = painter.taken_apart(I1)[1]
     hidden = (opacity[:, 1] == 1).expand_as(I1)
-    assert torch.allclose(shown[:, 2][hidden], I1[hidden], atol=1e-5) and not torch.allclose(shown[:, 0][hidden], I1[hidden])
+    assert torch.allclose(shown[:, 2][hidden], I1[hidden], atol=1e-5) and not torch.allclose(
+        shown[:, 0][hidden], I1[hidden]
+    )
 
 
 def test_at_first_nothing_moves_far_and_nothing_leaves_the_range() -> None:
@@ -369,7 +463,11 @@ def test_at_first_nothing_moves_far_and_nothing_leaves_the_range() -> None:
 def test_the_memory_keeps_the_last_posteriors() -> None:
     """It wraps around, and takes batches that are longer than itself."""
     memory, numbers = Memory(5, 1), torch.arange(20.0)[:, None]
-    for start, count, wanted in ((0, 3, {0, 1, 2}), (3, 4, {2, 3, 4, 5, 6}), (7, 13, {15, 16, 17, 18, 19})):
+    for start, count, wanted in (
+        (0, 3, {0, 1, 2}),
+        (3, 4, {2, 3, 4, 5, 6}),
+        (7, 13, {15, 16, 17, 18, 19}),
+    ):
         memory.keep(numbers[start : start + count], -numbers[start : start + count])
         mean, s = memory.filled()
         assert set(mean[:, 0].tolist()) == wanted and torch.equal(s, -mean)
@@ -378,9 +476,13 @@ def test_the_memory_keeps_the_last_posteriors() -> None:
 
 def test_a_step_remembers_what_it_encoded() -> None:
     m, there = small_model(rate=0.0), batch()
-    assert equal(m.memory.filled(), (torch.zeros(1, 4), torch.zeros(1, 4))), "before the first step: N(0, 1)"
+    assert equal(m.memory.filled(), (torch.zeros(1, 4), torch.zeros(1, 4))), (
+        "before the first step: N(0, 1)"
+    )
     m.step(there, 0)
-    for kept, own in zip(m.memory.filled(), m.net.posterior(there["image"], there["next"]), strict=True):
+    for kept, own in zip(
+        m.memory.filled(), m.net.posterior(there["image"], there["next"]), strict=True
+    ):
         assert torch.allclose(kept, own, atol=1e-6) and not kept.requires_grad
 
 
@@ -395,9 +497,15 @@ def test_B13_a_posterior_with_two_modes_stays_bimodal() -> None:
     for prior in "empirical", "mixture", "normal":
         reseed(0)
         z = m.sample_prior(like, prior)
-        assert z.shape == (300, 4) and int((z[1:, 0].sign() != z[:-1, 0].sign()).sum()) > 100, "in no order"
+        assert z.shape == (300, 4) and int((z[1:, 0].sign() != z[:-1, 0].sign()).sum()) > 100, (
+            "in no order"
+        )
         found[prior] = [float(((z[:, 0] - mode).abs() < 1).float().mean()) for mode in (-6, 6)]
-    assert all(share > 0.4 and sum(found[name]) > 0.95 for name in ("empirical", "mixture") for share in found[name])
+    assert all(
+        share > 0.4 and sum(found[name]) > 0.95
+        for name in ("empirical", "mixture")
+        for share in found[name]
+    )
     assert sum(found["normal"]) < 0.01
 
 
@@ -407,7 +515,9 @@ def test_the_doubled_variance_is_sampled_as_it_was_trained() -> None:
     m.memory.keep(torch.zeros(500, 4), torch.full((500, 4), 1.0))
     for prior in "empirical", "mixture":
         reseed(0)
-        assert float(m.sample_prior(batch(1000)["image"], prior).var()) == pytest.approx(math.exp(2), rel=0.15)
+        assert float(m.sample_prior(batch(1000)["image"], prior).var()) == pytest.approx(
+            math.exp(2), rel=0.15
+        )
 
 
 @pytest.mark.parametrize("prior", PRIORS)
@@ -462,9 +572,12 @@ def test_B16_doubling_waits_for_its_turn_and_for_the_error_and_has_a_limit() -> 
 
 
 def test_B16_a_target_pushes_beta_to_both_sides() -> None:
-    """By half a percent where the squared error is half its target, by one at most; between a floor and the limit."""
+    """By half a percent where the squared error is half its target, by one at most; between a floor
+    and the limit."""
     h = Hyper(weigh="target", target=0.1, beta=2.0, beta_most=2.05)
-    assert heard(h, [0.005] * 9) == pytest.approx([min(2 * math.exp(0.005 * i), 2.05) for i in range(1, 10)])
+    assert heard(h, [0.005] * 9) == pytest.approx(
+        [min(2 * math.exp(0.005 * i), 2.05) for i in range(1, 10)]
+    )
     assert heard(h, [0.5] * 3) == pytest.approx([2 * math.exp(-0.01 * i) for i in range(1, 4)])
     assert heard(h, [0.5] * 2000)[-1] == pytest.approx(1e-6)
 
@@ -472,7 +585,10 @@ def test_B16_a_target_pushes_beta_to_both_sides() -> None:
 def test_beta_heeds_an_average_of_the_error() -> None:
     """One bad batch among many does not count as much as itself."""
     h = Hyper(weigh="doubling", every=4, target=0.1)
-    assert heard(h, [0.005, 0.005, 0.005, 0.4]) == [1, 1, 1, 2] and heard(h, [0.4, 0.005, 0.005, 0.005])[-1] == 1
+    assert (
+        heard(h, [0.005, 0.005, 0.005, 0.4]) == [1, 1, 1, 2]
+        and heard(h, [0.4, 0.005, 0.005, 0.005])[-1] == 1
+    )
 
 
 def test_the_model_weighs_with_what_it_heard() -> None:
@@ -490,7 +606,9 @@ def test_looking_changes_nothing(variant: str) -> None:
     before = run.digest(run.states(m))
     for rows in 6, 1:
         told = m.health(batch(rows), {}, batch(rows, seed=9))
-        assert list(told) == ["psnr", "psnr_sample", "psnr_copy", "active"] and all(value.isfinite() for value in told.values())
+        assert list(told) == ["psnr", "psnr_sample", "psnr_copy", "active"] and all(
+            value.isfinite() for value in told.values()
+        )
     m.sample(batch())
     assert run.digest(run.states(m)) == before
     there = batch(1, seed=9)
@@ -512,12 +630,22 @@ def test_active_counts_the_dimensions_whose_mean_varies() -> None:
 def test_what_is_painted(rows: int, prior: str) -> None:
     m, there = played(small_model(prior=prior)), batch(rows)
     made, few = m.sample(there), min(rows, 8)
-    shapes = {"samples": (rows,), "futures": (few, 8, 1), "moving": (few, 8, 2), "reconstructed": (few, 3, 1)}
-    assert {name: tuple(value.shape) for name, value in made.items()} == {name: (*s, *SHAPE) for name, s in shapes.items()}
+    shapes = {
+        "samples": (rows,),
+        "futures": (few, 8, 1),
+        "moving": (few, 8, 2),
+        "reconstructed": (few, 3, 1),
+    }
+    assert {name: tuple(value.shape) for name, value in made.items()} == {
+        name: (*s, *SHAPE) for name, s in shapes.items()
+    }
     assert all(value.abs().max() <= 1 and not value.requires_grad for value in made.values())
     I1, I2 = there["image"][:few], there["next"][:few]
     assert torch.equal(made["futures"][:, 0, 0], I1) and torch.equal(made["futures"][:, 7, 0], I2)
-    assert torch.equal(made["moving"][:, :, 1], made["futures"][:, :, 0]) and (made["moving"][:, :, 0] == I1[:, None]).all()
+    assert (
+        torch.equal(made["moving"][:, :, 1], made["futures"][:, :, 0])
+        and (made["moving"][:, :, 0] == I1[:, None]).all()
+    )
     assert torch.equal(made["reconstructed"][:, 1, 0], I2)
     assert len(made["futures"][0, 1:7].flatten(1).unique(dim=0)) == 6, "six different futures"
 
@@ -533,7 +661,9 @@ def test_a_transfer_is_the_mean_motion_on_another_picture() -> None:
     m, there, other = played(small_model()), batch(), batch(seed=9)["image"]
     net = m.average.module.eval()
     wanted = net.painter(other, net.posterior(there["image"], there["next"])[0], m.hyper.sharpen)
-    assert torch.allclose(m.transfer(there["image"], there["next"], other), wanted.clamp(-1, 1), atol=1e-6)
+    assert torch.allclose(
+        m.transfer(there["image"], there["next"], other), wanted.clamp(-1, 1), atol=1e-6
+    )
 
 
 def test_differences_that_leave_the_range_are_clipped_when_looked_at() -> None:
@@ -544,7 +674,9 @@ def test_differences_that_leave_the_range_are_clipped_when_looked_at() -> None:
         assert made.max() == 1
 
 
-def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     m, mean = small_model(), torch.randn(40, 4) * torch.tensor([0.1, 3.0, 1.0, 0.01]) + 2
     m.memory.keep(mean, torch.zeros(40, 4))
     found: list[Tensor] = []
@@ -564,10 +696,17 @@ def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(monkeypa
 
 
 def test_what_moves_is_no_longer_than_clip() -> None:
-    """A gradient (3, 4, 0, 12) of norm 13, over two weights; and one of norm 5 beside it, clipped on its own."""
-    a, b, c = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(2))
+    """A gradient (3, 4, 0, 12) of norm 13, over two weights; and one of norm 5 beside it, clipped
+    on its own."""
+    a, b, c = (
+        nn.Parameter(torch.zeros(3)),
+        nn.Parameter(torch.zeros(1)),
+        nn.Parameter(torch.zeros(2)),
+    )
     loss = (a * torch.tensor([3.0, 4.0, 0.0])).sum() + 12 * b.sum()
-    optim.descend((loss, SGD([a, b], lr=1.0)), (c @ torch.tensor([3.0, 4.0]), SGD([c], lr=1.0)), clip=2.0)
+    optim.descend(
+        (loss, SGD([a, b], lr=1.0)), (c @ torch.tensor([3.0, 4.0]), SGD([c], lr=1.0)), clip=2.0
+    )
     assert [*a.tolist(), *b.tolist()] == pytest.approx([-6 / 13, -8 / 13, 0, -24 / 13])
     assert c.tolist() == pytest.approx([-6 / 5, -8 / 5])
 
@@ -583,7 +722,8 @@ def test_shorter_gradients_are_left_alone() -> None:
 
 
 def test_gradients_that_share_memory_are_clipped_once() -> None:
-    """Autograd gives the sum of two weights one gradient for both, and the weights of a sum one number for all."""
+    """Autograd gives the sum of two weights one gradient for both, and the weights of a sum one
+    number for all."""
     a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optim.descend(((a + b).square().sum(), SGD([a, b], lr=1.0)), clip=1.0)
     assert [*a.tolist(), *b.tolist()] == pytest.approx([0.5] * 4)
@@ -597,7 +737,9 @@ def test_the_model_clips() -> None:
     m.opt = SGD(m.net.parameters(), lr=1.0)
     m.step(batch(), 0)
     moved = torch.cat([w.detach().flatten() for w in m.net.parameters()]) - start
-    assert m.opt.param_groups[0]["lr"] == 1e-3 and float(moved.norm()) == pytest.approx(1e-6, rel=0.02)
+    assert m.opt.param_groups[0]["lr"] == 1e-3 and float(moved.norm()) == pytest.approx(
+        1e-6, rel=0.02
+    )
 
 
 # Tables
@@ -690,24 +832,36 @@ def frames(path: Path) -> int:
 
 
 def left(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_predict(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
     out = tmp_path / "futures"
     text = simulacra("predict", trained, now, "-o", out, "-n", 3).success()
     assert text.splitlines() == [
-        str(out / name) for name in ("00000.png", "00001.png", "00002.png", "futures.png", "futures.gif")
+        str(out / name)
+        for name in ("00000.png", "00001.png", "00002.png", "futures.png", "futures.gif")
     ]
     assert sorted(left(out)) == sorted(Path(line).name for line in text.splitlines())
     sheet = tiles(out / "futures.png")
-    assert sheet.shape[:2] == (1, 4) and (sheet[0, 0] == twice(pixels(now))).all(), "the picture itself comes first"
+    assert sheet.shape[:2] == (1, 4) and (sheet[0, 0] == twice(pixels(now))).all(), (
+        "the picture itself comes first"
+    )
     for number in range(3):
         assert (sheet[0, 1 + number] == twice(pixels(out / f"0000{number}.png"))).all()
-    assert frames(out / "futures.gif") == 2 and Image.open(out / "futures.gif").size == (3 * 66 + 2, 68)
+    assert frames(out / "futures.gif") == 2 and Image.open(out / "futures.gif").size == (
+        3 * 66 + 2,
+        68,
+    )
 
 
-def test_predict_is_a_function_of_the_seed(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
+def test_predict_is_a_function_of_the_seed(
+    trained: Path, now: Path, simulacra, tmp_path: Path
+) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         simulacra("predict", trained, now, "-o", tmp_path / name, "-n", 2, "--seed", seed).success()
     a, b, c = (left(tmp_path / name) for name in "abc")
@@ -720,14 +874,20 @@ def test_predict_rolls_on(trained: Path, now: Path, simulacra, tmp_path: Path) -
     simulacra("predict", trained, now, "-o", out, "-n", 2, "--roll", 3, "--scale", 1).success()
     sheet = tiles(out / "futures.png", 32)
     assert sheet.shape[:2] == (2, 4) and (sheet[:, 0] == pixels(now)).all()
-    assert (sheet[0, 3] == pixels(out / "00000.png")).all() and (sheet[1, 3] == pixels(out / "00001.png")).all()
+    assert (sheet[0, 3] == pixels(out / "00000.png")).all() and (
+        sheet[1, 3] == pixels(out / "00001.png")
+    ).all()
     assert frames(out / "futures.gif") == 4
     assert all((sheet[0, t] != sheet[0, t + 1]).any() for t in range(3))
 
 
 def test_each_step_begins_where_the_one_before_ended() -> None:
     """Of a model whose futures are brighter by 1, and by another 10 the second of two."""
-    brighter = SimpleNamespace(imagine=lambda I1, count, prior: I1[:, None] + 1 + 10 * torch.arange(count)[:, None, None, None])
+    brighter = SimpleNamespace(
+        imagine=lambda I1, count, prior: (
+            I1[:, None] + 1 + 10 * torch.arange(count)[:, None, None, None]
+        )
+    )
     films = predict.rolled(brighter, torch.zeros(1, 1, 1, 1), 2, 3, None)
     assert films.flatten(1).tolist() == [[0, 1, 2, 3], [0, 11, 12, 13]]
 
@@ -735,7 +895,9 @@ def test_each_step_begins_where_the_one_before_ended() -> None:
 def test_predict_draws_from_each_prior(learned: Path, now: Path, simulacra, tmp_path: Path) -> None:
     made = {}
     for prior in PRIORS:
-        simulacra("predict", learned, now, "-o", tmp_path / prior, "-n", 1, "--prior", prior).success()
+        simulacra(
+            "predict", learned, now, "-o", tmp_path / prior, "-n", 1, "--prior", prior
+        ).success()
         made[prior] = left(tmp_path / prior)
     assert len({found["00000.png"] for found in made.values()}) == 4
     simulacra("predict", learned, now, "-o", tmp_path / "own", "-n", 1).success()
@@ -750,7 +912,9 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
     clear[:16] = 10, 20, 30, 255
     Image.fromarray(clear).save(tmp_path / "clear.png")
     Image.new("P", (50, 40)).save(tmp_path / "wide.png")
-    Image.fromarray(np.pad(np.full((32, 32), 200, np.uint8), ((0, 0), (29, 29)))).save(tmp_path / "grey.png")
+    Image.fromarray(np.pad(np.full((32, 32), 200, np.uint8), ((0, 0), (29, 29)))).save(
+        tmp_path / "grey.png"
+    )
     notes = {
         "sixteen bits.png": "made colour, 0 to 65535 became 0 to 255",
         "clear.png": "",
@@ -758,7 +922,9 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
         "grey.png": "centre crop of 90x32, resized to 32x32, made colour",
     }
     for name, note in notes.items():
-        text = simulacra("predict", trained, tmp_path / name, "-o", tmp_path / "out", "-n", 1).success()
+        text = simulacra(
+            "predict", trained, tmp_path / name, "-o", tmp_path / "out", "-n", 1
+        ).success()
         assert text.splitlines()[:-3] == ([f"note: {tmp_path / name}: {note}"] if note else [])
         seen = tiles(tmp_path / "out" / "futures.png")[0, 0]
         if name == "sixteen bits.png":
@@ -772,7 +938,9 @@ def test_pictures_of_other_kinds(trained: Path, simulacra, tmp_path: Path) -> No
 def test_a_run_of_grey_frames_takes_colour_and_one_of_oblong_frames_nothing(now: Path) -> None:
     def opened(*shape: int) -> SimpleNamespace:
         image = {"image": torch.zeros(1, *shape)}
-        return SimpleNamespace(like=lambda rows: image, device=CPU, config=SimpleNamespace(data=None))
+        return SimpleNamespace(
+            like=lambda rows: image, device=CPU, config=SimpleNamespace(data=None)
+        )
 
     x, done = _picture.picture(now, opened(1, 32, 32))  # type: ignore[arg-type]
     assert x.shape == (1, 1, 32, 32) and done == "made grey" and -1 <= x.min() < x.max() <= 1
@@ -786,18 +954,34 @@ def test_transfer(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
     Image.fromarray(np.roll(pixels(now), 3, 1)).save(tmp_path / "then.png")
     Image.new("L", (40, 40), 90).save(tmp_path / "other.png")
     out = tmp_path / "moved"
-    text = simulacra("transfer", trained, now, tmp_path / "then.png", tmp_path / "other.png", "-o", out).success()
+    text = simulacra(
+        "transfer", trained, now, tmp_path / "then.png", tmp_path / "other.png", "-o", out
+    ).success()
     note = f"note: {tmp_path / 'other.png'}: centre crop of 40x40, resized to 32x32, made colour"
-    assert text.splitlines() == [note, *(str(out / name) for name in ("moved.png", "transfer.png", "transfer.gif"))]
+    assert text.splitlines() == [
+        note,
+        *(str(out / name) for name in ("moved.png", "transfer.png", "transfer.gif")),
+    ]
     sheet = tiles(out / "transfer.png")
-    assert sheet.shape[:2] == (1, 4) and (sheet[0, 2] == 90).all() and pixels(out / "moved.png").shape == (32, 32, 3)
+    assert (
+        sheet.shape[:2] == (1, 4)
+        and (sheet[0, 2] == 90).all()
+        and pixels(out / "moved.png").shape == (32, 32, 3)
+    )
     for place, path in ((0, now), (1, tmp_path / "then.png"), (3, out / "moved.png")):
         assert (sheet[0, place] == twice(pixels(path))).all()
-    model, (one, two, to) = reopen(trained, None).model, (torch.from_numpy(sheet[0, i, ::2, ::2] / 127.5 - 1) for i in range(3))
+    model, (one, two, to) = (
+        reopen(trained, None).model,
+        (torch.from_numpy(sheet[0, i, ::2, ::2] / 127.5 - 1) for i in range(3)),
+    )
     moved = model.transfer(*(picture.permute(2, 0, 1)[None].float() for picture in (one, two, to)))  # type: ignore[attr-defined]
-    again = paint.to_bytes(moved)[0].astype(int)  # of another memory layout: what lies between two bytes may go either way
+    # of another memory layout: what lies between two bytes may go either way
+    again = paint.to_bytes(moved)[0].astype(int)
     assert np.abs(again - pixels(out / "moved.png")).max() <= 1 and np.ptp(again) > 50
-    assert frames(out / "transfer.gif") == 2 and Image.open(out / "transfer.gif").size == (2 * 66 + 2, 68)
+    assert frames(out / "transfer.gif") == 2 and Image.open(out / "transfer.gif").size == (
+        2 * 66 + 2,
+        68,
+    )
 
 
 def test_traverse(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
@@ -809,8 +993,12 @@ def test_traverse(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
     chosen = last.removeprefix("dimensions, the most active first: ").split(", ")
     assert len(set(chosen)) == 3 and set(chosen) < set("0123")
     assert tiles(out / "traverse.png").shape[:2] == (3, 5) and frames(out / "traverse.gif") == 8
-    text = simulacra("traverse", trained, now, "-o", tmp_path / "one", "--dimensions", 64, "--steps", 1).success()
-    assert sorted(left(tmp_path / "one")) == ["traverse.png"] and tiles(tmp_path / "one" / "traverse.png").shape[:2] == (4, 1)
+    text = simulacra(
+        "traverse", trained, now, "-o", tmp_path / "one", "--dimensions", 64, "--steps", 1
+    ).success()
+    assert sorted(left(tmp_path / "one")) == ["traverse.png"] and tiles(
+        tmp_path / "one" / "traverse.png"
+    ).shape[:2] == (4, 1)
 
 
 @pytest.mark.parametrize(
@@ -824,13 +1012,19 @@ def test_traverse(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
         ("predict RUN now.png -o out -n 0", "futures = 0; allowed: 1 to 1000"),
         ("predict RUN now.png -o out --roll 0", "roll = 0; allowed: 1 to 1000"),
         ("predict RUN now.png -o out --scale 17", "scale = 17; allowed: 1 to 16"),
-        ("predict RUN now.png -o out --prior flat", "unknown prior 'flat'; there is: normal, empirical, mixture, learned"),
+        (
+            "predict RUN now.png -o out --prior flat",
+            "unknown prior 'flat'; there is: normal, empirical, mixture, learned",
+        ),
         ("predict RUN now.png -o out --prior learned", "this run has no learned prior"),
         ("predict RUN now.png -o text.png", "text.png is a file; results go into a folder"),
         ("predict RUN now.png -o text.png/out", "cannot write text.png/out"),
         ("predict RUN now.png", "Missing option '-o'"),
         ("predict gone now.png -o out", "no run folder gone"),
-        ("measure RUN --prior flat", "unknown prior 'flat'; there is: normal, empirical, mixture, learned"),
+        (
+            "measure RUN --prior flat",
+            "unknown prior 'flat'; there is: normal, empirical, mixture, learned",
+        ),
         ("measure RUN --prior learned", "this run has no learned prior"),
         ("predict RUN now.png -o out --step 5", "no checkpoint of step 5; there is: 3, 6"),
         ("transfer RUN now.png gone.png now.png -o out", "no picture gone.png"),
@@ -843,7 +1037,9 @@ def test_traverse(trained: Path, now: Path, simulacra, tmp_path: Path) -> None:
         ("traverse RUN now.png -o out --scale 0", "scale = 0; allowed: 1 to 16"),
     ],
 )
-def test_mistakes(words: str, says: str, trained: Path, now: Path, simulacra, tmp_path: Path, monkeypatch) -> None:
+def test_mistakes(
+    words: str, says: str, trained: Path, now: Path, simulacra, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.png").write_text("a poem")
@@ -854,7 +1050,9 @@ def test_mistakes(words: str, says: str, trained: Path, now: Path, simulacra, tm
     assert left(tmp_path) == before and not (tmp_path / "out").exists()
 
 
-def test_a_picture_that_is_too_large_is_a_mistake(trained: Path, now: Path, simulacra, tmp_path: Path, monkeypatch) -> None:
+def test_a_picture_that_is_too_large_is_a_mistake(
+    trained: Path, now: Path, simulacra, tmp_path: Path, monkeypatch
+) -> None:
     for most, says in (1000, "32x32 is too large; allowed: at most"), (100, "exceeds limit of"):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
         assert says in simulacra("predict", trained, now, "-o", tmp_path / "out").refusal()
@@ -866,5 +1064,8 @@ def test_a_run_of_another_model_is_refused(now: Path, simulacra, tmp_path: Path)
     words = {"predict": [now], "transfer": [now] * 3, "traverse": [now]}
     for verb, pictures in words.items():
         text = simulacra(verb, tmp_path / "run", *pictures, "-o", tmp_path / "out").refusal()
-        assert "is a run of model gan, which imagines no futures of a picture; use `simulacra sample`" in text
+        assert (
+            "is a run of model gan, which imagines no futures of a picture; use `simulacra sample`"
+            in text
+        )
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
-"""C: the published actions and signs, equal members that earn the same in dreams and in the world, a search that resumes."""
+"""C: the published actions and signs, equal members that earn the same in dreams and in the world,
+a search that resumes."""
 
 import signal
 
@@ -14,7 +15,15 @@ from simulacra.envs.carracing import tracks
 from simulacra.io import paint
 from simulacra.models.world import acting, dreaming
 from simulacra.models.world.acting import Senses, drive
-from simulacra.models.world.dreaming import Agents, Dream, Start, beginning, dream_returns, numbers, squashed
+from simulacra.models.world.dreaming import (
+    Agents,
+    Dream,
+    Start,
+    beginning,
+    dream_returns,
+    numbers,
+    squashed,
+)
 from simulacra.models.world.memory_nets import Form, Memory, State, sample_mixture
 from simulacra.tasks.train import train
 
@@ -44,20 +53,24 @@ def start(E: int = 3, C: int = 0) -> Start:
 
 
 class Linear:
-    """A world of coloured frames, which follow from the track's seed; the best action is a squashed linear map of it, and
-    pays 0, others -|a - best|^2."""
+    """A world of coloured frames, which follow from the track's seed; the best action is a squashed
+    linear map of it, and pays 0, others -|a - best|^2."""
 
     def __init__(self, seeds_, steps: int = 6):
         self.seeds, self.steps, self.t = list(seeds_), steps, 0
 
     def frames(self) -> torch.Tensor:
-        colours = [torch.randint(256, (3,), generator=torch.Generator().manual_seed(seed + 7 * self.t)) for seed in self.seeds]
+        colours = [
+            torch.randint(256, (3,), generator=torch.Generator().manual_seed(seed + 7 * self.t))
+            for seed in self.seeds
+        ]
         return torch.stack(colours).to(torch.uint8)[:, :, None, None].expand(-1, -1, 8, 8)
 
     def best(self) -> torch.Tensor:
         x = acting.pictures(self.frames()).mean((2, 3))
         return torch.tanh(
-            x @ torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, -0.5]]).T + torch.tensor([0.3, 0.0, -0.3])
+            x @ torch.tensor([[1.0, -1.0, 0.0], [0.5, 0.0, 0.5], [0.0, 1.0, -0.5]]).T
+            + torch.tensor([0.3, 0.0, -0.3])
         )
 
     def reset(self) -> torch.Tensor:
@@ -67,7 +80,11 @@ class Linear:
     def step(self, actions):
         rewards = -(torch.as_tensor(actions) - self.best()).square().sum(1)
         self.t += 1
-        return self.frames(), rewards.numpy(), torch.full((len(self.seeds),), self.t < self.steps).numpy()
+        return (
+            self.frames(),
+            rewards.numpy(),
+            torch.full((len(self.seeds),), self.t < self.steps).numpy(),
+        )
 
 
 def written(folder, *lines: str) -> str:
@@ -91,7 +108,10 @@ def written(folder, *lines: str) -> str:
 def test_sizes_are_the_published_ones():
     assert numbers(288, 3) == 867 and numbers(32, 3) == 99
     like = coded.batch(2, 12, 32)
-    sizes = {arm: len(WorldController(Hyper(arm=arm), like).centre) for arm in ("full", "untrained", "z_only")}
+    sizes = {
+        arm: len(WorldController(Hyper(arm=arm), like).centre)
+        for arm in ("full", "untrained", "z_only")
+    }
     assert sizes == {"full": 867, "untrained": 867, "z_only": 99}
 
 
@@ -121,13 +141,17 @@ def test_weight_decay_lowers_fitness():
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("C", [0, 3])
 def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
-    """One member and one rollout at a time, with the same noise: actions, codes, rewards and ends."""
+    """One member and one rollout at a time, with the same noise: actions, codes, rewards and
+    ends."""
     M, other, P, begin = memory(joint=joint), memory(1), members(4), start(3, C)
     senses = {"full": M, "untrained": other, "z_only": None}[arm]
     P = P if senses else members(4, 4)
     found = dream_returns(P, Dream(M, senses, 9, 1.3), begin, 5, keep=True)
     dice, columns = random.generator(5, "dream"), 1 if joint else 4
-    noise = [(torch.rand(3, columns + 1, generator=dice), torch.randn(3, 4, generator=dice)) for _ in range(9)]
+    noise = [
+        (torch.rand(3, columns + 1, generator=dice), torch.randn(3, 4, generator=dice))
+        for _ in range(9)
+    ]
     for p in range(4):
         for e in range(3):
             z, total, steps, alive = begin.first[e][None], 0.0, 0, True
@@ -143,7 +167,10 @@ def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
                 total, steps = total + alive * float(follows.reward), steps + alive
                 z = sample_mixture(follows.code, 1.3, u[[e], 1:], normal[[e]])
                 alive = alive and bool(u[e, 0] >= follows.end.sigmoid())
-            assert float(found.returns[p, e]) == pytest.approx(total, abs=1e-3) and int(found.lengths[p, e]) == steps
+            assert (
+                float(found.returns[p, e]) == pytest.approx(total, abs=1e-3)
+                and int(found.lengths[p, e]) == steps
+            )
 
 
 def test_equal_members_dream_the_same_and_noise_follows_from_the_seed(monkeypatch):
@@ -159,7 +186,9 @@ def test_equal_members_dream_the_same_and_noise_follows_from_the_seed(monkeypatc
     whole = dream_returns(many, dream, begin, 3)
     monkeypatch.setattr(dreaming, "ROWS", 6)
     parts = dream_returns(many, dream, begin, 3)
-    assert torch.allclose(whole.returns, parts.returns, atol=1e-3) and torch.equal(whole.lengths, parts.lengths)
+    assert torch.allclose(whole.returns, parts.returns, atol=1e-3) and torch.equal(
+        whole.lengths, parts.lengths
+    )
 
 
 def test_members_whose_luck_is_their_own_dream_apart(monkeypatch):
@@ -171,11 +200,14 @@ def test_members_whose_luck_is_their_own_dream_apart(monkeypatch):
     assert torch.equal(dream_returns(P, dream, begin, 3, own=True).returns, found.returns)
     monkeypatch.setattr(dreaming, "ROWS", 1)
     apart = dream_returns(P, dream, begin, 3, own=True, keep=True)
-    assert apart.codes[:, :, 1].unique().numel() == found.codes[:, :, 1].numel(), "each part has noise of its own too"
+    assert apart.codes[:, :, 1].unique().numel() == found.codes[:, :, 1].numel(), (
+        "each part has noise of its own too"
+    )
 
 
 def test_what_a_dream_pays():
-    """A memory that says the same whatever it sees: the reward at each step, ends at once or never; signs pay 1."""
+    """A memory that says the same whatever it sees: the reward at each step, ends at once or never;
+    signs pay 1."""
     for reward, end, kind, wanted in (
         (2.5, -50, "value", 25),
         (2.5, 50, "value", 2.5),
@@ -187,22 +219,29 @@ def test_what_a_dream_pays():
         M.head.bias.zero_()
         M.head.bias[-2:] = torch.tensor([float(reward), float(end)])
         found = dream_returns(members(2), Dream(M, M, 10, 1.0), start(), 0)
-        assert torch.allclose(found.returns, torch.tensor(float(wanted))) and (found.lengths == (1 if end > 0 else 10)).all()
+        assert (
+            torch.allclose(found.returns, torch.tensor(float(wanted)))
+            and (found.lengths == (1 if end > 0 else 10)).all()
+        )
     with pytest.raises(ValueError, match="no reward head"):
         dream_returns(members(2), Dream(memory(reward="none"), None, 10, 1.0), start(), 0)
 
 
 def test_a_dream_without_noise_goes_to_the_means_of_the_drawn_components():
-    """One component and noise 0: every seed dreams the same, and each code is the mean that M told of; twice the noise is twice
-    as far from it."""
+    """One component and noise 0: every seed dreams the same, and each code is the mean that M told
+    of; twice the noise is twice as far from it."""
     M, P, begin = memory(mixtures=1), members(2), start()
-    still = [dream_returns(P, Dream(M, M, 6, 1.0, noise=0.0), begin, seed, keep=True) for seed in (3, 4)]
+    still = [
+        dream_returns(P, Dream(M, M, 6, 1.0, noise=0.0), begin, seed, keep=True) for seed in (3, 4)
+    ]
     assert torch.equal(still[0].codes, still[1].codes)
     state = M.advance(begin.first[:1], still[0].actions[0, :1, 0], M.start(begin.first[:1]))
     mean = M.predict(state.h).code.mean[0, 0]
     assert torch.allclose(still[0].codes[0, 0, 1], mean, atol=1e-5)
     off = [
-        dream_returns(P, Dream(M, M, 2, 1.0, noise=noise), begin, 3, keep=True).codes[0, 0, 1] - mean for noise in (1.0, 2.0)
+        dream_returns(P, Dream(M, M, 2, 1.0, noise=noise), begin, 3, keep=True).codes[0, 0, 1]
+        - mean
+        for noise in (1.0, 2.0)
     ]
     assert torch.allclose(2 * off[0], off[1], atol=1e-4) and float(off[0].abs().max()) > 0.01
 
@@ -224,9 +263,17 @@ def test_equal_members_drive_the_same():
     eye.encode = lambda x: (x.mean((2, 3)), torch.zeros(len(x), 3))  # a variance that matters
     P = members(1, 11).repeat(4, 1)
     found = drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 0)
-    assert torch.allclose(found.returns, found.returns[:1].expand(4, -1), atol=1e-5) and found.returns[0].unique().numel() == 3
-    assert not torch.allclose(drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 1).returns, found.returns)
-    mean = [drive(P, Senses(eye, M, sampled=False), Linear([1, 2, 3] * 4), seed).returns for seed in (0, 1)]
+    assert (
+        torch.allclose(found.returns, found.returns[:1].expand(4, -1), atol=1e-5)
+        and found.returns[0].unique().numel() == 3
+    )
+    assert not torch.allclose(
+        drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 1).returns, found.returns
+    )
+    mean = [
+        drive(P, Senses(eye, M, sampled=False), Linear([1, 2, 3] * 4), seed).returns
+        for seed in (0, 1)
+    ]
     assert torch.equal(*mean)
     own = drive(P, Senses(eye, M), Linear([1, 2, 3] * 4), 0, own=True).returns
     assert own.flatten().unique().numel() == 12, "noise of its own"
@@ -241,19 +288,29 @@ def blurred() -> coded.Colours:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_the_noise_of_a_track_does_not_depend_on_the_others(own):
-    """Nor on where it stands among them, nor on the number of steps; the same for every member unless each has its own."""
+    """Nor on where it stands among them, nor on the number of steps; the same for every member
+    unless each has its own."""
     eye, P, steps = blurred(), members(2, 3), 2 * acting.DRAWN + 3
 
     def returns(*some: int) -> torch.Tensor:
         return drive(P, Senses(eye, None), Linear([*some] * 2, steps), 5, own=own).returns
 
     whole = returns(11, 12, 13, 14)
-    assert torch.allclose(returns(13, 11), whole[:, [2, 0]], atol=1e-4) and torch.allclose(returns(14), whole[:, 3:], atol=1e-4)
+    assert torch.allclose(returns(13, 11), whole[:, [2, 0]], atol=1e-4) and torch.allclose(
+        returns(14), whole[:, 3:], atol=1e-4
+    )
     seen = []
     for some in ([11, 12], [12]):
         codes = []
         world = Linear(some * 2, steps)
-        drive(P, Senses(eye, None), world, 5, watch=lambda frames, z, actions, into=codes: into.append(z), own=own)
+        drive(
+            P,
+            Senses(eye, None),
+            world,
+            5,
+            watch=lambda frames, z, actions, into=codes: into.append(z),
+            own=own,
+        )
         first = torch.stack(codes)[:, len(some) - 1 :: len(some)]  # of track 12, each member's
         seen.append(first)
         assert torch.equal(first[:, 0], first[:, 1]) != own, "the same noise for both, or not"
@@ -262,7 +319,8 @@ def test_the_noise_of_a_track_does_not_depend_on_the_others(own):
 
 @pytest.mark.parametrize("luck", ["shared", "own"])
 def test_processes_drive_the_tracks_of_one_each_its_share(luck, monkeypatch):
-    """Two with half a batch each drive what one drives with a whole batch, and earn the same; also when they look."""
+    """Two with half a batch each drive what one drives with a whole batch, and earn the same; also
+    when they look."""
     whole, asked = coded.batch(4, 12, 3), []
     hyper = Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6, luck=luck)
 
@@ -283,9 +341,13 @@ def test_processes_drive_the_tracks_of_one_each_its_share(luck, monkeypatch):
     halves = []
     for rank in range(2):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        halves.append(generation({name: distributed.own_rows(value) for name, value in whole.items()}))
+        halves.append(
+            generation({name: distributed.own_rows(value) for name, value in whole.items()})
+        )
     wanted = torch.tensor(driven).view(5, 4)
-    assert torch.equal(torch.cat([torch.tensor(tracks).view(5, 2) for _, tracks, _ in halves], 1), wanted)
+    assert torch.equal(
+        torch.cat([torch.tensor(tracks).view(5, 2) for _, tracks, _ in halves], 1), wanted
+    )
     assert len(set(driven)) == (4 if luck == "shared" else 20)
     assert torch.allclose(torch.cat([one for one, _, _ in halves], 1), returns, atol=1e-5)
     assert halves[0][2] + halves[1][2] == looked == list(tracks.SELECTION[:4])
@@ -301,11 +363,14 @@ def test_worlds_of_a_search_are_closed():
         def close(self):
             self.closed = True
 
-    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6), batch)
+    model = WorldController(
+        Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6), batch
+    )
     model.opened = coded.Colours(), lambda some: worlds.append(Held(some)) or worlds[-1]
     model.step(batch, 0)
     model.health(batch, {}, batch)
-    model.opened = coded.Colours(), lambda some: worlds.append(Held(some[:-1])) or worlds[-1]  # too few for the members
+    # too few for the members
+    model.opened = coded.Colours(), lambda some: worlds.append(Held(some[:-1])) or worlds[-1]
     with pytest.raises(IndexError):
         model.rollouts(torch.zeros(5, 12), batch, [1, 2, 3])
     assert len(worlds) == 3 and all(world.closed for world in worlds)
@@ -324,7 +389,9 @@ def test_returns_are_sums_until_the_end():
     found = drive(members(2, 3), Senses(coded.Colours(), None), world, 0)
     assert found.returns.tolist() == [[1, 2], [3, 4]] and found.lengths.tolist() == [[1, 2], [3, 4]]
     assert world.t == 4, "nobody is driven when all have ended"
-    assert drive(members(2, 3), Senses(coded.Colours(), None), Counting([1, 2, 3, 4]), 0, 2).returns.tolist() == [
+    assert drive(
+        members(2, 3), Senses(coded.Colours(), None), Counting([1, 2, 3, 4]), 0, 2
+    ).returns.tolist() == [
         [1, 2],
         [2, 2],
     ]
@@ -346,8 +413,8 @@ def searched(search: Search, begin: int, end: int) -> None:
 @pytest.mark.parametrize("N", [120, 867])
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
 def test_a_resumed_search_is_the_unbroken_one(cut, N, tmp_path):
-    """W13: bit for bit, through a file, between two lazy updates of the eigenvectors too; and at the published size, where the
-    library finds the step size in another way."""
+    """W13: bit for bit, through a file, between two lazy updates of the eigenvectors too; and at
+    the published size, where the library finds the step size in another way."""
     whole, broken, again = (Search(torch.zeros(N), 0.1, 8) for _ in range(3))
     searched(whole, 0, 40)
     searched(broken, 0, cut)
@@ -356,7 +423,9 @@ def test_a_resumed_search_is_the_unbroken_one(cut, N, tmp_path):
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     searched(again, cut, 40)
     one, two = whole.state_dict(), again.state_dict()
-    assert set(one) == set(two) >= {*STATE, DIRECTIONS} and (MIRRORED in one) == (N >= 300) == (len(one[DIRECTIONS]) == 2)
+    assert set(one) == set(two) >= {*STATE, DIRECTIONS} and (MIRRORED in one) == (N >= 300) == (
+        len(one[DIRECTIONS]) == 2
+    )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert again.sigma == whole.sigma != 0.1
     with pytest.raises(ValueError, match="over"):
@@ -388,7 +457,10 @@ def test_a_search_finds_the_middle_of_a_sphere():
 
 def test_it_finds_the_known_optimum_of_a_linear_world():
     batch = coded.batch(8, 12, 3)
-    model = WorldController(Hyper(arm="z_only", world="envpool", squash="tanh", population=16, sigma=0.3, steps=6), batch)
+    model = WorldController(
+        Hyper(arm="z_only", world="envpool", squash="tanh", population=16, sigma=0.3, steps=6),
+        batch,
+    )
     model.opened = coded.Colours(), Linear
     first = model.health(batch, {}, batch)["return_centre"]
     for k in range(80):
@@ -396,9 +468,9 @@ def test_it_finds_the_known_optimum_of_a_linear_world():
         told = model.step(batch, k)
     last = model.health(batch, {}, batch)["return_centre"]
     assert first < -2 and -0.02 < last <= 0
-    assert told["return_worst"] <= told["return"] <= told["return_best"] <= 0 and told["loss"] == pytest.approx(
-        -float(told["return"])
-    )
+    assert told["return_worst"] <= told["return"] <= told["return_best"] <= 0 and told[
+        "loss"
+    ] == pytest.approx(-float(told["return"]))
 
 
 @pytest.mark.parametrize("luck", ["shared", "own"])
@@ -415,7 +487,9 @@ def test_every_member_of_a_generation_gets_the_same_new_tracks_or_its_own(luck):
     for k in range(2):
         random.reseed(random.fold(0, "step", k))
         model.step(batch, k)
-    assert all(len(some) == 15 and len(set(some)) == {"shared": 3, "own": 15}[luck] for some in asked)
+    assert all(
+        len(some) == 15 and len(set(some)) == {"shared": 3, "own": 15}[luck] for some in asked
+    )
     assert luck == "own" or all(some == some[:3] * 5 for some in asked)
     assert not set(asked[0]) & set(asked[1])
     assert max(map(max, asked)) < tracks.KNOWN
@@ -444,10 +518,19 @@ def test_looking_changes_nothing(arm):
     model.step(batch, 0)
     before = run.digest(run.states(model))
     told, shown = model.health(batch, {}, batch), model.sample(batch)
-    assert run.digest(run.states(model)) == before and all(value.isfinite() for value in told.values())
-    assert shown["samples"].shape == batch["mean"].shape and shown["actions"].shape == batch["action"].shape
+    assert run.digest(run.states(model)) == before and all(
+        value.isfinite() for value in told.values()
+    )
+    assert (
+        shown["samples"].shape == batch["mean"].shape
+        and shown["actions"].shape == batch["action"].shape
+    )
     assert all(value.abs().max() <= 1 and not value.requires_grad for value in shown.values())
-    parts = {"full": {"search", "memory"}, "untrained": {"search", "memory", "untrained"}, "z_only": {"search", "memory"}}
+    parts = {
+        "full": {"search", "memory"},
+        "untrained": {"search", "memory", "untrained"},
+        "z_only": {"search", "memory"},
+    }
     assert set(run.states(model)) == parts[arm]
 
 
@@ -482,7 +565,8 @@ def test_a_killed_search_ends_as_an_unbroken_one(tmp_path, monkeypatch):
 
 
 def test_a_trained_memory_is_dreamt_in_and_another_eyes_codes_are_refused(tmp_path, monkeypatch):
-    """The stages joined: codes, memory, dream; the memory travels with the controller's checkpoints."""
+    """The stages joined: codes, memory, dream; the memory travels with the controller's
+    checkpoints."""
     monkeypatch.setattr(paint, "curves", scribble)
     folder = coded.folder(tmp_path / "codes")
     text = f"""model = "world_memory"
@@ -503,10 +587,18 @@ weight_reward = 1.0
     train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None)
     (last,) = run.checkpoints(tmp_path / "controller")
     there = run.contents(run.checkpoints(tmp_path / "memory")[-1])["parts"]["average"]
-    assert all(torch.equal(value, there[name]) for name, value in run.contents(last)["parts"]["memory"].items())
-    begun = config.resolve(source, "tiny", [f"hyper.begin={tmp_path / 'controller'}", "hyper.sigma=1e-9", "steps=1"])
+    assert all(
+        torch.equal(value, there[name])
+        for name, value in run.contents(last)["parts"]["memory"].items()
+    )
+    begun = config.resolve(
+        source, "tiny", [f"hyper.begin={tmp_path / 'controller'}", "hyper.sigma=1e-9", "steps=1"]
+    )
     train(begun, tmp_path / "begun", None)
-    means = [run.contents(run.checkpoints(tmp_path / name)[-1])["parts"]["search"]["mean"] for name in ("controller", "begun")]
+    means = [
+        run.contents(run.checkpoints(tmp_path / name)[-1])["parts"]["search"]["mean"]
+        for name in ("controller", "begun")
+    ]
     assert torch.allclose(*means, atol=1e-6) and means[0].abs().max() > 1e-3
     with pytest.raises(Mistake, match="is empty; allowed: the run folder"):
         train(config.resolve(source, "tiny", ["hyper.world=envpool"]), tmp_path / "blind", None)
@@ -530,35 +622,66 @@ def test_a_search_goes_on_from_all_that_another_learnt():
     begun.follow(first)
     there, now = first.state_dict(), begun.state_dict()
     assert begun.sigma == 0.05 and first.sigma != 0.05
-    assert all(torch.equal(there[name], now[name]) for name in ("mean", "sm.C", "sm.B", "sm.D", "pc", "adapt_sigma.ps"))
+    assert all(
+        torch.equal(there[name], now[name])
+        for name in ("mean", "sm.C", "sm.B", "sm.D", "pc", "adapt_sigma.ps")
+    )
     assert begun.ask().shape == (6, 5)
 
 
 def test_a_wider_search_begins_where_a_narrow_one_ended():
-    narrow, wide, places = Search(torch.zeros(3), 0.3, 8), Search(torch.zeros(6), 0.05, 4000), torch.tensor([0, 2, 5])
+    narrow, wide, places = (
+        Search(torch.zeros(3), 0.3, 8),
+        Search(torch.zeros(6), 0.05, 4000),
+        torch.tensor([0, 2, 5]),
+    )
     searched(narrow, 0, 12)
     wide.widen(narrow, places)
     there = narrow.state_dict()["sm.C"]
     wanted = torch.eye(6, dtype=torch.float64) * there.diagonal().mean()
     wanted[places[:, None], places] = there
-    assert torch.equal(wide.mean[places], narrow.mean) and wide.mean.count_nonzero() == 3 and wide.sigma == 0.05
+    assert (
+        torch.equal(wide.mean[places], narrow.mean)
+        and wide.mean.count_nonzero() == 3
+        and wide.sigma == 0.05
+    )
     drawn = wide.ask()
-    assert torch.allclose(torch.cov((drawn - wide.mean).T), 0.05**2 * wanted, atol=0.1 * 0.05**2 * float(wanted.max()))
+    assert torch.allclose(
+        torch.cov((drawn - wide.mean).T), 0.05**2 * wanted, atol=0.1 * 0.05**2 * float(wanted.max())
+    )
     wide = Search(torch.zeros(6), 0.05, 8)
     wide.widen(narrow, places)
     searched(wide, 0, 300)
     assert (wide.mean - 1).abs().max() < 1e-2
 
 
-def test_a_driver_of_codes_alone_is_gone_on_from_by_one_who_sees_a_memory_too(tmp_path, monkeypatch):
-    """Its first centre drives as the other's last, since its weights on the state are 0; and no other number is taken."""
+def test_a_driver_of_codes_alone_is_gone_on_from_by_one_who_sees_a_memory_too(
+    tmp_path, monkeypatch
+):
+    """Its first centre drives as the other's last, since its weights on the state are 0; and no
+    other number is taken."""
     monkeypatch.setattr(paint, "curves", scribble)
     source, one = written(coded.folder(tmp_path / "codes")), f"hyper.begin={tmp_path / 'alone'}"
     train(config.resolve(source, "tiny", ["hyper.arm=z_only", "steps=5"]), tmp_path / "alone", None)
-    train(config.resolve(source, "tiny", [one, "hyper.sigma=1e-12", "steps=1"]), tmp_path / "both", None)
+    train(
+        config.resolve(source, "tiny", [one, "hyper.sigma=1e-12", "steps=1"]),
+        tmp_path / "both",
+        None,
+    )
     alone, both = (reopen(tmp_path / name, None).model for name in ("alone", "both"))
     z, state = torch.randn(4, 4), State(*(torch.randn(4, 8) for _ in "hc"))
     acted = Agents(alone.centre[None], None, None, "paper").act(z)
-    assert acted.allclose(Agents(both.centre[None], both.memory.module, state, "paper").act(z), atol=1e-6) and acted.std() > 0
+    assert (
+        acted.allclose(
+            Agents(both.centre[None], both.memory.module, state, "paper").act(z), atol=1e-6
+        )
+        and acted.std() > 0
+    )
     with pytest.raises(Mistake, match=r"a controller of 39 numbers; allowed: one of 15$"):
-        train(config.resolve(source, "tiny", [f"hyper.begin={tmp_path / 'both'}", "hyper.arm=z_only"]), tmp_path / "no", None)
+        train(
+            config.resolve(
+                source, "tiny", [f"hyper.begin={tmp_path / 'both'}", "hyper.arm=z_only"]
+            ),
+            tmp_path / "no",
+            None,
+        )

@@ -1,4 +1,5 @@
-"""M: densities against torch's own, sampling against its law, one implementation of sequence and step, what it learns."""
+"""M: densities against torch's own, sampling against its law, one implementation of sequence and
+step, what it learns."""
 
 import math
 import signal
@@ -17,7 +18,14 @@ from simulacra.core.load import Opened, reopen
 from simulacra.io import paint
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.world import rollouts
-from simulacra.models.world.dreaming import Agents, Dream, beginning, dream_returns, earning, squashed
+from simulacra.models.world.dreaming import (
+    Agents,
+    Dream,
+    beginning,
+    dream_returns,
+    earning,
+    squashed,
+)
 from simulacra.models.world.memory_nets import (
     BINS,
     LOG_ROOT,
@@ -35,7 +43,14 @@ from simulacra.models.world.memory_nets import (
     twohot,
     valued,
 )
-from simulacra.models.world.world_memory import Hyper, WorldMemory, loss_code, loss_end, loss_reward, normal_nll
+from simulacra.models.world.world_memory import (
+    Hyper,
+    WorldMemory,
+    loss_code,
+    loss_end,
+    loss_reward,
+    normal_nll,
+)
 from simulacra.tasks.train import train
 
 SMALL = "hyper.units=8", "hyper.mixtures=2"
@@ -87,7 +102,8 @@ log_every = 2
 
 
 def test_sizes_are_those_of_the_published_code():
-    """422,368 and torch's second bias of 1,024; the joint head of the other public code has 327 outputs with reward and end."""
+    """422,368 and torch's second bias of 1,024; the joint head of the other public code has 327
+    outputs with reward and end."""
     assert sum(w.numel() for w in Memory(Form(32, 3)).parameters()) == 422_368 + 1_024
     assert Memory(Form(32, 3, joint=True, reward="value", end=True)).head.out_features == 327
 
@@ -103,7 +119,11 @@ def test_density_is_torchs(joint):
         own = D.Independent(D.Normal(m.mean, m.log_scale.exp()), 1)
         wanted = D.MixtureSameFamily(D.Categorical(logits=m.logits[..., 0]), own).log_prob(z)
     else:
-        wanted = D.MixtureSameFamily(D.Categorical(logits=m.logits.transpose(-1, -2)), normal).log_prob(z).sum(-1)
+        wanted = (
+            D.MixtureSameFamily(D.Categorical(logits=m.logits.transpose(-1, -2)), normal)
+            .log_prob(z)
+            .sum(-1)
+        )
     assert torch.allclose(log_density(m, z), wanted, rtol=1e-4, atol=1e-4)
     assert torch.allclose(loss_code(m, z), -wanted / 4, rtol=1e-4, atol=1e-4)
 
@@ -121,9 +141,15 @@ def test_density_is_finite_a_thousand_deviations_away(joint):
 def test_scales_have_a_bound_that_they_can_leave():
     free = torch.tensor([-1e4, -50.0, -6.0, 0.0, 3.0])
     found = bounded(free, -6.0)
-    assert (found >= -6).all() and found[3].item() == pytest.approx(0.0025, abs=1e-3) and (found.diff() >= 0).all()
+    assert (
+        (found >= -6).all()
+        and found[3].item() == pytest.approx(0.0025, abs=1e-3)
+        and (found.diff() >= 0).all()
+    )
     near = torch.tensor(-9.0, requires_grad=True)
-    assert torch.autograd.grad(bounded(near, -6.0), near)[0] > 0.01, "a clamp would have no slope here"
+    assert torch.autograd.grad(bounded(near, -6.0), near)[0] > 0.01, (
+        "a clamp would have no slope here"
+    )
 
 
 def test_a_constant_number_cannot_win_without_end():
@@ -131,7 +157,9 @@ def test_a_constant_number_cannot_win_without_end():
     batch = coded.batch(Z=1)
     batch["mean"][:], batch["log_variance"][:] = 0.3, -60
     for low in -1.0, -2.0:
-        _, told = trained(Hyper(units=4, mixtures=2, low=low, rate=((0, 0.03), (150, 0.003))), batch, 150)
+        _, told = trained(
+            Hyper(units=4, mixtures=2, low=low, rate=((0, 0.03), (150, 0.003))), batch, 150
+        )
         assert low + LOG_ROOT <= told["loss_z"] < low + LOG_ROOT + 0.2
 
 
@@ -148,11 +176,15 @@ def test_samples_follow_the_mixture_at_a_temperature(tau, joint):
     m = Mixture(logits, mean, torch.full((3, Z), 0.5), -6.0)
     dice = torch.Generator().manual_seed(1)
     u, noise = torch.rand(n, 1 if joint else Z, generator=dice), torch.randn(n, Z, generator=dice)
-    z = sample_mixture(Mixture(*(part.expand(n, *part.shape) for part in m[:3]), m.low), tau, u, noise)
+    z = sample_mixture(
+        Mixture(*(part.expand(n, *part.shape) for part in m[:3]), m.low), tau, u, noise
+    )
     which = (z / 100).round()
     shares = torch.stack([(which[:, 0] == value).float().mean() for value in (-1, 0, 1)])
     assert torch.allclose(shares, (logits[:, 0] / tau).softmax(0), atol=0.01)
-    assert (z - 100 * which).std().item() == pytest.approx(float(m.log_scale[0, 0].exp()) * math.sqrt(tau), rel=0.02)
+    assert (z - 100 * which).std().item() == pytest.approx(
+        float(m.log_scale[0, 0].exp()) * math.sqrt(tau), rel=0.02
+    )
     together = (which[:, 0] == which[:, 1]).float().mean()
     assert together == 1 if joint else together < 0.99
 
@@ -167,7 +199,9 @@ def test_heat_spreads_and_cold_is_the_mode():
     assert torch.equal(sample_mixture(m, 0, u, noise), mode)
     assert torch.allclose(sample_mixture(m, 1e-12, u, noise), mode, atol=1e-4)
     wanted = (m.logits.softmax(-2) * m.mean).sum(-2)[0]
-    assert torch.allclose(expected(m)[0], wanted) and torch.allclose(sample_mixture(m, 1.0, u, noise).mean(0), wanted, atol=0.2)
+    assert torch.allclose(expected(m)[0], wanted) and torch.allclose(
+        sample_mixture(m, 1.0, u, noise).mean(0), wanted, atol=0.2
+    )
 
 
 # One implementation
@@ -183,7 +217,9 @@ def test_a_sequence_equals_its_steps(joint):
     for t in range(9):
         state = M.advance(z[:, t], a[:, t], state)
         one = M.predict(state.h)
-        for found, wanted in zip((*one.code[:3], *one[1:]), (*whole.code[:3], *whole[1:]), strict=True):
+        for found, wanted in zip(
+            (*one.code[:3], *one[1:]), (*whole.code[:3], *whole[1:]), strict=True
+        ):
             assert torch.allclose(found, wanted[:, t], atol=1e-6)
     assert torch.allclose(state.c, end.c, atol=1e-6)
     halves = M(z[:, 4:], a[:, 4:], M(z[:, :4], a[:, :4])[1])[0]
@@ -191,7 +227,8 @@ def test_a_sequence_equals_its_steps(joint):
 
 
 def test_acting_and_training_have_the_same_memory():
-    """W1: of an episode acted on step by step, training code finds the same h, and the actions follow from the h before."""
+    """W1: of an episode acted on step by step, training code finds the same h, and the actions
+    follow from the h before."""
     M, C = Memory(Form(4, 3, units=8)), torch.randn(1, 3 * 12 + 3)
     codes = torch.randn(2, 7, 4)
     agents, actions, states = Agents(C, M, M.start(codes), "paper"), [], []
@@ -204,7 +241,9 @@ def test_acting_and_training_have_the_same_memory():
     assert torch.allclose(torch.stack(states, 1), before, atol=1e-6)
     W, b = C[0, :36].view(3, 12), C[0, 36:]
     assert torch.allclose(a, squashed("paper", torch.cat([codes, before], 2) @ W.T + b), atol=1e-5)
-    assert not torch.allclose(M.remember(codes, a.roll(1, 1), M.start(codes))[0][:, -1], seen[:, -1], atol=1e-3)
+    assert not torch.allclose(
+        M.remember(codes, a.roll(1, 1), M.start(codes))[0][:, -1], seen[:, -1], atol=1e-3
+    )
 
 
 # Losses
@@ -234,7 +273,9 @@ def test_the_loss_is_the_weighted_sum_and_targets_are_those_of_the_next_step(rew
             follows = model.M.predict(state.h)
             if t < 11:
                 sums["loss_z"] -= float(log_density(follows.code, z[:, t + 1]).mean()) / 4 / 11
-            sums["loss_reward"] += float(loss_reward(reward, follows.reward, batch["reward"][:, t], 10.0).mean()) / 12
+            sums["loss_reward"] += (
+                float(loss_reward(reward, follows.reward, batch["reward"][:, t], 10.0).mean()) / 12
+            )
             sums["loss_end"] += float(loss_end(follows.end, batch["done"][:, t]).mean()) / 12
     assert {name: float(value) for name, value in told.items()} == pytest.approx(sums, rel=1e-4)
     scalars = model.step(batch, 0)
@@ -258,7 +299,8 @@ def test_codes_are_drawn_anew_with_the_eyes_variance():
 
 
 def test_two_modes_are_learnt_up_to_the_analytic_gap():
-    """Codes that are -1 or 1 by chance, with noise 0.1: ln 2 + entropy of the noise; one normal distribution has 1.42 nats."""
+    """Codes that are -1 or 1 by chance, with noise 0.1: ln 2 + entropy of the noise; one normal
+    distribution has 1.42 nats."""
     dice = torch.Generator().manual_seed(0)
     batch = coded.batch(64, 9, 1)
     batch["mean"] = (torch.rand(64, 9, 1, generator=dice) < 0.5).float() * 2 - 1
@@ -266,20 +308,32 @@ def test_two_modes_are_learnt_up_to_the_analytic_gap():
     model, _ = trained(Hyper(units=8, mixtures=3, rate=((0, 0.02), (300, 0.001))), batch, 300)
     best = math.log(2) + LOG_ROOT + 0.5 + math.log(0.1)
     told = model.health(batch, {}, batch)
-    assert told["nats_normal"].item() == pytest.approx(LOG_ROOT + 0.5 + math.log(1.01) / 2, abs=0.05)
+    assert told["nats_normal"].item() == pytest.approx(
+        LOG_ROOT + 0.5 + math.log(1.01) / 2, abs=0.05
+    )
     assert best - 0.06 < told["loss_z_held_out"] < best + 0.06
 
 
 def test_a_linear_world_is_foreseen():
-    """Held-out episodes: better than both baselines, and than standing still, several steps ahead."""
+    """Held-out episodes: better than both baselines, and than standing still, several steps
+    ahead."""
     many = coded.batch(24, 30)
-    batch, unseen = ({name: value[rows] for name, value in many.items()} for rows in (slice(16), slice(16, 24)))
-    hyper = Hyper(units=24, mixtures=2, rate=((0, 0.02), (250, 0.002)), weight_reward=1.0, weight_end=1.0)
+    batch, unseen = (
+        {name: value[rows] for name, value in many.items()} for rows in (slice(16), slice(16, 24))
+    )
+    hyper = Hyper(
+        units=24, mixtures=2, rate=((0, 0.02), (250, 0.002)), weight_reward=1.0, weight_end=1.0
+    )
     model, _ = trained(hyper, batch, 250)
     told = {name: float(value) for name, value in model.health(batch, {}, unseen).items()}
     assert told["loss_z_held_out"] < min(told["nats_copy"], told["nats_normal"]) - 0.3
     assert told["loss_reward_held_out"] < 0.1, "of a variance of 0.67"
-    assert told["open_1"] < 0.7 and told["open_5"] < 0.8 and told["open_20"] < 0.9 and "open_50" not in told
+    assert (
+        told["open_1"] < 0.7
+        and told["open_5"] < 0.8
+        and told["open_20"] < 0.9
+        and "open_50" not in told
+    )
 
 
 # Looking
@@ -293,7 +347,10 @@ def test_looking_changes_nothing_and_imagines_from_the_context_on():
     shown = model.sample(batch)
     random.reseed(1)
     again = model.sample(batch)
-    assert torch.equal(shown["samples"], again["samples"]) and shown["samples"].shape == batch["mean"].shape
+    assert (
+        torch.equal(shown["samples"], again["samples"])
+        and shown["samples"].shape == batch["mean"].shape
+    )
     assert shown["beside"].shape == (4, 12, 2) and "dream" not in shown
     z = batch["mean"][:, :5]
     made = model.imagine(z, batch["action"], 1.0)
@@ -354,7 +411,9 @@ def test_a_killed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     longer = config.resolve(str(tmp_path / "memory.toml"), "tiny", ["steps=30"])
     with pytest.raises(Mistake, match="was trained on other data: 6 changed"):
         train(longer, tmp_path / "whole", None, extend=True)
-    begun = config.resolve(str(tmp_path / "memory.toml"), "tiny", [f"hyper.begin={tmp_path / 'whole'}"])
+    begun = config.resolve(
+        str(tmp_path / "memory.toml"), "tiny", [f"hyper.begin={tmp_path / 'whole'}"]
+    )
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
         train(begun, tmp_path / "begun", None)
     assert not (tmp_path / "begun").exists()
@@ -378,7 +437,10 @@ def test_training_begins_where_another_run_ended(tmp_path):
     begun = Tiny("memory_racing", (f"data.path={codes}", f"hyper.begin={tmp_path / 'first'}"))
     model, _ = begun.begun(tmp_path)
     wanted = reopen(tmp_path / "first", None).model.average.module.state_dict()
-    assert all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items()) and model.M.eye.any()
+    assert (
+        all(torch.equal(value, wanted[name]) for name, value in model.M.state_dict().items())
+        and model.M.eye.any()
+    )
     with pytest.raises(Mistake, match=r"a memory of .*; allowed: one of"):
         begun.begun(tmp_path, "hyper.units=9")
 
@@ -387,18 +449,31 @@ def test_training_begins_where_another_run_ended(tmp_path):
 
 
 def test_symlog_and_two_bins_by_hand():
-    """arXiv 2301.04104: symlog(x) = sign(x) ln(|x| + 1); the weights of two bins around a number, whose mean it is."""
+    """arXiv 2301.04104: symlog(x) = sign(x) ln(|x| + 1); the weights of two bins around a number,
+    whose mean it is."""
     x = torch.tensor([-100.0, -0.1, 0.0, 3.2, 402.0])
-    assert symlog(x)[0].item() == pytest.approx(-math.log(101)) and symlog(x)[3].item() == pytest.approx(math.log(4.2))
+    assert symlog(x)[0].item() == pytest.approx(-math.log(101)) and symlog(x)[
+        3
+    ].item() == pytest.approx(math.log(4.2))
     assert torch.allclose(symexp(symlog(x)), x, atol=1e-4)
     b = bins(x.double())
-    assert len(b) == BINS and torch.allclose(b, -b.flip(0)) and (b.diff() > 0).all() and b[BINS // 2] == 0
+    assert (
+        len(b) == BINS
+        and torch.allclose(b, -b.flip(0))
+        and (b.diff() > 0).all()
+        and b[BINS // 2] == 0
+    )
     weights = twohot(x.double())
-    assert torch.allclose(weights.sum(-1), torch.ones(5).double()) and ((weights > 0).sum(-1) <= 2).all()
+    assert (
+        torch.allclose(weights.sum(-1), torch.ones(5).double())
+        and ((weights > 0).sum(-1) <= 2).all()
+    )
     assert torch.allclose((weights * b).sum(-1), x.double(), rtol=1e-9)
     k = int((b <= -100).sum()) - 1
     assert weights[0, k].item() == pytest.approx(float((b[k + 1] + 100) / (b[k + 1] - b[k])))
-    assert twohot(torch.tensor([1e4, -1e4])).argmax(-1).tolist() == [BINS - 1, 0], "beyond the last bin is the last bin"
+    assert twohot(torch.tensor([1e4, -1e4])).argmax(-1).tolist() == [BINS - 1, 0], (
+        "beyond the last bin is the last bin"
+    )
 
 
 def test_the_loss_of_two_bins_is_their_cross_entropy():
@@ -407,7 +482,9 @@ def test_the_loss_of_two_bins_is_their_cross_entropy():
     p = twohot(reward)
     wanted = -(p * (told.exp() / told.exp().sum(-1, keepdim=True)).log()).sum(-1)
     assert torch.allclose(loss_reward("twohot", told, reward, 10.0), wanted, atol=1e-4)
-    assert torch.allclose(valued("twohot", twohot(reward).log()), reward, rtol=1e-4, atol=1e-4), "what is learnt is the mean"
+    assert torch.allclose(valued("twohot", twohot(reward).log()), reward, rtol=1e-4, atol=1e-4), (
+        "what is learnt is the mean"
+    )
 
 
 def crashes(B: int, T: int, seed: int) -> dict[str, torch.Tensor]:
@@ -420,7 +497,14 @@ def crashes(B: int, T: int, seed: int) -> dict[str, torch.Tensor]:
     action = torch.rand(B, T, 3, generator=dice)
     eye = torch.tensor(list(bytes.fromhex(coded.EYE)), dtype=torch.uint8).expand(B, -1)
     flat = torch.full_like(z, -20)
-    return {"mean": z, "log_variance": flat, "action": action, "reward": reward, "done": crash.float(), "eye": eye}
+    return {
+        "mean": z,
+        "log_variance": flat,
+        "action": action,
+        "reward": reward,
+        "done": crash.float(),
+        "eye": eye,
+    }
 
 
 @pytest.mark.parametrize(("reward", "low", "high"), [("twohot", -125, -75), ("value", -12, -5)])
@@ -466,17 +550,33 @@ def test_dreams_pay_what_the_bins_mean():
 
 
 def test_foresight_is_of_rewards_as_they_are_paid():
-    """Whatever the head learns of them: a memory of bins and one of clipped values are held to the same reward, by hand."""
+    """Whatever the head learns of them: a memory of bins and one of clipped values are held to the
+    same reward, by hand."""
     found = {}
     for reward in "value", "twohot":
         torch.manual_seed(1)
-        model = WorldMemory(Hyper(units=8, mixtures=2, reward=reward, weight_reward=1.0), coded.batch(1, 30))
+        model = WorldMemory(
+            Hyper(units=8, mixtures=2, reward=reward, weight_reward=1.0), coded.batch(1, 30)
+        )
         drive = crashes(1, 300, 5)
-        opened = Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, torch.device("cpu"))
+        opened = Opened(
+            Path("run"),
+            SimpleNamespace(model_name="world_memory"),
+            model,
+            0,
+            None,
+            torch.device("cpu"),
+        )
         told = rollouts.losses(opened, {"a": drive, "b": crashes(1, 300, 6)}, {"a": drive})
         drives = {"a": drive, "b": crashes(1, 300, 6)}
-        seen = [(one, rollouts.sample_codes(model, one, random.fold(0, "drawn", name))) for name, one in drives.items()]
-        believed = [earning(model.average.module, model.average.module(z, one["action"])[0])[0].detach() for one, z in seen]
+        seen = [
+            (one, rollouts.sample_codes(model, one, random.fold(0, "drawn", name)))
+            for name, one in drives.items()
+        ]
+        believed = [
+            earning(model.average.module, model.average.module(z, one["action"])[0])[0].detach()
+            for one, z in seen
+        ]
         off = torch.cat([b - one["reward"][0] for b, (one, _) in zip(believed, seen, strict=True)])
         crash = torch.cat([one["reward"][0] == -100 for one, _ in seen])
         found[reward] = jackknife.estimate(told["reward"]).value
@@ -488,7 +588,10 @@ def test_foresight_is_of_rewards_as_they_are_paid():
 
 
 def test_what_a_memory_learns_of_no_reward_is_refused():
-    for hyper, told in (Hyper(reward="twohot"), "reward"), (Hyper(reward="sign", weight_reward=1.0, most=3.0), "most"):
+    for hyper, told in (
+        (Hyper(reward="twohot"), "reward"),
+        (Hyper(reward="sign", weight_reward=1.0, most=3.0), "most"),
+    ):
         with pytest.raises(ValueError, match=rf"hyper.{told} = .* changes nothing, since it needs"):
             WorldMemory(hyper, coded.batch())
 
@@ -501,7 +604,10 @@ def test_a_memory_without_rewards_dreams_none():
 
 def test_at_temperature_0_the_likeliest_component_is_drawn():
     """Whichever it is, of each number its own, and without noise."""
-    logits, mean = torch.tensor([[0.0, 9], [5, 1], [1, 2]]), torch.tensor([[10.0, 11], [20, 21], [30, 31]])
+    logits, mean = (
+        torch.tensor([[0.0, 9], [5, 1], [1, 2]]),
+        torch.tensor([[10.0, 11], [20, 21], [30, 31]]),
+    )
     mixture = Mixture(logits, mean, torch.zeros(3, 2), -6.0)
     for u in 0.0, 0.5, 0.99:
         assert sample_mixture(mixture, 0, torch.full((2,), u), torch.ones(2)).tolist() == [20, 11]
@@ -510,4 +616,9 @@ def test_at_temperature_0_the_likeliest_component_is_drawn():
 def test_something_is_left_to_forecast():
     """The context, or all but the last code of a sequence that is no longer."""
     model = SimpleNamespace(hyper=Hyper(context=3))
-    assert [WorldMemory.shown(model, {"mean": torch.zeros(1, T, 2)}) for T in (2, 3, 4, 9)] == [1, 2, 3, 3]
+    assert [WorldMemory.shown(model, {"mean": torch.zeros(1, T, 2)}) for T in (2, 3, 4, 9)] == [
+        1,
+        2,
+        3,
+        3,
+    ]

@@ -1,4 +1,5 @@
-"""What experiments/mean_codes.py compares: one agent on the same tracks, with and without the noise of its codes."""
+"""What experiments/mean_codes.py compares: one agent on the same tracks, with and without the noise
+of its codes."""
 
 import math
 
@@ -15,7 +16,8 @@ from simulacra.models.world.memory_nets import Form, Memory
 
 
 class Steady:
-    """One step a track, which pays the track's number less the distance of the wheel from the middle."""
+    """One step a track, which pays the track's number less the distance of the wheel from the
+    middle."""
 
     def __init__(self, seeds):
         self.seeds = np.array(seeds)
@@ -25,7 +27,13 @@ class Steady:
 
     def step(self, actions):
         n = len(self.seeds)
-        return coded.Step(self.reset(), self.seeds - np.abs(actions[:, 0]), np.zeros(n, bool), np.zeros(n), np.zeros(n))
+        return coded.Step(
+            self.reset(),
+            self.seeds - np.abs(actions[:, 0]),
+            np.zeros(n, bool),
+            np.zeros(n),
+            np.zeros(n),
+        )
 
 
 class Unsure(coded.Colours):
@@ -58,4 +66,7 @@ def test_a_mistake_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["mean_codes.py", str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit) as ended, one_line():
         mean_codes.main()
-    assert ended.value.code == 2 and capsys.readouterr().err == f"error: no run folder {tmp_path / 'nowhere'}\n"
+    assert (
+        ended.value.code == 2
+        and capsys.readouterr().err == f"error: no run folder {tmp_path / 'nowhere'}\n"
+    )

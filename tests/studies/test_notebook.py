@@ -1,4 +1,5 @@
-"""The notebook: pages that open from disk, show what runs and experiments hold, and nothing that is not theirs."""
+"""The notebook: pages that open from disk, show what runs and experiments hold, and nothing that is
+not theirs."""
 
 import json
 import os
@@ -47,7 +48,9 @@ def runs(tmp_path_factory):
             source = folder / "runs" / "one" / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, place / name)
     table(found, folder / "runs" / "swept")
-    (folder / "runs" / "one" / "remarks.md").write_text("Digits & <script>alert(1)</script> at step 4")
+    (folder / "runs" / "one" / "remarks.md").write_text(
+        "Digits & <script>alert(1)</script> at step 4"
+    )
     return folder / "runs"
 
 
@@ -81,7 +84,11 @@ def test_pages_show_what_is_in_the_folders(simulacra, runs, tmp_path):
     simulacra("notebook", runs, "-o", tmp_path / "book", "--title", "Margins").success()
     found = pages(tmp_path / "book")
     index = found["index.html"]
-    assert "<h1>Margins</h1>" in index and "✓ supported" in index and "A &lt;b&gt;higher&lt;/b&gt; margin covers more" in index
+    assert (
+        "<h1>Margins</h1>" in index
+        and "✓ supported" in index
+        and "A &lt;b&gt;higher&lt;/b&gt; margin covers more" in index
+    )
     (one,) = [text for text in found.values() if "alert(1)" in text]
     assert "&lt;script&gt;" in one and "<script>" not in one, "what people write is text"
     assert "step 4 of 4" in one and "Through training" in one and "step 2" in one
@@ -90,7 +97,9 @@ def test_pages_show_what_is_in_the_folders(simulacra, runs, tmp_path):
         assert row["cell"] in told and f"{row['numbers']['coverage']['mean']:.3g}" in told
     assert told.count("<figure>") == 4 and "seed 1" in told
     sheets = sorted((tmp_path / "book" / "files").glob("*samples.png"))
-    assert (runs / "one" / "pictures" / "00000004" / "samples.png").read_bytes() in [path.read_bytes() for path in sheets]
+    assert (runs / "one" / "pictures" / "00000004" / "samples.png").read_bytes() in [
+        path.read_bytes() for path in sheets
+    ]
 
 
 def test_it_is_made_again_in_place_and_takes_nothing_elses_place(simulacra, runs, tmp_path):
@@ -141,7 +150,9 @@ def put(name, content):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink() or path.exists():
             path.unlink()
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+        path.write_bytes(
+            content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+        )
 
     return spoil
 
@@ -150,13 +161,22 @@ def setting(key, text):
     """Spoil a run by this value of a key in its config, as JSON."""
     return lambda place: put(
         "config.json",
-        re.sub(rf'"{key}": [^,]*', lambda found: f'"{key}": {text}', (place / "config.json").read_text(), count=1),
+        re.sub(
+            rf'"{key}": [^,]*',
+            lambda found: f'"{key}": {text}',
+            (place / "config.json").read_text(),
+            count=1,
+        ),
     )(place)
 
 
 def dropping(key):
     def spoil(place):
-        kept = {name: value for name, value in json.loads((place / "config.json").read_text()).items() if name != key}
+        kept = {
+            name: value
+            for name, value in json.loads((place / "config.json").read_text()).items()
+            if name != key
+        }
         put("config.json", json.dumps(kept))(place)
 
     return spoil
@@ -184,7 +204,9 @@ def link(name, target):
         else:
             (place / name).unlink(missing_ok=True)
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).symlink_to(place.parent.parent / "secret" / target if target[0] not in "/." else target)
+        (place / name).symlink_to(
+            place.parent.parent / "secret" / target if target[0] not in "/." else target
+        )
 
     return spoil
 
@@ -245,8 +267,14 @@ SPOILT = {  # what is spoilt, and whether the run is still shown
     "log of lists": (put("log.jsonl", '[1]\n[2]\n3\nnull\n"x"\n'), True),
     "log without steps": (put("log.jsonl", '{"loss": 1}\n{"loss": 2}\n'), True),
     "log of words": (put("log.jsonl", '{"step": "ten"}\n'), True),
-    "log of no numbers": (put("log.jsonl", '{"step": NaN}\n{"step": Infinity}\n{"step": 1.5}\n{"step": true}\n'), True),
-    "log of huge numbers": (put("log.jsonl", f'{{"step": {HUGE}}}\n{{"step": {"9" * 4000}}}\n'), True),
+    "log of no numbers": (
+        put("log.jsonl", '{"step": NaN}\n{"step": Infinity}\n{"step": 1.5}\n{"step": true}\n'),
+        True,
+    ),
+    "log of huge numbers": (
+        put("log.jsonl", f'{{"step": {HUGE}}}\n{{"step": {"9" * 4000}}}\n'),
+        True,
+    ),
     "log nested deeply": (put("log.jsonl", DEEP + "\n" + DEEP + "\n"), True),
     "log of foreign rows": (put("log.jsonl", '{"step": 10, "images": 10}\n'), True),
     "clock of words": (put("clock.jsonl", '{"step": 2, "seconds": "long"}\n'), True),
@@ -254,17 +282,29 @@ SPOILT = {  # what is spoilt, and whether the run is still shown
     "clock null": (put("clock.jsonl", '{"step": 2, "seconds": null}\n'), True),
     "machine a table": (put("machine.json", '{"commit": "x"}'), True),
     "machine a list of numbers": (put("machine.json", "[1, 2]"), True),
-    "machine of odd values": (put("machine.json", '[{"commit": {"a": [1, null]}, "torch": 3, "arguments": 7}]'), True),
+    "machine of odd values": (
+        put("machine.json", '[{"commit": {"a": [1, null]}, "torch": 3, "arguments": 7}]'),
+        True,
+    ),
     "machine cut short": (put("machine.json", '[{"commit'), True),
     "machine a folder": (folder("machine.json"), True),
     "metrics of lists": (put("metrics.jsonl", "[1]\n{}\n"), True),
     "metrics without values": (put("metrics.jsonl", '{"metric": "coverage"}\n'), True),
-    "metrics named by a table": (put("metrics.jsonl", '{"metric": {"a": 1}, "value": 1, "step": 4}\n'), True),
-    "metrics of odd values": (
-        put("metrics.jsonl", '{"metric": "x", "value": NaN, "step": [], "n": {"a": 1}, "low": null}\n'),
+    "metrics named by a table": (
+        put("metrics.jsonl", '{"metric": {"a": 1}, "value": 1, "step": 4}\n'),
         True,
     ),
-    "metrics that are a script": (put("metrics.jsonl", '{"metric": "<script>alert(3)</script>", "value": 1}\n'), True),
+    "metrics of odd values": (
+        put(
+            "metrics.jsonl",
+            '{"metric": "x", "value": NaN, "step": [], "n": {"a": 1}, "low": null}\n',
+        ),
+        True,
+    ),
+    "metrics that are a script": (
+        put("metrics.jsonl", '{"metric": "<script>alert(3)</script>", "value": 1}\n'),
+        True,
+    ),
     "metrics a folder": (folder("metrics.jsonl"), True),
     "metrics a link out": (link("metrics.jsonl", "metrics.jsonl"), True),
     "remarks binary": (put("remarks.md", bytes(range(256))), True),
@@ -273,14 +313,23 @@ SPOILT = {  # what is spoilt, and whether the run is still shown
     "remarks a pipe": (pipe("remarks.md"), True),
     "curves a link out": (link("curves.png", "samples.png"), True),
     "curves a folder": (folder("curves.png"), True),
-    "pictures a file": (lambda place: (shutil.rmtree(place / "pictures"), put("pictures", "x")(place)), True),
+    "pictures a file": (
+        lambda place: (shutil.rmtree(place / "pictures"), put("pictures", "x")(place)),
+        True,
+    ),
     "pictures a link out": (link("pictures", "."), True),
     "pictures a link to themselves": (link("pictures", "./pictures"), True),
     "pictures of no step": (lambda place: (place / "pictures" / "last").mkdir(), True),
-    "pictures of a step that is none": (lambda place: (place / "pictures" / "00000004 (copy)").mkdir(), True),
+    "pictures of a step that is none": (
+        lambda place: (place / "pictures" / "00000004 (copy)").mkdir(),
+        True,
+    ),
     "pictures of a step out of here": (link("pictures/00000004", "."), True),
     "pictures of an empty step": (lambda place: (place / "pictures" / "00000009").mkdir(), True),
-    "a picture that is none": (put("pictures/00000004/samples.png", "<html><script>alert(4)</script>"), True),
+    "a picture that is none": (
+        put("pictures/00000004/samples.png", "<html><script>alert(4)</script>"),
+        True,
+    ),
     "a picture that is empty": (put("pictures/00000004/samples.png", ""), True),
     "a picture that is a folder": (folder("pictures/00000004/samples.png"), True),
     "a picture out of here": (link("pictures/00000004/samples.png", "samples.png"), True),
@@ -297,7 +346,9 @@ def test_one_odd_run_keeps_no_other_from_its_page(simulacra, runs, tmp_path, kin
     secret.mkdir()
     for name in ("config.json", "log.jsonl", "metrics.jsonl", "machine.json"):
         shutil.copy(runs / "one" / name, secret) if (runs / "one" / name).exists() else None
-    (secret / "metrics.jsonl").write_text(json.dumps({"metric": SECRET, "value": 1, "step": 4}) + "\n")
+    (secret / "metrics.jsonl").write_text(
+        json.dumps({"metric": SECRET, "value": 1, "step": 4}) + "\n"
+    )
     (secret / "remarks.md").write_text(SECRET)
     (secret / "samples.png").write_bytes(b"\x89PNG\r\n\x1a\n" + SECRET.encode())
     for name in ("good", "odd"):
@@ -308,7 +359,9 @@ def test_one_odd_run_keeps_no_other_from_its_page(simulacra, runs, tmp_path, kin
     assert said.code == 0 and "Traceback" not in said.out + said.err, said.err
     found = pages(tmp_path / "book")
     assert f"{1 + shown} runs" in said.out and len(found) == 2 + shown
-    (good,) = [text for name, text in found.items() if name.startswith("run") and "/good</h1>" in text]
+    (good,) = [
+        text for name, text in found.items() if name.startswith("run") and "/good</h1>" in text
+    ]
     assert "Through training" in good and "Not all could be read" not in good
     assert ("<h2>Not shown</h2>" in found["index.html"]) == (not shown)
     if not shown:
@@ -317,8 +370,12 @@ def test_one_odd_run_keeps_no_other_from_its_page(simulacra, runs, tmp_path, kin
             and str(tmp_path / "runs" / "odd") in found["index.html"]
         )
     assert not any("<script>" in text for text in found.values())
-    everything = b"".join(path.read_bytes() for path in (tmp_path / "book").rglob("*") if path.is_file())
-    assert SECRET.encode() not in everything and b"root:" not in everything, "no link is followed out of a run"
+    everything = b"".join(
+        path.read_bytes() for path in (tmp_path / "book").rglob("*") if path.is_file()
+    )
+    assert SECRET.encode() not in everything and b"root:" not in everything, (
+        "no link is followed out of a run"
+    )
     assert not (tmp_path / "ran").exists() and not list(tmp_path.glob(".*partial"))
 
 
@@ -333,7 +390,9 @@ def test_what_is_left_out_of_a_page_is_said_there(simulacra, runs, tmp_path):
     for text in (page, said.err):
         assert "remarks.md: is a link that leads out of the folder, which is not followed" in text
         assert "pictures/00000004/samples.png: is no PNG, and left out" in text
-        assert "log.jsonl: 1 of 4 lines are no rows, and left out" in text, "what a kill cut short is nothing odd"
+        assert "log.jsonl: 1 of 4 lines are no rows, and left out" in text, (
+            "what a kill cut short is nothing odd"
+        )
 
 
 TABLES = {
@@ -362,7 +421,9 @@ def test_one_odd_experiment_keeps_no_other_from_its_page(simulacra, runs, tmp_pa
     shutil.copytree(runs / "swept", odd)
     spoil = TABLES[kind]
     told = json.loads((odd / "table.json").read_text())
-    (odd / "table.json").write_text(spoil if isinstance(spoil, str) else json.dumps(told | {spoil[0]: spoil[1]}))
+    (odd / "table.json").write_text(
+        spoil if isinstance(spoil, str) else json.dumps(told | {spoil[0]: spoil[1]})
+    )
     said = simulacra("notebook", tmp_path / "runs", "-o", tmp_path / "book")
     shown = kind == "half a character"
     assert said.code == 0 and f"9 runs, {1 + shown} experiments" in said.out, (said.out, said.err)
@@ -377,8 +438,13 @@ def test_nothing_but_odd_ones(simulacra, tmp_path):
     (place / "config.json").write_text('{"model_type": "bert"}')
     (place / "log.jsonl").write_text('{"step": 10, "images": 10}\n')
     text = simulacra("notebook", tmp_path, "-o", tmp_path / "book").refusal()
-    assert f"nothing to show: {place}: config.json is no run's config: it has no model, name, preset, seed, steps" in text
-    assert not (tmp_path / "book").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["foreign"]
+    assert (
+        f"nothing to show: {place}: config.json is no run's config: it has no model, name, preset, "
+        "seed, steps" in text
+    )
+    assert not (tmp_path / "book").exists() and sorted(
+        path.name for path in tmp_path.iterdir()
+    ) == ["foreign"]
 
 
 def test_no_model_is_imported(runs, tmp_path):
@@ -398,12 +464,22 @@ def test_no_model_is_imported(runs, tmp_path):
 
 def everything(place):
     """Every file below and its content."""
-    return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(place)): path.read_bytes()
+        for path in sorted(place.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_nothing_of_others_is_removed(simulacra, runs, tmp_path):
     """Neither beside the notebook, nor in it, whatever it is called."""
-    others = {"mine.partial/thesis.txt", ".mine.partial/thesis.txt", "mine.part", "files/thesis.txt", "mine.old/thesis.txt"}
+    others = {
+        "mine.partial/thesis.txt",
+        ".mine.partial/thesis.txt",
+        "mine.part",
+        "files/thesis.txt",
+        "mine.old/thesis.txt",
+    }
     for name in others:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("years")
@@ -414,8 +490,14 @@ def test_nothing_of_others_is_removed(simulacra, runs, tmp_path):
         (tmp_path / "mine" / name).write_text("years")
     simulacra("notebook", runs / "one", "-o", tmp_path / "mine").success()
     left = everything(tmp_path)
-    assert all(left[name] == b"years" for name in others) and all(left[f"mine/{name}"] == b"years" for name in inside)
-    pages_left = [name for name in left if name.startswith("mine/") and name.endswith(".html") and left[name] != b"years"]
+    assert all(left[name] == b"years" for name in others) and all(
+        left[f"mine/{name}"] == b"years" for name in inside
+    )
+    pages_left = [
+        name
+        for name in left
+        if name.startswith("mine/") and name.endswith(".html") and left[name] != b"years"
+    ]
     assert len(pages_left) == 2, "pages of runs that are gone are gone"
     assert not list(tmp_path.glob(".mine.*.partial"))
 
@@ -441,7 +523,8 @@ def test_a_notebook_json_of_others_makes_no_notebook(simulacra, runs, tmp_path, 
     (mine / "thesis.txt").write_text("years")
     before = everything(mine)
     assert (
-        "is no notebook whose notebook.json tells which files are its own" in simulacra("notebook", runs, "-o", mine).refusal()
+        "is no notebook whose notebook.json tells which files are its own"
+        in simulacra("notebook", runs, "-o", mine).refusal()
     )
     assert everything(mine) == before
 
@@ -465,7 +548,10 @@ def test_a_mark_that_lies_removes_nothing(simulacra, runs, tmp_path):
     }
     (mine / "notebook.json").write_text(json.dumps(told | {"files": told["files"] | lies}))
     simulacra("notebook", runs, "-o", mine).success()
-    assert all(path.read_text() == "years" for path in (tmp_path / "thesis.txt", away / "thesis.txt", mine / "thesis.txt"))
+    assert all(
+        path.read_text() == "years"
+        for path in (tmp_path / "thesis.txt", away / "thesis.txt", mine / "thesis.txt")
+    )
 
 
 def test_a_page_that_was_changed_is_not_written_over(simulacra, runs, tmp_path):
@@ -473,7 +559,10 @@ def test_a_page_that_was_changed_is_not_written_over(simulacra, runs, tmp_path):
     simulacra("notebook", runs, "-o", book).success()
     (book / "index.html").write_text("my own words")
     before = everything(book)
-    assert f"{book / 'index.html'} is not as it was written here" in simulacra("notebook", runs, "-o", book).refusal()
+    assert (
+        f"{book / 'index.html'} is not as it was written here"
+        in simulacra("notebook", runs, "-o", book).refusal()
+    )
     assert everything(book) == before and not list(tmp_path.glob(".*partial"))
     (book / "index.html").unlink()
     simulacra("notebook", runs, "-o", book).success()
@@ -512,12 +601,21 @@ def test_a_browser_shows_it_from_disk(simulacra, runs, tmp_path):
     page = tmp_path / "book" / "probe.html"
     page.write_text(
         (tmp_path / "book" / "index.html").read_text().replace('loading="lazy"', "")
-        + "<script>onload = () => document.title = [...document.images].map(i => i.naturalWidth).join()</script>"
+        + "<script>onload = () => document.title = [...document.images].map(i => "
+        "i.naturalWidth).join()</script>"
     )
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--dump-dom",
+    ]
     command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120)
     widths = re.search(r"<title>([\d,]+)</title>", said.stdout)
-    assert widths and len(widths[1].split(",")) == 5 and all(int(width) > 0 for width in widths[1].split(",")), said.stderr[
-        -500:
-    ]
+    assert (
+        widths
+        and len(widths[1].split(",")) == 5
+        and all(int(width) > 0 for width in widths[1].split(","))
+    ), said.stderr[-500:]

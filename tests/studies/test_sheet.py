@@ -1,4 +1,5 @@
-"""Sheets: what is a mistake in one, which runs it means, and what follows for a claim from numbers."""
+"""Sheets: what is a mistake in one, which runs it means, and what follows for a claim from
+numbers."""
 
 import math
 
@@ -59,14 +60,25 @@ def test_cells_are_every_combination_and_runs_differ_by_nothing_else(tmp_path):
     assert len(names) == 18 and "margin=1.0,pull_away=0.1,seed=2" in names
     assert all("/" not in name and " " not in name and "[" not in name for name in names)
     run = found.resolved(cells[3], 2)
-    assert (run.hyper.margin, run.hyper.pull_away, run.seed, run.steps, run.preset) == (10.0, 0.1, 2, 6, "tiny")
+    assert (run.hyper.margin, run.hyper.pull_away, run.seed, run.steps, run.preset) == (
+        10.0,
+        0.1,
+        2,
+        6,
+        "tiny",
+    )
     assert config.plain(found.resolved(cells[4], 0))["hyper"]["margin"] == [[0, 1.0], [5, 2.0]]
 
 
 def test_a_grid_may_name_configs(tmp_path):
-    text = TEXT.replace('"hyper.pull_away" = [0.0, 0.1]', 'config = ["ebgan_digits", "ebgan_folder"]')
+    text = TEXT.replace(
+        '"hyper.pull_away" = [0.0, 0.1]', 'config = ["ebgan_digits", "ebgan_folder"]'
+    )
     found = read(tmp_path, text)
-    assert {found.resolved(cell, 0).name for cell in found.cells()} == {"ebgan_digits", "ebgan_folder"}
+    assert {found.resolved(cell, 0).name for cell in found.cells()} == {
+        "ebgan_digits",
+        "ebgan_folder",
+    }
 
 
 def test_long_names_stay_names_of_files(tmp_path):
@@ -118,7 +130,9 @@ def test_verdicts_by_hand():
         ("no difference", 1.7, "refuted"),
     ):
         assert sheet.verdict(claim(expect, within), near).word == word, (expect, within)
-        mirrored = {"first is higher": "first is lower", "first is lower": "first is higher"}.get(expect, expect)
+        mirrored = {"first is higher": "first is lower", "first is lower": "first is higher"}.get(
+            expect, expect
+        )
         assert sheet.verdict(claim(mirrored, within), [-x for x in near]).word == word
 
 
@@ -129,7 +143,8 @@ def test_nothing_follows_from_one_seed_or_none(differences):
 
 
 def test_pairs_agree_in_what_the_claim_does_not_name_and_seeds_are_what_is_repeated(tmp_path):
-    """Margin 10 against 1 within each pull_away and seed; a seed of which a run is missing does not count."""
+    """Margin 10 against 1 within each pull_away and seed; a seed of which a run is missing does not
+    count."""
     found = read(tmp_path, TEXT)
     pairs = list(sheet.pairs(found.claim[0], found))
     assert [(str(a), str(b)) for a, b in pairs] == [
@@ -137,20 +152,37 @@ def test_pairs_agree_in_what_the_claim_does_not_name_and_seeds_are_what_is_repea
     ]
     value = {"margin = 1.0, pull_away = 0.0": 1, "margin = 1.0, pull_away = 0.1": 2}
     value |= {"margin = 10.0, pull_away = 0.0": 4, "margin = 10.0, pull_away = 0.1": 9}
-    known = {(cell, seed): {"coverage": {"value": v + 100 * seed}} for cell, v in value.items() for seed in (0, 1, 2)}
+    known = {
+        (cell, seed): {"coverage": {"value": v + 100 * seed}}
+        for cell, v in value.items()
+        for seed in (0, 1, 2)
+    }
     assert sheet.judged(found.claim[0], found, known)[1:] == (5, 5, 5, 3)
     del known["margin = 1.0, pull_away = 0.1", 1]
     assert sheet.judged(found.claim[0], found, known)[1:] == (5, 5, 5, 2)
 
 
 def test_numbers_that_were_not_measured_alike_do_not_compare():
-    row = {"metric": "coverage", "value": 0.5, "extractor_hash": "a", "n_fake": 50, "step": 6, "commit": "x", "seconds": 1.0}
-    alike = {("one", 0): {"coverage": row}, ("two", 0): {"coverage": row | {"value": 0.6, "step": 9, "commit": "y"}}}
+    row = {
+        "metric": "coverage",
+        "value": 0.5,
+        "extractor_hash": "a",
+        "n_fake": 50,
+        "step": 6,
+        "commit": "x",
+        "seconds": 1.0,
+    }
+    alike = {
+        ("one", 0): {"coverage": row},
+        ("two", 0): {"coverage": row | {"value": 0.6, "step": 9, "commit": "y"}},
+    }
     sheet.same_protocol(alike, "coverage")
     for key, value in ("extractor_hash", "b"), ("n_fake", 51), ("split", "train"):
         other = alike | {("two", 1): {"coverage": row | {key: value}}}
         with pytest.raises(
-            Mistake, match=f"coverage was not measured alike: {key} is .* for one, seed 0, and .* for two, seed 1"
+            Mistake,
+            match=f"coverage was not measured alike: {key} is .* for one, seed 0, and .* for two, "
+            "seed 1",
         ):
             sheet.same_protocol(other, "coverage")
 

@@ -1,4 +1,5 @@
-"""What experiments/tell_apart.py calls told apart: drives that differ on tracks it did not learn from, and no others."""
+"""What experiments/tell_apart.py calls told apart: drives that differ on tracks it did not learn
+from, and no others."""
 
 import coded
 import numpy as np
@@ -12,9 +13,16 @@ from simulacra.models.world.memory_nets import Form, Memory
 
 
 def test_a_drive_is_described_by_hand():
-    """Four steps: the wheel goes left and right, the gas stays; a tile at the first step is near all of them."""
+    """Four steps: the wheel goes left and right, the gas stays; a tile at the first step is near
+    all of them."""
     actions = torch.tensor([[1.0, 0.5, 0], [-1, 0.5, 0], [1, 0.5, 0], [-1, 0.5, 0]])
-    found = dict(zip(tell_apart.FEATURES, tell_apart.described(actions, torch.tensor([3.0, -0.1, -0.1, -0.1])), strict=True))
+    found = dict(
+        zip(
+            tell_apart.FEATURES,
+            tell_apart.described(actions, torch.tensor([3.0, -0.1, -0.1, -0.1])),
+            strict=True,
+        )
+    )
     wanted = {"mean of gas": 0.5, "spread of steer": 1, "change of steer": 2, "return": 2.7}
     assert found == pytest.approx(dict.fromkeys(tell_apart.FEATURES, 0) | wanted, abs=1e-6)
     assert tell_apart.described(actions[:1], torch.tensor([-0.1]))[-1] == 1
@@ -29,7 +37,8 @@ def test_only_what_differs_is_told_apart(shift, least, most):
 
 
 def test_what_is_learnt_is_learnt_from_the_other_tracks():
-    """One track that differs the other way round is misjudged, which it would not be if it had been seen."""
+    """One track that differs the other way round is misjudged, which it would not be if it had been
+    seen."""
     one, other = np.zeros((9, 1, 11)), np.zeros((9, 1, 11))
     one[:, 0, 0], other[:, 0, 0] = np.linspace(1, 2, 9), -np.linspace(1, 2, 9)
     one[4], other[4] = other[4].copy(), one[4].copy()
@@ -58,15 +67,20 @@ class Road:
 
 def test_nothing_is_described_of_what_is_over():
     memory = Memory(Form(3, 3, units=4, reward="value", end=True))
-    found = tell_apart.drives(Agent(torch.zeros(12), Senses(coded.Colours(), None), memory, "", ""), Road, [3, 4, 5], 0, 9)
+    found = tell_apart.drives(
+        Agent(torch.zeros(12), Senses(coded.Colours(), None), memory, "", ""), Road, [3, 4, 5], 0, 9
+    )
     assert found.shape == (3, 11) and found[:, 9].tolist() == [2, 4, 4]
 
 
 def test_kinds_are_told_only_if_drivers_of_a_kind_have_something_in_common():
-    """Six drivers who all differ; where three share a shift their kind is told of drivers that were not learnt from, and no
-    other split is told as well. Drivers alone, however different, are no kinds."""
+    """Six drivers who all differ; where three share a shift their kind is told of drivers that were
+    not learnt from, and no other split is told as well. Drivers alone, however different, are no
+    kinds."""
     dice = np.random.default_rng(0)
-    drivers = dice.normal(0, 1, (6, 12, 1, len(tell_apart.FEATURES))) + dice.normal(0, 0.3, (6, 1, 1, 1))
+    drivers = dice.normal(0, 1, (6, 12, 1, len(tell_apart.FEATURES))) + dice.normal(
+        0, 0.3, (6, 1, 1, 1)
+    )
     alone = tell_apart.by_kind(drivers, [0, 1, 2])
     drivers[:3, ..., 0] += 6
     shares = [tell_apart.by_kind(drivers, split) for split in tell_apart.splits(6, 3)]

@@ -1,4 +1,5 @@
-"""The Python face: a few lines do what the command line does, with the same numbers, and mistakes say what is possible."""
+"""The Python face: a few lines do what the command line does, with the same numbers, and mistakes
+say what is possible."""
 
 import json
 import subprocess
@@ -25,7 +26,13 @@ def run(tmp_path_factory):
     found = simulacra.train(
         "ebgan_digits",
         preset="tiny",
-        set={"steps": 4, "log_every": 2, "save_every": 4, "hyper.margin": 5.0, "data.name": "digits"},
+        set={
+            "steps": 4,
+            "log_every": 2,
+            "save_every": 4,
+            "hyper.margin": 5.0,
+            "data.name": "digits",
+        },
         run=folder,
         callbacks=[lambda step, row: heard.append((step, sorted(row)))],
     )
@@ -48,13 +55,18 @@ def test_the_public_names_are_there():
         assert getattr(losses, name).__doc__, name
     with pytest.raises(AttributeError, match=r"simulacra has no lod; it has .*load"):
         simulacra.lod  # noqa: B018
-    with pytest.raises(AttributeError, match=r"simulacra\.metrics has no fid; it has .*frechet_distance"):
+    with pytest.raises(
+        AttributeError, match=r"simulacra\.metrics has no fid; it has .*frechet_distance"
+    ):
         metrics.fid  # noqa: B018
 
 
 def test_samples_are_those_of_the_command_line(run):
     again = api.load(run.folder)
-    assert torch.equal(run.sample(9, seed=3), samples(reopen(run.folder, None), 9, 3)) and again.step == 4
+    assert (
+        torch.equal(run.sample(9, seed=3), samples(reopen(run.folder, None), 9, 3))
+        and again.step == 4
+    )
     assert torch.equal(again.sample(9, seed=3), run.sample(9, seed=3))
     assert run.config.hyper.margin == 5.0 and run.metrics == [] and set(run.modules) >= {"G", "D"}
     assert run.can == ["sample", "measure"] and "ebgan" in repr(run)
@@ -88,7 +100,9 @@ def test_a_run_that_comes_with_it(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((90, 70), np.uint8)).save("a.png")
     with pytest.warns(UserWarning, match="a.png: centre crop of 70x90"):
         assert model.encode("a.png").shape == (1, 64)
-    with pytest.raises(Mistake, match=r"pictures of shape \(1, 8, 8\); those of .* are \(3, 64, 64\)"):
+    with pytest.raises(
+        Mistake, match=r"pictures of shape \(1, 8, 8\); those of .* are \(3, 64, 64\)"
+    ):
         model.encode(-torch.ones(1, 1, 8, 8))
     with pytest.raises(Mistake, match="codes of shape"):
         model.decode(torch.zeros(1, 5))
@@ -96,7 +110,9 @@ def test_a_run_that_comes_with_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("form", ["bytes last", "npz", "npy", "folder"])
 def test_samples_of_any_origin_get_the_same_numbers(run, tmp_path, form):
-    x = (torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 255).round() / 127.5 - 1
+    x = (
+        torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 255
+    ).round() / 127.5 - 1
     array = ((x + 1) * 127.5).round().to(torch.uint8).numpy()
     given: object = x
     if form == "bytes last":
@@ -114,25 +130,50 @@ def test_samples_of_any_origin_get_the_same_numbers(run, tmp_path, form):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows, same = (
-            {row["metric"]: row for row in simulacra.measure(one, "digits", extractor="pixels")} for one in (given, x)
+            {row["metric"]: row for row in simulacra.measure(one, "digits", extractor="pixels")}
+            for one in (given, x)
         )
     assert {"frechet", "kid", "coverage", "memorisation", "copied"} <= rows.keys()
     row = rows["frechet"]
-    assert row["n_fake"] == 12 and row["repeats"] == 1 and row["low"] is None and row["against"] == "digits"
-    assert row["extractor"] == "pixels" and row["split"] == "held_out" and row["version"] == 1 and row["floor"] < row["value"]
+    assert (
+        row["n_fake"] == 12
+        and row["repeats"] == 1
+        and row["low"] is None
+        and row["against"] == "digits"
+    )
+    assert (
+        row["extractor"] == "pixels"
+        and row["split"] == "held_out"
+        and row["version"] == 1
+        and row["floor"] < row["value"]
+    )
     assert {one["samples"] for one in [*rows.values(), *same.values()]} == {row["samples"]}, (
         "the same pixels, whatever they came in"
     )
-    assert {name: row["value"] for name, row in rows.items()} == {name: row["value"] for name, row in same.items()}
+    assert {name: row["value"] for name, row in rows.items()} == {
+        name: row["value"] for name, row in same.items()
+    }
 
 
 @pytest.mark.parametrize(
     ("given", "against", "says"),
     [
-        (torch.zeros(9, 1, 28, 28), "digit", "neither a folder nor a data set; data sets: .*digits"),
-        (torch.zeros(9, 3, 28, 28), "digits", "samples are 3 channels of 28x28, those of 'digits' 1 of 28x28"),
+        (
+            torch.zeros(9, 1, 28, 28),
+            "digit",
+            "neither a folder nor a data set; data sets: .*digits",
+        ),
+        (
+            torch.zeros(9, 3, 28, 28),
+            "digits",
+            "samples are 3 channels of 28x28, those of 'digits' 1 of 28x28",
+        ),
         (torch.zeros(3, 1, 28, 28), "digits", "3 samples; allowed: 6 and more"),
-        (torch.full((9, 1, 28, 28), 9.0), "digits", "holds values from 9 to 9; allowed: finite ones"),
+        (
+            torch.full((9, 1, 28, 28), 9.0),
+            "digits",
+            "holds values from 9 to 9; allowed: finite ones",
+        ),
         (np.zeros((9, 1, 28, 28), int), "digits", "values of type int64"),
         (np.zeros((9, 28)), "digits", "has shape"),
         ("gone.npz", "digits", "no samples gone.npz"),
@@ -171,4 +212,7 @@ def test_the_command_line_measures_samples_too(simulacra, tmp_path):
     assert "against digits" in text and "coverage" in text
     rows = json.loads(simulacra(*words, "--json").success())
     assert {row["metric"] for row in rows} >= {"frechet", "coverage"}
-    assert "neither a folder nor a data set" in simulacra("measure", tmp_path / "a.npz", "--against", "nothing").refusal()
+    assert (
+        "neither a folder nor a data set"
+        in simulacra("measure", tmp_path / "a.npz", "--against", "nothing").refusal()
+    )

@@ -1,4 +1,5 @@
-"""Collecting: an episode follows from its number, a killed collection goes on, nothing is doubled."""
+"""Collecting: an episode follows from its number, a killed collection goes on, nothing is
+doubled."""
 
 import hashlib
 import json
@@ -18,19 +19,32 @@ from simulacra.tasks.worlds import collect as verb
 from simulacra.tasks.worlds.collect import collect, plan, record
 
 for package in "gymnasium", "Box2D", "envpool":
-    pytest.importorskip(package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'")
+    pytest.importorskip(
+        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+    )
 
 SHORT = {"steps": 25, "seed": 5, "mixture": {"scripted": 1, "brownian": 1}}
 
 
 def digests(folder) -> dict[str, str]:
     """A hash of each episode's bytes."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "episodes").iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "episodes").iterdir())
+    }
 
 
 def spec(**changes) -> episodes.Spec:
     """What `collect` makes of its arguments."""
-    asked = {"seed": 5, "mixture": {"scripted": 1.0}, "simulator": "envpool", "steps": 25, "lead": 0, "size": 64, "hud": False}
+    asked = {
+        "seed": 5,
+        "mixture": {"scripted": 1.0},
+        "simulator": "envpool",
+        "steps": 25,
+        "lead": 0,
+        "size": 64,
+        "hud": False,
+    }
     return verb.checked(**(asked | changes))
 
 
@@ -41,11 +55,22 @@ def test_what_is_collected(tmp_path):
     assert len(kept) == 6 and [one.facts.number for one in kept.entries] == list(range(6))
     assert len({one.facts.track for one in kept.entries}) == 6 and heard[0] == 0 and heard[-1] == 1
     for episode in kept:
-        assert episode.frames.shape == (25, 3, 64, 64) and len(episode.rewards) == 25 and not episode.ends.any()
-        assert episode.frames.std() > 10 and not np.array_equal(episode.frames[0], episode.frames[-1])
-        assert episode.rewards[0] == pytest.approx(2000 / round(2000 / (episode.rewards[0] + 0.1)) - 0.1, abs=1e-3)
+        assert (
+            episode.frames.shape == (25, 3, 64, 64)
+            and len(episode.rewards) == 25
+            and not episode.ends.any()
+        )
+        assert episode.frames.std() > 10 and not np.array_equal(
+            episode.frames[0], episode.frames[-1]
+        )
+        assert episode.rewards[0] == pytest.approx(
+            2000 / round(2000 / (episode.rewards[0] + 0.1)) - 0.1, abs=1e-3
+        )
     assert found["episodes"] == 6 and found["frames"] == 150 and 0.9 < found["on_road"] <= 1
-    assert sum(found["speed"].values()) == pytest.approx(1, abs=1e-3) and sum(found["drivers"].values()) == 6
+    assert (
+        sum(found["speed"].values()) == pytest.approx(1, abs=1e-3)
+        and sum(found["drivers"].values()) == 6
+    )
     assert found["lateral"]["50%"] <= found["lateral"]["90%"] <= found["lateral"]["99%"] < 10
     assert set(found["returns"]) <= {"scripted", "brownian"} and found["terminated"] == 0
 
@@ -57,12 +82,17 @@ def test_an_episode_follows_from_its_number(tmp_path):
     collect(tmp_path / "two", 5, **SHORT, at_once=4)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     collect(tmp_path / "other", 1, **(SHORT | {"seed": 6}))
-    assert digests(tmp_path / "other")["00000000.safetensors"] not in digests(tmp_path / "one").values()
+    assert (
+        digests(tmp_path / "other")["00000000.safetensors"]
+        not in digests(tmp_path / "one").values()
+    )
     (tmp_path / "one/episodes/00000002.safetensors").unlink()
     before = (tmp_path / "one/episodes/00000003.safetensors").stat().st_mtime_ns
     collect(tmp_path / "one", 5, **SHORT)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    assert (tmp_path / "one/episodes/00000003.safetensors").stat().st_mtime_ns == before, "what is there is not made again"
+    assert (tmp_path / "one/episodes/00000003.safetensors").stat().st_mtime_ns == before, (
+        "what is there is not made again"
+    )
 
 
 CODE = """
@@ -74,7 +104,8 @@ collect(Path(sys.argv[1]), 400, seed=5, mixture={"scripted": 1, "brownian": 1}, 
 
 
 def test_a_killed_collection_goes_on(tmp_path):
-    """Killed at any moment: every file that is there is whole, and what follows is as if nothing had happened."""
+    """Killed at any moment: every file that is there is whole, and what follows is as if nothing
+    had happened."""
     home = tmp_path / "killed"
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", CODE, str(home)]) as process:
         deadline = time.monotonic() + 300
@@ -90,8 +121,9 @@ def test_a_killed_collection_goes_on(tmp_path):
 
 
 def test_truths_belong_to_the_frames(tmp_path):
-    """The undrawn game beside envpool: what was paid until frame t is its share of the tiles at frame t, and two frames of a
-    car that stands on the road's middle look alike whatever drew them."""
+    """The undrawn game beside envpool: what was paid until frame t is its share of the tiles at
+    frame t, and two frames of a car that stands on the road's middle look alike whatever drew
+    them."""
     (episode,) = record(spec(steps=300), [plan(spec(steps=300), 0)])
     share = episode.truths[:, 5]
     paid = np.concatenate([[0], (episode.rewards + 0.1).cumsum()[:-1] / 1000])
@@ -123,7 +155,11 @@ def test_a_lead_begins_all_over_the_track():
     for one, episode in zip(plans, record(wide, plans), strict=True):
         assert len(episode.frames) == 10 and episode.facts.start == one.lead
         if one.lead > 150:
-            assert episode.truths[0, 4] > 10 and abs(episode.truths[0, 0]) < 6.7 and episode.truths[0, 3] > 20
+            assert (
+                episode.truths[0, 4] > 10
+                and abs(episode.truths[0, 0]) < 6.7
+                and episode.truths[0, 3] > 20
+            )
 
 
 def test_a_game_that_ends_in_its_lead_is_recorded_from_its_start(monkeypatch):
@@ -142,7 +178,9 @@ def test_a_game_that_ends_in_its_lead_is_recorded_from_its_start(monkeypatch):
 
 def test_both_simulators_record_one_drive():
     """Equal truths; the rewards agree; only the pictures differ a little."""
-    one, two = (record(spec(simulator=kind), [plan(spec(), 1)])[0] for kind in ("envpool", "gymnasium"))
+    one, two = (
+        record(spec(simulator=kind), [plan(spec(), 1)])[0] for kind in ("envpool", "gymnasium")
+    )
     assert np.array_equal(one.truths, two.truths) and np.array_equal(one.actions, two.actions)
     assert one.rewards.sum() == pytest.approx(two.rewards.sum(), abs=0.05)
     assert 0 < np.abs(one.frames.astype(float) - two.frames).mean() < 8
@@ -152,15 +190,24 @@ def test_shares_of_the_mixture():
     some = spec(mixture={"brownian": 1.0, "scripted": 3.0, "idle": 0.0})
     names = [plan(some, number).policy for number in range(400)]
     assert "idle" not in names and 70 < names.count("brownian") < 130
-    assert names == [plan(spec(mixture={"scripted": 3.0, "idle": 0.0, "brownian": 1.0}), i).policy for i in range(400)]
+    assert names == [
+        plan(spec(mixture={"scripted": 3.0, "idle": 0.0, "brownian": 1.0}), i).policy
+        for i in range(400)
+    ]
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"episodes": 0}, "episodes = 0"),
-        ({"mixture": {"drunk": 1}}, "unknown policy 'drunk'; there is: idle, brownian, random, scripted"),
-        ({"mixture": {"idle": 0}}, "mixture = {'idle': 0}; allowed: shares of 0 or more, one of them above 0"),
+        (
+            {"mixture": {"drunk": 1}},
+            "unknown policy 'drunk'; there is: idle, brownian, random, scripted",
+        ),
+        (
+            {"mixture": {"idle": 0}},
+            "mixture = {'idle': 0}; allowed: shares of 0 or more, one of them above 0",
+        ),
         ({"mixture": {"idle": float("nan")}}, "allowed: shares"),
         ({"mixture": {"idle": -1, "brownian": 3}}, "allowed: shares"),
         ({"mixture": {}}, "allowed: shares"),
@@ -185,7 +232,18 @@ def test_other_arguments_are_refused_with_their_names(tmp_path):
 
 def test_the_command_line_collects(tmp_path, simulacra):
     home = tmp_path / "racing"
-    words = "collect", "racing", "--episodes", 2, "--steps", 5, "--driver", "scripted=3", "--driver", "idle"
+    words = (
+        "collect",
+        "racing",
+        "--episodes",
+        2,
+        "--steps",
+        5,
+        "--driver",
+        "scripted=3",
+        "--driver",
+        "idle",
+    )
     said = simulacra(*words, "-o", home)
     assert said.code == 0 and "on_road" in said.out and len(Store(home)) == 2
     said = simulacra(*words, "-o", home, "--json")
@@ -196,13 +254,27 @@ def test_the_command_line_collects(tmp_path, simulacra):
         (("--episodes", 2, "--driver", "idle=x"), "driver = idle=x; allowed: a name and its share"),
         (("--episodes", 2, "--steps", 6), "steps is 5 there, 6 asked"),
     ):
-        said = simulacra("collect", "racing", "-o", home, "--steps", 5, "--driver", "scripted=3", "--driver", "idle", *wrong)
+        said = simulacra(
+            "collect",
+            "racing",
+            "-o",
+            home,
+            "--steps",
+            5,
+            "--driver",
+            "scripted=3",
+            "--driver",
+            "idle",
+            *wrong,
+        )
         assert said.code == 2 and told in said.err, told
     assert simulacra("collect", "doom", "-o", home, "--episodes", 1).code == 2
 
 
 def test_learnt_drives_need_an_agent_and_no_others_have_one(tmp_path):
     for name in "learnt", "agent":
-        with pytest.raises(Mistake, match=rf"drivers {name}; allowed: learnt or agent with an agent"):
+        with pytest.raises(
+            Mistake, match=rf"drivers {name}; allowed: learnt or agent with an agent"
+        ):
             collect(tmp_path / "store", 1, mixture={name: 1.0})
     assert not (tmp_path / "store").exists()

@@ -25,13 +25,21 @@ T, H, W = 6, 48, 64
 
 
 def texture(height: int, width: int, seed: int) -> Tensor:
-    rough = torch.rand(1, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
+    rough = (
+        torch.rand(1, 3, height // 4, width // 4, generator=torch.Generator().manual_seed(seed))
+        * 1.6
+        - 0.8
+    )
     return F.interpolate(rough, (height, width), mode="bicubic").clamp(-1, 1)[0]
 
 
 def scene() -> tuple[Tensor, Tensor, Tensor]:
-    """A textured square that moves right over a textured ground that stays: frames, masks, the ground."""
-    ground, block = texture(H, W, 1), texture(16, 16, 2) * 0.3 + torch.tensor([0.7, -0.5, -0.5])[:, None, None]
+    """A textured square that moves right over a textured ground that stays: frames, masks, the
+    ground."""
+    ground, block = (
+        texture(H, W, 1),
+        texture(16, 16, 2) * 0.3 + torch.tensor([0.7, -0.5, -0.5])[:, None, None],
+    )
     frames, masks = ground.repeat(T, 1, 1, 1), torch.zeros(T, 1, H, W)
     for t in range(T):
         frames[t, :, 16:32, 6 + 5 * t : 22 + 5 * t] = block.clamp(-1, 1)
@@ -81,34 +89,49 @@ def remade(taken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 # Layers
 
 
 def test_over_and_back_by_hand() -> None:
-    """F = (I - (1 - a) B) / a: of a = 0.5, B = -1, I = 0 it is 1; and the composite is the frame again."""
+    """F = (I - (1 - a) B) / a: of a = 0.5, B = -1, I = 0 it is 1; and the composite is the frame
+    again."""
     frames, ground = torch.zeros(1, 3, 16, 16), -torch.ones(1, 3, 16, 16)
     matte = torch.zeros(1, 1, 16, 16)
     matte[..., 4:12, 4:12] = 1
     matte[..., 4:12, 12] = 0.5
-    frames = torch.where(matte > 0.9, torch.tensor(0.3), torch.where(matte > 0.4, torch.tensor(0.0), ground))
+    frames = torch.where(
+        matte > 0.9, torch.tensor(0.3), torch.where(matte > 0.4, torch.tensor(0.0), ground)
+    )
     colours = layers.foregrounds(frames, matte, ground)
     assert torch.allclose(colours[..., 4:12, 12], torch.ones(3, 8)) and torch.allclose(
         colours[..., 4:12, 4:12], torch.full((3, 8, 8), 0.3)
     )
     assert torch.allclose(layers.over(colours, matte, ground), frames, atol=1e-6)
-    assert torch.allclose(colours[..., 6, 1], torch.full((3,), 0.3)), "beyond: the nearest of the object's colours"
+    assert torch.allclose(colours[..., 6, 1], torch.full((3,), 0.3)), (
+        "beyond: the nearest of the object's colours"
+    )
     empty = layers.foregrounds(frames, torch.zeros_like(matte), ground)
     assert empty.isfinite().all()
 
 
 def test_a_guided_filter_of_a_constant_and_of_itself() -> None:
     guide = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(layers.guided(guide, torch.full((2, 1, 20, 24), 0.4), 3), torch.full((2, 1, 20, 24), 0.4), atol=1e-4)
+    assert torch.allclose(
+        layers.guided(guide, torch.full((2, 1, 20, 24), 0.4), 3),
+        torch.full((2, 1, 20, 24), 0.4),
+        atol=1e-4,
+    )
     linear = (guide * torch.tensor([0.2, 0.3, 0.5]).view(3, 1, 1)).sum(1, keepdim=True)
-    assert (layers.guided(guide, linear, 3, smooth=1e-7) - linear).abs().max() < 1e-2, "what is linear in the guide stays"
+    assert (layers.guided(guide, linear, 3, smooth=1e-7) - linear).abs().max() < 1e-2, (
+        "what is linear in the guide stays"
+    )
     assert (layers.guided(guide, linear, 3, smooth=10.0) - linear).abs().mean() > 0.02
 
 
@@ -141,9 +164,15 @@ def test_quality_by_hand() -> None:
     frames, masks, ground = scene()
     told = layers.quality(frames, masks, frames, ground.expand_as(frames), masks * 0.5)
     assert told["composite_psnr_least"] == 100 and told["frames"] == T
-    assert told["object_share_first"] == pytest.approx(256 / (H * W)) and told["frames_without_object"] == 0
+    assert (
+        told["object_share_first"] == pytest.approx(256 / (H * W))
+        and told["frames_without_object"] == 0
+    )
     assert told["background_seen_elsewhere"] == pytest.approx(0.5) and told["matte_soft_share"] == 0
-    assert layers.quality(frames, masks * 0, frames, frames, masks)["background_seen_elsewhere"] is None
+    assert (
+        layers.quality(frames, masks * 0, frames, frames, masks)["background_seen_elsewhere"]
+        is None
+    )
 
 
 # Decompose
@@ -152,13 +181,31 @@ def test_quality_by_hand() -> None:
 def test_a_clip_is_taken_apart(taken: Path) -> None:
     frames, masks, ground = scene()
     told = json.loads((taken / "quality.json").read_text())
-    assert told["frames"] == T and (told["height"], told["width"]) == (H, W) and told["composite_psnr_least"] > 28
-    names = {name: len(list((taken / name).glob("*.png"))) for name in ("foreground", "matte", "background", "composite")}
+    assert (
+        told["frames"] == T
+        and (told["height"], told["width"]) == (H, W)
+        and told["composite_psnr_least"] > 28
+    )
+    names = {
+        name: len(list((taken / name).glob("*.png")))
+        for name in ("foreground", "matte", "background", "composite")
+    }
     assert set(names.values()) == {T} and not (taken / "work").exists()
-    found = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "matte").glob("*.png"))]) > 127
-    both = (found & (masks[:, 0].numpy() > 0)).sum((1, 2)) / (found | (masks[:, 0].numpy() > 0)).sum((1, 2))
+    found = (
+        np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "matte").glob("*.png"))])
+        > 127
+    )
+    both = (found & (masks[:, 0].numpy() > 0)).sum((1, 2)) / (
+        found | (masks[:, 0].numpy() > 0)
+    ).sum((1, 2))
     assert both.min() > 0.8, both
-    plate = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))]) / 127.5 - 1
+    plate = (
+        np.stack(
+            [np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))]
+        )
+        / 127.5
+        - 1
+    )
     error = np.abs(plate - ground.permute(1, 2, 0).numpy())[masks[:, 0].numpy() > 0]
     assert error.mean() < 0.12, "the ground stays, and other frames show it"
     with Image.open(taken / "foreground" / "00000.png") as image:
@@ -169,25 +216,34 @@ def test_a_clip_is_taken_apart(taken: Path) -> None:
         assert (taken / name).stat().st_size > 500
 
 
-def test_what_is_done_is_not_done_again(taken: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_is_not_done_again(
+    taken: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files(taken)
     monkeypatch.setattr(verb, "segmented", None)
     assert "holds these layers already" in " ".join(
-        simulacra("decompose", film / "frames", "--mask", film / "mask.png", "-o", taken).success().split()
+        simulacra("decompose", film / "frames", "--mask", film / "mask.png", "-o", taken)
+        .success()
+        .split()
     )
     assert files(taken) == before
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_stopped_run_goes_on(film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after the masks: they are not sought again, and the files are those of a run that was not stopped."""
+def test_a_stopped_run_goes_on(
+    film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the masks: they are not sought again, and the files are those of a run that was
+    not stopped."""
     words = "decompose", film / "frames", "--mask", film / "mask.png"
     simulacra(*words, "-o", tmp_path / "whole").success()
     with monkeypatch.context() as patch:
         patch.setattr(verb, "plated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             verb.decompose(film / "frames", film / "mask.png", tmp_path / "part")
-    assert (tmp_path / "part" / "work" / "soft.safetensors").is_file() and not (tmp_path / "part" / "quality.json").exists()
+    assert (tmp_path / "part" / "work" / "soft.safetensors").is_file() and not (
+        tmp_path / "part" / "quality.json"
+    ).exists()
     monkeypatch.setattr(verb, "segmented", None)
     simulacra(*words, "-o", tmp_path / "part").success()
     assert files(tmp_path / "part") == files(tmp_path / "whole")
@@ -197,9 +253,23 @@ def test_a_stopped_run_goes_on(film: Path, simulacra, tmp_path: Path, monkeypatc
 def test_other_sizes_are_told(film: Path, simulacra, tmp_path: Path) -> None:
     with Image.open(film / "mask.png") as image:
         image.resize((2 * W, 2 * H)).save(tmp_path / "large.png")
-    words = "decompose", film / "frames", "--mask", tmp_path / "large.png", "--longest", 40, "--frames", 2, "--fps", 5
+    words = (
+        "decompose",
+        film / "frames",
+        "--mask",
+        tmp_path / "large.png",
+        "--longest",
+        40,
+        "--frames",
+        2,
+        "--fps",
+        5,
+    )
     said = " ".join(simulacra(*words, "-o", tmp_path / "out").success().split())
-    assert f"resized from {W}x{H} to 40x30 (--longest 0 keeps its size)" in said and "resized from 128x96 to 40x30" in said
+    assert (
+        f"resized from {W}x{H} to 40x30 (--longest 0 keeps its size)" in said
+        and "resized from 128x96 to 40x30" in said
+    )
     told = json.loads((tmp_path / "out" / "quality.json").read_text())
     assert told["frames"] == 2 and told["fps"] == 5
 
@@ -232,7 +302,9 @@ def test_a_clip_of_one_frame(film: Path, simulacra, tmp_path: Path) -> None:
         ("CLIP", "Missing option"),
     ],
 )
-def test_mistakes(words: str, says: str, film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes(
+    words: str, says: str, film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each is one line, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     for name in "text.png", "text.txt":
@@ -245,15 +317,25 @@ def test_mistakes(words: str, says: str, film: Path, simulacra, tmp_path: Path, 
         Image.new("RGB", size).save(f"unequal/{i}.png")
     Path("other/quality.json").write_text('{"of": "something else"}')
     before = files(tmp_path)
-    parts = words.replace("CLIP", str(film / "frames")).replace("MASK", str(film / "mask.png")).split()
+    parts = (
+        words.replace("CLIP", str(film / "frames")).replace("MASK", str(film / "mask.png")).split()
+    )
     where = [] if "-o" in parts else ["-o", "out"]
     assert says in " ".join(simulacra("decompose", *parts, *where).refusal().split())
-    assert {name: content for name, content in files(tmp_path).items() if not name.startswith("out/work")} == before
+    assert {
+        name: content
+        for name, content in files(tmp_path).items()
+        if not name.startswith("out/work")
+    } == before
 
 
-def test_a_clip_that_does_not_fit_is_refused(film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_that_does_not_fit_is_refused(
+    film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clip_and_mask, "room_for", lambda pixels: 4)
-    text = simulacra("decompose", film / "frames", "--mask", film / "mask.png", "-o", tmp_path / "out").refusal()
+    text = simulacra(
+        "decompose", film / "frames", "--mask", film / "mask.png", "-o", tmp_path / "out"
+    ).refusal()
     assert "more than 4 frames" in text and "--frames 4" in text and not (tmp_path / "out").exists()
 
 
@@ -261,25 +343,35 @@ def test_a_clip_that_does_not_fit_is_refused(film: Path, simulacra, tmp_path: Pa
 
 
 def frames_of(folder: Path) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(path)) for path in sorted((folder / "frames").glob("*.png"))])
+    return np.stack(
+        [np.asarray(Image.open(path)) for path in sorted((folder / "frames").glob("*.png"))]
+    )
 
 
 def test_edit_removes_moves_and_changes_the_ground(taken: Path, simulacra, tmp_path: Path) -> None:
     simulacra("edit", taken, "--remove", "-o", tmp_path / "gone").success()
-    plates = np.stack([np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))])
+    plates = np.stack(
+        [np.asarray(Image.open(path)) for path in sorted((taken / "background").glob("*.png"))]
+    )
     assert np.array_equal(frames_of(tmp_path / "gone"), plates)
 
     simulacra("edit", taken, "--move", "0,12", "-o", tmp_path / "moved").success()
     moved = frames_of(tmp_path / "moved")
     assert moved[0, 34:42, 10:18, 0].mean() > 150, "the red square is lower"
-    assert np.abs(moved[0, 18:26, 10:18].astype(int) - plates[0, 18:26, 10:18]).mean() < 2, "and no longer where it was"
+    assert np.abs(moved[0, 18:26, 10:18].astype(int) - plates[0, 18:26, 10:18]).mean() < 2, (
+        "and no longer where it was"
+    )
 
     Image.new("RGB", (90, 50), (0, 0, 255)).save(tmp_path / "blue.png")
-    said = simulacra("edit", taken, "--background", tmp_path / "blue.png", "-o", tmp_path / "blue").success()
+    said = simulacra(
+        "edit", taken, "--background", tmp_path / "blue.png", "-o", tmp_path / "blue"
+    ).success()
     assert "cropped and resized from 90x50 to 64x48" in " ".join(said.split())
     blue = frames_of(tmp_path / "blue")
     assert (blue[:, :8] == (0, 0, 255)).all() and blue[0, 20:28, 10:18, 0].mean() > 150
-    assert (tmp_path / "blue" / "edited.mp4").is_file() and (tmp_path / "blue" / "edited.gif").is_file()
+    assert (tmp_path / "blue" / "edited.mp4").is_file() and (
+        tmp_path / "blue" / "edited.gif"
+    ).is_file()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +392,9 @@ def test_mistakes_of_edit(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.png").write_text("no picture")
-    assert says in " ".join(simulacra("edit", *words.replace("TAKEN", str(taken)).split()).refusal().split())
+    assert says in " ".join(
+        simulacra("edit", *words.replace("TAKEN", str(taken)).split()).refusal().split()
+    )
     assert not Path("out").exists()
 
 
@@ -321,21 +415,31 @@ def notes(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_mask_is_shown_at_once(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mask_is_shown_at_once(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before anything is learnt: the first frame, the object in red."""
     heard: list[str] = []
     monkeypatch.setattr(verb, "segmented", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         verb.decompose(film / "frames", film / "mask.png", tmp_path / "out", said=heard.append)
     shown = np.asarray(Image.open(tmp_path / "out" / "mask_on_first_frame.png")).astype(int)
-    frame, mask = (np.asarray(Image.open(film / name)).astype(int) for name in ("frames/00000.png", "mask.png"))
+    frame, mask = (
+        np.asarray(Image.open(film / name)).astype(int) for name in ("frames/00000.png", "mask.png")
+    )
     assert np.array_equal(shown[mask == 0], frame[mask == 0])
     assert np.abs(shown[mask > 0] - (frame[mask > 0] + [204, 51, 51]) / 2).max() <= 1
-    assert any("what is not black is the object; it covers 8.3% of the picture" in line for line in heard)
-    assert any("24 are assumed" in line for line in heard) and any("mask_on_first_frame.png" in line for line in heard)
+    assert any(
+        "what is not black is the object; it covers 8.3% of the picture" in line for line in heard
+    )
+    assert any("24 are assumed" in line for line in heard) and any(
+        "mask_on_first_frame.png" in line for line in heard
+    )
 
 
-def test_another_rate_writes_the_films_again(mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_rate_writes_the_films_again(
+    mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(verb, "segmented", None)
     before = files(mine)
     said = notes(simulacra(*words(film, mine, "--fps", 5)).success())
@@ -343,18 +447,25 @@ def test_another_rate_writes_the_films_again(mine: Path, film: Path, simulacra, 
     assert json.loads((mine / "quality.json").read_text())["fps"] == 5
     for name in "overlay.mp4", "background.mp4":
         with av.open(str(mine / name)) as container:
-            assert container.streams.video[0].average_rate == 5 and container.streams.video[0].frames == T
+            assert (
+                container.streams.video[0].average_rate == 5
+                and container.streams.video[0].frames == T
+            )
     with Image.open(mine / "overlay.gif") as image:
         assert image.info["duration"] == 200
     changed = {"overlay.mp4", "overlay.gif", "background.mp4", "quality.json"}
     assert {name for name, data in files(mine).items() if before[name] != data} == changed
-    assert "--fps" not in said and "holds these layers already" in notes(simulacra(*words(film, mine, "--fps", 5)).success())
+    assert "--fps" not in said and "holds these layers already" in notes(
+        simulacra(*words(film, mine, "--fps", 5)).success()
+    )
     simulacra(*words(film, mine)).success()
     assert files(mine) == before, "without --fps: the clip's again"
 
 
 @pytest.mark.usefixtures("remade")
-@pytest.mark.parametrize("lost", ["layers", "folder", "one", "empty", "zeros", "cut short", "another size"])
+@pytest.mark.parametrize(
+    "lost", ["layers", "folder", "one", "empty", "zeros", "cut short", "another size"]
+)
 def test_layers_that_are_lost_are_made_again(lost: str, film: Path, mine: Path, simulacra) -> None:
     out = mine
     before, one = files(out), out / "matte" / "00003.png"
@@ -369,14 +480,18 @@ def test_layers_that_are_lost_are_made_again(lost: str, film: Path, mine: Path, 
         Image.new("L", (5, 5)).save(one)
     else:
         whole = one.read_bytes()
-        one.write_bytes({"empty": b"", "zeros": bytes(len(whole)), "cut short": whole[: len(whole) // 2]}[lost])
+        one.write_bytes(
+            {"empty": b"", "zeros": bytes(len(whole)), "cut short": whole[: len(whole) // 2]}[lost]
+        )
     said = notes(simulacra(*words(film, out)).success())
     count = {"layers": 5 * T, "folder": T}.get(lost, 1)
     assert f"{count} layers are not there or damaged, such as" in said and "made again" in said
     assert files(out) == before
 
 
-@pytest.mark.parametrize("name", ["overlay.mp4", "overlay.gif", "background.mp4", "mask_on_first_frame.png"])
+@pytest.mark.parametrize(
+    "name", ["overlay.mp4", "overlay.gif", "background.mp4", "mask_on_first_frame.png"]
+)
 def test_films_that_are_lost_are_made_of_the_layers(
     name: str, mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,7 +500,9 @@ def test_films_that_are_lost_are_made_of_the_layers(
     for content in None, before[name][: len(before[name]) // 2]:
         (mine / name).unlink() if content is None else (mine / name).write_bytes(content)
         said = notes(simulacra(*words(film, mine)).success())
-        assert files(mine) == before and ("films are not there or damaged" in said) == (name != "mask_on_first_frame.png")
+        assert files(mine) == before and ("films are not there or damaged" in said) == (
+            name != "mask_on_first_frame.png"
+        )
 
 
 def test_touched_up_layers_are_kept(mine: Path, film: Path, simulacra) -> None:
@@ -427,13 +544,415 @@ def spoilt(path: Path, how: str) -> None:
 
 
 SPOILT = [
-    "empty", "zeros", "zeros behind the header", "one bit", "cut short", "text", "other shape", "no checksum", "no tensors",
+    "empty", "zeros", "zeros behind the header", "one bit", "cut short", "text", "other shape", "no "
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                ""
+                                                                                                "checksum", "no tensors",
     "of another clip", "not finite",
 ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("remade")
-def test_work_that_is_not_to_be_believed_is_done_again(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_is_not_to_be_believed_is_done_again(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of both files, in all ways; the layers are those of a run that was not stopped."""
     clip_of, mask_of = film / "frames", film / "mask.png"
     verb.decompose(clip_of, mask_of, tmp_path / "whole")
@@ -447,14 +966,19 @@ def test_work_that_is_not_to_be_believed_is_done_again(film: Path, tmp_path: Pat
             spoilt(out / "work" / f"{name}.safetensors", how)
             _, told = verb.decompose(clip_of, mask_of, out)
             said = [line for line in told if "cannot be used" in line]
-            assert len(said) == 1 and f"{name}.safetensors cannot be used (" in said[0] and "made again" in said[0], (how, told)
+            assert (
+                len(said) == 1
+                and f"{name}.safetensors cannot be used (" in said[0]
+                and "made again" in said[0]
+            ), (how, told)
             assert files(out) == files(tmp_path / "whole"), how
 
 
 @pytest.mark.parametrize("content", [b"", bytes(30), b"[]", b'{"of": 3}', b'{"of": "x'])
 @pytest.mark.usefixtures("remade")
 def test_a_broken_note_of_whose_layers_they_are(content: bytes, film: Path, tmp_path: Path) -> None:
-    """In the folder of what is being done it means to begin again; nothing else in it is removed."""
+    """In the folder of what is being done it means to begin again; nothing else in it is
+    removed."""
     (tmp_path / "out" / "work").mkdir(parents=True)
     (tmp_path / "out" / "work" / "of.json").write_bytes(content)
     (tmp_path / "out" / "work" / "mine.txt").write_text("somebody's")
@@ -467,7 +991,10 @@ def test_files_of_somebody_are_not_overwritten(film: Path, simulacra, tmp_path: 
     Image.new("L", (W, H)).save(empty(tmp_path / "out" / "mask") / "00000.png")
     before = files(tmp_path)
     text = notes(simulacra(*words(film, tmp_path / "out")).refusal())
-    assert "out holds mask, which would be overwritten; name another folder" in text and files(tmp_path) == before
+    assert (
+        "out holds mask, which would be overwritten; name another folder" in text
+        and files(tmp_path) == before
+    )
 
 
 def empty(folder: Path) -> Path:
@@ -483,26 +1010,44 @@ def empty(folder: Path) -> Path:
         (("--seed", 4), "(seed 0, now 4)"),
     ],
 )
-def test_another_option_names_both_values(more: tuple[object, ...], says: str, taken: Path, film: Path, simulacra) -> None:
+def test_another_option_names_both_values(
+    more: tuple[object, ...], says: str, taken: Path, film: Path, simulacra
+) -> None:
     before = files(taken)
-    assert f"another clip, mask or option {says}; name another" in notes(simulacra(*words(film, taken, *more)).refusal())
+    assert f"another clip, mask or option {says}; name another" in notes(
+        simulacra(*words(film, taken, *more)).refusal()
+    )
     assert files(taken) == before
 
 
 def test_another_mask_or_clip_is_named(taken: Path, film: Path, simulacra, tmp_path: Path) -> None:
-    Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, H - 18), (9, W - 18)))).save(tmp_path / "other.png")
-    text = notes(simulacra("decompose", film / "frames", "--mask", tmp_path / "other.png", "-o", taken).refusal())
+    Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, H - 18), (9, W - 18)))).save(
+        tmp_path / "other.png"
+    )
+    text = notes(
+        simulacra(
+            "decompose", film / "frames", "--mask", tmp_path / "other.png", "-o", taken
+        ).refusal()
+    )
     assert "(mask mask.png, now other.png with other contents)" in text
     paint.save_pngs(scene()[0].flip(0), tmp_path / "backwards")
-    text = notes(simulacra("decompose", tmp_path / "backwards", "--mask", film / "mask.png", "-o", taken).refusal())
+    text = notes(
+        simulacra(
+            "decompose", tmp_path / "backwards", "--mask", film / "mask.png", "-o", taken
+        ).refusal()
+    )
     assert "(clip frames, now backwards with other contents)" in text
 
 
-def test_older_folders_are_still_known(mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_folders_are_still_known(
+    mine: Path, film: Path, simulacra, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """quality.json said less of what the layers are made of."""
     monkeypatch.setattr(verb, "segmented", None)
     told = json.loads((mine / "quality.json").read_text())
-    (mine / "quality.json").write_text(json.dumps({key: value for key, value in told.items() if key != "source"}))
+    (mine / "quality.json").write_text(
+        json.dumps({key: value for key, value in told.items() if key != "source"})
+    )
     (mine / "mask_on_first_frame.png").unlink()
     assert "holds these layers already" in notes(simulacra(*words(film, mine)).success())
     assert (mine / "mask_on_first_frame.png").is_file()
@@ -511,7 +1056,9 @@ def test_older_folders_are_still_known(mine: Path, film: Path, simulacra, monkey
 
 @pytest.mark.usefixtures("remade")
 @pytest.mark.parametrize("last", [1, 2, 9, 31, 33])
-def test_killed_while_it_writes(last: int, film: Path, taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_it_writes(
+    last: int, film: Path, taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed at any write, and started again, it leaves the files of a run that was not."""
     wrote, real = 0, paint.write
 
@@ -540,40 +1087,67 @@ def test_backgrounds_stand_upright(taken: Path, simulacra, tmp_path: Path) -> No
     image = Image.new("RGB", (H, W), (0, 0, 255))
     image.paste((0, 255, 0), (0, 0, H // 2, W))
     image.save(tmp_path / "turned.png", exif=tag)
-    simulacra("edit", taken, "--remove", "--background", tmp_path / "turned.png", "-o", tmp_path / "out").success()
+    simulacra(
+        "edit", taken, "--remove", "--background", tmp_path / "turned.png", "-o", tmp_path / "out"
+    ).success()
     frame = frames_of(tmp_path / "out")[0]
     assert (frame[: H // 2 - 2] == (0, 255, 0)).all() and (frame[H // 2 + 2 :] == (0, 0, 255)).all()
 
 
 def test_backgrounds_of_every_kind_of_clip(taken: Path, simulacra, tmp_path: Path) -> None:
-    """All that decompose takes: films by any of its endings, animations, folders; and what is done to them is said."""
+    """All that decompose takes: films by any of its endings, animations, folders; and what is done
+    to them is said."""
     ground = torch.tensor([-1.0, 0, 1])[None, :, None, None] * torch.ones(2, 3, H, W)
     ground[1] = -ground[1]
     for end in FILMS:
-        if end in (".mpeg", ".mpg", ".webm"):  # of other containers than the one that is written here
+        # of other containers than the one that is written here
+        if end in (".mpeg", ".mpg", ".webm"):
             continue
         paint.save_mp4(ground, tmp_path / "film.mp4", 12).rename(tmp_path / f"film{end}")
     paint.save_gif(ground, tmp_path / "film.gif", 12.5)
     pictures = [Image.fromarray(one) for one in paint.to_bytes(ground)]
-    pictures[0].save(tmp_path / "film.webp", save_all=True, append_images=pictures[1:], duration=100, lossless=True)
+    pictures[0].save(
+        tmp_path / "film.webp",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=100,
+        lossless=True,
+    )
     paint.save_pngs(ground, tmp_path / "frames")
     for place in [*tmp_path.glob("film.*"), tmp_path / "frames"]:
         out = tmp_path / "out" / place.name
-        said = notes(simulacra("edit", taken, "--remove", "--background", place, "-o", out).success())
+        said = notes(
+            simulacra("edit", taken, "--remove", "--background", place, "-o", out).success()
+        )
         made = frames_of(out).astype(int)
-        assert np.abs(made[::2, 5, 5] - [0, 128, 255]).max() < 12 and np.abs(made[1::2, 5, 5] - [255, 128, 0]).max() < 12
+        assert (
+            np.abs(made[::2, 5, 5] - [0, 128, 255]).max() < 12
+            and np.abs(made[1::2, 5, 5] - [255, 128, 0]).max() < 12
+        )
         assert "it has 2 frames, of 6, and begins again" in said
-        assert ("its frames are taken one by one, at 24 per second" in said) == (place.name != "frames")
+        assert ("its frames are taken one by one, at 24 per second" in said) == (
+            place.name != "frames"
+        )
 
 
 def test_backgrounds_that_are_none(taken: Path, simulacra, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
-    text = notes(simulacra("edit", taken, "--background", tmp_path / "x.txt", "-o", tmp_path / "out").refusal())
+    text = notes(
+        simulacra(
+            "edit", taken, "--background", tmp_path / "x.txt", "-o", tmp_path / "out"
+        ).refusal()
+    )
     assert "ends in '.txt'; allowed: a folder of frames" in text
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         voice = container.add_stream("aac", rate=8000)
-        wave = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        wave = av.AudioFrame.from_ndarray(
+            np.zeros((1, 8000), np.float32), format="fltp", layout="mono"
+        )
         wave.rate, wave.pts = 8000, 0
         container.mux([*voice.encode(wave), *voice.encode()])
-    text = notes(simulacra("edit", taken, "--background", tmp_path / "sound.mp4", "-o", tmp_path / "out").refusal())
+    text = notes(
+        simulacra(
+            "edit", taken, "--background", tmp_path / "sound.mp4", "-o", tmp_path / "out"
+        ).refusal()
+    )
     assert "has no pictures, only sound or text" in text and not (tmp_path / "out").exists()

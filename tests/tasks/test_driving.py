@@ -1,4 +1,5 @@
-"""Score, drive, dream: what they write was driven and dreamt, agents see with their own eye, bad input writes nothing."""
+"""Score, drive, dream: what they write was driven and dreamt, agents see with their own eye, bad
+input writes nothing."""
 
 import json
 import math
@@ -33,7 +34,8 @@ Z = 3
 
 
 class Noise:
-    """A world whose pictures follow from its tracks' seeds; pays a track's last digit once and the gas at every step."""
+    """A world whose pictures follow from its tracks' seeds; pays a track's last digit once and the
+    gas at every step."""
 
     def __init__(self, seeds_, ends=5):
         self.seeds, self.ends, self.t, self.closed = list(seeds_), ends, 0, False
@@ -43,7 +45,9 @@ class Noise:
 
     def step(self, actions):
         self.t += 1
-        paid = np.array([seed % 10 for seed in self.seeds]) * (self.t == 1) + np.asarray(actions)[:, 1]
+        paid = (
+            np.array([seed % 10 for seed in self.seeds]) * (self.t == 1) + np.asarray(actions)[:, 1]
+        )
         return self.reset(), paid, np.full(len(self.seeds), self.t < self.ends)
 
     def close(self):
@@ -57,7 +61,9 @@ def picture(seed: int, size: int) -> np.ndarray:
 
 def made(folder: Path, text: str, name: str) -> Path:
     """The folder of a run of one step with this config."""
-    (folder / f"{name}.toml").write_text(f"steps = 1\nsave_every = 1\nlog_every = 1\n{text}\n[preset.tiny]\n")
+    (folder / f"{name}.toml").write_text(
+        f"steps = 1\nsave_every = 1\nlog_every = 1\n{text}\n[preset.tiny]\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paint, "curves", scribble)
         train(config.resolve(str(folder / f"{name}.toml"), "tiny"), folder / name, None)
@@ -71,12 +77,17 @@ def eye(folder: Path, name: str, seed: int = 0, size: int = 64) -> Path:
     for number in range(12):
         Image.fromarray(picture(number, size).transpose(1, 2, 0)).save(pictures / f"{number}.png")
     data = f'[data]\nname = "folder"\npath = "{pictures}"\nsize = {size}'
-    return made(folder, f'model = "vae"\nbatch = 4\nseed = {seed}\n{data}\n[hyper]\nwidth = 2\nz_size = {Z}', name)
+    return made(
+        folder,
+        f'model = "vae"\nbatch = 4\nseed = {seed}\n{data}\n[hyper]\nwidth = 2\nz_size = {Z}',
+        name,
+    )
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory) -> Path:
-    """Runs: eyes `eye`, `other`, `small`; the memory `memory` of the first one's codes, which are in `codes`."""
+    """Runs: eyes `eye`, `other`, `small`; the memory `memory` of the first one's codes, which are
+    in `codes`."""
     folder = tmp_path_factory.mktemp("driving")
     for name, seed, size in ("eye", 0, 64), ("other", 1, 64), ("small", 0, 16):
         eye(folder, name, seed, size)
@@ -97,8 +108,20 @@ def controller(home: Path, name: str, *hyper: str) -> Path:
     if (home / name).exists():
         return home / name
     sizes = [] if any(line.startswith("memory") for line in hyper) else ["units = 5"]
-    lines = ["[hyper]", 'world = "dream"', "population = 4", *sizes, "steps = 4", "sigma = 0.8", *hyper]
-    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n' + "\n".join(lines), name)
+    lines = [
+        "[hyper]",
+        'world = "dream"',
+        "population = 4",
+        *sizes,
+        "steps = 4",
+        "sigma = 0.8",
+        *hyper,
+    ]
+    return made(
+        home,
+        f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n' + "\n".join(lines),
+        name,
+    )
 
 
 @pytest.fixture
@@ -136,13 +159,24 @@ def film(path: Path) -> np.ndarray:
     """The frames (T, H, W, 3) of a film."""
     if path.suffix == ".gif":
         with Image.open(path) as image:
-            return np.stack([np.asarray(image.convert("RGB")) for i in range(image.n_frames) if not image.seek(i)])
+            return np.stack(
+                [
+                    np.asarray(image.convert("RGB"))
+                    for i in range(image.n_frames)
+                    if not image.seek(i)
+                ]
+            )
     with av.open(str(path)) as video:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
 
 
 def files(*folders: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): path.read_bytes()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 # Agents
@@ -152,11 +186,20 @@ def test_an_agent_is_what_its_run_has_left(home, agent, dreamer, blind):
     opened = reopen(agent, None)
     found = agent_of(opened)
     saved = run.contents(run.checkpoints(agent)[-1])["parts"]
-    assert torch.equal(found.centre, saved["search"]["mean"].float()) and found.centre.abs().max() > 0
+    assert (
+        torch.equal(found.centre, saved["search"]["mean"].float()) and found.centre.abs().max() > 0
+    )
     assert found.hash == json.loads((agent / "done").read_text())["weights"]
     assert found.eye == json.loads((home / "eye" / "done").read_text())["weights"]
-    assert all(torch.equal(value, saved["memory"][name]) for name, value in found.memory.state_dict().items())
-    assert found.senses.memory is found.memory and found.senses.sampled and found.senses.squash == "paper"
+    assert all(
+        torch.equal(value, saved["memory"][name])
+        for name, value in found.memory.state_dict().items()
+    )
+    assert (
+        found.senses.memory is found.memory
+        and found.senses.sampled
+        and found.senses.squash == "paper"
+    )
     x = acting.pictures(np.stack([picture(3, 64)]))
     assert torch.equal(found.senses.eye.encode(x)[0], reopen(home / "eye", None).model.encode(x)[0])
     assert agent_of(reopen(dreamer, None), home / "eye").eye == found.eye
@@ -164,7 +207,9 @@ def test_an_agent_is_what_its_run_has_left(home, agent, dreamer, blind):
 
 
 def test_agents_see_with_their_own_eye(home, agent, dreamer, blind):
-    hashes = [json.loads((home / name / "done").read_text())["weights"] for name in ("other", "eye")]
+    hashes = [
+        json.loads((home / name / "done").read_text())["weights"] for name in ("other", "eye")
+    ]
     for folder in agent, dreamer:
         with pytest.raises(Mistake, match=".*".join(hashes)):
             agent_of(reopen(folder, None), home / "other")
@@ -185,7 +230,9 @@ def controller_of_other_codes(home: Path) -> Path:
     """A controller without a memory on codes of 5 numbers."""
     coded.folder(home / "codes5", Z=5)
     lines = '[hyper]\nworld = "dream"\npopulation = 4\nunits = 5\nsteps = 4'
-    return made(home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes5")}\n{lines}', "wide")
+    return made(
+        home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes5")}\n{lines}', "wide"
+    )
 
 
 # Score
@@ -194,15 +241,25 @@ def controller_of_other_codes(home: Path) -> Path:
 def test_a_score_is_written_told_and_kept_with_its_provenance(agent, noise, simulacra, tmp_path):
     (agent / "metrics.jsonl").unlink(missing_ok=True)
     text = simulacra("score", agent, "--simulator", "envpool").success()
-    wanted = scored(agent_of(reopen(agent, None)).centre, agent_of(reopen(agent, None)).senses, Noise)
+    wanted = scored(
+        agent_of(reopen(agent, None)).centre, agent_of(reopen(agent, None)).senses, Noise
+    )
     table = agent / "scores" / "envpool_100_1.csv"
-    assert repr(read_csv(table)) == repr(wanted) and [row.track for row in wanted.rows] == list(tracks.OFFICIAL)
+    assert repr(read_csv(table)) == repr(wanted) and [row.track for row in wanted.rows] == list(
+        tracks.OFFICIAL
+    )
     mean = wanted.summary()
-    assert f"mean {mean.mean:.1f}, 95 % interval {mean.low:.1f} to {mean.high:.1f} (step 1, 100 official tracks" in text
+    assert (
+        f"mean {mean.mean:.1f}, 95 % interval {mean.low:.1f} to {mean.high:.1f} (step 1, 100 "
+        "official tracks" in text
+    )
     assert str(table) in text and "best" not in text and all(world.closed for world in noise)
     rows = {row["metric"]: row for row in run.read_rows(agent / "metrics.jsonl")}
     assert set(rows) == {"return", "lap_finished", "progress"} and rows["progress"]["value"] is None
-    told = {name: rows["return"][name] for name in ("value", "low", "n", "tracks", "simulator", "step", "agent")}
+    told = {
+        name: rows["return"][name]
+        for name in ("value", "low", "n", "tracks", "simulator", "step", "agent")
+    }
     assert told == {
         "value": mean.mean,
         "low": mean.low,
@@ -212,12 +269,26 @@ def test_a_score_is_written_told_and_kept_with_its_provenance(agent, noise, simu
         "step": 1,
         "agent": json.loads((agent / "done").read_text())["weights"],
     }
-    assert {"commit", "config", "eye", "simulator_version", "seconds", "processor_seconds", "seed"} <= rows["return"].keys()
+    assert {
+        "commit",
+        "config",
+        "eye",
+        "simulator_version",
+        "seconds",
+        "processor_seconds",
+        "seed",
+    } <= rows["return"].keys()
     options = "--selection", "--tracks", 3, "-o", tmp_path / "some.csv", "--json"
     found = json.loads(simulacra("score", agent, *options).success())
     assert [row.track for row in read_csv(tmp_path / "some.csv").rows] == list(tracks.SELECTION[:3])
-    assert found["n"] == 3 and found["tracks"] == "selection" and found["table"] == str(tmp_path / "some.csv")
-    assert len(run.read_rows(agent / "metrics.jsonl")) == 6 and noise[-1].seeds == list(tracks.SELECTION[:3])
+    assert (
+        found["n"] == 3
+        and found["tracks"] == "selection"
+        and found["table"] == str(tmp_path / "some.csv")
+    )
+    assert len(run.read_rows(agent / "metrics.jsonl")) == 6 and noise[-1].seeds == list(
+        tracks.SELECTION[:3]
+    )
 
 
 def test_scores_are_compared_track_by_track(agent, noise, simulacra, tmp_path):
@@ -225,15 +296,23 @@ def test_scores_are_compared_track_by_track(agent, noise, simulacra, tmp_path):
     simulacra("score", agent, "--tracks", 4, "-o", one).success()
     rows = read_csv(one).rows
     two.write_text(one.read_text().replace(repr(rows[0].value), repr(rows[0].value - 8)))
-    found = json.loads(simulacra("score", agent, "--tracks", 4, "-o", one, "--against", two, "--json").success())
-    wide = 3.182446 * 2  # Student's t with three degrees of freedom; 8, 0, 0 and 0 have a standard error of 2
-    assert found["difference"] == pytest.approx(found["difference"] | {"mean": 2, "low": 2 - wide, "high": 2 + wide})
+    found = json.loads(
+        simulacra("score", agent, "--tracks", 4, "-o", one, "--against", two, "--json").success()
+    )
+    # Student's t with three degrees of freedom; 8, 0, 0 and 0 have a standard error of 2
+    wide = 3.182446 * 2
+    assert found["difference"] == pytest.approx(
+        found["difference"] | {"mean": 2, "low": 2 - wide, "high": 2 + wide}
+    )
     text = simulacra("score", agent, "--tracks", 4, "-o", one, "--against", two).success()
     assert f"mean 2.0, 95 % interval -4.4 to 8.4 to {two}, track by track" in text
     single = json.loads(simulacra("score", agent, "--tracks", 1, "-o", one, "--json").success())
     assert single["n"] == 1 and single["std"] is None and single["low"] is None
     before, made_before = files(tmp_path, agent), len(noise)
-    assert "holds 4 tracks, 1 of them among these" in simulacra("score", agent, "--tracks", 1, "--against", two).refusal()
+    assert (
+        "holds 4 tracks, 1 of them among these"
+        in simulacra("score", agent, "--tracks", 1, "--against", two).refusal()
+    )
     assert files(tmp_path, agent) == before and len(noise) == made_before, "nothing is driven"
 
 
@@ -242,7 +321,12 @@ def test_progress_is_told_to_the_end(agent, noise):
 
     heard = []
     score(reopen(agent, None), Course(count=30), notify=lambda what, share: heard.append(share))
-    assert heard == sorted(heard) and heard[0] == pytest.approx(25 / 30 / 1000) and heard[-1] == 1 and len(heard) == 11
+    assert (
+        heard == sorted(heard)
+        and heard[0] == pytest.approx(25 / 30 / 1000)
+        and heard[-1] == 1
+        and len(heard) == 11
+    )
 
 
 def test_drivers_are_anchors(simulacra, tmp_path):
@@ -250,11 +334,20 @@ def test_drivers_are_anchors(simulacra, tmp_path):
         pytest.importorskip(package, reason=f"CarRacing needs {package}")
     found = json.loads(simulacra("score", "--driver", "idle", "--tracks", 2, "--json").success())
     laps = [policies.lap(policies.Idle(), seed) for seed in tracks.OFFICIAL[:2]]
-    assert found["mean"] == pytest.approx(np.mean([one.value for one in laps])) and -95 < found["mean"] < -91
-    assert found["progress"] == pytest.approx(np.mean([one.progress for one in laps])) and "table" not in found
+    assert (
+        found["mean"] == pytest.approx(np.mean([one.value for one in laps]))
+        and -95 < found["mean"] < -91
+    )
+    assert (
+        found["progress"] == pytest.approx(np.mean([one.progress for one in laps]))
+        and "table" not in found
+    )
     table = tmp_path / "scripted.csv"
     simulacra("score", "--driver", "scripted", "--tracks", 2, "-o", table).success()
-    assert all(row.value > 700 and row.progress > 0.8 and row.lap_finished in (0, 1) for row in read_csv(table).rows)
+    assert all(
+        row.value > 700 and row.progress > 0.8 and row.lap_finished in (0, 1)
+        for row in read_csv(table).rows
+    )
     text = simulacra("score", "--driver", "idle", "--tracks", 2, "--against", table).success()
     assert "laps finished  0%" in text and f"to {table}, track by track" in text
 
@@ -271,7 +364,11 @@ def test_a_lap_is_what_the_pool_drives():
             step = pool.step([[0.0, 0.5, 0.0]])
     straight = SimpleNamespace(act=lambda game: np.array([0.0, 0.5, 0.0], np.float32))
     one = policies.lap(straight, 5, 40)
-    assert one.progress == pytest.approx(float(step.progress[0]), abs=1e-4) and one.progress > 0.015 and one.steps == 40
+    assert (
+        one.progress == pytest.approx(float(step.progress[0]), abs=1e-4)
+        and one.progress > 0.015
+        and one.steps == 40
+    )
     assert policies.solo(straight, 5, 40) == one[:3]
 
 
@@ -284,12 +381,24 @@ def test_a_drive_is_filmed(agent, noise, simulacra, tmp_path, name, every):
     text = simulacra("drive", agent, "-o", tmp_path / name, *options).success()
     frames, pad = film(tmp_path / name), 2
     assert frames.shape == (4 // every, 64 * 2 + 2 * pad, 3 * (64 * 2 + pad) + pad, 3)
-    assert noise[0].seeds == [77] and noise[0].closed and "in 4 steps; track 77" in text and str(tmp_path / name) in text
-    seen = np.stack([picture(77 + 1000 * t, 64) for t in range(0, 4, every)]).repeat(2, 2).repeat(2, 3).transpose(0, 2, 3, 1)
+    assert (
+        noise[0].seeds == [77]
+        and noise[0].closed
+        and "in 4 steps; track 77" in text
+        and str(tmp_path / name) in text
+    )
+    seen = (
+        np.stack([picture(77 + 1000 * t, 64) for t in range(0, 4, every)])
+        .repeat(2, 2)
+        .repeat(2, 3)
+        .transpose(0, 2, 3, 1)
+    )
     left = frames[:, pad : pad + 128, pad : pad + 128].astype(float)
     errors = [np.abs(left[i] - seen[j]).mean() for i in range(len(seen)) for j in range(len(seen))]
     matrix = np.array(errors).reshape(len(seen), -1)
-    assert (matrix.argmin(1) == range(len(seen))).all() and matrix.diagonal().max() < 0.5 * matrix[0, 1]
+    assert (matrix.argmin(1) == range(len(seen))).all() and matrix.diagonal().max() < 0.5 * matrix[
+        0, 1
+    ]
     last = frames[0, pad : pad + 128, -130:-pad].astype(int)
     assert np.abs(last - 128).mean() < 1, "of the first frame nothing was expected"
 
@@ -303,25 +412,35 @@ def test_panels_are_what_the_agent_saw_kept_and_its_memory_expected(agent, blind
     assert trip.value == float(again.returns) and trip.steps == 5 and math.isnan(trip.lap_finished)
     panels = notes.panels(one.senses.eye)
     assert panels.shape == (3, 5, 3, 64, 64) and panels.abs().max() <= 1
-    M, state, dice = one.memory, one.memory.start(torch.zeros(1, 0)), random.generator(random.fold(3, "film"), "drive", 8)
+    M, state, dice = (
+        one.memory,
+        one.memory.start(torch.zeros(1, 0)),
+        random.generator(random.fold(3, "film"), "drive", 8),
+    )
     ahead = torch.randn(acting.DRAWN, Z, generator=dice)
     foreseen = torch.zeros(1, 3, 64, 64)
     for t in range(5):
         x = acting.pictures(picture(8 + 1000 * t, 64)[None])
         mean, log_variance = one.senses.eye.encode(x)
         z = mean + (log_variance / 2).exp() * ahead[t]
-        for panel, wanted in zip(panels[:, t], (x, one.senses.eye.decode(z), foreseen), strict=True):
+        for panel, wanted in zip(
+            panels[:, t], (x, one.senses.eye.decode(z), foreseen), strict=True
+        ):
             assert torch.allclose(panel, wanted[0].clamp(-1, 1), atol=1e-5)
         W = one.centre[:-3].view(3, -1)
         raw = (torch.cat([z, state.h], 1) if arm == "full" else z) @ W.T + one.centre[-3:]
-        a = torch.stack([raw[:, 0].tanh(), (raw[:, 1].tanh() + 1) / 2, raw[:, 2].tanh().clamp_min(0)], 1)
+        a = torch.stack(
+            [raw[:, 0].tanh(), (raw[:, 1].tanh() + 1) / 2, raw[:, 2].tanh().clamp_min(0)], 1
+        )
         with torch.no_grad():
             state = M.advance(z, a, state)
             foreseen = one.senses.eye.decode(expected(M.predict(state.h).code))
 
 
 def test_the_track_of_a_film_is_no_official_one(agent, noise, simulacra, tmp_path):
-    said = simulacra("drive", agent, "-o", tmp_path / "a.gif", "--track", tracks.OFFICIAL[7]).refusal()
+    said = simulacra(
+        "drive", agent, "-o", tmp_path / "a.gif", "--track", tracks.OFFICIAL[7]
+    ).refusal()
     assert "one of the 100 on which scores are measured" in said and not noise
     simulacra("drive", agent, "-o", tmp_path / "a.gif", "--steps", 2).success()
     assert noise[0].seeds == [tracks.SELECTION[0]]
@@ -331,8 +450,22 @@ def test_the_track_of_a_film_is_no_official_one(agent, noise, simulacra, tmp_pat
 def test_the_world_itself_is_driven(agent, simulacra, tmp_path, simulator):
     for package in "gymnasium", "Box2D", "envpool":
         pytest.importorskip(package, reason=f"CarRacing needs {package}")
-    text = simulacra("drive", agent, "-o", tmp_path / "a.mp4", "--steps", 3, "--simulator", simulator, "--scale", 1).success()
-    assert film(tmp_path / "a.mp4").shape == (3, 68, 200, 3) and "in 3 steps, 1% of the tiles; track" in text
+    text = simulacra(
+        "drive",
+        agent,
+        "-o",
+        tmp_path / "a.mp4",
+        "--steps",
+        3,
+        "--simulator",
+        simulator,
+        "--scale",
+        1,
+    ).success()
+    assert (
+        film(tmp_path / "a.mp4").shape == (3, 68, 200, 3)
+        and "in 3 steps, 1% of the tiles; track" in text
+    )
 
 
 # Dream
@@ -345,23 +478,49 @@ def test_dreams_of_a_controller(home, dreamer, simulacra, tmp_path):
     assert found.clips.shape == (3, 20, 3, 64, 64) and film(path).shape == (20, 134, 134, 3)
     batch, model = opened.data().take("held_out", 3), opened.model
     wanted = model.dream(model.centre[None], batch, random.fold(5, "dream"), 20, keep=True, tau=1.3)
-    assert found.returns == tuple(wanted.returns[0].tolist()) and found.lengths == tuple(wanted.lengths[0].int().tolist())
-    assert found.tau == 1.3 and len(set(found.lengths)) > 1 and min(found.lengths) < 20, "ends matter here"
-    seen = reopen(home / "eye", None).model.decode(wanted.codes[0].flatten(0, 1)).unflatten(0, (3, 20)).clamp(-1, 1)
+    assert found.returns == tuple(wanted.returns[0].tolist()) and found.lengths == tuple(
+        wanted.lengths[0].int().tolist()
+    )
+    assert found.tau == 1.3 and len(set(found.lengths)) > 1 and min(found.lengths) < 20, (
+        "ends matter here"
+    )
+    seen = (
+        reopen(home / "eye", None)
+        .model.decode(wanted.codes[0].flatten(0, 1))
+        .unflatten(0, (3, 20))
+        .clamp(-1, 1)
+    )
     for clip, whole, length in zip(found.clips, seen, found.lengths, strict=True):
         assert torch.allclose(clip[:length], whole[:length], atol=1e-5)
         assert torch.allclose(clip[length:] + 1, (whole[length:] + 1) / 2, atol=1e-5)
     assert dream(opened, path, asked, Screen()).returns == found.returns
-    assert dream(opened, path, Asked(20, 3, 0.1, home / "eye", 5), Screen()).returns != found.returns
-    assert dream(opened, path, Asked(20, 3, 1.3, home / "eye", 6), Screen()).returns != found.returns
-    text = simulacra("dream", dreamer, "-o", path, "--eye", home / "eye", "--steps", 6, "--count", 2).success()
-    assert "2 dreams of up to 6 steps at temperature 1\n" in text and "dreamt returns " in text and "lengths " in text
+    assert (
+        dream(opened, path, Asked(20, 3, 0.1, home / "eye", 5), Screen()).returns != found.returns
+    )
+    assert (
+        dream(opened, path, Asked(20, 3, 1.3, home / "eye", 6), Screen()).returns != found.returns
+    )
+    text = simulacra(
+        "dream", dreamer, "-o", path, "--eye", home / "eye", "--steps", 6, "--count", 2
+    ).success()
+    assert (
+        "2 dreams of up to 6 steps at temperature 1\n" in text
+        and "dreamt returns " in text
+        and "lengths " in text
+    )
 
 
 def test_dreams_of_a_memory_beside_the_recordings(home, simulacra, tmp_path):
     opened, eyes = reopen(home / "memory", None), reopen(home / "eye", None).model
-    found = dream(opened, tmp_path / "a.gif", Asked(12, 2, None, home / "eye", 1), Screen(scale=1, every=3))
-    assert found.clips.shape == (2, 12, 3, 64, 128) and film(tmp_path / "a.gif").shape == (4, 134, 132, 3)
+    found = dream(
+        opened, tmp_path / "a.gif", Asked(12, 2, None, home / "eye", 1), Screen(scale=1, every=3)
+    )
+    assert found.clips.shape == (2, 12, 3, 64, 128) and film(tmp_path / "a.gif").shape == (
+        4,
+        134,
+        132,
+        3,
+    )
     numbers = [int(path.stem) for path in sorted((home / "codes").iterdir())]
     pieces = torch.stack(
         [coded.episode(n, 30, Z)["mean"][t : t + 12].float() for n in numbers for t in range(19)]
@@ -370,20 +529,31 @@ def test_dreams_of_a_memory_beside_the_recordings(home, simulacra, tmp_path):
     for clip in found.clips:
         left, right = clip.split(64, -1)
         assert (left - shown).abs().amax((1, 2, 3, 4)).min() < 1e-5, "a recording"
-        assert (left[:3] - right[:3]).abs().mean() < (left[3:] - right[3:]).abs().mean(), "the first three were shown to it"
-    text = simulacra("dream", home / "memory", "-o", tmp_path / "b.gif", "--eye", home / "eye", "--count", 1).success()
+        assert (left[:3] - right[:3]).abs().mean() < (left[3:] - right[3:]).abs().mean(), (
+            "the first three were shown to it"
+        )
+    text = simulacra(
+        "dream", home / "memory", "-o", tmp_path / "b.gif", "--eye", home / "eye", "--count", 1
+    ).success()
     assert "1 dreams of up to 30 steps at temperature 1, each beside its recording" in text
     assert len(film(tmp_path / "b.gif")) == 30, "no longer than the recordings"
 
 
 def test_dreams_need_their_codes(home, dreamer, simulacra, tmp_path):
     options = "-o", tmp_path / "a.gif", "--steps", 4
-    hashes = [json.loads((home / name / "done").read_text())["weights"] for name in ("other", "eye")]
+    hashes = [
+        json.loads((home / name / "done").read_text())["weights"] for name in ("other", "eye")
+    ]
     for folder in dreamer, home / "memory":
         said = simulacra("dream", folder, *options, "--eye", home / "other").refusal()
         assert all(one in said for one in hashes)
-        assert "name its eye's run folder with --eye" in simulacra("dream", folder, *options).refusal()
-    assert "allowed: 1 to " in simulacra("dream", dreamer, *options, "--eye", home / "eye", "--count", 60).refusal()
+        assert (
+            "name its eye's run folder with --eye" in simulacra("dream", folder, *options).refusal()
+        )
+    assert (
+        "allowed: 1 to "
+        in simulacra("dream", dreamer, *options, "--eye", home / "eye", "--count", 60).refusal()
+    )
     away = (home / "codes").rename(home / "away")
     try:
         for folder in dreamer, home / "memory":
@@ -395,7 +565,8 @@ def test_dreams_need_their_codes(home, dreamer, simulacra, tmp_path):
 
 
 def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra, tmp_path):
-    """As published: the controller is trained in the world, painted at its checkpoints, and may be looked at as it dreams."""
+    """As published: the controller is trained in the world, painted at its checkpoints, and may be
+    looked at as it dreams."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     hyper = "[hyper]\nunits = 5\nmixtures = 2"
     made(home, f'model = "world_memory"\nbatch = 4\n{codes(home / "codes")}\n{hyper}', "plain")
@@ -403,10 +574,15 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulacra.models.world.artefacts.factory", lambda name, threads=1: Noise)
         folder = made(
-            home, f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n{lines}\neye = "{home / "eye"}"', "poor"
+            home,
+            f'model = "world_controller"\nbatch = 2\n{codes(home / "codes")}\n{lines}\neye = '
+            f'"{home / "eye"}"',
+            "poor",
         )
     assert (folder / "pictures" / "00000001" / "samples.png").exists()
-    text = simulacra("dream", folder, "-o", tmp_path / "a.gif", "--steps", 3, "--count", 2).success()
+    text = simulacra(
+        "dream", folder, "-o", tmp_path / "a.gif", "--steps", 3, "--count", 2
+    ).success()
     assert "lengths 3, 3; this memory has no reward head" in text and "returns" not in text
     assert len(film(tmp_path / "a.gif")) == 3
 
@@ -420,32 +596,65 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
         (["score"], "score needs a run folder or --driver, and not both"),
         (["score", "AGENT", "--driver", "idle"], "and not both"),
         (["score", "--driver", "idle", "--step", "3"], "no eye and no checkpoint"),
-        (["score", "--driver", "schumacher"], "unknown driver 'schumacher'; there is: idle, brownian, scripted"),
-        (["score", "--driver", "idle", "--simulator", "envpool"], "simulator = envpool; allowed: gymnasium"),
+        (
+            ["score", "--driver", "schumacher"],
+            "unknown driver 'schumacher'; there is: idle, brownian, scripted",
+        ),
+        (
+            ["score", "--driver", "idle", "--simulator", "envpool"],
+            "simulator = envpool; allowed: gymnasium",
+        ),
         (["score", "--driver", "idle", "--tracks", "101"], "tracks = 101; allowed: 1 to 100"),
         (["score", "AGENT", "--tracks", "0"], "tracks = 0; allowed: 1 to 100"),
         (["score", "AGENT", "--selection", "--tracks", "33"], "tracks = 33; allowed: 1 to 32"),
         (["score", "AGENT", "--threads", "0"], "threads = 0; allowed: 1 to"),
-        (["score", "AGENT", "--simulator", "unreal"], "unknown world 'unreal'; there is: envpool, gymnasium"),
-        (["score", "AGENT", "-o", "OUT/a.txt"], "cannot write 'a.txt'; allowed: the name of a .csv"),
+        (
+            ["score", "AGENT", "--simulator", "unreal"],
+            "unknown world 'unreal'; there is: envpool, gymnasium",
+        ),
+        (
+            ["score", "AGENT", "-o", "OUT/a.txt"],
+            "cannot write 'a.txt'; allowed: the name of a .csv",
+        ),
         (["score", "AGENT", "-o", "OUT/file/a.csv"], "file is a file"),
-        (["score", "AGENT", "--against", "OUT/gone.csv", "--tracks", "1"], "gone.csv is no table of a score"),
+        (
+            ["score", "AGENT", "--against", "OUT/gone.csv", "--tracks", "1"],
+            "gone.csv is no table of a score",
+        ),
         (["score", "AGENT", "--step", "9"], "no checkpoint of step 9; there is: 1"),
         (["score", "HOME/memory"], "run of model world_memory; allowed: model world_controller"),
         (["score", "DREAMER"], "name its eye's run folder with --eye"),
-        (["drive", "HOME/eye", "-o", "OUT/a.gif"], "run of model vae; allowed: model world_controller"),
-        (["drive", "AGENT", "-o", "OUT/a.png"], "cannot write 'a.png'; allowed: the name of a .mp4 or a .gif"),
+        (
+            ["drive", "HOME/eye", "-o", "OUT/a.gif"],
+            "run of model vae; allowed: model world_controller",
+        ),
+        (
+            ["drive", "AGENT", "-o", "OUT/a.png"],
+            "cannot write 'a.png'; allowed: the name of a .mp4 or a .gif",
+        ),
         (["drive", "AGENT", "-o", "OUT/file/a.gif"], "file is a file"),
-        (["drive", "AGENT", "-o", "OUT/a.gif", "--steps", "1001"], "steps = 1001; allowed: 1 to 1000"),
+        (
+            ["drive", "AGENT", "-o", "OUT/a.gif", "--steps", "1001"],
+            "steps = 1001; allowed: 1 to 1000",
+        ),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--every", "0"], "every = 0; allowed: 1 to"),
-        (["drive", "AGENT", "-o", "OUT/a.gif", "--fps", "60"], "fps = 60.0; allowed: above 0, up to 50 in a .gif"),
+        (
+            ["drive", "AGENT", "-o", "OUT/a.gif", "--fps", "60"],
+            "fps = 60.0; allowed: above 0, up to 50 in a .gif",
+        ),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--scale", "0"], "scale = 0; allowed: 1 to 16"),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--track", "-1"], "seed of a track: -1; allowed"),
         (["drive", "AGENT", "-o", "OUT/a.gif", "--eye", "HOME/codes"], "is no run folder"),
         (["drive", "DREAMER", "-o", "OUT/a.gif"], "names no eye"),
-        (["dream", "HOME/eye", "-o", "OUT/a.gif"], "model vae; allowed: models world_controller, world_memory"),
+        (
+            ["dream", "HOME/eye", "-o", "OUT/a.gif"],
+            "model vae; allowed: models world_controller, world_memory",
+        ),
         (["dream", "HOME/memory", "-o", "OUT/a.avi"], "cannot write 'a.avi'"),
-        (["dream", "HOME/memory", "-o", "OUT/a.gif", "--tau", "-1"], "tau = -1.0; allowed: 0 and more"),
+        (
+            ["dream", "HOME/memory", "-o", "OUT/a.gif", "--tau", "-1"],
+            "tau = -1.0; allowed: 0 and more",
+        ),
         (["dream", "HOME/memory", "-o", "OUT/a.gif", "--count", "0"], "count = 0; allowed: 1 to"),
         (["dream", "HOME/memory", "-o", "OUT/a.gif", "--data", "OUT/gone"], "no data folder"),
     ],
@@ -453,12 +662,20 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
 def test_mistakes(words, says, home, simulacra, tmp_path, request):
     for name in "agent", "dreamer":
         if name.upper() in words:
-            words = [str(request.getfixturevalue(name)) if word == name.upper() else word for word in words]
+            words = [
+                str(request.getfixturevalue(name)) if word == name.upper() else word
+                for word in words
+            ]
     if "--track" in words:
         pytest.importorskip("gymnasium", reason="CarRacing needs gymnasium")
     (tmp_path / "file").write_text("")
     before = files(home, tmp_path)
-    assert says in simulacra(*(word.replace("OUT", str(tmp_path)).replace("HOME", str(home)) for word in words)).refusal()
+    assert (
+        says
+        in simulacra(
+            *(word.replace("OUT", str(tmp_path)).replace("HOME", str(home)) for word in words)
+        ).refusal()
+    )
     assert files(home, tmp_path) == before
 
 
@@ -471,6 +688,11 @@ def test_a_simulator_that_is_not_installed(agent, simulacra, monkeypatch, tmp_pa
         says = f"{simulator} cannot be imported"
         said = simulacra("score", agent, "--simulator", simulator, "--threads", threads).refusal()
         assert says in said and "pip install 'simulacra[worlds]'" in said
-        assert says in simulacra("drive", agent, "-o", tmp_path / "a.gif", "--simulator", simulator).refusal()
+        assert (
+            says
+            in simulacra(
+                "drive", agent, "-o", tmp_path / "a.gif", "--simulator", simulator
+            ).refusal()
+        )
     assert "gymnasium cannot be imported" in simulacra("score", "--driver", "idle").refusal()
     assert files(agent) == before and not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
-"""Evolve: the tiles are those of the painted sheets, bit for bit, and each stands under its own step."""
+"""Evolve: the tiles are those of the painted sheets, bit for bit, and each stands under its own
+step."""
 
 import json
 from pathlib import Path
@@ -21,12 +22,18 @@ def samples(step: int, *shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(step)) / 127.5 - 1
 
 
-def made(folder: Path, steps: list[int], count: int = 64, shape: tuple[int, ...] = (1, 28, 28)) -> Path:
+def made(
+    folder: Path, steps: list[int], count: int = 64, shape: tuple[int, ...] = (1, 28, 28)
+) -> Path:
     """A run folder of which all is left that evolve needs."""
     for step in steps:
-        paint.pictures({"samples": samples(step, count, *shape)}, folder / "pictures" / f"{step:08d}")
+        paint.pictures(
+            {"samples": samples(step, count, *shape)}, folder / "pictures" / f"{step:08d}"
+        )
     (folder / "config.json").write_text("{}")
-    (folder / "shapes.json").write_text(json.dumps({"image": [shape, "float32"], "label": [[], "int64"]}))
+    (folder / "shapes.json").write_text(
+        json.dumps({"image": [shape, "float32"], "label": [[], "int64"]})
+    )
     return folder
 
 
@@ -63,7 +70,10 @@ def folder(tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_strip_shows_each_noise_at_each_step(tmp_path, shape, count, scale):
     steps = [9, 100, 2000]
-    assert evolve.evolve(made(tmp_path, steps, count, shape), tmp_path / "a.png", rows=4, scale=scale) == steps
+    assert (
+        evolve.evolve(made(tmp_path, steps, count, shape), tmp_path / "a.png", rows=4, scale=scale)
+        == steps
+    )
     board = written(tmp_path / "a.png")
     rows, (_, height, width, channels) = min(4, count), tiles(9, count, shape, scale).shape
     top, pitch = board.shape[0] - rows * (height + 2) - 2, (board.shape[1] - 2) // 3
@@ -101,14 +111,21 @@ def test_steps_stand_in_the_order_of_their_numbers(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 4, 4), (1, 16, 40)])
 def test_a_grey_gif_shows_the_sheets_exactly(tmp_path, shape):
     steps = [9, 100, 2000]
-    assert evolve.evolve(made(tmp_path, steps, 47, shape), tmp_path / "a.gif", fps=10, scale=2) == steps
+    assert (
+        evolve.evolve(made(tmp_path, steps, 47, shape), tmp_path / "a.gif", fps=10, scale=2)
+        == steps
+    )
     found = film(tmp_path / "a.gif")
     assert len(found) == 3
     height, width = shape[1], shape[2] * (1 if shape[0] == 1 else shape[0])
     for frame, step in zip(found, steps, strict=True):
-        sheet = paint.sheet(samples(step, 47, *shape), paint.near_square(47, height, width), scale=2)
+        sheet = paint.sheet(
+            samples(step, 47, *shape), paint.near_square(47, height, width), scale=2
+        )
         assert (frame[: sheet.height, : sheet.width] == np.asarray(sheet.convert("RGB"))).all()
-        assert frame.shape[0] >= sheet.height + 16 and (frame[sheet.height :] < 100).any(), "its step is beneath"
+        assert frame.shape[0] >= sheet.height + 16 and (frame[sheet.height :] < 100).any(), (
+            "its step is beneath"
+        )
     assert not (found[0][sheet.height :] == found[1][sheet.height :]).all()
 
 
@@ -134,14 +151,18 @@ def test_the_last_frame_stays(folder, tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 5, 7)])
 def test_an_mp4_shows_the_sheets(tmp_path, shape):
-    assert evolve.evolve(made(tmp_path, [9, 100, 2000], 64, shape), tmp_path / "a.mp4", fps=4, scale=4) == [9, 100, 2000]
+    assert evolve.evolve(
+        made(tmp_path, [9, 100, 2000], 64, shape), tmp_path / "a.mp4", fps=4, scale=4
+    ) == [9, 100, 2000]
     with av.open(str(tmp_path / "a.mp4")) as video:
         assert video.streams.video[0].average_rate == 4
     found = film(tmp_path / "a.mp4")
     assert len(found) == 2 + 8, "the last stays for two seconds"
     for frame, step in zip(found, [9, 100, 2000], strict=False):
         sheet = np.asarray(paint.sheet(samples(step, 64, *shape), scale=4).convert("RGB"))
-        assert np.abs(frame[: sheet.shape[0], : sheet.shape[1]].astype(int) - sheet).mean() < (8 if shape[0] == 1 else 40)
+        assert np.abs(frame[: sheet.shape[0], : sheet.shape[1]].astype(int) - sheet).mean() < (
+            8 if shape[0] == 1 else 40
+        )
 
 
 @pytest.mark.parametrize("suffix", evolve.SUFFIXES)
@@ -158,7 +179,8 @@ def test_twice_the_same_bytes(folder, tmp_path, suffix):
 
 
 def test_places_without_a_picture_are_left_out(tmp_path):
-    """Of a sheet of 47 in 7 columns two places are empty; a picture as grey as the gaps at one step only is none of them."""
+    """Of a sheet of 47 in 7 columns two places are empty; a picture as grey as the gaps at one step
+    only is none of them."""
     grey = samples(5, 47, 1, 28, 28)
     grey[46] = paint.GAP / 127.5 - 1
     made(tmp_path, [6, 7], 47)
@@ -176,7 +198,9 @@ def test_every_model_evolves(trained, simulacra, tmp_path, monkeypatch):
     monkeypatch.delenv("SIMULACRA_DATA", raising=False)
     for suffix in evolve.SUFFIXES:
         path = tmp_path / "new folder" / f"evolution [1]{suffix}"
-        said = simulacra("evolve", trained, "-o", path, "--rows", 3, "--columns", 5, "--fps", 8, "--scale", 1).success()
+        said = simulacra(
+            "evolve", trained, "-o", path, "--rows", 3, "--columns", 5, "--fps", 8, "--scale", 1
+        ).success()
         assert said == f"2 steps, 10 to 20, in {path}\n" and path.exists()
 
 
@@ -185,7 +209,10 @@ def test_pruned_checkpoints_are_not_missed(own, simulacra, tmp_path):
         path.unlink()
     assert "2 steps, 10 to 20, in" in simulacra("evolve", own, "-o", tmp_path / "a.png").success()
     (own / "pictures" / "00000020" / "samples.png").unlink()
-    assert simulacra("evolve", own, "-o", tmp_path / "a.png").success() == f"step 10 in {tmp_path / 'a.png'}\n"
+    assert (
+        simulacra("evolve", own, "-o", tmp_path / "a.png").success()
+        == f"step 10 in {tmp_path / 'a.png'}\n"
+    )
 
 
 # Mistakes
@@ -261,7 +288,9 @@ def test_spoiled_sheets_are_named(tmp_path, simulacra, spoil, says, suffix):
     folder = made(tmp_path, [5, 6, 7])
     sheet = folder / "pictures" / "00000006" / "samples.png"
     spoil(sheet)
-    assert says.format(sheet) in simulacra("evolve", folder, "-o", tmp_path / f"a{suffix}").refusal()
+    assert (
+        says.format(sheet) in simulacra("evolve", folder, "-o", tmp_path / f"a{suffix}").refusal()
+    )
     assert not (tmp_path / f"a{suffix}").exists()
 
 
@@ -272,7 +301,9 @@ def test_folders_without_pictures(tmp_path, simulacra):
     assert "is no run folder: it has no config.json" in simulacra(*words).refusal()
     made(tmp_path / "run", [])
     assert "run has no pictures yet; train or paint it first" in simulacra(*words).refusal()
-    paint.pictures({"samples": samples(5, 3, 4, 1, 28, 28)}, tmp_path / "run" / "pictures" / "00000005")
+    paint.pictures(
+        {"samples": samples(5, 3, 4, 1, 28, 28)}, tmp_path / "run" / "pictures" / "00000005"
+    )
     assert "the samples of this model are not still pictures" in simulacra(*words).refusal()
 
 

@@ -41,7 +41,9 @@ def by_name(said: Said) -> dict[str, dict]:
     return {row["metric"]: row for row in json.loads(said.success())}
 
 
-def test_copies_from_the_end_of_the_training_split_are_called_so(own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch):
+def test_copies_from_the_end_of_the_training_split_are_called_so(
+    own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch
+):
     source = data_sets.load(config.check(run.config_of(own), "").data, None)
     last = source.take("train", 4000)["image"][-300:]
     monkeypatch.setattr(_judges, "samples", lambda opened, count, seed: last[:count])
@@ -58,15 +60,26 @@ def test_copies_from_the_end_of_the_training_split_are_called_so(own: Path, simu
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_mirrored_copies_count_where_training_mirrors(flip, tmp_path: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch):
+def test_mirrored_copies_count_where_training_mirrors(
+    flip, tmp_path: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "pictures").mkdir()
-    for i, one in enumerate(torch.randint(0, 255, (60, 16, 16), generator=torch.Generator().manual_seed(0))):
+    for i, one in enumerate(
+        torch.randint(0, 255, (60, 16, 16), generator=torch.Generator().manual_seed(0))
+    ):
         Image.fromarray(one.numpy().astype("uint8")).save(tmp_path / "pictures" / f"{i}.png")
-    sets = [f"data.path={tmp_path / 'pictures'}", "data.size=16", f"data.flip={str(flip).lower()}", "data.held_out=0.3"]
+    sets = [
+        f"data.path={tmp_path / 'pictures'}",
+        "data.size=16",
+        f"data.flip={str(flip).lower()}",
+        "data.held_out=0.3",
+    ]
     sets += ["steps=1", "batch=8"]
     checked = config.resolve("gan_folder", "tiny", sets)
     words = [word for change in sets for word in ("--set", change)]
-    simulacra("train", "gan_folder", "--preset", "tiny", "--run", tmp_path / "run", *words).success()
+    simulacra(
+        "train", "gan_folder", "--preset", "tiny", "--run", tmp_path / "run", *words
+    ).success()
     source = data_sets.load(checked.data, None)
     train = source.take("train", source.size("train"))["image"][-12:].flip(-1)
     monkeypatch.setattr(_judges, "samples", lambda opened, count, seed: train[:count])
@@ -86,11 +99,18 @@ def test_a_whole_split_is_read_in_parts(digits: Path, monkeypatch: pytest.Monkey
 
 def test_asked_for_classes_have_no_shares(tmp_path: Path, simulacra: Say):
     words = ["--set", "hyper.classes=10", "--set", "steps=2"]
-    simulacra("train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", *words).success()
-    found = by_name(simulacra("measure", tmp_path / "run", "--samples", 40, "--repeats", 2, "--json"))
+    simulacra(
+        "train", "rgan_digits", "--preset", "tiny", "--run", tmp_path / "run", *words
+    ).success()
+    found = by_name(
+        simulacra("measure", tmp_path / "run", "--samples", 40, "--repeats", 2, "--json")
+    )
     assert "class_min_share" not in found and 0 <= found["class_agreement"]["value"] <= 1
     assert found["class_agreement"]["floor"] > 0.9, "real digits show their labels"
-    assert "class by class" in simulacra("measure", tmp_path / "run", "--samples", 40, "--repeats", 1).success()
+    assert (
+        "class by class"
+        in simulacra("measure", tmp_path / "run", "--samples", 40, "--repeats", 1).success()
+    )
 
 
 def full(*anything: object) -> None:
@@ -98,14 +118,18 @@ def full(*anything: object) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_a_full_disk_loses_no_printed_number(own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch, options: list[str]):
+def test_a_full_disk_loses_no_printed_number(
+    own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch, options: list[str]
+):
     opening = Path.open
 
     def refusing(path: Path, *mode: str, **how: str) -> object:
         return full() if path.name == "metrics.jsonl" else opening(path, *mode, **how)
 
     monkeypatch.setattr(Path, "open", refusing)
-    said = simulacra("measure", own, "--samples", 20, "--repeats", 2, "--extractor", "pixels", *options)
+    said = simulacra(
+        "measure", own, "--samples", 20, "--repeats", 2, "--extractor", "pixels", *options
+    )
     assert said.code == 2
     if options:
         assert {"frechet", "coverage"} <= {row["metric"] for row in json.loads(said.out)}
@@ -119,26 +143,50 @@ def test_a_full_disk_loses_no_printed_number(own: Path, simulacra: Say, monkeypa
 
 
 def test_a_row_without_a_version_is_of_the_first():
-    assert versions.version({"metric": "frechet"}) == versions.version({"metric": "frechet", "version": 1}) == 1
+    assert (
+        versions.version({"metric": "frechet"})
+        == versions.version({"metric": "frechet", "version": 1})
+        == 1
+    )
     assert versions.stamped({"metric": "memorisation", "value": 1.0})["version"] == 2
     assert versions.stamped({"metric": "frechet"})["version"] == 1
 
 
 def test_two_versions_share_no_column():
-    old, new = {"metric": "memorisation", "value": 1.0}, {"metric": "memorisation", "value": 0.9, "version": 2, "n_train": 60}
+    old, new = (
+        {"metric": "memorisation", "value": 1.0},
+        {"metric": "memorisation", "value": 0.9, "version": 2, "n_train": 60},
+    )
     each = {("margin = 1", 0): old, ("margin = 2", 0): new, ("margin = 1", 1): old}
     found = {key: {"memorisation": row} for key, row in each.items()}
-    with pytest.raises(Mistake, match=r"memorisation.*version 1 for margin = 1, seed 0; margin = 1, seed 1.*measure") as told:
+    with pytest.raises(
+        Mistake,
+        match=r"memorisation.*version 1 for margin = 1, seed 0; margin = 1, seed 1.*measure",
+    ) as told:
         same_protocol(found, "memorisation")
     assert "margin = 2" not in str(told.value) and "\n" not in str(told.value)
-    same_protocol({key: rows for key, rows in found.items() if key[0] == "margin = 1"}, "memorisation")
+    same_protocol(
+        {key: rows for key, rows in found.items() if key[0] == "margin = 1"}, "memorisation"
+    )
     frechet = {"metric": "frechet", "value": 1.0}
-    same_protocol({("a", 0): {"frechet": frechet}, ("b", 0): {"frechet": frechet | {"version": 1, "over": "x"}}}, "frechet")
+    same_protocol(
+        {
+            ("a", 0): {"frechet": frechet},
+            ("b", 0): {"frechet": frechet | {"version": 1, "over": "x"}},
+        },
+        "frechet",
+    )
 
 
 def test_the_simulator_of_an_older_score_is_no_version_of_the_metric():
-    old, new = {"metric": "return", "version": "1.3.0"}, {"metric": "return", "version": 1, "simulator_version": "1.3.0"}
+    old, new = (
+        {"metric": "return", "version": "1.3.0"},
+        {"metric": "return", "version": 1, "simulator_version": "1.3.0"},
+    )
     same_protocol({("a", 0): {"return": old}, ("b", 0): {"return": new}}, "return")
     for other in ({"version": "1.2.0"}, {"version": 1, "simulator_version": "1.2.0"}):
         with pytest.raises(Mistake, match=r"simulator_version is 1\.3\.0 .* and 1\.2\.0"):
-            same_protocol({("a", 0): {"return": old}, ("b", 0): {"return": {"metric": "return"} | other}}, "return")
+            same_protocol(
+                {("a", 0): {"return": old}, ("b", 0): {"return": {"metric": "return"} | other}},
+                "return",
+            )

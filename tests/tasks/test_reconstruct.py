@@ -1,4 +1,5 @@
-"""Reconstruct and interpolate: what they write and tell, for pictures of any kind, and what they refuse."""
+"""Reconstruct and interpolate: what they write and tell, for pictures of any kind, and what they
+refuse."""
 
 from pathlib import Path
 
@@ -44,14 +45,19 @@ def trained(name: str, folder: Path) -> Path:
 
 def noise(path: Path, size: tuple[int, int], mode: str, seed: int = 0) -> Path:
     dice = np.random.default_rng(seed)
-    Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode).save(path)
+    Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(
+        mode
+    ).save(path)
     return path
 
 
 def read(path: Path) -> torch.Tensor:
     """A PNG as pictures (1, C, H, W) in [-1, 1]."""
     pixels = np.asarray(Image.open(path))
-    return torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32))[None] / 127.5 - 1
+    return (
+        torch.from_numpy(np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32))[None] / 127.5
+        - 1
+    )
 
 
 # Reconstruct
@@ -60,7 +66,10 @@ def read(path: Path) -> torch.Tensor:
 def test_what_reconstruct_writes_and_tells(opened, tmp_path) -> None:
     files = [noise(tmp_path / f"{i}.png", (28, 28), "L", i) for i in range(5)]
     made, rows, notes = reconstruct(opened, files, tmp_path / "out")
-    assert [path.name for path in made] == [*(f"0000{i}.png" for i in range(5)), "reconstructed.png"] and not notes
+    assert [path.name for path in made] == [
+        *(f"0000{i}.png" for i in range(5)),
+        "reconstructed.png",
+    ] and not notes
     assert [row["picture"] for row in rows] == [str(file) for file in files]
     x = torch.cat([read(file) for file in files])
     y = opened.model.decode(opened.model.encode(x)[0])  # type: ignore[attr-defined]
@@ -83,13 +92,16 @@ def test_a_folder_and_pictures_of_any_kind(colour, tmp_path) -> None:
     single = noise(tmp_path / "d.webp", (17, 16), "RGBA")
     _, rows, notes = reconstruct(colour, [tmp_path / "in", single], tmp_path / "out")
     assert [Path(row["picture"]).name for row in rows] == ["a.jpg", "b.png", "c.gif", "d.webp"]
-    assert len(notes) == 3 and "a.jpg: centre crop of 90x40, resized to 16x16, made colour" in notes[0]
+    assert (
+        len(notes) == 3 and "a.jpg: centre crop of 90x40, resized to 16x16, made colour" in notes[0]
+    )
     assert all(row["ssim"] is not None and np.isfinite(row["psnr"]) for row in rows)
     assert Image.open(tmp_path / "out" / "00000.png").mode == "RGB"
 
 
 def test_pictures_of_12_bits_are_of_one_range(opened, tmp_path) -> None:
-    """What is white follows from the brightest of the pictures, whatever else is among them, and is said."""
+    """What is white follows from the brightest of the pictures, whatever else is among them, and is
+    said."""
     (tmp_path / "in").mkdir()
     for name, value in ("a", 4000), ("b", 1000):
         Image.fromarray(np.full((28, 28), value, np.uint16)).save(tmp_path / "in" / f"{name}.png")
@@ -97,23 +109,31 @@ def test_pictures_of_12_bits_are_of_one_range(opened, tmp_path) -> None:
     made, _, notes = reconstruct(opened, [tmp_path / "in"], tmp_path / "out")
     sheet = np.asarray(Image.open(made[-1]))
     assert sheet[15, 15] == 249 and sheet[15, 75] == 62
-    assert ".heic are read where" in notes[0] and all("0 to 4095 became 0 to 255" in note for note in notes[1:])
+    assert ".heic are read where" in notes[0] and all(
+        "0 to 4095 became 0 to 255" in note for note in notes[1:]
+    )
 
 
 def test_one_picture_twice_is_one(colour, tmp_path) -> None:
     file = noise(tmp_path / "x.png", (16, 16), "RGB")
     _, rows, _ = reconstruct(colour, [file, file], tmp_path / "out", scale=3)
-    assert len(rows) == 1 and Image.open(tmp_path / "out" / "reconstructed.png").size == (2 * 50 + 2, 50 + 2)
+    assert len(rows) == 1 and Image.open(tmp_path / "out" / "reconstructed.png").size == (
+        2 * 50 + 2,
+        50 + 2,
+    )
 
 
 def test_a_good_coder_scores_high(colour, tmp_path, monkeypatch) -> None:
-    """Scores are of the picture itself: one that comes back unharmed has 100 dB and similarity 1."""
+    """Scores are of the picture itself: one that comes back unharmed has 100 dB and similarity
+    1."""
     file = noise(tmp_path / "x.png", (16, 16), "RGB")
     monkeypatch.setattr(colour.model, "encode", lambda x: (x, x))
     monkeypatch.setattr(colour.model, "decode", lambda z: z)
     _, rows, _ = reconstruct(colour, [file], tmp_path / "out")
     assert rows[0]["psnr"] == 100 and rows[0]["ssim"] == pytest.approx(1)
-    assert (np.asarray(Image.open(tmp_path / "out" / "00000.png")) == np.asarray(Image.open(file))).all()
+    assert (
+        np.asarray(Image.open(tmp_path / "out" / "00000.png")) == np.asarray(Image.open(file))
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +176,9 @@ def test_a_strip(colour, tmp_path) -> None:
     board = np.asarray(Image.open(path))
     assert board.shape == (16 + 4, 7 * 18 + 2, 3)
     tiles = [board[2:18, 2 + 18 * i : 18 + 18 * i].astype(int) for i in range(7)]
-    assert (tiles[0] == np.asarray(Image.open(one))).all() and (tiles[6] == np.asarray(Image.open(two))).all()
+    assert (tiles[0] == np.asarray(Image.open(one))).all() and (
+        tiles[6] == np.asarray(Image.open(two))
+    ).all()
     for tile, file in (tiles[1], one), (tiles[5], two):
         y = colour.model.decode(colour.model.encode(read(file))[0])[0]  # type: ignore[attr-defined]
         assert abs(tile - ((y + 1) * 127.5).permute(1, 2, 0).numpy()).max() < 1
@@ -169,7 +191,9 @@ def test_which_way(kind, size, colour, tmp_path, monkeypatch) -> None:
     one, two = (noise(tmp_path / f"{i}.png", (16, 16), "RGB", i) for i in range(2))
     seen = []
     monkeypatch.setattr(colour.model, "encode", lambda x: (torch.eye(8)[: len(x)], None))
-    monkeypatch.setattr(colour.model, "decode", lambda z: seen.append(z) or torch.zeros(len(z), 3, 16, 16))
+    monkeypatch.setattr(
+        colour.model, "decode", lambda z: seen.append(z) or torch.zeros(len(z), 3, 16, 16)
+    )
     interpolate(colour, one, two, tmp_path / "x.png", steps=3, kind=kind)
     assert seen[0][1, :2].tolist() == pytest.approx([size, size])
 
@@ -208,7 +232,10 @@ def test_what_interpolate_refuses(change, says, colour, tmp_path) -> None:
 @pytest.mark.parametrize("name", ["out", "out.mp4", "out.jpg"])
 def test_files_that_interpolate_does_not_write(name, colour, tmp_path) -> None:
     one = noise(tmp_path / "x.png", (16, 16), "RGB")
-    with pytest.raises(Mistake, match=f"cannot write an interpolation as '{name}'; give the name of a .png or a .gif"):
+    with pytest.raises(
+        Mistake,
+        match=f"cannot write an interpolation as '{name}'; give the name of a .png or a .gif",
+    ):
         interpolate(colour, one, one, tmp_path / name)
     with pytest.raises(Mistake, match="no picture "):
         interpolate(colour, one, tmp_path / "gone.png", tmp_path / "out.png")
@@ -227,7 +254,9 @@ def test_models_without_codes_are_told_which_models_have_them(tmp_path) -> None:
     ):
         with pytest.raises(Mistake) as error:
             attempt()
-        assert "is a run of model gan, which does not turn a picture into a code and back" in str(error.value)
+        assert "is a run of model gan, which does not turn a picture into a code and back" in str(
+            error.value
+        )
         assert all(f" {model_name}" in str(error.value) for model_name in ABLE)
     assert not list(tmp_path.glob("out*"))
 

@@ -28,11 +28,17 @@ def test_what_is_written_part_by_part_is_what_was_made(opened, tmp_path, monkeyp
     with np.load(tmp_path / "a.npz") as found:
         (values,) = found.values()
     assert np.array_equal(values, made.numpy() if made.ndim == 3 else paint.to_bytes(made))
-    one = paint.save_plots(made[:4], tmp_path / "b.png") if made.ndim == 3 else paint.save_sheet(made, tmp_path / "b.png")
+    one = (
+        paint.save_plots(made[:4], tmp_path / "b.png")
+        if made.ndim == 3
+        else paint.save_sheet(made, tmp_path / "b.png")
+    )
     assert verb.sample(opened, 11, tmp_path / "a.png", 3)[0].read_bytes() == one.read_bytes()
     paths = verb.sample(opened, 11, tmp_path / "folder", 3)
     (paint.save_csvs if made.ndim == 3 else paint.save_pngs)(made, tmp_path / "whole")
-    assert len(paths) == 11 and all(path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes() for path in paths)
+    assert len(paths) == 11 and all(
+        path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes() for path in paths
+    )
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.npz", "folder"])
@@ -50,4 +56,6 @@ def test_memory_does_not_grow_with_the_number_of_samples(opened, tmp_path, monke
     monkeypatch.setattr(opened.model, "sample", watched)
     monkeypatch.setattr(verb, "CHUNK", 2)
     verb.sample(opened, 30, tmp_path / name, 5)
-    assert most[0] <= 2 and len(alive) == (1 if name == "a.png" and "series" in opened.like(1) else 15)
+    assert most[0] <= 2 and len(alive) == (
+        1 if name == "a.png" and "series" in opened.like(1) else 15
+    )

@@ -11,9 +11,12 @@ T, H, W = 13, 48, 96
 
 
 def passing(step: int = 3, bar: slice | None = slice(40, 48)) -> tuple[Tensor, Tensor, Flows]:
-    """A block that moves right, (T, 1, H, W) bool, what is seen of it beside a bar that stands before it, and the flow of what
-    is seen."""
-    whole, seen = torch.zeros(T, 1, H, W, dtype=torch.bool), torch.zeros(T, 1, H, W, dtype=torch.bool)
+    """A block that moves right, (T, 1, H, W) bool, what is seen of it beside a bar that stands
+    before it, and the flow of what is seen."""
+    whole, seen = (
+        torch.zeros(T, 1, H, W, dtype=torch.bool),
+        torch.zeros(T, 1, H, W, dtype=torch.bool),
+    )
     for t in range(T):
         whole[t, 0, 12:32, 8 + step * t : 32 + step * t] = True
     seen |= whole

@@ -1,4 +1,5 @@
-"""The clean plate: what other frames show comes back as it was, the rest is painted, and nothing else is touched."""
+"""The clean plate: what other frames show comes back as it was, the rest is painted, and nothing
+else is touched."""
 
 import cv2
 import numpy as np
@@ -10,7 +11,16 @@ from torch import Tensor
 from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import of_clip
 from simulacra.video._painting import painted, searched, spread
-from simulacra.video.plate import camera, clean_plate, closely_hidden, flows_of, glimpsed, grid, hidden_by, vote
+from simulacra.video.plate import (
+    camera,
+    clean_plate,
+    closely_hidden,
+    flows_of,
+    glimpsed,
+    grid,
+    hidden_by,
+    vote,
+)
 
 H, W = 72, 96
 
@@ -23,14 +33,21 @@ def canvas(height: int, width: int, seed: int = 0) -> Tensor:
 
 
 def square(frames: Tensor, corners: list[tuple[int, int]], side: int = 16) -> tuple[Tensor, Tensor]:
-    """Frames with a bright chequered square, its upper left corner (y, x) given for each frame, and its mattes."""
+    """Frames with a bright chequered square, its upper left corner (y, x) given for each frame, and
+    its mattes."""
     out, mattes = frames.clone(), torch.zeros_like(frames[:, :1])
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    skin = torch.stack([torch.ones(side, side), ((x // 4 + y // 4) % 2) * 1.0, -torch.ones(side, side)])
+    skin = torch.stack(
+        [torch.ones(side, side), ((x // 4 + y // 4) % 2) * 1.0, -torch.ones(side, side)]
+    )
     for i, (top, left) in enumerate(corners):
         rows, columns = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
         place = out[i, :, rows, columns]
-        place.copy_(skin[:, -place.shape[1] :, : place.shape[2]] if top < 0 else skin[:, : place.shape[1], -place.shape[2] :])
+        place.copy_(
+            skin[:, -place.shape[1] :, : place.shape[2]]
+            if top < 0
+            else skin[:, : place.shape[1], -place.shape[2] :]
+        )
         mattes[i, :, rows, columns] = 1
     return out, mattes
 
@@ -51,7 +68,9 @@ def telea(frames: Tensor, mattes: Tensor) -> Tensor:
     out = []
     for frame, matte in zip(frames, mattes, strict=True):
         picture = ((frame.permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
-        out.append(cv2.inpaint(picture, (matte[0].numpy() > 0.1).astype(np.uint8), 5, cv2.INPAINT_TELEA))
+        out.append(
+            cv2.inpaint(picture, (matte[0].numpy() > 0.1).astype(np.uint8), 5, cv2.INPAINT_TELEA)
+        )
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
@@ -61,7 +80,9 @@ def sound(frames: Tensor, mattes: Tensor) -> Tensor:
     hidden = hidden_by(mattes, glimpsed(mattes, flows_of(frames))).expand_as(frames)
     assert plate.background.shape == frames.shape and plate.known.shape == mattes.shape
     assert torch.equal(plate.background[~hidden], frames[~hidden])
-    assert (plate.known[~hidden[:, :1]] == 1).all() and ((plate.known >= 0) & (plate.known <= 1)).all()
+    assert (plate.known[~hidden[:, :1]] == 1).all() and (
+        (plate.known >= 0) & (plate.known <= 1)
+    ).all()
     assert plate.background.isfinite().all() and plate.background.abs().max() <= 1
     return plate.background
 
@@ -70,8 +91,14 @@ def test_a_still_camera_gives_back_what_is_revealed() -> None:
     frames, mattes, truth = still()
     plate = clean_plate(frames, mattes)
     hidden = hidden_by(mattes)
-    assert torch.equal(plate.known, torch.ones_like(mattes)), "the square moves by half of itself: all is seen somewhere"
-    assert psnr(plate.background, truth, hidden) > 45 > 15 + psnr(telea(frames, mattes), truth, hidden) - 1
+    assert torch.equal(plate.known, torch.ones_like(mattes)), (
+        "the square moves by half of itself: all is seen somewhere"
+    )
+    assert (
+        psnr(plate.background, truth, hidden)
+        > 45
+        > 15 + psnr(telea(frames, mattes), truth, hidden) - 1
+    )
 
 
 def test_a_panning_camera_gives_back_what_is_revealed() -> None:
@@ -81,7 +108,9 @@ def test_a_panning_camera_gives_back_what_is_revealed() -> None:
     plate = clean_plate(frames, mattes)
     hidden, seen = hidden_by(mattes), plate.known > 0
     assert seen[t // 2].all() and psnr(plate.background, truth, hidden & seen) > 30
-    assert torch.equal(plate.background[~hidden.expand_as(frames)], frames[~hidden.expand_as(frames)])
+    assert torch.equal(
+        plate.background[~hidden.expand_as(frames)], frames[~hidden.expand_as(frames)]
+    )
 
 
 def test_a_known_flow_is_used() -> None:
@@ -113,7 +142,8 @@ def test_what_is_never_seen_is_painted_once() -> None:
 
 
 def test_what_only_a_margin_shows_is_taken_from_there() -> None:
-    """A block that moves by less than the margin: nothing that is far enough from it shows what it hides."""
+    """A block that moves by less than the margin: nothing that is far enough from it shows what it
+    hides."""
     truth = canvas(H, W).expand(6, 3, H, W)
     frames, mattes = square(truth, [(30, 40 + i % 2 * 2) for i in range(6)], 8)
     hidden = hidden_by(mattes)
@@ -122,8 +152,12 @@ def test_what_only_a_margin_shows_is_taken_from_there() -> None:
     plate = clean_plate(frames, mattes)
     ring = (hidden & ~close).expand_as(frames)
     assert (plate.known > 0)[hidden & ~close].all()
-    assert (plate.background - truth)[ring].abs().max() < 0.02, "its own pixels, where nothing better is known"
-    assert closely_hidden(mattes, torch.ones_like(hidden)).all(), "nothing is taken from where the object is glimpsed"
+    assert (plate.background - truth)[ring].abs().max() < 0.02, (
+        "its own pixels, where nothing better is known"
+    )
+    assert closely_hidden(mattes, torch.ones_like(hidden)).all(), (
+        "nothing is taken from where the object is glimpsed"
+    )
 
 
 def test_paint_has_the_surroundings_texture() -> None:
@@ -168,14 +202,19 @@ def test_nearly_all_hidden() -> None:
     mattes = torch.ones(3, 1, H, W)
     mattes[:, :, :, :9] = 0
     sound(frames, mattes)
-    assert torch.isfinite(clean_plate(frames, torch.ones(3, 1, H, W)).background).all(), "nothing to see at all"
+    assert torch.isfinite(clean_plate(frames, torch.ones(3, 1, H, W)).background).all(), (
+        "nothing to see at all"
+    )
 
 
 def test_one_frame() -> None:
     frames, mattes, truth = still(1)
     plate = clean_plate(frames, mattes)
     assert torch.equal(plate.known == 0, closely_hidden(mattes))
-    assert psnr(sound(frames, mattes), truth, hidden_by(mattes)) > psnr(frames, truth, hidden_by(mattes)) + 6
+    assert (
+        psnr(sound(frames, mattes), truth, hidden_by(mattes))
+        > psnr(frames, truth, hidden_by(mattes)) + 6
+    )
 
 
 def test_nothing_hidden() -> None:
@@ -187,7 +226,9 @@ def test_nothing_hidden() -> None:
 def test_soft_mattes_hide_from_a_tenth_on() -> None:
     frames, mattes, truth = still()
     soft = torch.from_numpy(gaussian_filter(mattes.numpy(), (0, 0, 1.5, 1.5))).float()
-    assert torch.equal(hidden_by(torch.full((1, 1, 40, 40), 0.09)), torch.zeros(1, 1, 40, 40, dtype=torch.bool))
+    assert torch.equal(
+        hidden_by(torch.full((1, 1, 40, 40), 0.09)), torch.zeros(1, 1, 40, 40, dtype=torch.bool)
+    )
     mixed = soft * frames + (1 - soft) * truth
     assert psnr(sound(mixed, soft), truth, hidden_by(mattes)) > 32
 
@@ -197,7 +238,9 @@ def test_the_seed_decides() -> None:
     one, two = clean_plate(frames, mattes, seed=1), clean_plate(frames, mattes, seed=1)
     torch.rand(3)
     assert torch.equal(one.background, two.background)
-    assert not torch.equal(one.background, clean_plate(frames, mattes, seed=2).background), "some of it is painted"
+    assert not torch.equal(one.background, clean_plate(frames, mattes, seed=2).background), (
+        "some of it is painted"
+    )
 
 
 def test_told_of_each_frame() -> None:
@@ -211,7 +254,9 @@ def test_a_membrane_is_harmonic() -> None:
     """Between a wall at 0 and one at 1 it is a ramp."""
     values, known = torch.zeros(1, 1, 20, 33), torch.zeros(1, 1, 20, 33, dtype=torch.bool)
     known[..., 0], known[..., -1], values[..., -1] = True, True, 1
-    assert torch.allclose(spread(values, known, 200), torch.linspace(0, 1, 33).expand(1, 1, 20, 33), atol=0.02)
+    assert torch.allclose(
+        spread(values, known, 200), torch.linspace(0, 1, 33).expand(1, 1, 20, 33), atol=0.02
+    )
     assert (spread(values, torch.zeros_like(known)) == 0).all()
 
 

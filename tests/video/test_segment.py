@@ -1,4 +1,5 @@
-"""One object through a clip from its first mask, on clips whose masks are known because the test draws them."""
+"""One object through a clip from its first mask, on clips whose masks are known because the test
+draws them."""
 
 import numpy as np
 import pytest
@@ -30,12 +31,17 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> None:
 def texture(height: int, width: int, colour: tuple[float, float, float], seed: int) -> Tensor:
     """A picture (3, height, width) of blurred noise about a colour."""
     noise = np.random.default_rng(seed).standard_normal((3, height, width))
-    return (torch.tensor(colour).view(3, 1, 1) + torch.from_numpy(gaussian_filter(noise, (0, 1.2, 1.2))).float()).clamp(-1, 1)
+    return (
+        torch.tensor(colour).view(3, 1, 1)
+        + torch.from_numpy(gaussian_filter(noise, (0, 1.2, 1.2))).float()
+    ).clamp(-1, 1)
 
 
-def square(corners: list[tuple[int, int]], side: int = 20, size: tuple[int, int] = (61, 83)) -> tuple[Tensor, Tensor]:
-    """A clip with a textured square whose upper left corner is at these (y, x), which may be outside, and its masks
-    (T, 1, H, W)."""
+def square(
+    corners: list[tuple[int, int]], side: int = 20, size: tuple[int, int] = (61, 83)
+) -> tuple[Tensor, Tensor]:
+    """A clip with a textured square whose upper left corner is at these (y, x), which may be
+    outside, and its masks (T, 1, H, W)."""
     H, W = size
     ground, thing = texture(H, W, (-0.4, 0.2, 0.0), 1), texture(side, side, (0.5, -0.3, 0.2), 2)
     frames, masks = ground.repeat(len(corners), 1, 1, 1), torch.zeros(len(corners), 1, H, W)
@@ -69,7 +75,8 @@ def test_a_moving_square_is_followed_until_it_has_left(monkeypatch: pytest.Monke
 
 
 def test_the_result_follows_from_the_seed_alone() -> None:
-    """Neither the global generator nor the first mask's type matters, and the global generator is left as it was."""
+    """Neither the global generator nor the first mask's type matters, and the global generator is
+    left as it was."""
     frames, masks = square([(12, 8), (13, 12), (14, 16)])
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -124,7 +131,9 @@ def test_flows_can_be_given() -> None:
     """The true flow of the object carries the mask where a search would say 'still'."""
     frames, masks = square([(12, 8), (12, 20)])
     known = torch.tensor([-12.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 61, 83)
-    assert overlap(segment(frames, masks[0], flows=optical_flow.Flows(-known, known)), masks)[1] > 0.9
+    assert (
+        overlap(segment(frames, masks[0], flows=optical_flow.Flows(-known, known)), masks)[1] > 0.9
+    )
 
 
 def test_flows_given_do_what_flows_found_do() -> None:
@@ -135,10 +144,13 @@ def test_flows_given_do_what_flows_found_do() -> None:
 
 def test_arrivals_go_back_to_the_frame_before() -> None:
     ground = texture(64, 100, (0.0, 0.0, 0.0), 4)
-    frames = torch.stack([ground[:, 4:60, 8:88], ground[:, 3:59, 5:85]])  # the picture moves 3 right and 1 down
+    # the picture moves 3 right and 1 down
+    frames = torch.stack([ground[:, 4:60, 8:88], ground[:, 3:59, 5:85]])
     back = arrivals(frames)
     assert back.shape == (1, 2, 56, 80)
-    assert torch.allclose(back[0, :, 8:-8, 8:-8].median(2)[0].median(1)[0], torch.tensor([-3.0, -1.0]), atol=0.1)
+    assert torch.allclose(
+        back[0, :, 8:-8, 8:-8].median(2)[0].median(1)[0], torch.tensor([-3.0, -1.0]), atol=0.1
+    )
 
 
 def test_distance_beside_a_mask() -> None:
@@ -150,8 +162,8 @@ def test_distance_beside_a_mask() -> None:
 
 
 def test_far_from_the_carried_mask_is_never_the_object() -> None:
-    """A net that sees the object everywhere is stopped where its logit meets DOUBT (d / (REACH size))^2: logit 4 at d = 0.2
-    x 20 = 4 pixels."""
+    """A net that sees the object everywhere is stopped where its logit meets DOUBT (d / (REACH
+    size))^2: logit 4 at d = 0.2 x 20 = 4 pixels."""
     carried = torch.zeros(1, 1, 60, 80)
     carried[..., 20:40, 30:50] = 1
 
@@ -167,7 +179,8 @@ def test_far_from_the_carried_mask_is_never_the_object() -> None:
 def test_a_speck_is_an_object_that_has_left() -> None:
     """Of 400 pixels 2 percent must be left: 8 stay, 4 do not."""
     for rows, left in ((4, 8), (2, 0)):
-        flow_in = torch.full((1, 2, 61, 83), 200.0)  # from beyond the lower right corner, which is empty
+        # from beyond the lower right corner, which is empty
+        flow_in = torch.full((1, 2, 61, 83), 200.0)
         flow_in[:, :, 20 : 20 + rows, 40:42] = 0
         frames, masks = square([(20, 40)] * 2)
         with pytest.MonkeyPatch.context() as patch:
@@ -181,7 +194,8 @@ def test_a_window_shows_its_part_of_the_frame() -> None:
     mask[..., 10:20, 30:50] = 1
     window = around(mask)
     assert window is not None and around(0 * mask) is None
-    assert window[:4] == (0, 17, 32, 60)  # the box and 0.35 sqrt(10 x 20) + 8 = 12.9 pixels, within the frame
+    # the box and 0.35 sqrt(10 x 20) + 8 = 12.9 pixels, within the frame
+    assert window[:4] == (0, 17, 32, 60)
     where = places(window)
     assert where.shape == (window.height, window.width, 2)
     y, x = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(60) + 0.5, indexing="ij")
@@ -191,7 +205,8 @@ def test_a_window_shows_its_part_of_the_frame() -> None:
 
 
 def test_examples_hold_the_object_under_their_mask() -> None:
-    """Of a red square on blue, whatever moved: red where the mask is, blue where it is not; and the rough mask is wrong."""
+    """Of a red square on blue, whatever moved: red where the mask is, blue where it is not; and the
+    rough mask is wrong."""
     frame, mask = torch.zeros(1, 3, 60, 80), torch.zeros(1, 1, 60, 80)
     mask[..., 20:40, 30:50] = 1
     frame[:, 0], frame[:, 2] = 3 * mask[:, 0], 3 * (1 - mask[:, 0])
@@ -214,7 +229,11 @@ def test_examples_hold_the_object_under_their_mask() -> None:
         (torch.zeros(0, 3, 8, 8), torch.ones(8, 8), r"at least one"),
         (torch.zeros(2, 3, 8, 8), torch.ones(8, 9), r"mask \(8, 9\) of frames 8 x 8"),
         (torch.zeros(2, 3, 8, 8), torch.zeros(8, 8), r"with a pixel above 0.5"),
-        (torch.zeros(2, 3, 8, 8), torch.full((8, 8), 255), r"mask from 255 to 255; allowed: 0 to 1"),
+        (
+            torch.zeros(2, 3, 8, 8),
+            torch.full((8, 8), 255),
+            r"mask from 255 to 255; allowed: 0 to 1",
+        ),
     ],
 )
 def test_mistakes_are_told(frames: Tensor, mask: Tensor, message: str) -> None:
@@ -223,7 +242,9 @@ def test_mistakes_are_told(frames: Tensor, mask: Tensor, message: str) -> None:
 
 
 def test_flows_of_another_clip_are_a_mistake() -> None:
-    with pytest.raises(Mistake, match=r"flows.backward \(3, 2, 8, 8\) of 2 frames; allowed: \(1, 2, 8, 8\)"):
+    with pytest.raises(
+        Mistake, match=r"flows.backward \(3, 2, 8, 8\) of 2 frames; allowed: \(1, 2, 8, 8\)"
+    ):
         segment(
             torch.zeros(2, 3, 8, 8),
             torch.ones(8, 8),

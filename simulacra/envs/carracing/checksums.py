@@ -1,5 +1,5 @@
-"""Checksums of recordings and codes: of each row, so that what is read in parts is verified in parts, and of what it is as a
-whole, which is its identity."""
+"""Checksums of recordings and codes: of each row, so that what is read in parts is verified in
+parts, and of what it is as a whole, which is its identity."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -33,5 +33,7 @@ def identity(*parts: bytes) -> str:
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     """The identity of named arrays, whatever their order."""
-    parts = [(name.encode(), np.ascontiguousarray(arrays[name]).tobytes()) for name in sorted(arrays)]
+    parts = [
+        (name.encode(), np.ascontiguousarray(arrays[name]).tobytes()) for name in sorted(arrays)
+    ]
     return identity(*(part for pair in parts for part in pair))

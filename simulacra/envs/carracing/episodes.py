@@ -5,9 +5,10 @@ episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums
                                `facts`, with `identity`, a digest of facts and sums, in its header
 lock                           held by the process that adds episodes
 
-The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t are what came of it; what
-is seen after the end is not kept. Only the frames that are asked for are read, so that memory does not grow with the store, and
-what is read is verified. Episodes that are older than checksums have the identity that follows from their contents.
+The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t
+are what came of it; what is seen after the end is not kept. Only the frames that are asked for are
+read, so that memory does not grow with the store, and what is read is verified. Episodes that are
+older than checksums have the identity that follows from their contents.
 """
 
 import contextlib
@@ -71,7 +72,8 @@ class Episode(NamedTuple):
     actions: np.ndarray  # (T, 3) float32: steer, gas, brake
     rewards: np.ndarray  # (T,) float32; that of step 0 pays for the two tiles at the start too
     ends: np.ndarray  # (T,) bool, true at most at T - 1: the game ended there
-    truths: np.ndarray  # (T, 6) float32: lateral, heading, curvature, speed, tile, share; see game.Truth
+    # (T, 6) float32: lateral, heading, curvature, speed, tile, share; see game.Truth
+    truths: np.ndarray
     facts: Facts
 
 
@@ -87,12 +89,19 @@ class Entry(NamedTuple):
 
 def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
     """The shapes of an episode's arrays."""
-    per_step = {"frames": (3, size, size), "actions": (3,), "rewards": (), "ends": (), "truths": (len(Truth._fields),)}
+    per_step = {
+        "frames": (3, size, size),
+        "actions": (3,),
+        "rewards": (),
+        "ends": (),
+        "truths": (len(Truth._fields),),
+    }
     return {name: (length, *shape) for name, shape in per_step.items()}
 
 
 def entry(path: Path, size: int) -> Entry:
-    """Where the episode's arrays lie, from its header; a Mistake if the file is no whole recording of frames of this size."""
+    """Where the episode's arrays lie, from its header; a Mistake if the file is no whole recording
+    of frames of this size."""
     try:
         with path.open("rb") as file:
             n = int.from_bytes(file.read(8), "little")
@@ -103,20 +112,39 @@ def entry(path: Path, size: int) -> Entry:
         found = {name: (about["dtype"], tuple(about["shape"])) for name, about in raw.items()}
         length = found["frames"][1][0]
         end = max(about["data_offsets"][1] for about in raw.values())
-        places = {name: (8 + n + about["data_offsets"][0], tuple(about["shape"])) for name, about in raw.items()}
+        places = {
+            name: (8 + n + about["data_offsets"][0], tuple(about["shape"]))
+            for name, about in raw.items()
+        }
         there = path.stat().st_size
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, msgspec.MsgspecError):
-        raise Mistake(f"{path} is no recorded episode, or damaged at its beginning; {AGAIN}") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        msgspec.MsgspecError,
+    ):
+        raise Mistake(
+            f"{path} is no recorded episode, or damaged at its beginning; {AGAIN}"
+        ) from None
     wanted = {name: (KINDS[name], shape) for name, shape in shapes(length, size).items()}
     if identity:
         wanted[SUMS] = ("U32", (length, len(KINDS)))
     if found != wanted or length < 1:
-        wrong = next((name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)), "frames")
+        wrong = next(
+            (name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)),
+            "frames",
+        )
         raise Mistake(
-            f"{path}: {wrong} is {found.get(wrong, 'not there')}; allowed: {wanted.get(wrong, 'nothing of this name')}"
+            f"{path}: {wrong} is {found.get(wrong, 'not there')}; allowed: "
+            f"{wanted.get(wrong, 'nothing of this name')}"
         )
     if there != 8 + n + end:
-        raise Mistake(f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again")
+        raise Mistake(
+            f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again"
+        )
     return Entry(path, length, places, facts, identity)
 
 
@@ -131,14 +159,18 @@ class Store:
             raise Mistake(f"{folder} holds no episodes yet; simulacra collect makes them")
         for number, one in zip(sorted(files), self.entries, strict=True):
             if one.facts.number != number:
-                raise Mistake(f"{one.path} holds episode {one.facts.number}; allowed: its own number, {number}")
+                raise Mistake(
+                    f"{one.path} holds episode {one.facts.number}; allowed: its own number, "
+                    f"{number}"
+                )
             for name in "simulator", "hud":
                 if (found := getattr(one.facts, name)) != (wanted := getattr(self.spec, name)):
                     raise Mistake(f"{one.path} has {name} = {found}, its store {wanted}; {AGAIN}")
         self.id, written = identity(self.spec), id_of(folder)
         if written not in ("", self.id):
             raise Mistake(
-                f"{folder / 'store.json'} is not what was written: its id is {written}, that of its contents {self.id}"
+                f"{folder / 'store.json'} is not what was written: its id is {written}, that of "
+                f"its contents {self.id}"
             )
         self._sums: dict[int, np.ndarray] = {}  # of the episodes that were read last
 
@@ -156,12 +188,16 @@ class Store:
         return identified(one.facts, checksums.table(self.read(i, name) for name in KINDS))
 
     def _verified(self, i: int) -> np.ndarray:
-        """The checksums of the i-th episode, a column an array; a Mistake if they or its facts are not what was written."""
+        """The checksums of the i-th episode, a column an array; a Mistake if they or its facts are
+        not what was written."""
         if i not in self._sums:
             one = self.entries[i]
             sums = self._rows(i, SUMS, 0, one.length)
             if identified(one.facts, sums) != one.identity:
-                raise Mistake(f"{one.path} is damaged: its facts or checksums are not those that were written; {AGAIN}")
+                raise Mistake(
+                    f"{one.path} is damaged: its facts or checksums are not those that were "
+                    f"written; {AGAIN}"
+                )
             if len(self._sums) == TABLES:
                 self._sums.pop(next(iter(self._sums)))
             self._sums[i] = sums
@@ -179,13 +215,20 @@ class Store:
         return found.reshape(count, *shape[1:])
 
     def _check(self, i: int, name: str, start: int, rows: np.ndarray) -> None:
-        """A Mistake if rows of an array are not those that were recorded; episodes older than checksums have none."""
+        """A Mistake if rows of an array are not those that were recorded; episodes older than
+        checksums have none."""
         if not self.entries[i].identity:
             return
-        wrong = checksums.of_rows(rows) != self._verified(i)[start : start + len(rows), list(KINDS).index(name)]
+        wrong = (
+            checksums.of_rows(rows)
+            != self._verified(i)[start : start + len(rows), list(KINDS).index(name)]
+        )
         if wrong.any():
             step = start + int(wrong.argmax())
-            raise Mistake(f"{self.entries[i].path} is damaged: {name} of step {step} are not what was recorded; {AGAIN}")
+            raise Mistake(
+                f"{self.entries[i].path} is damaged: {name} of step {step} are not what was "
+                f"recorded; {AGAIN}"
+            )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -216,7 +259,9 @@ class Store:
 def number_of(path: Path) -> int:
     """The number that a file's name is."""
     if not path.stem.isdecimal():
-        raise Mistake(f"{path} is no recorded episode; allowed names: 00000000.safetensors and so on")
+        raise Mistake(
+            f"{path} is no recorded episode; allowed names: 00000000.safetensors and so on"
+        )
     return int(path.stem)
 
 
@@ -226,20 +271,30 @@ def place(folder: Path, number: int) -> Path:
 
 
 def write(folder: Path, episode: Episode) -> Path:
-    """The path of the episode, once it is there whole; a Mistake if an array has another shape or kind than it should."""
+    """The path of the episode, once it is there whole; a Mistake if an array has another shape or
+    kind than it should."""
     arrays = {name: getattr(episode, name) for name in KINDS}
     size, path = episode.frames.shape[-1], place(folder, episode.facts.number)
     for name, shape in shapes(len(episode.frames), size).items():
         kind = np.dtype(BYTES[KINDS[name]])
         if arrays[name].shape != shape or arrays[name].dtype != kind or not len(episode.frames):
             found = f"{arrays[name].dtype} {arrays[name].shape}"
-            raise Mistake(f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one step or more")
+            raise Mistake(
+                f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one "
+                "step or more"
+            )
     if episode.ends[:-1].any():
-        raise Mistake(f"episode {episode.facts.number} goes on after its end at step {int(episode.ends.argmax())}")
+        raise Mistake(
+            f"episode {episode.facts.number} goes on after its end at step "
+            f"{int(episode.ends.argmax())}"
+        )
     sums = checksums.table(arrays.values())
-    told = json.dumps(msgspec.to_builtins(episode.facts) | {"identity": identified(episode.facts, sums)})
+    told = json.dumps(
+        msgspec.to_builtins(episode.facts) | {"identity": identified(episode.facts, sums)}
+    )
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()} | {SUMS: sums}
-    return _written(path, save(kept, {"facts": told}))  # one key, since the library puts several in any order
+    # one key, since the library puts several in any order
+    return _written(path, save(kept, {"facts": told}))
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -257,11 +312,17 @@ def identified(facts: Facts, sums: np.ndarray) -> str:
 
 
 def identity(spec: Spec) -> str:
-    """The identity of a store: a digest of all that its episodes follow from, but for what has its default."""
+    """The identity of a store: a digest of all that its episodes follow from, but for what has its
+    default."""
     usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
-    told: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(spec), type=Spec))  # 1 and 1.0 are alike
+    # 1 and 1.0 are alike
+    told: dict[str, Any] = msgspec.to_builtins(
+        msgspec.json.decode(msgspec.json.encode(spec), type=Spec)
+    )
     return checksums.identity(
-        json.dumps({key: told[key] for key in sorted(told) if told[key] != usual[key]}, sort_keys=True).encode()
+        json.dumps(
+            {key: told[key] for key in sorted(told) if told[key] != usual[key]}, sort_keys=True
+        ).encode()
     )
 
 
@@ -269,7 +330,9 @@ def spec_of(folder: Path) -> Spec:
     """What the episodes of this store follow from."""
     path = folder / "store.json"
     if not path.is_file():
-        raise Mistake(f"{folder} is no store of episodes: it has no store.json; simulacra collect makes one")
+        raise Mistake(
+            f"{folder} is no store of episodes: it has no store.json; simulacra collect makes one"
+        )
     raw = _told(path)
     try:
         spec = msgspec.convert({key: value for key, value in raw.items() if key != "id"}, Spec)
@@ -306,10 +369,15 @@ def filling(folder: Path, spec: Spec) -> Iterator[None]:
         asked: dict[str, Any] = msgspec.to_builtins(spec)
         if (folder / "store.json").exists():
             if changed := differences(msgspec.to_builtins(spec_of(folder)), asked):
-                told = "; ".join(f"{key} is {there} there, {now} asked" for key, (there, now) in changed.items())
+                told = "; ".join(
+                    f"{key} is {there} there, {now} asked" for key, (there, now) in changed.items()
+                )
                 raise Mistake(f"{folder} holds other episodes: {told}. Choose another folder")
         else:
-            _written(folder / "store.json", (json.dumps(asked | {"id": identity(spec)}, indent=1) + "\n").encode())
+            _written(
+                folder / "store.json",
+                (json.dumps(asked | {"id": identity(spec)}, indent=1) + "\n").encode(),
+            )
         for part in (folder / "episodes").glob(".*.part*"):  # of a process that was killed
             part.unlink()
         yield
@@ -318,4 +386,8 @@ def filling(folder: Path, spec: Spec) -> Iterator[None]:
 def unlike(folder: Path) -> list[str]:
     """What is in a folder that no start of a store leaves there."""
     names = (path.name for path in folder.iterdir())
-    return sorted(name for name in names if name not in ("lock", "episodes") and not name.startswith(".store.json."))
+    return sorted(
+        name
+        for name in names
+        if name not in ("lock", "episodes") and not name.startswith(".store.json.")
+    )

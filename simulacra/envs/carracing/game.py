@@ -1,10 +1,11 @@
 """One car on one track of gymnasium's CarRacing-v3, drawn or not, and what is true of it.
 
-gymnasium and envpool play one game but draw their tracks from different generators. With `Mersenne` in place of gymnasium's
-generator both lay the same track for the same seed, so that an undrawn game beside a drawn one, given the same actions, knows
-where that one's car is.
+gymnasium and envpool play one game but draw their tracks from different generators. With `Mersenne`
+in place of gymnasium's generator both lay the same track for the same seed, so that an undrawn game
+beside a drawn one, given the same actions, knows where that one's car is.
 
-Reference: the game is Oleg Klimov's; gymnasium/envs/box2d/car_racing.py, envpool/box2d/car_racing_env.cc.
+Reference: the game is Oleg Klimov's; gymnasium/envs/box2d/car_racing.py,
+envpool/box2d/car_racing_env.cc.
 """
 
 import math
@@ -34,12 +35,15 @@ def needed(module: str) -> Any:
     except Exception as error:
         if not isinstance(error, ImportError) and type(error).__name__ != "DependencyNotInstalled":
             raise
-        told = f"{module.partition('.')[0]} cannot be imported ({' '.join(str(error).split())[:80]})"
+        told = (
+            f"{module.partition('.')[0]} cannot be imported ({' '.join(str(error).split())[:80]})"
+        )
         raise Mistake(f"{told}; needed for CarRacing: pip install 'simulacra[worlds]'") from None
 
 
 class Mersenne:
-    """The generator from which envpool lays a track: std::mt19937 and std::uniform_real_distribution<double>."""
+    """The generator from which envpool lays a track: std::mt19937 and
+    std::uniform_real_distribution<double>."""
 
     def __init__(self, seed: int) -> None:
         self.stream = RandomState(seed)
@@ -92,14 +96,19 @@ class Road:
 
     def sharpest(self, start: int, count: int) -> float:
         """The largest turn, radians, of five tiles among the next `count` from tile `start`."""
-        return float(self.sharp.take(np.arange(start, start + max(1, count - SPAN)), mode="wrap").max())
+        return float(
+            self.sharp.take(np.arange(start, start + max(1, count - SPAN)), mode="wrap").max()
+        )
 
 
 class Game:
-    """gymnasium's own CarRacing on the track of `seed`. After an end it can be driven on; whoever asks has to stop. Without
-    `hud` the rows 84 to 95 of its frames, score and speed, may be black."""
+    """gymnasium's own CarRacing on the track of `seed`. After an end it can be driven on; whoever
+    asks has to stop. Without `hud` the rows 84 to 95 of its frames, score and speed, may be
+    black."""
 
-    def __init__(self, seed: int, *, drawn: bool = True, tracks: str = "shared", hud: bool = True) -> None:
+    def __init__(
+        self, seed: int, *, drawn: bool = True, tracks: str = "shared", hud: bool = True
+    ) -> None:
         self.env = needed("gymnasium.envs.box2d.car_racing").CarRacing()
         self.seed, self.tracks = seed, choose("kind of tracks", tracks, TRACKS)
         if not drawn:
@@ -139,4 +148,6 @@ class Game:
         beta = float(road.beta[i])
         lateral = -math.cos(beta) * (x - float(road.x[i])) - math.sin(beta) * (y - float(road.y[i]))
         share = self.env.tile_visited_count / len(road)
-        return Truth(lateral, wrapped(angle - beta), float(road.turn[i]) / (SPAN * TILE), speed, i, share)
+        return Truth(
+            lateral, wrapped(angle - beta), float(road.turn[i]) / (SPAN * TILE), speed, i, share
+        )

@@ -1,7 +1,8 @@
-"""Who drives: nobody, a Brownian hand, one that presses things at random, or a scripted driver that knows the track.
+"""Who drives: nobody, a Brownian hand, one that presses things at random, or a scripted driver that
+knows the track.
 
-A policy is asked for one action at a time and may look into the game. For frames of envpool it looks into an undrawn `Game` on
-the same track that is given the same actions (`Ghosts`).
+A policy is asked for one action at a time and may look into the game. For frames of envpool it
+looks into an undrawn `Game` on the same track that is given the same actions (`Ghosts`).
 """
 
 import math
@@ -40,9 +41,11 @@ class Idle:
 
 
 class Brownian:
-    """A hand that trembles: actions move by N(0, dt) a step, from a uniform beginning, and stop at their bounds.
+    """A hand that trembles: actions move by N(0, dt) a step, from a uniform beginning, and stop at
+    their bounds.
 
-    Reference: Ha and Schmidhuber, arXiv 1803.10122, as collected by Tallec et al., "Reproducing World Models", with dt = 1/50.
+    Reference: Ha and Schmidhuber, arXiv 1803.10122, as collected by Tallec et al., "Reproducing
+    World Models", with dt = 1/50.
     """
 
     def __init__(self, seed: int, dt: float = 1 / 50) -> None:
@@ -54,19 +57,24 @@ class Brownian:
         if self.action is None:
             self.action = self.stream.uniform(LOW, HIGH)
         else:
-            self.action = np.clip(self.action + self.scale * self.stream.standard_normal(3), LOW, HIGH)
+            self.action = np.clip(
+                self.action + self.scale * self.stream.standard_normal(3), LOW, HIGH
+            )
         return self.action.astype(np.float32)
 
 
 class Random:
-    """Presses one thing or nothing for 20 steps, U(0, 1) hard, after a push: full gas and a little to the left for 20 steps.
+    """Presses one thing or nothing for 20 steps, U(0, 1) hard, after a push: full gas and a little
+    to the left for 20 steps.
 
-    Reference: the policy by which AppliedDataSciencePartners/WorldModels (config.py) records, and those who built on it; its
-    versions differ in how long an action is kept (1, 5 or 20 steps) and in the shares of left and right. The paper's own data
-    are driven by a whole agent with random weights, which this is not.
+    Reference: the policy by which AppliedDataSciencePartners/WorldModels (config.py) records, and
+    those who built on it; its versions differ in how long an action is kept (1, 5 or 20 steps) and
+    in the shares of left and right. The paper's own data are driven by a whole agent with random
+    weights, which this is not.
     """
 
-    PRESSED = (0, 0, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0), (0, 0, 1)  # nothing, gas, left, right, brake
+    # nothing, gas, left, right, brake
+    PRESSED = (0, 0, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0), (0, 0, 1)
     SHARES = 0.1, 0.4, 0.2, 0.2, 0.1
     KEPT = 20  # steps, of the push and of every action
 
@@ -88,21 +96,28 @@ class Tremor(NamedTuple):
 
     stream: np.random.Generator
     keep: float = 0.95  # of a step's noise that is left in the next
-    std: tuple[float, float, float] = (0.06, 0.05, 0.02)  # of what each step adds to steer, gas and brake
+    # of what each step adds to steer, gas and brake
+    std: tuple[float, float, float] = (0.06, 0.05, 0.02)
 
 
 class Scripted:
     """Sees the road ahead, aims at it, and brakes for bends."""
 
-    def __init__(self, v_max: float = 100.0, k_c: float = 120.0, tremor: Tremor | None = None) -> None:
-        self.v_max, self.k_c, self.tremor = v_max, k_c, tremor  # units per second; the speed where the road is straight
+    def __init__(
+        self, v_max: float = 100.0, k_c: float = 120.0, tremor: Tremor | None = None
+    ) -> None:
+        # units per second; the speed where the road is straight
+        self.v_max, self.k_c, self.tremor = v_max, k_c, tremor
         self.noise = np.zeros(3)
 
     def act(self, game: Game) -> np.ndarray:
         """The action for where the car is now, (3,)."""
         action = np.array(self._aimed(game))
         if self.tremor:
-            self.noise = self.tremor.keep * self.noise + self.tremor.std * self.tremor.stream.standard_normal(3)
+            self.noise = (
+                self.tremor.keep * self.noise
+                + self.tremor.std * self.tremor.stream.standard_normal(3)
+            )
             action += self.noise
         return np.clip(action, LOW, HIGH).astype(np.float32)
 
@@ -123,18 +138,20 @@ class Scripted:
 
 
 def varied(seed: int) -> Scripted:
-    """The scripted driver at a speed that follows from the seed, with noise: v_max in [40, 100), k_c in [60, 130)."""
+    """The scripted driver at a speed that follows from the seed, with noise: v_max in [40, 100),
+    k_c in [60, 130)."""
     stream = generator(seed)
     return Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream))
 
 
 class Lapses:
-    """Now and then something arbitrary is done for a while: for 3 to 14 steps, after 40 steps on average. Steer is uniform, gas
-    0 half of the time, brake two thirds."""
+    """Now and then something arbitrary is done for a while: for 3 to 14 steps, after 40 steps on
+    average. Steer is uniform, gas 0 half of the time, brake two thirds."""
 
     def __init__(self, stream: np.random.Generator) -> None:
         self.stream = stream
-        self.held, self.left = np.zeros(3, np.float32), 0  # an arbitrary action, and the steps for which it goes on
+        # an arbitrary action, and the steps for which it goes on
+        self.held, self.left = np.zeros(3, np.float32), 0
 
     def over(self, action: np.ndarray) -> np.ndarray:
         """The action (3,), or what is done instead."""
@@ -150,12 +167,15 @@ class Lapses:
 
 
 class Distracted:
-    """A steady driver with lapses, from which it has to recover. A memory that has only seen fitting actions learns that a car
-    keeps to its road whatever one does."""
+    """A steady driver with lapses, from which it has to recover. A memory that has only seen
+    fitting actions learns that a car keeps to its road whatever one does."""
 
     def __init__(self, seed: int) -> None:
         stream = generator(seed)
-        self.steady, self.lapses = Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream)), Lapses(stream)
+        self.steady, self.lapses = (
+            Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream)),
+            Lapses(stream),
+        )
 
     def act(self, game: Game) -> np.ndarray:
         """The steady driver's action or a lapse, (3,)."""
@@ -163,12 +183,15 @@ class Distracted:
 
 
 class Careless:
-    """A distracted driver that may take bends too fast: v_max in [40, 140), k_c in [60, 300). Where whoever is fast also brakes
-    in time, a memory learns that speed costs nothing."""
+    """A distracted driver that may take bends too fast: v_max in [40, 140), k_c in [60, 300). Where
+    whoever is fast also brakes in time, a memory learns that speed costs nothing."""
 
     def __init__(self, seed: int) -> None:
         stream = generator(seed)
-        self.steady, self.lapses = Scripted(stream.uniform(40, 140), stream.uniform(60, 300), Tremor(stream)), Lapses(stream)
+        self.steady, self.lapses = (
+            Scripted(stream.uniform(40, 140), stream.uniform(60, 300), Tremor(stream)),
+            Lapses(stream),
+        )
 
     def act(self, game: Game) -> np.ndarray:
         """The fast driver's action or a lapse, (3,)."""
@@ -176,11 +199,14 @@ class Careless:
 
 
 class Learnt:
-    """An agent, with lapses or as it is. It is told what the agent would do, since all cars' frames are looked at in one
-    batch."""
+    """An agent, with lapses or as it is. It is told what the agent would do, since all cars' frames
+    are looked at in one batch."""
 
     def __init__(self, seed: int, lapses: bool = True) -> None:
-        self.lapses, self.wanted = Lapses(generator(seed)) if lapses else None, np.zeros(3, np.float32)
+        self.lapses, self.wanted = (
+            Lapses(generator(seed)) if lapses else None,
+            np.zeros(3, np.float32),
+        )
 
     def act(self, game: Game) -> np.ndarray:
         """What the agent wants or a lapse, (3,)."""
@@ -242,6 +268,8 @@ def lap(driver: Policy, seed: int, steps: int = 1000, tracks: str = "shared") ->
     return Lap(total, k, finished, game.truth().share)
 
 
-def solo(driver: Policy, seed: int, steps: int = 1000, tracks: str = "shared") -> tuple[float, int, bool]:
+def solo(
+    driver: Policy, seed: int, steps: int = 1000, tracks: str = "shared"
+) -> tuple[float, int, bool]:
     """Return, steps and whether the lap was finished of one undrawn episode."""
     return lap(driver, seed, steps, tracks)[:3]

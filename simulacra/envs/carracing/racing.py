@@ -1,8 +1,10 @@
-"""CarRacing-v3 in batches: one wrapper for gymnasium, which is official, and envpool, which is fast.
+"""CarRacing-v3 in batches: one wrapper for gymnasium, which is official, and envpool, which is
+fast.
 
-Both play the same game and, by default, on the same tracks (see game.py); only their pictures differ a little. What either
-does on its own account is settled here: actions are clipped, an episode that has ended stays ended, and how it ended is read
-from the rewards where the simulator does not tell.
+Both play the same game and, by default, on the same tracks (see game.py); only their pictures
+differ a little. What either does on its own account is settled here: actions are clipped, an
+episode that has ended stays ended, and how it ended is read from the rewards where the simulator
+does not tell.
 
     pool = Pool("envpool", seeds=[1, 2, 3])
     frames = pool.reset()
@@ -25,7 +27,8 @@ LIMIT = 1000  # steps after which the official game stops, 20 s
 LARGEST = 2**31 - 1  # seed of a track
 FULL, SCENE = 96, 84  # rows of a simulator's frame, and those above the bar with score and speed
 ZOOM = 50  # steps during which the camera comes down
-LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)  # steer (right is positive), gas, brake
+# steer (right is positive), gas, brake
+LOW, HIGH = np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32)
 LEFT = -50.0  # a reward below it: the car left the field, which costs 100
 WHOLE = 1 - 1e-3  # of the tiles; no track has a thousand
 
@@ -36,7 +39,8 @@ class Step(NamedTuple):
     frames: np.ndarray  # (N, 3, size, size) uint8; of ended episodes the last
     rewards: np.ndarray  # (N,) float32; 0 where the episode had ended before
     alive: np.ndarray  # (N,) bool, whether the episode goes on
-    terminated: np.ndarray  # (N,) bool, whether the game has ended it, now or before; else the limit does
+    # (N,) bool, whether the game has ended it, now or before; else the limit does
+    terminated: np.ndarray
     lap_finished: np.ndarray  # (N,) bool, whether it has ended with all tiles visited
     steps: np.ndarray  # (N,) int64, actions so far
     progress: np.ndarray  # (N,) float64, share of the tiles that were paid for
@@ -53,25 +57,33 @@ class Simulator(Protocol):
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
 
-    def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Frames (n, 96, 96, 3), rewards and ends (n,) of the cars `rows` (n,), rising, after their actions (n, 3)."""
+    def step(
+        self, actions: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frames (n, 96, 96, 3), rewards and ends (n,) of the cars `rows` (n,), rising, after their
+        actions (n, 3)."""
 
     def close(self) -> None:
         """Free what is held."""
 
 
 class Envpool:
-    """envpool's port. Ended cars are never stepped: the call after an end would ignore the action and begin anew."""
+    """envpool's port. Ended cars are never stepped: the call after an end would ignore the action
+    and begin anew."""
 
     def __init__(self, seeds: Sequence[int], threads: int) -> None:
         make = needed("envpool").make_gymnasium
-        self.pool = make("CarRacing-v3", num_envs=len(seeds), env_seed=list(seeds), num_threads=threads)
+        self.pool = make(
+            "CarRacing-v3", num_envs=len(seeds), env_seed=list(seeds), num_threads=threads
+        )
 
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
         return self.pool.reset()[0]
 
-    def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, rewards, ends. An end at the limit is not told as such, whatever its cause."""
         frames, rewards, terminated, _, info = self.pool.step(actions, rows.astype(np.int32))
         order = np.argsort(info["env_id"])
@@ -92,10 +104,13 @@ class Games:
         """First frames (N, 96, 96, 3) uint8."""
         return np.stack([game.reset() for game in self.games])
 
-    def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, rewards, ends."""
         frames, rewards, ended, _ = zip(
-            *(self.games[i].step(action) for i, action in zip(rows, actions, strict=True)), strict=True
+            *(self.games[i].step(action) for i, action in zip(rows, actions, strict=True)),
+            strict=True,
         )
         return np.stack(frames), np.array(rewards, np.float32), np.array(ended)
 
@@ -104,21 +119,30 @@ class Games:
 
 
 def small(frames: np.ndarray, size: int, hud: bool) -> np.ndarray:
-    """Frames (N, 96, 96, 3) uint8 averaged over areas, (N, 3, size, size) uint8, without the bar of score and speed unless
-    `hud`."""
+    """Frames (N, 96, 96, 3) uint8 averaged over areas, (N, 3, size, size) uint8, without the bar of
+    score and speed unless `hud`."""
     seen = frames if hud else frames[:, :SCENE]
     if seen.shape[1:3] != (size, size):
-        seen = np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in seen])
+        seen = np.stack(
+            [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in seen]
+        )
     return np.ascontiguousarray(seen.transpose(0, 3, 1, 2))
 
 
 def bounded(actions: object, count: int) -> np.ndarray:
-    """The actions as (count, 3) float32 in bounds; a Mistake for another shape or what is no number."""
+    """The actions as (count, 3) float32 in bounds; a Mistake for another shape or what is no
+    number."""
     found = np.asarray(actions, np.float32)
     if found.shape != (count, 3):
-        raise Mistake(f"actions of shape {found.shape}; allowed: ({count}, 3), steer, gas and brake of each car")
+        raise Mistake(
+            f"actions of shape {found.shape}; allowed: ({count}, 3), steer, gas and brake of each "
+            "car"
+        )
     if np.isnan(found).any():
-        raise Mistake(f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; allowed: -1 to 1, 0 to 1, 0 to 1")
+        raise Mistake(
+            f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; allowed: -1 to "
+            "1, 0 to 1, 0 to 1"
+        )
     return np.clip(found, LOW, HIGH)
 
 
@@ -141,8 +165,15 @@ class Pool:
         self.seeds = [int(seed) for seed in seeds]
         wrong = [seed for seed in self.seeds if not 0 <= seed <= LARGEST]
         if wrong or not self.seeds:
-            raise Mistake(f"seed of a track: {wrong[0] if wrong else 'none'}; allowed: one or more, 0 to {LARGEST}")
-        for name, value, most in ("limit", limit, LIMIT), ("size", size, FULL), ("threads", threads, 1024):
+            raise Mistake(
+                f"seed of a track: {wrong[0] if wrong else 'none'}; allowed: one or more, 0 to "
+                f"{LARGEST}"
+            )
+        for name, value, most in (
+            ("limit", limit, LIMIT),
+            ("size", size, FULL),
+            ("threads", threads, 1024),
+        ):
             if not 1 <= value <= most:
                 raise Mistake(f"{name} = {value}; allowed: 1 to {most}")
         self.kind, self.size, self.hud, self.limit = kind, size, hud, limit
@@ -161,16 +192,22 @@ class Pool:
         return Team(self.seeds, self.tracks, self.hud, self.threads)
 
     def reset(self) -> np.ndarray:
-        """First frames (N, 3, size, size) uint8: always of the same tracks, since the simulators are made anew."""
+        """First frames (N, 3, size, size) uint8: always of the same tracks, since the simulators
+        are made anew."""
         self.close()
         self._simulator, n = self._made(), len(self)
         self.frames = small(self._simulator.reset(), self.size, self.hud)
-        self.alive, self.terminated, self.lap_finished = np.ones(n, bool), np.zeros(n, bool), np.zeros(n, bool)
+        self.alive, self.terminated, self.lap_finished = (
+            np.ones(n, bool),
+            np.zeros(n, bool),
+            np.zeros(n, bool),
+        )
         self.steps, self.progress = np.zeros(n, np.int64), np.zeros(n)
         return self.frames.copy()
 
     def step(self, actions: object) -> Step:
-        """What the cars see after actions (N, 3): steer, gas, brake, clipped; those of ended episodes are not read."""
+        """What the cars see after actions (N, 3): steer, gas, brake, clipped; those of ended
+        episodes are not read."""
         if self._simulator is None:
             raise Mistake("the pool was not reset; allowed: reset, then step")
         rows, rewards = np.flatnonzero(self.alive), np.zeros(len(self), np.float32)
@@ -180,11 +217,20 @@ class Pool:
             self.frames[rows], rewards[rows] = small(frames, self.size, self.hud), paid
             self.steps[rows] += 1
             self._judge(rows, paid, ended)
-        parts = self.frames, rewards, self.alive, self.terminated, self.lap_finished, self.steps, self.progress
+        parts = (
+            self.frames,
+            rewards,
+            self.alive,
+            self.terminated,
+            self.lap_finished,
+            self.steps,
+            self.progress,
+        )
         return Step(*(part.copy() for part in parts))
 
     def _judge(self, rows: np.ndarray, paid: np.ndarray, ended: np.ndarray) -> None:
-        """Which episodes have ended and how: leaving the field replaces a step's reward, anything else is tiles less 0.1."""
+        """Which episodes have ended and how: leaving the field replaces a step's reward, anything
+        else is tiles less 0.1."""
         left = paid < LEFT
         self.progress[rows] += np.where(left, 0, paid + 0.1) / 1000
         terminated = ended | left | (self.progress[rows] > WHOLE)

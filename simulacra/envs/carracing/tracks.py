@@ -1,7 +1,8 @@
-"""Which tracks are for what. Seeds below 2^30 are to learn on; those from 2^30 on are listed here and nowhere driven before.
+"""Which tracks are for what. Seeds below 2^30 are to learn on; those from 2^30 on are listed here
+and nowhere driven before.
 
-The lists are fold(0, "official track", i) and fold(0, "selection track", i), modulo 2^30, plus 2^30, written out so that they
-stay what they are.
+The lists are fold(0, "official track", i) and fold(0, "selection track", i), modulo 2^30, plus
+2^30, written out so that they stay what they are.
 """
 
 import torch

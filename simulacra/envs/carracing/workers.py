@@ -1,4 +1,5 @@
-"""gymnasium's games in processes of their own, watched: a process that dies is an error with its last words, never a wait."""
+"""gymnasium's games in processes of their own, watched: a process that dies is an error with its
+last words, never a wait."""
 
 import contextlib
 import faulthandler
@@ -22,9 +23,11 @@ WORDS = 300  # last characters that are told of what a dead process wrote
 
 
 def serve(pipe: Connection, words: str, seeds: list[int], tracks: str, hud: bool) -> None:
-    """Drive these tracks until the pipe closes. What is written to standard error goes into the file `words`."""
+    """Drive these tracks until the pipe closes. What is written to standard error goes into the
+    file `words`."""
     os.dup2(os.open(words, os.O_WRONLY | os.O_APPEND), 2)
-    Path(words).unlink()  # the file lives on until both processes have let it go, and is gone however they end
+    # the file lives on until both processes have let it go, and is gone however they end
+    Path(words).unlink()
     faulthandler.enable()
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         games = [Game(seed, tracks=tracks, hud=hud) for seed in seeds]
@@ -45,7 +48,9 @@ class Worker:
         handle, name = tempfile.mkstemp(prefix="simulacra-worker-")
         self.words, self.place = os.fdopen(handle, errors="replace"), Path(name)
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs, name, seeds, tracks, hud), daemon=True)
+        self.process: BaseProcess = context.Process(
+            target=serve, args=(theirs, name, seeds, tracks, hud), daemon=True
+        )
         self.process.start()
         theirs.close()
 
@@ -90,14 +95,19 @@ class Team:
     def __init__(self, seeds: Sequence[int], tracks: str, hud: bool, processes: int) -> None:
         version_is_known()  # whose warning would not be heard from the processes
         self.parts = np.array_split(np.arange(len(seeds)), processes)
-        self.workers = [Worker(k, [int(seeds[i]) for i in part], tracks, hud) for k, part in enumerate(self.parts)]
+        self.workers = [
+            Worker(k, [int(seeds[i]) for i in part], tracks, hud)
+            for k, part in enumerate(self.parts)
+        ]
 
     def reset(self) -> np.ndarray:
         """First frames (N, 96, 96, 3) uint8."""
         with self._all_or_none():
             return np.concatenate([worker.receive() for worker in self.workers])
 
-    def step(self, actions: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step(
+        self, actions: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, rewards, ends."""
         asked = []
         with self._all_or_none():

@@ -1,7 +1,9 @@
-"""How shapes moved in sampled futures, and how good these are (Xue et al. 2016, arXiv 1607.02586, section 5).
+"""How shapes moved in sampled futures, and how good these are (Xue et al. 2016, arXiv 1607.02586,
+section 5).
 
-Frames are (N, 3, H, W) in [-1, 1] and clipped to it first, as they are when painted. A canvas pixel is 1 / 128 of the side.
-The publication's bins and smoothing are not on record: compare displacement divergences only with others of this file.
+Frames are (N, 3, H, W) in [-1, 1] and clipped to it first, as they are when painted. A canvas pixel
+is 1 / 128 of the side. The publication's bins and smoothing are not on record: compare displacement
+divergences only with others of this file.
 """
 
 from collections.abc import Sequence
@@ -16,13 +18,18 @@ from simulacra.core.errors import Mistake
 from simulacra.data.shapes import CANVAS, LAWS, Truth, coverage
 from simulacra.nn.maths import psnr
 
-BEYOND = 4.0  # a shape is looked for so much farther than its law ever goes, in x and in y, canvas pixels
+# a shape is looked for so much farther than its law ever goes, in x and in y, canvas pixels
+BEYOND = 4.0
 ROUNDS = 5  # of the search below a pixel
-DOUBT = 0.25  # difference between the shape's colour and the shape, means over 3 x 3 pixels, that blur or noise can explain
+# difference between the shape's colour and the shape, means over 3 x 3 pixels, that blur or noise
+# can explain
+DOUBT = 0.25
 MISFIT = 0.2  # most pixels beyond it, over the shape's visible ones
 SEEN = 0.3  # least share of the shape that is in the frame and not hidden
 
-BIN = 3.0  # side of a bin of displacements, canvas pixels: the middle one holds -1, 0 and 1, so that integer steps lie
+# side of a bin of displacements, canvas pixels: the middle one holds -1, 0 and 1, so that integer
+# steps lie
+BIN = 3.0
 # half a pixel from the next, and seven of them tile the law's -10 to 10
 BINS = 19  # in each axis, from -28.5 to 28.5; what lies beyond counts in the outermost
 SMOOTHING = 0.01  # share of either histogram that is spread evenly over all bins
@@ -31,7 +38,8 @@ MOVED = 1.0  # longest motion that has no direction, canvas pixels
 ASIDE = 1.0  # motion across its axis that is never forbidden, canvas pixels: half a pixel at 64
 ANGLE = 15.0  # degrees off its axis that are never forbidden
 
-FAR = 0.7  # distance from the nearest colour in RGB of [-1, 1] beyond which a pixel is off the palette
+# distance from the nearest colour in RGB of [-1, 1] beyond which a pixel is off the palette
+FAR = 0.7
 
 
 # Reading
@@ -46,36 +54,46 @@ class Parts(NamedTuple):
 
 
 def parts(images: Tensor, truth: Truth) -> Parts:
-    """Shares of the palette's colours whose mixture is nearest to each pixel, clipped to 0 to 1; a blend of four colours in
-    general position is told exactly."""
+    """Shares of the palette's colours whose mixture is nearest to each pixel, clipped to 0 to 1; a
+    blend of four colours in general position is told exactly."""
     present = torch.cat([torch.ones_like(truth.present[:, :1]), truth.present], 1)
     palette = torch.cat([truth.background[:, None], truth.colour], 1)  # (N, 1 + S, 3)
     mix = F.pad(palette, (0, 1), value=1.0) * present[..., None]  # shares add up to 1
     pixels = F.pad(images.clamp(-1, 1).flatten(2), (0, 0, 0, 1), value=1.0)
-    shares = (torch.linalg.pinv(mix.transpose(1, 2)) @ pixels).clamp_(0, 1).unflatten(2, images.shape[2:])
+    shares = (
+        (torch.linalg.pinv(mix.transpose(1, 2)) @ pixels)
+        .clamp_(0, 1)
+        .unflatten(2, images.shape[2:])
+    )
     below = shares.cumsum(1)  # up to and with each colour
-    return Parts(shares[:, 1:], (below[:, -1:] - below[:, 1:]).clamp(0, 1), below[:, :-1].clamp(0, 1))
+    return Parts(
+        shares[:, 1:], (below[:, -1:] - below[:, 1:]).clamp(0, 1), below[:, :-1].clamp(0, 1)
+    )
 
 
 def nearest_pixel(stencil: Tensor, seen: Parts) -> Tensor:
-    """The whole-pixel shifts (N, S, 2) at which the shapes, painted with a margin as wide as the search, cover most of their
-    own colour and least of what is behind; what is in front says nothing."""
+    """The whole-pixel shifts (N, S, 2) at which the shapes, painted with a margin as wide as the
+    search, cover most of their own colour and least of what is behind; what is in front says
+    nothing."""
     far = (stencil.shape[3] - seen.own.shape[3]) // 2
     score = F.pad(seen.own - seen.behind, [far] * 4)
     spectrum = torch.fft.rfft2(score) * torch.fft.rfft2(stencil).conj()
-    scores = torch.fft.irfft2(spectrum, s=score.shape[2:]).roll((far, far), (2, 3))[..., : 2 * far + 1, : 2 * far + 1]
+    scores = torch.fft.irfft2(spectrum, s=score.shape[2:]).roll((far, far), (2, 3))[
+        ..., : 2 * far + 1, : 2 * far + 1
+    ]
     best = scores.flatten(2).argmax(2)
     return torch.stack([best % (2 * far + 1), best // (2 * far + 1)], 2).float() - far
 
 
 def refined(shift: Tensor, seen: Parts, truth: Truth) -> Tensor:
-    """The shifts (N, S, 2) near these that leave the least squares between the shapes' colour and what of them is not hidden
-    (Gauss-Newton), no more than a pixel away."""
+    """The shifts (N, S, 2) near these that leave the least squares between the shapes' colour and
+    what of them is not hidden (Gauss-Newton), no more than a pixel away."""
     start, open_ = shift, 1 - seen.front
     for _ in range(ROUNDS):
         stencil = coverage(truth, shift)
         down, right = torch.gradient(stencil, dim=(2, 3))
-        slopes = torch.stack([-right, -down], 2).mul_(open_[:, :, None]).flatten(3)  # d stencil / d shift
+        # d stencil / d shift
+        slopes = torch.stack([-right, -down], 2).mul_(open_[:, :, None]).flatten(3)
         left = (seen.own - stencil * open_).flatten(2)
         normal = slopes @ slopes.transpose(2, 3) + 1e-3 * torch.eye(2)
         step = torch.linalg.solve(normal, slopes @ left[..., None])[..., 0]
@@ -84,8 +102,8 @@ def refined(shift: Tensor, seen: Parts, truth: Truth) -> Tensor:
 
 
 def found(shift: Tensor, area: Tensor, seen: Parts, truth: Truth) -> Tensor:
-    """Whether enough of each shape's area (N, S) is visible after the shift, and its own colour is there and nowhere else,
-    (N, S)."""
+    """Whether enough of each shape's area (N, S) is visible after the shift, and its own colour is
+    there and nowhere else, (N, S)."""
     visible = coverage(truth, shift) * (seen.front < 0.5)
     apart = F.avg_pool2d(seen.own - visible, 3, stride=1, padding=1, count_include_pad=False).abs()
     enough = visible.sum((2, 3)) >= SEEN * area
@@ -100,13 +118,17 @@ class Reading(NamedTuple):
 
 
 def displacements(images: Tensor, truth: Truth) -> Reading:
-    """Where the shapes of the first frames are in frames (N, 3, H, W), read without the true displacements or the law's
-    directions. A shape is matched if at least SEEN of it is visible and its colour fills it, and only it, by MISFIT: one that
-    is hidden, missing, doubled, transparent or deformed is not. At 64 pixels a blur of 1.5 pixels passes, and two half
-    transparent copies pass while they are less than about 8 canvas pixels apart."""
+    """Where the shapes of the first frames are in frames (N, 3, H, W), read without the true
+    displacements or the law's directions. A shape is matched if at least SEEN of it is visible and
+    its colour fills it, and only it, by MISFIT: one that is hidden, missing, doubled, transparent
+    or deformed is not. At 64 pixels a blur of 1.5 pixels passes, and two half transparent copies
+    pass while they are less than about 8 canvas pixels apart."""
     side = truth.options.size
     if not len(images) or images.shape != (len(truth.size), 3, side, side):
-        raise Mistake(f"frames {tuple(images.shape)} of {len(truth.size)} pairs; allowed: (N, 3, {side}, {side}), one a pair")
+        raise Mistake(
+            f"frames {tuple(images.shape)} of {len(truth.size)} pairs; allowed: (N, 3, {side}, "
+            f"{side}), one a pair"
+        )
     images = images.detach().cpu().float()
     truth = truth._replace(options=msgspec.structs.replace(truth.options, antialias=True))
     far, read = round((LAWS[truth.options.law].reach + BEYOND) * side / CANVAS), []
@@ -126,31 +148,39 @@ def displacements(images: Tensor, truth: Truth) -> Reading:
 def histogram(canvas: Tensor) -> Tensor:
     """The smoothed shares (BINS^2,) float64 of points (N, 2) in canvas pixels in the bins."""
     if canvas.ndim != 2 or canvas.shape[1] != 2 or not len(canvas) or not canvas.isfinite().all():
-        raise Mistake(f"displacements {tuple(canvas.shape)}; allowed: (N, 2), at least one, all finite (matched ones)")
+        raise Mistake(
+            f"displacements {tuple(canvas.shape)}; allowed: (N, 2), at least one, all finite "
+            "(matched ones)"
+        )
     places = (canvas.double() / BIN + BINS / 2).floor().clamp(0, BINS - 1).long()
     counts = torch.bincount(places[:, 0] * BINS + places[:, 1], minlength=BINS**2).double()
     return (1 - SMOOTHING) * counts / len(canvas) + SMOOTHING / BINS**2
 
 
 def displacement_kl(predicted: Tensor, true: Tensor, size: int) -> float:
-    """KL(p_predicted || p_true) in nats between histograms of displacements (N, 2) and (M, 2) in pixels of frames of side
-    `size`. Bins are squares of BIN canvas pixels. Both histograms have pseudo-counts, in each bin the same and SMOOTHING of
-    all samples together, so that the value depends on the number of samples only by chance and is at most
+    """KL(p_predicted || p_true) in nats between histograms of displacements (N, 2) and (M, 2) in
+    pixels of frames of side
+    `size`. Bins are squares of BIN canvas pixels. Both histograms have pseudo-counts, in each bin
+    the same and SMOOTHING of
+    all samples together, so that the value depends on the number of samples only by chance and is
+    at most
     -ln(SMOOTHING / BINS^2) = 10.5."""
     p, q = (histogram(one * (CANVAS / size)) for one in (predicted, true))
     return float((p * (p / q).log()).sum())
 
 
 def pair_kl(predicted: Sequence[Tensor], true: Sequence[Tensor], size: int) -> float:
-    """`displacement_kl` of the joint distribution of circle and triangle: each a pair of dy of the circle (N,) and dy of the
-    triangle (N,), in pixels. The other coordinates would make a histogram that no number of samples fills."""
+    """`displacement_kl` of the joint distribution of circle and triangle: each a pair of dy of the
+    circle (N,) and dy of the triangle (N,), in pixels. The other coordinates would make a histogram
+    that no number of samples fills."""
     return displacement_kl(torch.stack([*predicted], 1), torch.stack([*true], 1), size)
 
 
 def forbidden(moved: Tensor, matched: Tensor, truth: Truth) -> Tensor:
-    """NaN where a shape (N, S) is not read or moved by MOVED canvas pixels at most, else 1 or 0: whether it moved more than
-    ASIDE canvas pixels and ANGLE degrees off its law's axis, or against it where the law has one way. Shapes that hang on
-    another are judged by their motion beside it, and not read where that is not."""
+    """NaN where a shape (N, S) is not read or moved by MOVED canvas pixels at most, else 1 or 0:
+    whether it moved more than ASIDE canvas pixels and ANGLE degrees off its law's axis, or against
+    it where the law has one way. Shapes that hang on another are judged by their motion beside it,
+    and not read where that is not."""
     law, canvas = LAWS[truth.options.law], moved * (CANVAS / truth.options.size)
     out = torch.full(matched.shape, torch.nan)
     for s, name in enumerate(truth.names):
@@ -159,7 +189,11 @@ def forbidden(moved: Tensor, matched: Tensor, truth: Truth) -> Tensor:
             carrier = truth.names.index(law.carrier)
             own, known = own - canvas[:, carrier], known & matched[:, carrier]
         x, y = F.normalize(torch.tensor(law.axes[name], dtype=own.dtype), dim=0)
-        along, across, length = own[:, 0] * x + own[:, 1] * y, (own[:, 1] * x - own[:, 0] * y).abs(), own.norm(dim=1)
+        along, across, length = (
+            own[:, 0] * x + own[:, 1] * y,
+            (own[:, 1] * x - own[:, 0] * y).abs(),
+            own.norm(dim=1),
+        )
         limit = (length * torch.tensor(ANGLE).deg2rad().sin()).clamp(min=ASIDE)
         wrong = (across > limit) | (along < -ASIDE if law.one_way else torch.zeros_like(known))
         out[:, s] = torch.where(known & (length > MOVED), wrong.to(out.dtype), torch.nan)
@@ -167,7 +201,8 @@ def forbidden(moved: Tensor, matched: Tensor, truth: Truth) -> Tensor:
 
 
 def forbidden_share(moved: Tensor, matched: Tensor, truth: Truth) -> float:
-    """The share of `forbidden` moves among shapes (N, S) that are read and moved; NaN if none did."""
+    """The share of `forbidden` moves among shapes (N, S) that are read and moved; NaN if none
+    did."""
     return float(forbidden(moved, matched, truth).nanmean())
 
 
@@ -180,12 +215,14 @@ def correlation(circle_dy: Tensor, triangle_dy: Tensor) -> float:
 
 
 def best_of_k_psnr(samples: Tensor, true: Tensor) -> float:
-    """The mean over N of the highest PSNR of k samples (N, k, C, H, W) of the future (N, C, H, W), dB."""
+    """The mean over N of the highest PSNR of k samples (N, k, C, H, W) of the future (N, C, H, W),
+    dB."""
     return float(psnr(samples, true[:, None]).amax(1).mean())
 
 
 def diversity(samples: Tensor) -> float:
-    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, 100 is none."""
+    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, 100 is
+    none."""
     return float(diversities(samples).mean())
 
 
@@ -195,19 +232,26 @@ def diversities(samples: Tensor) -> Tensor:
     if k < 2:
         raise Mistake(f"diversity of {k} sample; allowed: 2 or more")
     one, two = torch.triu_indices(k, k, 1)
-    return torch.stack([psnr(samples[:, i], samples[:, j]) for i, j in zip(one, two, strict=True)]).mean(0)
+    return torch.stack(
+        [psnr(samples[:, i], samples[:, j]) for i, j in zip(one, two, strict=True)]
+    ).mean(0)
 
 
 def ssim(images: Tensor, true: Tensor) -> Tensor:
-    """Structural similarity (N,) of frames (N, C, H, W), mean over channels and places (Wang et al. 2004, eq. 13): Gaussian
-    window of 11 x 11, deviation 1.5, wholly inside the frame; K1 = 0.01, K2 = 0.03, range 2."""
+    """Structural similarity (N,) of frames (N, C, H, W), mean over channels and places (Wang et al.
+    2004, eq. 13): Gaussian window of 11 x 11, deviation 1.5, wholly inside the frame; K1 = 0.01, K2
+    = 0.03, range 2."""
     if min(images.shape[2:]) < 11:
-        raise Mistake(f"SSIM of frames {tuple(images.shape)}; allowed: height and width of at least 11")
+        raise Mistake(
+            f"SSIM of frames {tuple(images.shape)}; allowed: height and width of at least 11"
+        )
     x, y = images.clamp(-1, 1).double(), true.clamp(-1, 1).double()
     window = torch.exp(-(torch.arange(-5, 6).double() / 1.5).square() / 2)
     window /= window.sum()
     stack = torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 2)[:, None]
-    means = F.conv2d(F.conv2d(stack, window[None, None, :, None]), window[None, None, None]).unflatten(0, (5, *x.shape[:2]))
+    means = F.conv2d(
+        F.conv2d(stack, window[None, None, :, None]), window[None, None, None]
+    ).unflatten(0, (5, *x.shape[:2]))
     mx, my, xx, yy, xy = means[:, :, :, 0]
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     value = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
@@ -216,8 +260,9 @@ def ssim(images: Tensor, true: Tensor) -> Tensor:
 
 
 def off_palette(images: Tensor, truth: Truth, threshold: float = FAR) -> float:
-    """The share of pixels farther than `threshold` from all colours of their frame. Antialiased edges of true frames of law
-    three make 1.0 % at 64 pixels with FAR; at 128 a threshold of 0.4 does."""
+    """The share of pixels farther than `threshold` from all colours of their frame. Antialiased
+    edges of true frames of law three make 1.0 % at 64 pixels with FAR; at 128 a threshold of 0.4
+    does."""
     return float(off_palettes(images, truth, threshold).mean())
 
 
@@ -232,7 +277,8 @@ def off_palettes(images: Tensor, truth: Truth, threshold: float = FAR) -> Tensor
 
 
 def edges(images: Tensor) -> Tensor:
-    """The mean squared difference of neighbouring pixels in x plus that in y, (N,) of frames (N, C, H, W)."""
+    """The mean squared difference of neighbouring pixels in x plus that in y, (N,) of frames (N, C,
+    H, W)."""
     x = images.clamp(-1, 1).double()
     return x.diff(dim=-1).square().mean((1, 2, 3)) + x.diff(dim=-2).square().mean((1, 2, 3))
 

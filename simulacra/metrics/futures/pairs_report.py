@@ -1,7 +1,9 @@
-"""All metrics of sampled futures: against the true one and each other, and, where the law of motion is known, against it.
+"""All metrics of sampled futures: against the true one and each other, and, where the law of motion
+is known, against it.
 
-Baselines in the same code: copying the picture; copying the flow of a near neighbour (arXiv 1607.02586, section 5.1). The other
-baseline there, an autoencoder, is the model without KL (hyper.beta = 0).
+Baselines in the same code: copying the picture; copying the flow of a near neighbour (arXiv
+1607.02586, section 5.1). The other baseline there, an autoencoder, is the model without KL
+(hyper.beta = 0).
 """
 
 from dataclasses import dataclass
@@ -20,13 +22,24 @@ from simulacra.metrics.intervals.jackknife import variance
 from simulacra.nn.maths import psnr
 
 NAME = "pairs"
-"""What a data set of pairs names as its extractor: there is none, the frames themselves are compared."""
+"""What a data set of pairs names as its extractor: there is none, the frames themselves are
+compared."""
 FUTURES = 6  # sampled for each picture
 GROUPS = 10  # of pictures, each of which is left out once for the interval
 NEIGHBOURS = 10  # of which one gives its flow
 THUMB = 16  # side of the pictures among which neighbours are sought
 KNOWN = 4000  # training pairs among which they are
-CONSTANTS = (FUTURES, NEIGHBOURS, THUMB, KNOWN, motion.BIN, motion.BINS, motion.SMOOTHING, motion.MOVED, motion.FAR)
+CONSTANTS = (
+    FUTURES,
+    NEIGHBOURS,
+    THUMB,
+    KNOWN,
+    motion.BIN,
+    motion.BINS,
+    motion.SMOOTHING,
+    motion.MOVED,
+    motion.FAR,
+)
 HASH = digest(repr(CONSTANTS).encode())
 """Of the constants that the numbers depend on, in the place of an extractor's hash."""
 
@@ -43,12 +56,19 @@ class Reals:
     @cached_property
     def truth(self) -> shapes.Truth | None:
         """What the frames show, if the data are painted by a law."""
-        return self.source.truth("held_out", len(self.image)) if hasattr(self.source, "truth") else None
+        return (
+            self.source.truth("held_out", len(self.image))
+            if hasattr(self.source, "truth")
+            else None
+        )
 
     def true_futures(self, number: int) -> Tensor:
-        """Other futures (N, FUTURES, C, H, W) of the same pictures, drawn from the law and painted; other numbers, others."""
+        """Other futures (N, FUTURES, C, H, W) of the same pictures, drawn from the law and painted;
+        other numbers, others."""
         assert self.truth is not None
-        drawn = [shapes.redraw(self.truth, fold(self.seed, "futures", number, i)) for i in range(FUTURES)]
+        drawn = [
+            shapes.redraw(self.truth, fold(self.seed, "futures", number, i)) for i in range(FUTURES)
+        ]
         return torch.stack([shapes.paint(self.truth, step) for step in drawn], 1)
 
     @cached_property
@@ -85,7 +105,8 @@ class Moves:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is read of k futures of each of N pictures, so that numbers of some of the pictures cost nothing more."""
+    """What is read of k futures of each of N pictures, so that numbers of some of the pictures cost
+    nothing more."""
 
     means: dict[str, Tensor]  # (N,) each: numbers of which the mean over pictures is taken
     edges: Tensor  # (N, 2): of futures and of the true one
@@ -99,7 +120,9 @@ class Seen:
         means = {
             "best_of_k_psnr": psnr(futures, true[:, None]).amax(1),
             "copy_psnr": psnr(reals.image, true),
-            "best_of_k_ssim": torch.stack([motion.ssim(one, true) for one in futures.unbind(1)], 1).amax(1),
+            "best_of_k_ssim": torch.stack(
+                [motion.ssim(one, true) for one in futures.unbind(1)], 1
+            ).amax(1),
             "diversity_psnr": motion.diversities(futures),
         }
         edges = motion.edges(futures.flatten(0, 1)).unflatten(0, futures.shape[:2]).mean(1)
@@ -112,7 +135,12 @@ class Seen:
     def select(self, rows: Tensor) -> "Seen":
         """Those of some of the pictures."""
         moves = self.moves.of_pictures(rows, self.k) if self.moves is not None else None
-        return Seen({name: values[rows] for name, values in self.means.items()}, self.edges[rows], moves, self.k)
+        return Seen(
+            {name: values[rows] for name, values in self.means.items()},
+            self.edges[rows],
+            moves,
+            self.k,
+        )
 
 
 def compare(futures: Tensor, reals: Reals) -> dict[str, float]:
@@ -129,12 +157,16 @@ def _numbers(seen: Seen, law: Moves | None) -> dict[str, float]:
     found = {name: float(values.double().mean()) for name, values in seen.means.items()}
     off = {name: found.pop(name) for name in ("off_palette",) if name in found}
     found["edge_energy_ratio"] = float(seen.edges[:, 0].mean() / seen.edges[:, 1].mean())
-    return found | off | (of_shapes(seen.moves, law) if seen.moves is not None and law is not None else {})
+    return (
+        found
+        | off
+        | (of_shapes(seen.moves, law) if seen.moves is not None and law is not None else {})
+    )
 
 
 def spread(seen: Seen, reals: Reals) -> dict[str, float]:
-    """The variance of each metric that the choice of the pictures makes, by the jackknife over GROUPS groups of them; NaN with
-    fewer than three pictures."""
+    """The variance of each metric that the choice of the pictures makes, by the jackknife over
+    GROUPS groups of them; NaN with fewer than three pictures."""
     N = len(reals.image)
     groups = min(GROUPS, N)
     if groups < 3:
@@ -142,8 +174,16 @@ def spread(seen: Seen, reals: Reals) -> dict[str, float]:
     part, rows = torch.arange(N) % groups, list[dict[str, float]]()
     for g in range(groups):
         rest = (part != g).nonzero()[:, 0]
-        rows.append(_numbers(seen.select(rest), reals.law.of_pictures(rest, FUTURES) if reals.truth is not None else None))
-    return {name: variance(torch.tensor([row[name] for row in rows], dtype=torch.float64)) for name in rows[0]}
+        rows.append(
+            _numbers(
+                seen.select(rest),
+                reals.law.of_pictures(rest, FUTURES) if reals.truth is not None else None,
+            )
+        )
+    return {
+        name: variance(torch.tensor([row[name] for row in rows], dtype=torch.float64))
+        for name in rows[0]
+    }
 
 
 def of_shapes(moves: Moves, law: Moves) -> dict[str, float]:
@@ -156,15 +196,22 @@ def of_shapes(moves: Moves, law: Moves) -> dict[str, float]:
 
 
 def distances(moves: Moves, law: Moves) -> dict[str, float]:
-    """Displacement KL of each shape and of the circle and the triangle together, and the correlation of their dy."""
+    """Displacement KL of each shape and of the circle and the triangle together, and the
+    correlation of their dy."""
     found, size = {}, moves.truth.options.size
     for name in moves.truth.names:
         (moved, matched), (true, there) = moves.of(name), law.of(name)
-        found[f"displacement_kl_{name}"] = motion.displacement_kl(moved[matched], true[there], size) if matched.any() else None
+        found[f"displacement_kl_{name}"] = (
+            motion.displacement_kl(moved[matched], true[there], size) if matched.any() else None
+        )
     if moves.truth.options.law == "three":
         mine, true_pair = together(moves), together(law)
-        found["displacement_kl_pair"] = motion.pair_kl(mine, true_pair, size) if len(mine[0]) else None
-        found["circle_triangle_correlation"] = motion.correlation(*mine) if len(mine[0]) > 1 else None
+        found["displacement_kl_pair"] = (
+            motion.pair_kl(mine, true_pair, size) if len(mine[0]) else None
+        )
+        found["circle_triangle_correlation"] = (
+            motion.correlation(*mine) if len(mine[0]) > 1 else None
+        )
     return {name: float("nan") if value is None else value for name, value in found.items()}
 
 
@@ -175,16 +222,28 @@ def together(moves: Moves) -> tuple[Tensor, Tensor]:
 
 
 def neighbours_flow(reals: Reals) -> Tensor:
-    """The baseline: to each picture the exact flow of one of its NEIGHBOURS nearest training pictures, (N, FUTURES, C, H, W).
-    Pictures are compared as thumbnails; what the flow uncovers shows what it shows in the picture."""
+    """The baseline: to each picture the exact flow of one of its NEIGHBOURS nearest training
+    pictures, (N, FUTURES, C, H, W). Pictures are compared as thumbnails; what the flow uncovers
+    shows what it shows in the picture."""
     source = reals.source
     truth = source.truth("train", min(KNOWN, source.size("train")))
-    seen = torch.cat([thumb(shapes.paint(one, torch.zeros_like(one.displacement))) for one in map(truth.at, truth.chunks(256))])
-    nearest = torch.cdist(thumb(reals.image), seen).topk(min(NEIGHBOURS, len(seen)), largest=False).indices
+    seen = torch.cat(
+        [
+            thumb(shapes.paint(one, torch.zeros_like(one.displacement)))
+            for one in map(truth.at, truth.chunks(256))
+        ]
+    )
+    nearest = (
+        torch.cdist(thumb(reals.image), seen)
+        .topk(min(NEIGHBOURS, len(seen)), largest=False)
+        .indices
+    )
     dice = generator(reals.seed, "neighbours")
     futures = []
     for _ in range(FUTURES):
-        chosen = nearest.gather(1, torch.randint(nearest.shape[1], (len(nearest), 1), generator=dice))[:, 0]
+        chosen = nearest.gather(
+            1, torch.randint(nearest.shape[1], (len(nearest), 1), generator=dice)
+        )[:, 0]
         futures.append(warped(reals.image, shapes.flow(truth.select(chosen)).backward))
     return torch.stack(futures, 1)
 
@@ -195,7 +254,8 @@ def thumb(images: Tensor) -> Tensor:
 
 
 def warped(images: Tensor, backward: Tensor) -> Tensor:
-    """Frames (N, C, H, W) that show at each place what was `backward` (N, 2, H, W) pixels from it, borders repeated."""
+    """Frames (N, C, H, W) that show at each place what was `backward` (N, 2, H, W) pixels from it,
+    borders repeated."""
     H, W = images.shape[2:]
     y, x = torch.meshgrid(torch.arange(H) + 0.5, torch.arange(W) + 0.5, indexing="ij")
     places = torch.stack([(x + backward[:, 0]) * 2 / W - 1, (y + backward[:, 1]) * 2 / H - 1], 3)
@@ -208,7 +268,12 @@ def floor(reals: Reals) -> dict[str, float]:
 
 
 def baseline(reals: Reals) -> dict[str, float]:
-    """What copying a neighbour's flow scores, "neighbour_" before each name; nothing where no flow is known."""
+    """What copying a neighbour's flow scores, "neighbour_" before each name; nothing where no flow
+    is known."""
     if reals.truth is None:
         return {}
-    return {f"neighbour_{name}": value for name, value in compare(neighbours_flow(reals), reals).items() if name != "copy_psnr"}
+    return {
+        f"neighbour_{name}": value
+        for name, value in compare(neighbours_flow(reals), reals).items()
+        if name != "copy_psnr"
+    }

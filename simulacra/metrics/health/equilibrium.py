@@ -1,6 +1,8 @@
-"""What theory says about the losses of two players: their value where neither can gain, and where D has won.
+"""What theory says about the losses of two players: their value where neither can gain, and where D
+has won.
 
-Reference: EBGAN, arXiv 1609.03126 (theorem 1); GAN, arXiv 1406.2661; label smoothing, arXiv 1606.03498.
+Reference: EBGAN, arXiv 1609.03126 (theorem 1); GAN, arXiv 1406.2661; label smoothing, arXiv
+1606.03498.
 """
 
 import math
@@ -18,15 +20,17 @@ def number(value: object) -> float:
 
 
 def cross_entropy(p: float, label: float) -> float:
-    """-label ln p - (1 - label) ln(1 - p), in nats; p = label gives the floor of a loss with a smoothed label."""
+    """-label ln p - (1 - label) ln(1 - p), in nats; p = label gives the floor of a loss with a
+    smoothed label."""
     return -float(xlogy(label, p) + xlogy(1 - label, 1 - p))
 
 
 def equilibrium(
     loss: str, *, label: float = 1.0, generator_label: float = 1.0, margin: float | None = None
 ) -> dict[str, float]:
-    """The losses where fakes equal reals and D is optimal; `label` is D's target for reals, `generator_label` G's for
-    fakes. Absent: not fixed by theory, or an EBGAN whose rows carry their own margin."""
+    """The losses where fakes equal reals and D is optimal; `label` is D's target for reals,
+    `generator_label` G's for fakes. Absent: not fixed by theory, or an EBGAN whose rows carry their
+    own margin."""
     D = label / 2
     both = (cross_entropy(D, label) + cross_entropy(D, 0)) / 2
     table = {
@@ -41,7 +45,8 @@ def equilibrium(
 
 
 def d_won(loss: str, *, label: float = 1.0) -> dict[str, float]:
-    """The losses that D approaches when it tells all fakes from all reals; absent: without bound."""
+    """The losses that D approaches when it tells all fakes from all reals; absent: without
+    bound."""
     losses = "non_saturating", "least_squares", "hinge", "wgan", "relativistic", "ebgan"
     if choose("loss", loss, list(losses)) == "wgan":
         return {}
@@ -49,10 +54,14 @@ def d_won(loss: str, *, label: float = 1.0) -> dict[str, float]:
 
 
 def distances(row: Mapping[str, Any], equilibrium: Mapping[str, float]) -> dict[str, float]:
-    """Each loss of a row minus its equilibrium; where the row has a margin, that is loss_D's (arXiv 1609.03126,
-    theorem 1)."""
-    values = {name: number(row.get(name)) - value for name, value in centre(row, equilibrium).items()}
-    return {f"{name}_from_equilibrium": value for name, value in values.items() if math.isfinite(value)}
+    """Each loss of a row minus its equilibrium; where the row has a margin, that is loss_D's (arXiv
+    1609.03126, theorem 1)."""
+    values = {
+        name: number(row.get(name)) - value for name, value in centre(row, equilibrium).items()
+    }
+    return {
+        f"{name}_from_equilibrium": value for name, value in values.items() if math.isfinite(value)
+    }
 
 
 def centre(row: Mapping[str, Any], equilibrium: Mapping[str, float]) -> dict[str, float]:

@@ -38,12 +38,20 @@ READINGS = {
 }
 
 
-def summary(rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()) -> list[str]:  # noqa: B008 (frozen)
+def summary(
+    rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()
+) -> list[str]:  # noqa: B008 (frozen)
     """Sentences for a person at the end of training: what happened, then how the run stands."""
-    looks, rows = [row for row in rows if "distinct" in row], [row for row in rows if "distinct" not in row]
+    looks, rows = (
+        [row for row in rows if "distinct" in row],
+        [row for row in rows if "distinct" not in row],
+    )
     if not rows:
         return ["nothing was logged"]
-    found = states(sorted([*rows, *looks], key=lambda row: row["step"]), replace(settings, equilibrium=equilibrium))
+    found = states(
+        sorted([*rows, *looks], key=lambda row: row["step"]),
+        replace(settings, equilibrium=equilibrium),
+    )
     told = [story(spell, int(rows[-1]["step"])) for spell in found]
     game = bool(equilibrium or looks or any("loss_D" in row for row in rows))
     if game and not any(spell.name in COLLAPSES for spell in found):
@@ -51,7 +59,12 @@ def summary(rows: Rows, equilibrium: Mapping[str, float], settings: Settings = S
     recent = [row for row in rows if row["step"] > rows[-1]["step"] - 1000]
     span = min(1000, int(rows[-1]["step"] - rows[0]["step"]))
     when = f"over the last {span:,} steps" if span else "at the only logged step"
-    return [*told, *balance(recent, equilibrium, when), *readings(recent, when), *slopes(recent, when)]
+    return [
+        *told,
+        *balance(recent, equilibrium, when),
+        *readings(recent, when),
+        *slopes(recent, when),
+    ]
 
 
 def verdict(rows: Rows, looks: Rows) -> str:
@@ -60,9 +73,18 @@ def verdict(rows: Rows, looks: Rows) -> str:
     if last and (why := collapse(last)):  # from the beginning on, and not for long
         return f"collapsed, or not begun yet: at step {last['step']:,}, {why}"
     kinds = [number(row["diversity"]) for row in rows[len(rows) // 2 :] if "diversity" in row]
-    alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]  # from too early on to be dated
-    seen = "collapsed: samples were nearly alike in all of the second half" if alike else "no collapse seen in"
-    looked = f", nor in samples of {len(looks)} checkpoint{'s' * (len(looks) > 1)}" if looks and not alike else ""
+    # from too early on to be dated
+    alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]
+    seen = (
+        "collapsed: samples were nearly alike in all of the second half"
+        if alike
+        else "no collapse seen in"
+    )
+    looked = (
+        f", nor in samples of {len(looks)} checkpoint{'s' * (len(looks) > 1)}"
+        if looks and not alike
+        else ""
+    )
     return f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}{looked}"
 
 
@@ -82,7 +104,11 @@ def balance(rows: Rows, equilibrium: Mapping[str, float], when: str) -> Iterator
             continue
         player = {"loss_D": "the discriminator", "loss_G": "the generator"}.get(name, "its player")
         close = abs(off) <= 0.1 * max(abs(goal), 0.5)
-        reading = "the players are in balance" if close else f"{player} is {'ahead' if off < 0 else 'behind'}"
+        reading = (
+            "the players are in balance"
+            if close
+            else f"{player} is {'ahead' if off < 0 else 'behind'}"
+        )
         side = f"{abs(off):.3f} {'below' if off < 0 else 'above'} its equilibrium {goal:.3f}"
         yield f"{name} {value:.3f} {when}, {side}: {reading}"
 
@@ -104,7 +130,10 @@ def slopes(rows: Rows, when: str) -> Iterator[str]:
     real, fake = (average([row.get(name) for row in rows]) for name in ("grad_real", "grad_fake"))
     if math.isnan(real + fake):
         return
-    steeper, ratio = "fakes" if fake > real else "reals", max(real, fake) / max(min(real, fake), 1e-12)
+    steeper, ratio = (
+        "fakes" if fake > real else "reals",
+        max(real, fake) / max(min(real, fake), 1e-12),
+    )
     reading = "similar at both, as it should be"
     if fake < 1e-3:
         reading = "next to nothing reaches the generator"

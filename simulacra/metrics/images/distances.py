@@ -1,4 +1,5 @@
-"""Euclidean distances between feature sets, a block of rows at a time: memory grows with one set, never with both."""
+"""Euclidean distances between feature sets, a block of rows at a time: memory grows with one set,
+never with both."""
 
 from collections.abc import Iterator
 
@@ -10,11 +11,13 @@ from simulacra.core.errors import Mistake
 ENTRIES = 4_000_000
 """Distances held at once: 32 MB."""
 SAME = 1e-12
-"""Squared distances below this share of the squared lengths are zero: features are float32, the rest is rounding."""
+"""Squared distances below this share of the squared lengths are zero: features are float32, the
+rest is rounding."""
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Float64 distances (N, M) between the rows of float64 a (N, D) and b (M, D); equal rows are at exactly 0."""
+    """Float64 distances (N, M) between the rows of float64 a (N, D) and b (M, D); equal rows are at
+    exactly 0."""
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
     squares = torch.addmm(lengths, a, b.T, alpha=-2)
     return squares.masked_fill_(squares < SAME * lengths, 0).sqrt_()
@@ -31,14 +34,16 @@ def blocks(a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def nearest(a: Tensor, b: Tensor) -> Tensor:
-    """The distance (N,) of each row of a (N, D) to its nearest row of b (M, D). Which one that is is found in float32, how far
-    it is in float64; memory grows with a alone, so that b may lie on disk."""
+    """The distance (N,) of each row of a (N, D) to its nearest row of b (M, D). Which one that is
+    is found in float32, how far it is in float64; memory grows with a alone, so that b may lie on
+    disk."""
     a = a.double()
     middle = b[: len(a)].double().mean(0)
     x, best = (a - middle).float(), a.new_full((len(a),), torch.inf)
     for part in b.split(max(1, ENTRIES // len(a))):
         y = (part.double() - middle).float()
-        squares = torch.addmm(y.square().sum(1, keepdim=True), y, x.T, alpha=-2)  # less what is the same for all of b
+        # less what is the same for all of b
+        squares = torch.addmm(y.square().sum(1, keepdim=True), y, x.T, alpha=-2)
         apart = (a - part[squares.argmin(0)].double()).square().sum(1)
         best = torch.minimum(best, apart)
     return best.sqrt()
@@ -48,7 +53,9 @@ def radii(features: Tensor, k: int) -> Tensor:
     """The distance (N,) of each row of (N, D) to its k-th nearest other row."""
     if len(features) <= k:
         raise Mistake(f"neighbour {k} among {len(features)} samples; at least {k + 1} are needed")
-    found = [block.topk(k + 1, 1, largest=False).values[:, k] for _, block in blocks(features, features)]
+    found = [
+        block.topk(k + 1, 1, largest=False).values[:, k] for _, block in blocks(features, features)
+    ]
     return torch.cat(found)
 
 

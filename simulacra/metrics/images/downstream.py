@@ -1,9 +1,9 @@
-"""Are samples good enough to learn from? Train on synthetic, test on real (TSTR) and the reverse (TRTS) (Esteban et al.
-2017, arXiv 1706.02633).
+"""Are samples good enough to learn from? Train on synthetic, test on real (TSTR) and the reverse
+(TRTS) (Esteban et al. 2017, arXiv 1706.02633).
 
-Both need labels: those the samples were made for, or, weaker, those that a classifier gives them. Give as many samples
-as there are real training examples, with the same labels. High TRTS with low TSTR: what is imagined is right, but not
-all of the data is imagined.
+Both need labels: those the samples were made for, or, weaker, those that a classifier gives them.
+Give as many samples as there are real training examples, with the same labels. High TRTS with low
+TSTR: what is imagined is right, but not all of the data is imagined.
 """
 
 from collections.abc import Callable
@@ -33,17 +33,24 @@ class Labelled(NamedTuple):
     y: Tensor  # (N,) whole numbers from 0 to classes - 1
 
 
-# --- classifiers ------------------------------------------------------------------------------------------------------
+# --- classifiers
+# ------------------------------------------------------------------------------------------------------
 
 
 def check(x: Tensor, y: Tensor, classes: int) -> None:
     """A Mistake unless there is one label for each example."""
     if not len(x) or y.shape != (len(x),) or y.is_floating_point():
-        raise Mistake(f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; allowed: one whole number for each")
+        raise Mistake(
+            f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; allowed: one whole number "
+            "for each"
+        )
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise Mistake(f"labels from {int(y.min())} to {int(y.max())}; allowed: 0 to {classes - 1}")
     if not x.isfinite().all():
-        raise Mistake(f"{int((~x.isfinite()).sum())} values of the examples are not finite; allowed: finite numbers")
+        raise Mistake(
+            f"{int((~x.isfinite()).sum())} values of the examples are not finite; allowed: finite "
+            "numbers"
+        )
 
 
 def network(channels: int, classes: int) -> nn.Sequential:
@@ -60,7 +67,8 @@ def network(channels: int, classes: int) -> nn.Sequential:
 
 
 def batches(n: int, steps: int, seed: int) -> list[Tensor]:
-    """The rows of each step: whole epochs shuffled, the incomplete last batch of an epoch dropped."""
+    """The rows of each step: whole epochs shuffled, the incomplete last batch of an epoch
+    dropped."""
     size = min(BATCH, n)
     rows: list[Tensor] = []
     for epoch in range(-(-steps // (n // size))):
@@ -69,12 +77,17 @@ def batches(n: int, steps: int, seed: int) -> list[Tensor]:
     return rows[:steps]
 
 
-def convnet(x: Tensor, y: Tensor, classes: int, seed: int, *, epochs: int = 2, least: int = 600) -> Judge:
-    """A small convolutional net for pictures (N, C, H, W), trained for `epochs`, but at least `least` steps of 128
-    pictures; deterministic by seed."""
+def convnet(
+    x: Tensor, y: Tensor, classes: int, seed: int, *, epochs: int = 2, least: int = 600
+) -> Judge:
+    """A small convolutional net for pictures (N, C, H, W), trained for `epochs`, but at least
+    `least` steps of 128 pictures; deterministic by seed."""
     check(x, y, classes)
     if x.ndim != 4:
-        raise Mistake(f"a convolutional net on examples of shape {tuple(x.shape)}; allowed: pictures (N, C, H, W)")
+        raise Mistake(
+            f"a convolutional net on examples of shape {tuple(x.shape)}; allowed: pictures (N, C, "
+            "H, W)"
+        )
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "downstream"))
         net = network(x.shape[1], classes)
@@ -97,14 +110,18 @@ def convnet(x: Tensor, y: Tensor, classes: int, seed: int, *, epochs: int = 2, l
 
 
 def forest(x: Tensor, y: Tensor, classes: int, seed: int, *, trees: int = 500) -> Judge:
-    """A random forest on the flat values of pictures or series (N, ...), of 500 trees as published; deterministic by
-    seed."""
+    """A random forest on the flat values of pictures or series (N, ...), of 500 trees as published;
+    deterministic by seed."""
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError:
-        raise Mistake("a random forest needs the package 'scikit-learn', which is not installed") from None
+        raise Mistake(
+            "a random forest needs the package 'scikit-learn', which is not installed"
+        ) from None
     check(x, y, classes)
-    wood = RandomForestClassifier(trees, random_state=fold(seed, "downstream") % 2**32, n_jobs=torch.get_num_threads())
+    wood = RandomForestClassifier(
+        trees, random_state=fold(seed, "downstream") % 2**32, n_jobs=torch.get_num_threads()
+    )
     wood.fit(x.detach().cpu().flatten(1).numpy(), y.cpu().numpy())
 
     def judge(x: Tensor) -> Tensor:
@@ -114,11 +131,13 @@ def forest(x: Tensor, y: Tensor, classes: int, seed: int, *, trees: int = 500) -
 
 
 def train_classifier(x: Tensor, y: Tensor, classes: int, seed: int) -> Judge:
-    """The classifier that fits: `convnet` for pictures (N, C, H, W), `forest` for series (N, T, C)."""
+    """The classifier that fits: `convnet` for pictures (N, C, H, W), `forest` for series (N, T,
+    C)."""
     return convnet(x, y, classes, seed) if x.ndim == 4 else forest(x, y, classes, seed)
 
 
-# --- scores -----------------------------------------------------------------------------------------------------------
+# --- scores
+# -----------------------------------------------------------------------------------------------------------
 
 
 def accuracy(found: Tensor, y: Tensor) -> float:
@@ -127,10 +146,13 @@ def accuracy(found: Tensor, y: Tensor) -> float:
 
 
 def weighted_f1(found: Tensor, y: Tensor) -> float:
-    """The mean over classes of 2 right / (found + true), each class weighted by how often it is true in y (N,)."""
+    """The mean over classes of 2 right / (found + true), each class weighted by how often it is
+    true in y (N,)."""
     found, y = found.cpu(), y.cpu()
     size = int(torch.maximum(found.max(), y.max())) + 1
-    right, predicted, true = (one.bincount(minlength=size).double() for one in (y[found == y], found, y))
+    right, predicted, true = (
+        one.bincount(minlength=size).double() for one in (y[found == y], found, y)
+    )
     f1 = 2 * right / (predicted + true).clamp(min=1)
     return float((f1 * true).sum() / true.sum())
 
@@ -150,8 +172,9 @@ def tstr(
     seed: int = 0,
     learn: Learn = train_classifier,
 ) -> dict[str, float]:
-    """Train on synthetic, test on real: `tstr_accuracy`, `tstr_f1`, what the judge trained on reals gets (`real_accuracy`,
-    `real_f1`), and `tstr_ratio`, the quotient of the accuracies: 1 if samples teach as much as reals do."""
+    """Train on synthetic, test on real: `tstr_accuracy`, `tstr_f1`, what the judge trained on reals
+    gets (`real_accuracy`, `real_f1`), and `tstr_ratio`, the quotient of the accuracies: 1 if
+    samples teach as much as reals do."""
     check(*test, classes)
     student = learn(*fake, classes, seed)
     found = {**scores(student, test, "tstr"), **scores(judge, test, "real")}
@@ -159,12 +182,19 @@ def tstr(
 
 
 def trts(fake: Labelled, judge: Judge) -> dict[str, float]:
-    """Train on real, test on synthetic: `trts_accuracy` and `trts_f1` of a judge trained on real examples."""
+    """Train on real, test on synthetic: `trts_accuracy` and `trts_f1` of a judge trained on real
+    examples."""
     return scores(judge, fake, "trts")
 
 
 def downstream(
-    fake: Labelled, train: Labelled, test: Labelled, *, classes: int, seed: int = 0, learn: Learn = train_classifier
+    fake: Labelled,
+    train: Labelled,
+    test: Labelled,
+    *,
+    classes: int,
+    seed: int = 0,
+    learn: Learn = train_classifier,
 ) -> dict[str, float]:
     """Both, with one judge trained on `train`: all that `tstr` and `trts` return."""
     check(*fake, classes)

@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0 without training: the network of Tan and Le 2019 (arXiv 1905.11946, table 1) with ReLU6 and
-without squeeze-and-excitation, as its authors released it in 2020. The names with an underscore are the weights file's.
+"""EfficientNet-Lite0 without training: the network of Tan and Le 2019 (arXiv 1905.11946, table 1)
+with ReLU6 and without squeeze-and-excitation, as its authors released it in 2020. The names with an
+underscore are the weights file's.
 
-The weights come from TensorFlow, and with them two traps: a strided convolution pads more at the end than at the
-beginning, and normalisation divides by sqrt(variance + 0.001).
+The weights come from TensorFlow, and with them two traps: a strided convolution pads more at the
+end than at the beginning, and normalisation divides by sqrt(variance + 0.001).
 """
 
 from itertools import pairwise
@@ -33,8 +34,11 @@ STAGES = (  # expansion, kernel, stride, channels, repeats
 
 
 def same(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """`images` (N, C, H, W) with TensorFlow's "same" padding for a convolution: the odd pixel goes right and below."""
-    total = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in images.shape[-2:]]
+    """`images` (N, C, H, W) with TensorFlow's "same" padding for a convolution: the odd pixel goes
+    right and below."""
+    total = [
+        max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in images.shape[-2:]
+    ]
     (top, left) = (t // 2 for t in total)
     return F.pad(images, (left, total[1] - left, top, total[0] - top))
 
@@ -45,7 +49,8 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Inverted residual: expand, filter each channel, project, and add the input where the shapes agree."""
+    """Inverted residual: expand, filter each channel, project, and add the input where the shapes
+    agree."""
 
     def __init__(self, into: int, out: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -66,17 +71,21 @@ class Block(nn.Module):
 
 
 def shapes() -> list[tuple[int, int, int, int, int]]:
-    """The arguments of every Block in order; within a stage only the first strides and changes the channels."""
+    """The arguments of every Block in order; within a stage only the first strides and changes the
+    channels."""
     channels = [32, *(out for *_, out, _ in STAGES)]
     found = []
-    for (into, out), (expansion, kernel, stride, _, repeats) in zip(pairwise(channels), STAGES, strict=True):
+    for (into, out), (expansion, kernel, stride, _, repeats) in zip(
+        pairwise(channels), STAGES, strict=True
+    ):
         found.append((into, out, expansion, kernel, stride))
         found += [(out, out, expansion, kernel, 1)] * (repeats - 1)
     return found
 
 
 class EfficientNetLite0(nn.Module):
-    """Colour pictures in [-1, 1], best at 224x224, to 1,280 pooled features and 1,000 ImageNet logits."""
+    """Colour pictures in [-1, 1], best at 224x224, to 1,280 pooled features and 1,000 ImageNet
+    logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,11 +106,15 @@ class EfficientNetLite0(nn.Module):
 
 
 def folded(net: EfficientNetLite0) -> EfficientNetLite0:
-    """`net`, in evaluation mode, with every normalisation merged into its convolution: the same function in two thirds
-    of the time."""
+    """`net`, in evaluation mode, with every normalisation merged into its convolution: the same
+    function in two thirds of the time."""
     for module in list(net.eval().modules()):
         for conv, normalisation in PAIRS:
             if hasattr(module, conv):
-                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, normalisation)))
+                setattr(
+                    module,
+                    conv,
+                    fuse_conv_bn_eval(getattr(module, conv), getattr(module, normalisation)),
+                )
                 setattr(module, normalisation, nn.Identity())
     return net

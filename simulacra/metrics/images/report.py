@@ -1,5 +1,5 @@
-"""All metrics that apply to fake and real pictures seen through one extractor. Look once, compare often: the features
-of the real pictures serve every checkpoint."""
+"""All metrics that apply to fake and real pictures seen through one extractor. Look once, compare
+often: the features of the real pictures serve every checkpoint."""
 
 import tempfile
 from collections.abc import Iterable
@@ -14,7 +14,12 @@ from simulacra.metrics.images.classes import agreement, class_histogram
 from simulacra.metrics.images.distances import nearest
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.images.frechet import frechet_distance, rank_note
-from simulacra.metrics.images.inception import PARTS, inception_score, inception_score_splits, modified_inception_score
+from simulacra.metrics.images.inception import (
+    PARTS,
+    inception_score,
+    inception_score_splits,
+    modified_inception_score,
+)
 from simulacra.metrics.images.kid import SIZE, kernel_distance, without_parts
 from simulacra.metrics.images.memorisation import copied, diversity, memorised
 from simulacra.metrics.images.prdc import NEIGHBOURS, coverage
@@ -35,8 +40,10 @@ class Features:
     features: Tensor  # (N, D)
     probabilities: Tensor | None  # (N, classes), None without classes
     own_classes: bool  # the classes are those of the data, so that their shares mean something
-    mirrored: Tensor | None = None  # (N, D) of the pictures mirrored left to right, where training mirrors
-    asked: Tensor | None = None  # (N,) the classes that were asked for, where samples are made class by class
+    # (N, D) of the pictures mirrored left to right, where training mirrors
+    mirrored: Tensor | None = None
+    # (N,) the classes that were asked for, where samples are made class by class
+    asked: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,9 @@ class Training:
     held_out: Tensor  # (M,) how far each held-out real is from the nearest of them
 
 
-def look(images: Tensor, extractor: Extractor, mirror: bool = False, asked: Tensor | None = None) -> Features:
+def look(
+    images: Tensor, extractor: Extractor, mirror: bool = False, asked: Tensor | None = None
+) -> Features:
     """The features, and posteriors if there are any, of images (N, C, H, W) in [-1, 1]."""
     features = extractor.features(images)
     posteriors = extractor.posteriors(features) if extractor.classes else None
@@ -75,7 +84,8 @@ def space(rows: int, columns: int) -> Tensor:
 
 
 def recalled(seen: Features, train: Tensor) -> Tensor:
-    """How far each picture is, or its mirror image where training mirrors, from the nearest training features (T, D), (N,)."""
+    """How far each picture is, or its mirror image where training mirrors, from the nearest
+    training features (T, D), (N,)."""
     apart = nearest(seen.features, train)
     return apart if seen.mirrored is None else torch.minimum(apart, nearest(seen.mirrored, train))
 
@@ -91,7 +101,8 @@ def memory(fake: Tensor, held_out: Tensor) -> dict[str, float]:
 
 
 def subset(fake: int, real: int) -> int:
-    """How many of so many fakes and reals the kernel distance compares at once: of all, every subset would be the same."""
+    """How many of so many fakes and reals the kernel distance compares at once: of all, every
+    subset would be the same."""
     return min(SIZE, fake // 2, real // 2)
 
 
@@ -102,8 +113,9 @@ def kernel(fake: Tensor, real: Tensor, seed: int) -> dict[str, float]:
 
 
 def scores(fake: Features) -> dict[str, float]:
-    """The metrics of the fakes' posteriors alone, as far as they apply. Of samples that were asked for class by class, shares
-    of classes are the asker's; how many show the class asked for is not."""
+    """The metrics of the fakes' posteriors alone, as far as they apply. Of samples that were asked
+    for class by class, shares of classes are the asker's; how many show the class asked for is
+    not."""
     if fake.probabilities is None:
         return {}
     parts, deviation = inception_score_splits(fake.probabilities)
@@ -117,30 +129,49 @@ def scores(fake: Features) -> dict[str, float]:
     found["modified_inception_score"] = modified_inception_score(fake.probabilities)
     seen = class_histogram(fake.probabilities)
     if fake.asked is not None:
-        return {**found, "top_probability": seen["top_probability"], **agreement(fake.probabilities, fake.asked)}
+        return {
+            **found,
+            "top_probability": seen["top_probability"],
+            **agreement(fake.probabilities, fake.asked),
+        }
     return {**found, **seen}
 
 
-def compare(fake: Features, real: Features, *, train: Training | None = None, seed: int = 0) -> dict[str, float]:
-    """Every metric that applies, by name; `train` is what may have been memorised, in which case `real` is held out."""
+def compare(
+    fake: Features, real: Features, *, train: Training | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Every metric that applies, by name; `train` is what may have been memorised, in which case
+    `real` is held out."""
     one, other = smooth(fake.features, real.features), coverage(fake.features, real.features)
-    found = {"frechet": one["frechet"], **kernel(fake.features, real.features, seed), **other, "diversity": one["diversity"]}
+    found = {
+        "frechet": one["frechet"],
+        **kernel(fake.features, real.features, seed),
+        **other,
+        "diversity": one["diversity"],
+    }
     known = {} if train is None else memory(recalled(fake, train.features), train.held_out)
     return {**found, **scores(fake), **known}
 
 
-def report(fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0) -> dict[str, float]:
-    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name; `memorisation` only with `train`."""
+def report(
+    fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name; `memorisation` only
+    with `train`."""
     seen = look(real, extractor)
     known = None if train is None else training([train], len(train), extractor, seen)
     return compare(look(fake, extractor), seen, train=known, seed=seed)
 
 
-# --- what the choice of the reals makes -------------------------------------------------------------------------------
+# --- what the choice of the reals makes
+# -------------------------------------------------------------------------------
 
 
-def spread(fake: Features, real: Features, train: Training | None = None, seed: int = 0) -> dict[str, float]:
-    """The variance of each metric that the choice of the reals makes; NaN where there is none to be known."""
+def spread(
+    fake: Features, real: Features, train: Training | None = None, seed: int = 0
+) -> dict[str, float]:
+    """The variance of each metric that the choice of the reals makes; NaN where there is none to be
+    known."""
     unknown = dict.fromkeys(NO_INTERVAL, float("nan"))
     return unknown | by_halves(fake.features, real.features, seed) | by_groups(fake, real, train)
 
@@ -157,14 +188,17 @@ def by_groups(fake: Features, real: Features, train: Training | None) -> dict[st
         if train is not None and apart is not None:
             row |= memory(apart, train.held_out[rest])
         rows.append(row)
-    found = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+    found = {
+        name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]
+    }
     found["kid"] = without_parts(fake.features, real.features, part)
     return {name: jackknife.variance(values) for name, values in found.items()}
 
 
 def by_halves(fake: Tensor, real: Tensor, seed: int) -> dict[str, float]:
-    """By random halves of the reals (M, D), each half as certain as all: of what looks at neighbours, which are others where a
-    few reals are missing, so that the jackknife says 1.4 times too much; NaN of fewer than twelve reals."""
+    """By random halves of the reals (M, D), each half as certain as all: of what looks at
+    neighbours, which are others where a few reals are missing, so that the jackknife says 1.4 times
+    too much; NaN of fewer than twelve reals."""
     M, dice = len(real), generator(seed, "halves")
     if M // 2 <= NEIGHBOURS:
         return dict.fromkeys(("precision", "recall", "density", "coverage"), float("nan"))
@@ -177,7 +211,8 @@ def by_halves(fake: Tensor, real: Tensor, seed: int) -> dict[str, float]:
     return {name: total / (4 * GROUPS) for name, total in squares.items()}
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- words
+# ------------------------------------------------------------------------------------------------------------
 
 
 def counts(name: str, fake: int, real: int) -> dict[str, int]:
@@ -201,7 +236,13 @@ def verdict(memorisation: float, share: float, trained: int) -> list[str]:
     """A sentence where samples are copies of the `trained` training pictures, or nearly."""
     of = f"the {trained:,} training pictures"
     if share >= CERTAIN:
-        return [f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, nearer than new pictures come"]
+        return [
+            f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, nearer than "
+            "new pictures come"
+        ]
     if memorisation < NEAR:
-        return [f"memorised: samples are {memorisation:.2f} times as far from {of} as held-out pictures are"]
+        return [
+            f"memorised: samples are {memorisation:.2f} times as far from {of} as held-out "
+            "pictures are"
+        ]
     return []

@@ -8,8 +8,8 @@ from simulacra.metrics.intervals.jackknife import student
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and both ends of its two-sided 95 % Student t interval over independent repeats; one repeat has no interval
-    (nan), and values of which one is no number have neither."""
+    """Mean and both ends of its two-sided 95 % Student t interval over independent repeats; one
+    repeat has no interval (nan), and values of which one is no number have neither."""
     return combined(values, 0.0, 1)
 
 
@@ -18,7 +18,8 @@ def combined(
     further: float,  # variance that is common to all repeats, and so in none of their differences
     freedom: int,  # degrees of freedom with which it was estimated
 ) -> tuple[float, float, float]:
-    """The same where the repeats share something random: variances add up, degrees of freedom by Welch and Satterthwaite."""
+    """The same where the repeats share something random: variances add up, degrees of freedom by
+    Welch and Satterthwaite."""
     if not values:
         raise ValueError("interval over 0 values; at least 1 is needed")
     if not all(map(isfinite, values)):

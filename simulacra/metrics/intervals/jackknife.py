@@ -1,9 +1,10 @@
 """Intervals over groups: frames of one track are no independent examples, the tracks are.
 
-What is known of a group are sums over its examples, and a statistic is a function of such sums. Each group is left out in turn
-(the jackknife), and the interval is Student's t with one degree of freedom less than there are groups. A percentile bootstrap,
-which stood here before, covers .50 with two groups and .88 with eight where 95 % is said; this one covers .94 to .96 from two
-normal groups on (means, ratios, roots, decibels, R2), .82 to .90 where groups are log-normal.
+What is known of a group are sums over its examples, and a statistic is a function of such sums.
+Each group is left out in turn (the jackknife), and the interval is Student's t with one degree of
+freedom less than there are groups. A percentile bootstrap, which stood here before, covers .50 with
+two groups and .88 with eight where 95 % is said; this one covers .94 to .96 from two normal groups
+on (means, ratios, roots, decibels, R2), .82 to .90 where groups are log-normal.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,7 +35,8 @@ class Grouped:
 
 
 class Estimate(NamedTuple):
-    """A number with the ends of its 95 % interval, NaN for a single group, and where leaving one out leaves no number."""
+    """A number with the ends of its 95 % interval, NaN for a single group, and where leaving one
+    out leaves no number."""
 
     value: float
     low: float
@@ -49,7 +51,10 @@ def grouped(rows: Tensor, groups: Sequence[str], statistic: Statistic) -> Groupe
     names = sorted(set(groups))
     place = {name: i for i, name in enumerate(names)}
     rows = rows.detach().double().cpu()
-    known, into = ~rows.isnan().any(1), torch.tensor([place[group] for group in groups], dtype=torch.long)
+    known, into = (
+        ~rows.isnan().any(1),
+        torch.tensor([place[group] for group in groups], dtype=torch.long),
+    )
     sums = rows.new_zeros(len(names), rows.shape[1]).index_add_(0, into[known], rows[known])
     return Grouped(tuple(names), sums, statistic)
 
@@ -75,17 +80,23 @@ def quotient(sums: Tensor) -> Tensor:
 
 
 def decibels(squares: Tensor, groups: Sequence[str]) -> Grouped:
-    """10 log10(4 / mean squared error) of the errors (n,) of pictures in [-1, 1]: unlike a mean of PSNRs it is not ruled by the
-    few that are nearly exact."""
-    return grouped(torch.stack([4 * torch.ones_like(squares), squares], 1), groups, lambda s: 10 * quotient(s).log10())
+    """10 log10(4 / mean squared error) of the errors (n,) of pictures in [-1, 1]: unlike a mean of
+    PSNRs it is not ruled by the few that are nearly exact."""
+    return grouped(
+        torch.stack([4 * torch.ones_like(squares), squares], 1),
+        groups,
+        lambda s: 10 * quotient(s).log10(),
+    )
 
 
 def explained(predicted: Tensor, true: Tensor, groups: Sequence[str]) -> Grouped:
-    """R2 of predictions (n,): 1 less the squared error over that of the mean of the true numbers (n,), that of the groups
-    that are left where one is left out; NaN where these hardly differ."""
+    """R2 of predictions (n,): 1 less the squared error over that of the mean of the true numbers
+    (n,), that of the groups that are left where one is left out; NaN where these hardly differ."""
     y = true.double() - true.double().nanmean()
     least = FLAT * float(y.square().nanmean())
-    rows = torch.stack([torch.ones_like(y), y, y.square(), (predicted.double() - true.double()).square()], 1)
+    rows = torch.stack(
+        [torch.ones_like(y), y, y.square(), (predicted.double() - true.double()).square()], 1
+    )
 
     def r2(s: Tensor) -> Tensor:
         spread = s[..., 2] - s[..., 1].square() / s[..., 0]
@@ -104,11 +115,14 @@ def difference(one: Grouped, other: Grouped) -> Estimate:
     if one.groups != other.groups:
         alone = sorted(set(one.groups) ^ set(other.groups))
         raise Mistake(
-            f"two measures differ in {len(alone)} groups, {alone[0]} among them; allowed: the same tracks or episodes"
+            f"two measures differ in {len(alone)} groups, {alone[0]} among them; allowed: the same "
+            "tracks or episodes"
         )
     width = one.sums.shape[1]
     both = torch.cat([one.sums, other.sums], 1)
-    return jackknifed(both, lambda sums: one.statistic(sums[..., :width]) - other.statistic(sums[..., width:]))
+    return jackknifed(
+        both, lambda sums: one.statistic(sums[..., :width]) - other.statistic(sums[..., width:])
+    )
 
 
 def jackknifed(sums: Tensor, statistic: Statistic) -> Estimate:
@@ -119,7 +133,8 @@ def jackknifed(sums: Tensor, statistic: Statistic) -> Estimate:
 
 
 def left_out(sums: Tensor) -> Tensor:
-    """What all groups but one add up to, for each of (G, S); added anew, so that nothing rounds that a large one would hide."""
+    """What all groups but one add up to, for each of (G, S); added anew, so that nothing rounds
+    that a large one would hide."""
     others = 1 - torch.eye(len(sums), dtype=sums.dtype)
     return others @ sums
 
@@ -140,6 +155,7 @@ def student(freedom: float) -> float:
 
 
 def variance(without: Tensor) -> float:
-    """The jackknife's estimate of a number's variance, by what it is without each of the groups (G,)."""
+    """The jackknife's estimate of a number's variance, by what it is without each of the groups
+    (G,)."""
     groups = len(without)
     return (groups - 1) / groups * float((without - without.mean()).square().sum())

@@ -1,8 +1,8 @@
-"""Which meaning a measured number has. A metric whose meaning changed has another version from then on, and numbers of two
-versions do not stand in one column.
+"""Which meaning a measured number has. A metric whose meaning changed has another version from then
+on, and numbers of two versions do not stand in one column.
 
-A row of metrics.jsonl carries the version of its metric; one that carries none is of version 1. Older scores carry that of
-their simulator under this name.
+A row of metrics.jsonl carries the version of its metric; one that carries none is of version 1.
+Older scores carry that of their simulator under this name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,10 @@ def version(row: Mapping[str, Any]) -> int:
 def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with the names of today."""
     if isinstance(row.get("version"), str):
-        return {("simulator_version" if name == "version" else name): value for name, value in row.items()}
+        return {
+            ("simulator_version" if name == "version" else name): value
+            for name, value in row.items()
+        }
     return dict(row)
 
 
@@ -34,14 +37,20 @@ def stamped(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def alike(metric: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """A Mistake if runs, by name, have the metric in different versions; it says which must be measured again."""
+    """A Mistake if runs, by name, have the metric in different versions; it says which must be
+    measured again."""
     found: dict[int, list[str]] = {}
     for name, row in rows:
         found.setdefault(version(row), []).append(name)
     if len(found) > 1:
         newest = max(found)
-        old = [f"version {number} for {'; '.join(names)}" for number, names in sorted(found.items()) if number < newest]
+        old = [
+            f"version {number} for {'; '.join(names)}"
+            for number, names in sorted(found.items())
+            if number < newest
+        ]
         raise Mistake(
-            f"{metric} has changed its meaning: it is of {', of '.join(old)}, and of version {newest} for the others; measure "
+            f"{metric} has changed its meaning: it is of {', of '.join(old)}, and of version "
+            f"{newest} for the others; measure "
             f"those again"
         )

@@ -1,7 +1,9 @@
-"""How good a clip's layers are, held against true masks and, where it is known, the clean plate, which no training saw.
+"""How good a clip's layers are, held against true masks and, where it is known, the clean plate,
+which no training saw.
 
-Frames are (T, 3, H, W) in [-1, 1], masks (T, H, W) bool, mattes and attention (T, 1, H, W) in [0, 1]. Distances are in units of
-[0, 1]: half of those in [-1, 1]. Each function gives one number a frame, (T,); where a frame has no pixel to look at, NaN.
+Frames are (T, 3, H, W) in [-1, 1], masks (T, H, W) bool, mattes and attention (T, 1, H, W) in [0,
+1]. Distances are in units of [0, 1]: half of those in [-1, 1]. Each function gives one number a
+frame, (T,); where a frame has no pixel to look at, NaN.
 """
 
 from collections.abc import Mapping
@@ -20,7 +22,10 @@ SEEN = 0.1  # farther from the empty value than this, a foreground is there
 def mean_inside(values: Tensor, where: Tensor) -> Tensor:
     """The mean of values (T, H, W) where the mask (T, H, W) is true, (T,)."""
     count = where.sum((1, 2))
-    return torch.where(where, values.double(), 0.0).sum((1, 2)) / count.masked_fill(count == 0, 0).double()
+    return (
+        torch.where(where, values.double(), 0.0).sum((1, 2))
+        / count.masked_fill(count == 0, 0).double()
+    )
 
 
 def far(one: Tensor, two: Tensor | float) -> Tensor:
@@ -61,8 +66,8 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def A_keep(attention: Tensor, warped: Tensor, frames: Tensor) -> Tensor:
-    """Spearman's rank correlation over pixels between attention and -|Iw - I|, how well the warped foreground serves: above 0,
-    attention keeps what may be kept. NaN where either is constant."""
+    """Spearman's rank correlation over pixels between attention and -|Iw - I|, how well the warped
+    foreground serves: above 0, attention keeps what may be kept. NaN where either is constant."""
     found = []
     for A, error in zip(attention.flatten(1), far(warped, frames).flatten(1), strict=True):
         a, b = ranks(A), ranks(-error)
@@ -72,36 +77,42 @@ def A_keep(attention: Tensor, warped: Tensor, frames: Tensor) -> Tensor:
 
 
 def bg_hole(background: Tensor, plate: Tensor, hole: Tensor) -> Tensor:
-    """PSNR in dB of the background against the clean plate (T, 3, H, W) on the pixels of the hole (T, H, W), at most 100."""
+    """PSNR in dB of the background against the clean plate (T, 3, H, W) on the pixels of the hole
+    (T, H, W), at most 100."""
     error = (background.clamp(-1, 1) - plate.clamp(-1, 1)).square().mean(1)
     return (10 * (4 / mean_inside(error, hole)).log10()).clamp(max=100.0)
 
 
 def bg_leak(background: Tensor, frames: Tensor, plate: Tensor, true: Tensor) -> Tensor:
-    """The share of the object's pixels at which the background is nearer to the frame than to the clean plate."""
+    """The share of the object's pixels at which the background is nearer to the frame than to the
+    clean plate."""
     return mean_inside((far(background, frames) < far(background, plate)).double(), true)
 
 
 def fg_motion(foreground: Tensor, forward: Tensor, true: Tensor) -> Tensor:
-    """End-point error in pixels, inside the true mask of the earlier frame, of the flow found between successive foregrounds
-    against the true forward flow (T - 1, 2, H, W); (T - 1,)."""
+    """End-point error in pixels, inside the true mask of the earlier frame, of the flow found
+    between successive foregrounds against the true forward flow (T - 1, 2, H, W); (T - 1,)."""
     found = optical_flow.between(foreground[:-1].clamp(-1, 1), foreground[1:].clamp(-1, 1))
     return mean_inside((found - forward).norm(dim=1), true[:-1])
 
 
 def measures(
-    made: Mapping[str, Tensor],  # composite, foreground, background (T, 3, H, W), mask, attention (T, 1, H, W), warped
+    # composite, foreground, background (T, 3, H, W), mask, attention (T, 1, H, W), warped
+    made: Mapping[str, Tensor],
     frames: Tensor,  # the true ones, (T, 3, H, W)
     true: Tensor,  # the true masks, (T, H, W) bool
     empty: float = -1.0,  # what the foreground is where nothing is
     plate: Tensor | None = None,  # the clean plate (T, 3, H, W) where it is known
     forward: Tensor | None = None,  # true flow (T - 1, 2, H, W) where it is known
-    seen: Tensor | None = None,  # (T, H, W) bool: where in the mask the plate is known; None: everywhere
+    # (T, H, W) bool: where in the mask the plate is known; None: everywhere
+    seen: Tensor | None = None,
 ) -> dict[str, float]:
     """Every metric by name, each the mean over the frames that have it."""
     if true.shape != (len(frames), *frames.shape[2:]) or true.dtype != torch.bool:
         shape = (len(frames), *frames.shape[2:])
-        raise Mistake(f"true masks {tuple(true.shape)} {true.dtype}; allowed: {shape} torch.bool, one a frame")
+        raise Mistake(
+            f"true masks {tuple(true.shape)} {true.dtype}; allowed: {shape} torch.bool, one a frame"
+        )
     foreground, A = made["foreground"], made["attention"][:, 0]
     found = {
         "recon": recon(made["composite"], frames),

@@ -1,12 +1,13 @@
-"""Eyes on frames of held-out tracks: what they keep of a picture, at what price, and what a linear probe reads in their codes.
+"""Eyes on frames of held-out tracks: what they keep of a picture, at what price, and what a linear
+probe reads in their codes.
 
     held = eyes.Held(racing, 2000)
     found = eyes.look(opened, held)          an eye's run
     bootstrap.estimate(found.measures["psnr"])
     bootstrap.difference(found.measures["psnr"], other.measures["psnr"])      paired over tracks
 
-Principal components, as many as the eye has numbers in z, are the baseline that an eye has to beat (`Held.components`,
-`linearly`). Labels of pixels are the nearest of the game's colours.
+Principal components, as many as the eye has numbers in z, are the baseline that an eye has to beat
+(`Held.components`, `linearly`). Labels of pixels are the nearest of the game's colours.
 """
 
 from collections.abc import Iterator
@@ -54,9 +55,12 @@ class Look:
 
 
 class Held:
-    """The first n held-out frames of data set racing, and what all eyes are compared with on them."""
+    """The first n held-out frames of data set racing, and what all eyes are compared with on
+    them."""
 
-    def __init__(self, source: Any, n: int, *, trained: int = TRAINED, featured: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self, source: Any, n: int, *, trained: int = TRAINED, featured: int = 1000, seed: int = 0
+    ) -> None:
         self.source, self.n, self.seed = source, min(n, source.size("held_out")), seed
         self.x: Tensor = source.take("held_out", self.n)["image"]
         self.known = probes.of_frames(source, "held_out", self.n)
@@ -82,8 +86,9 @@ class Held:
 
 
 def look(opened: Opened, held: Held) -> Look:
-    """Everything about one eye: reconstructions from mean codes and from drawn ones (`_drawn`), the divergence in nats a
-    picture, probes (R2, `probe_`), and over all tracks the dimensions in use and the moments of the codes."""
+    """Everything about one eye: reconstructions from mean codes and from drawn ones (`_drawn`), the
+    divergence in nats a picture, probes (R2, `probe_`), and over all tracks the dimensions in use
+    and the moments of the codes."""
     seen, device = eye_of(opened), opened.device
     found = looked(seen.eye, held, device)
     mean, s = coded(seen.eye, held.x, device)
@@ -95,7 +100,8 @@ def look(opened: Opened, held: Held) -> Look:
             found.measures[f"{name}_drawn"] = one
     spread = mean.var(0, correction=0) + s.exp().mean(0)
     found.values["active"] = float(latent.active(mean))
-    found.values["aggregate_mean"] = float(mean.mean(0).square().mean().sqrt())  # root mean square over z: 0 is the prior's
+    # root mean square over z: 0 is the prior's
+    found.values["aggregate_mean"] = float(mean.mean(0).square().mean().sqrt())
     found.values["aggregate_variance"] = float(spread.mean())  # mean over z: 1 is the prior's
     return Look(found.measures, found.values, found.told | {"eye": seen.hash})
 
@@ -111,7 +117,9 @@ def looked(eye: Eye, held: Held, device: torch.device | str | None = None) -> Lo
     made = decoded(eye, mean, device)
     measures = rebuilt(made, held)
     fits = probes.fit(coded(eye, held.train, device)[0], held.known_train, held.seed)
-    measures |= {f"probe_{name}": one for name, one in probes.judged(fits, mean, held.known).items()}
+    measures |= {
+        f"probe_{name}": one for name, one in probes.judged(fits, mean, held.known).items()
+    }
     told: dict[str, Any] = {"frames": held.n, "frames_of_probes": held.trained}
     values: dict[str, float] = {}
     if held.featured:
@@ -120,7 +128,11 @@ def looked(eye: Eye, held: Held, device: torch.device | str | None = None) -> Lo
         off = (fake - held.features).square().sum(1)
         spread = (held.features - held.features.mean(0)).square().sum(1)
         measures["feature_error"] = jackknife.ratio(off, spread, held.known.groups[: held.featured])
-        judge = {"extractor": held.extractor.name, "extractor_hash": held.extractor.hash, "resize": held.extractor.resize}
+        judge = {
+            "extractor": held.extractor.name,
+            "extractor_hash": held.extractor.hash,
+            "resize": held.extractor.resize,
+        }
         told |= judge | {"frames_of_features": held.featured}
     return Look(measures, values, told)
 
@@ -140,8 +152,9 @@ def decoded(eye: Eye, z: Tensor, device: torch.device | str | None = None) -> Te
 
 
 def rebuilt(made: Tensor, held: Held) -> dict[str, Grouped]:
-    """Reconstructions (n, C, H, W) beside the held-out frames: PSNR in dB, SSIM, edge energy over that of the frames, overlap
-    of masks; `psnr_zoom` is that of frames while the camera comes down, `psnr` of all."""
+    """Reconstructions (n, C, H, W) beside the held-out frames: PSNR in dB, SSIM, edge energy over
+    that of the frames, overlap of masks; `psnr_zoom` is that of frames while the camera comes down,
+    `psnr` of all."""
     groups, chunks = held.known.groups, [compared(*pair) for pair in pairs(made, held.x)]
     rows = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
     found = {name: jackknife.mean(rows[name], groups) for name in ("psnr", "ssim")}
@@ -158,18 +171,23 @@ def pairs(made: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def compared(made: Tensor, x: Tensor) -> dict[str, Tensor]:
-    """Numbers (n,) of each frame (n, 3, H, W) and its reconstruction, which sums over tracks are made of."""
+    """Numbers (n,) of each frame (n, 3, H, W) and its reconstruction, which sums over tracks are
+    made of."""
     found = {"psnr": maths.psnr(made, x), "ssim": motion.ssim(made, x)}
     found |= {"edges": motion.edges(made), "edges_true": motion.edges(x)}
     one, other = labels(made), labels(x)
     for name in MASKS:
         a, b = (seen == list(PALETTE).index(name) for seen in (one, other))
-        found |= {f"both_{name}": (a & b).sum((1, 2)).double(), f"either_{name}": (a | b).sum((1, 2)).double()}
+        found |= {
+            f"both_{name}": (a & b).sum((1, 2)).double(),
+            f"either_{name}": (a | b).sum((1, 2)).double(),
+        }
     return found
 
 
 def labels(images: Tensor) -> Tensor:
-    """The place in PALETTE (n, H, W) of the colour that is nearest to each pixel of frames (n, 3, H, W) in [-1, 1]."""
+    """The place in PALETTE (n, H, W) of the colour that is nearest to each pixel of frames (n, 3,
+    H, W) in [-1, 1]."""
     of = torch.tensor([place for place, colours in enumerate(PALETTE.values()) for _ in colours])
     colours = torch.tensor([colour for some in PALETTE.values() for colour in some]) / 127.5 - 1
     away = [(images - colour[:, None, None]).square().sum(1) for colour in colours]

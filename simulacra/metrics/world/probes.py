@@ -1,10 +1,11 @@
-"""Linear probes: what a code tells of the car on its road. The targets are truths that no training sees.
+"""Linear probes: what a code tells of the car on its road. The targets are truths that no training
+sees.
 
     fits = probes.fit(z, probes.of_frames(racing, "train", n))
     probes.judged(fits, z_held_out, probes.of_frames(racing, "held_out", n))     R2 of each target, by track
 
-A probe sees frames after the zoom, of a car that is near its road and faces along it: what else is in a recording has a heading
-and a curvature that belong to a road out of sight.
+A probe sees frames after the zoom, of a car that is near its road and faces along it: what else is
+in a recording has a heading and a curvature that belong to a road out of sight.
 """
 
 from collections.abc import Sequence
@@ -41,18 +42,28 @@ def turns(store: Store) -> dict[int, Tensor]:
     for i, entry in enumerate(store.entries):
         truth = torch.from_numpy(store.read(i, "truths"))
         road = found.setdefault(entry.facts.track, torch.full((TILES,), torch.nan))
-        road[truth[:, Truth._fields.index("tile")].long()] = truth[:, Truth._fields.index("curvature")]
+        road[truth[:, Truth._fields.index("tile")].long()] = truth[
+            :, Truth._fields.index("curvature")
+        ]
     return found
 
 
-def ground_truth(truth: Tensor, steps: Tensor, tracks: Sequence[int], roads: dict[int, Tensor]) -> Known:
+def ground_truth(
+    truth: Tensor, steps: Tensor, tracks: Sequence[int], roads: dict[int, Tensor]
+) -> Known:
     """Of frames with these truths (n, 6), steps of the game (n,) and tracks (n,)."""
     column = dict(zip(Truth._fields, truth.unbind(1), strict=True))
     ahead = column["tile"].long() + FARTHER
-    road = [roads[track][tile] for track, tile in zip(tracks, ahead.clamp(max=TILES - 1).tolist(), strict=True)]
+    road = [
+        roads[track][tile]
+        for track, tile in zip(tracks, ahead.clamp(max=TILES - 1).tolist(), strict=True)
+    ]
     column["curvature_ahead"] = torch.stack(road) if road else truth.new_zeros(0)
     seen = (column["lateral"].abs() <= NEAR) & (column["heading"].abs() <= ALONG) & (steps >= ZOOM)
-    return Known({name: column[name].where(seen, torch.nan) for name in TARGETS}, [str(track) for track in tracks])
+    return Known(
+        {name: column[name].where(seen, torch.nan) for name in TARGETS},
+        [str(track) for track in tracks],
+    )
 
 
 def of_frames(source: Any, split: str, n: int) -> Known:
@@ -75,4 +86,7 @@ def fit(codes: Tensor, of: Known, seed: int = 0) -> dict[str, Linear]:
 
 def judged(fits: dict[str, Linear], codes: Tensor, of: Known) -> dict[str, Grouped]:
     """R2 of the probes on codes (n, D), by track."""
-    return {name: jackknife.explained(probe(codes), of.targets[name], of.groups) for name, probe in fits.items()}
+    return {
+        name: jackknife.explained(probe(codes), of.targets[name], of.groups)
+        for name, probe in fits.items()
+    }

@@ -1,6 +1,8 @@
-"""Scores: the mean over 100 fixed tracks, with what is known of its error; never the best episode, never a chosen one.
+"""Scores: the mean over 100 fixed tracks, with what is known of its error; never the best episode,
+never a chosen one.
 
-Every agent drives the same tracks to the official end, so that two of them are compared track by track.
+Every agent drives the same tracks to the official end, so that two of them are compared track by
+track.
 """
 
 import csv
@@ -69,21 +71,35 @@ def score(
     factory: Factory,
     seeds: Sequence[int] = OFFICIAL,
     *,
-    seed: int = 0,  # of the noise of codes; each track has its own, the same for every agent, whatever else is driven
+    # of the noise of codes; each track has its own, the same for every agent, whatever else is
+    # driven
+    seed: int = 0,
     notify: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Score:
     """One episode on each track to the official end, whatever cap the agent was trained with."""
     if not seeds or len(set(seeds)) != len(seeds):
-        raise Mistake(f"{len(seeds)} tracks of which {len(set(seeds))} differ; allowed: 1 and more, each once")
+        raise Mistake(
+            f"{len(seeds)} tracks of which {len(set(seeds))} differ; allowed: 1 and more, each once"
+        )
     rows: list[Row] = []
     for start in range(0, len(seeds), AT_ONCE):
         some = list(seeds[start : start + AT_ONCE])
         with closing(factory(some)) as world:
             if (cap := getattr(world, "limit", LIMIT)) != LIMIT:
-                raise Mistake(f"this world ends episodes after {cap} steps; allowed: {LIMIT}, or it is no score")
+                raise Mistake(
+                    f"this world ends episodes after {cap} steps; allowed: {LIMIT}, or it is no "
+                    "score"
+                )
             driven = drive(controller[None], senses, world, fold(seed, "score"), LIMIT)
-        columns = (driven.returns[0], driven.lengths[0].int(), driven.finished[0], driven.progress[0])
-        rows += [Row(*one) for one in zip(some, *(column.tolist() for column in columns), strict=True)]
+        columns = (
+            driven.returns[0],
+            driven.lengths[0].int(),
+            driven.finished[0],
+            driven.progress[0],
+        )
+        rows += [
+            Row(*one) for one in zip(some, *(column.tolist() for column in columns), strict=True)
+        ]
         notify(len(rows), len(seeds))
     return Score(tuple(rows))
 
@@ -93,7 +109,8 @@ def summary(values: Sequence[float]) -> Summary:
     found = np.asarray(values, np.float64)
     if not len(found) or not np.isfinite(found).all():
         raise Mistake(
-            f"{len(found)} returns, {int((~np.isfinite(found)).sum())} of them no numbers; allowed: 1 and more numbers"
+            f"{len(found)} returns, {int((~np.isfinite(found)).sum())} of them no numbers; "
+            "allowed: 1 and more numbers"
         )
     n, mean = len(found), float(found.mean())
     if n == 1:
@@ -108,7 +125,10 @@ def paired(one: Score, other: Score) -> Summary:
     ours = {row.track: row.value for row in one.rows}
     if ours.keys() != theirs.keys():
         alone = sorted(ours.keys() ^ theirs.keys())
-        raise Mistake(f"two scores differ in {len(alone)} tracks, {alone[0]} among them; allowed: scores on the same tracks")
+        raise Mistake(
+            f"two scores differ in {len(alone)} tracks, {alone[0]} among them; allowed: scores on "
+            "the same tracks"
+        )
     return summary([ours[track] - theirs[track] for track in sorted(ours)])
 
 
@@ -117,7 +137,10 @@ def save_csv(found: Score, path: Path) -> Path:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    table.writerows((row.track, repr(row.value), row.steps, row.lap_finished, row.progress) for row in found.rows)
+    table.writerows(
+        (row.track, repr(row.value), row.steps, row.lap_finished, row.progress)
+        for row in found.rows
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         run.write_text(path, text.getvalue())
@@ -132,6 +155,10 @@ def read_csv(path: Path) -> Score:
         header, *lines = csv.reader(path.read_text().splitlines())
         if tuple(header) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(header)}")
-        return Score(tuple(Row(int(a), float(b), int(c), float(d), float(e)) for a, b, c, d, e in lines))
+        return Score(
+            tuple(Row(int(a), float(b), int(c), float(d), float(e)) for a, b, c, d, e in lines)
+        )
     except (OSError, ValueError) as error:
-        raise Mistake(f"{path} is no table of a score ({error}); allowed: columns {', '.join(COLUMNS)}") from None
+        raise Mistake(
+            f"{path} is no table of a score ({error}); allowed: columns {', '.join(COLUMNS)}"
+        ) from None

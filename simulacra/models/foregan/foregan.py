@@ -1,26 +1,33 @@
-"""ForeGAN: a clip and its first mask become foreground, mask and clean background, painted forward frame by frame.
+"""ForeGAN: a clip and its first mask become foreground, mask and clean background, painted forward
+frame by frame.
 
-Two generators paint the next foreground and the next background from those before; a mask lays one over the other; the sum over
-pixels is held against the true next frame. One critic compares foregrounds with the first frame under its mask, another one
-patches of backgrounds with patches of the first frame that do not touch the object. No mask but the first is ever seen. The
-notes' experiments 1 to 6 are hyperparameters, and so are the defects of the code behind them, each one a switch. The nets are
-in `_foregan_nets.py`.
+Two generators paint the next foreground and the next background from those before; a mask lays one
+over the other; the sum over pixels is held against the true next frame. One critic compares
+foregrounds with the first frame under its mask, another one patches of backgrounds with patches of
+the first frame that do not touch the object. No mask but the first is ever seen. The notes'
+experiments 1 to 6 are hyperparameters, and so are the defects of the code behind them, each one a
+switch. The nets are in `_foregan_nets.py`.
 
-Shapes: video (B, T, 3, H, W) in [-1, 1], mask (B, 1, H, W) 0 or 1, flows (B, T-1, 2, H, W) in pixels; of what is painted, the
-second axis is the S = T-1 steps.
+Shapes: video (B, T, 3, H, W) in [-1, 1], mask (B, 1, H, W) 0 or 1, flows (B, T-1, 2, H, W) in
+pixels; of what is painted, the second axis is the S = T-1 steps.
 
-Reference: the notes and public code of VOS-ForeGAN. WGAN-GP: arXiv 1704.00028. GANimation: arXiv 1807.09251.
-How to run: simulacra train foregan_davis, and --set experiment=3 as published, --set experiment=3,fixed without the defects.
+Reference: the notes and public code of VOS-ForeGAN. WGAN-GP: arXiv 1704.00028. GANimation: arXiv
+1807.09251. How to run: simulacra train foregan_davis, and --set experiment=3 as published, --set
+experiment=3,fixed without the defects.
 
 Deviations
 - Both generators share one Adam and both critics another one: what four with the same rate do.
-- Clips are painted once a step, and both games are played on the same pictures; the source paints them twice.
+- Clips are painted once a step, and both games are played on the same pictures; the source paints
+  them twice.
 - Losses are means over the steps of time (`over_time`: the source sums them).
-- Networks have our widths at the laptop preset, and the critics as many halvings as leave 3x7 of a patch.
-- The foreground is moved by the backward flow, and what the two flows do not agree on is left out, against ghosts.
-- Patches are drawn without repetition, of generated backgrounds too, and fewer where fewer are free.
-- Motion is measured in shares of the frame's width, so that frames of any size are told the same; the first hole's noise is
-  uniform, since the source's bytes of normal noise wrap around.
+- Networks have our widths at the laptop preset, and the critics as many halvings as leave 3x7 of a
+  patch.
+- The foreground is moved by the backward flow, and what the two flows do not agree on is left out,
+  against ghosts.
+- Patches are drawn without repetition, of generated backgrounds too, and fewer where fewer are
+  free.
+- Motion is measured in shares of the frame's width, so that frames of any size are told the same;
+  the first hole's noise is uniform, since the source's bytes of normal noise wrap around.
 - Attention is regularised as in GANimation only where a weight asks for it; the source dropped it.
 """
 
@@ -60,45 +67,65 @@ SHOWN = 6  # clips on a sheet
 
 
 class Defects(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the public code does wrong; all off. Its compositing, gate and sum over time are hyperparameters."""
+    """What the public code does wrong; all off. Its compositing, gate and sum over time are
+    hyperparameters."""
 
-    sign: bool = False  # B1: generators are told to make critics' scores of fakes fall, as critics do
-    mask_score: bool = False  # B2: where the mask critic's score belongs in the generators' loss, the foreground's stands
+    # B1: generators are told to make critics' scores of fakes fall, as critics do
+    sign: bool = False
+    # B2: where the mask critic's score belongs in the generators' loss, the foreground's stands
+    mask_score: bool = False
     off_by_one: bool = False  # B5: the step from t to t+1 gets the flow of the step after it
     flow_bytes: bool = False  # B6: flows are told as bytes that wrap around
     flow_at_destination: bool = False  # B7: the forward flow is read where it ends
-    penalty: bool = False  # B8: penalties have weight 1, in a second step that repeats the critics' gradient
-    penalty_of_sum: bool = False  # B15: the slope of the score map's sum is held at 1, where losses take its mean
-    epoch: Annotated[int, Meta(ge=0)] = 0  # B10: critics' turns are counted within epochs of so many steps; 0: over all
+    # B8: penalties have weight 1, in a second step that repeats the critics' gradient
+    penalty: bool = False
+    # B15: the slope of the score map's sum is held at 1, where losses take its mean
+    penalty_of_sum: bool = False
+    # B10: critics' turns are counted within epochs of so many steps; 0: over all
+    epoch: Annotated[int, Meta(ge=0)] = 0
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; the defaults are the notes' experiment 6 with its defects repaired."""
 
-    mix: Literal["sum", "sum_fixed", "keep", "prev"] = "keep"  # the next foreground: experiments 1-2 | as meant | 3-6 | later
-    mask_head: Literal["attention", "foreground", "features"] = "features"  # what the mask is read from: 1-3 | 4 | 5 and later
-    gain: Annotated[float, Meta(gt=0)] = 4.0  # k of sigmoid(k x), the mask's steepness (100 to 2 in the source)
+    # the next foreground: experiments 1-2 | as meant | 3-6 | later
+    mix: Literal["sum", "sum_fixed", "keep", "prev"] = "keep"
+    # what the mask is read from: 1-3 | 4 | 5 and later
+    mask_head: Literal["attention", "foreground", "features"] = "features"
+    # k of sigmoid(k x), the mask's steepness (100 to 2 in the source)
+    gain: Annotated[float, Meta(gt=0)] = 4.0
     temporal: Temporal = "shared"  # Gf's path through time: reductor in 1-5 | shared in 6
     temporal_b: Temporal = "shared"  # Gb's
     flow_b: bool = False  # Gb is told the flow: experiments 1-4
     previous_mask: bool = False  # Gf is told the mask before: the later Dmask-prop
-    compositing: Literal["additive", "over"] = "over"  # (1-m) Ibg + Ifg, defect B3 | (1-m) Ibg + m Ifg
-    gate: Literal["none", "grey", "black"] = "none"  # of what is handed on: the source's no-op B4 | m Ifg | black outside
-    hole: Literal["black", "noise", "replicate", "telea"] = "noise"  # the first background's: black in 1-4 | noise from 5 on
+    # (1-m) Ibg + Ifg, defect B3 | (1-m) Ibg + m Ifg
+    compositing: Literal["additive", "over"] = "over"
+    # of what is handed on: the source's no-op B4 | m Ifg | black outside
+    gate: Literal["none", "grey", "black"] = "none"
+    # the first background's: black in 1-4 | noise from 5 on
+    hole: Literal["black", "noise", "replicate", "telea"] = "noise"
     defects: Defects = Defects()  # of the public code
-    augment: bool = False  # first foregrounds and masks are mirrored, turned, scaled, recoloured for Df: the last version
-    detach: Annotated[int, Meta(ge=0)] = 0  # gradients pass at most so many steps of time back; 0: all
-    reach: Share = 20 / 854  # farthest motion that networks are told, as a share of the frame's width
+    # first foregrounds and masks are mirrored, turned, scaled, recoloured for Df: the last version
+    augment: bool = False
+    # gradients pass at most so many steps of time back; 0: all
+    detach: Annotated[int, Meta(ge=0)] = 0
+    # farthest motion that networks are told, as a share of the frame's width
+    reach: Share = 20 / 854
     patches: Size = 12  # N, patches of a frame for Db (10 to 40)
-    patch: tuple[Share, Share] = (60 / 224, 112 / 416)  # a patch's height and width, as shares of the frame's
-    stride: tuple[Share, Share] = (1 / 20, 1 / 37)  # of the grid of patches, as shares of the patch's sides
-    fakes: Literal["anywhere", "object"] = "anywhere"  # where generated patches are cut | where they touch the first mask
-    over_time: Literal["mean", "sum"] = "mean"  # how losses of the steps of time are joined; sum in the source
+    # a patch's height and width, as shares of the frame's
+    patch: tuple[Share, Share] = (60 / 224, 112 / 416)
+    # of the grid of patches, as shares of the patch's sides
+    stride: tuple[Share, Share] = (1 / 20, 1 / 37)
+    # where generated patches are cut | where they touch the first mask
+    fakes: Literal["anywhere", "object"] = "anywhere"
+    # how losses of the steps of time are joined; sum in the source
+    over_time: Literal["mean", "sum"] = "mean"
     critic_steps: Size = 5  # n: generators play in every n-th step (1 in 1-4, 4 in 5, 5 in 6)
     lambda_rec: Schedule = 1.0  # weight of L1
     lambda_Df: Schedule = 1.0  # of the foreground critic's own game
     lambda_Df_gp: Schedule = 10.0  # of its gradient penalty
-    lambda_Gf: Schedule = 0.01  # of its score in the generators' loss; 1 in the source, for slopes held at 1 / 240
+    # of its score in the generators' loss; 1 in the source, for slopes held at 1 / 240
+    lambda_Gf: Schedule = 0.01
     lambda_Db: Schedule = 1.0  # the same for the background critic
     lambda_Db_gp: Schedule = 10.0  # and its penalty
     lambda_Gb: Schedule = 0.02  # and its score (1)
@@ -123,7 +150,13 @@ def idle(h: Hyper) -> dict[str, str]:
     return (
         unless(h.mask_head != "attention", "mask_head = foreground or features", "gain")
         | unless(ever(h.lambda_Dm), told, "lambda_Dm_gp", "lambda_Gm", "defects.mask_score")
-        | unless(not h.defects.penalty, "defects.penalty = false", "lambda_Df_gp", "lambda_Db_gp", "lambda_Dm_gp")
+        | unless(
+            not h.defects.penalty,
+            "defects.penalty = false",
+            "lambda_Df_gp",
+            "lambda_Db_gp",
+            "lambda_Dm_gp",
+        )
         | unless(h.critic_steps > 1, "critic_steps above 1", "defects.epoch")
     )
 
@@ -148,12 +181,14 @@ class Shown(NamedTuple):
     patches: Tensor  # (p, 3, h, w)
 
 
-# --- rules and losses: pure functions ---------------------------------------------------------------------------------
+# --- rules and losses: pure functions
+# ---------------------------------------------------------------------------------
 
 
 def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Tensor:
-    """The next foreground. "sum": A (Iw+C) + [(1-A) (Iw+C) - 1], which is Iw + C - 1, so that A feels nothing; "sum_fixed":
-    A (Iw+C) - (1-A), black where A is 0; "keep": A Iw + (1-A) C; "prev": A Ifg + (1-A) C."""
+    """The next foreground. "sum": A (Iw+C) + [(1-A) (Iw+C) - 1], which is Iw + C - 1, so that A
+    feels nothing; "sum_fixed": A (Iw+C) - (1-A), black where A is 0; "keep": A Iw + (1-A) C;
+    "prev": A Ifg + (1-A) C."""
     if rule == "sum":
         return A * (warped + C) + ((1 - A) * (warped + C) - 1)
     if rule == "sum_fixed":
@@ -162,28 +197,32 @@ def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Te
 
 
 def composed(kind: str, foreground: Tensor, background: Tensor, m: Tensor) -> Tensor:
-    """The frame. "over": m Ifg + (1-m) Ibg. "additive": Ifg + (1-m) Ibg, which asks for a grey Ifg, 0, where m is 0."""
+    """The frame. "over": m Ifg + (1-m) Ibg. "additive": Ifg + (1-m) Ibg, which asks for a grey Ifg,
+    0, where m is 0."""
     return (m * foreground if kind == "over" else foreground) + (1 - m) * background
 
 
 def gated(kind: str, foreground: Tensor, m: Tensor) -> Tensor:
-    """The foreground that is handed on: "none", as it is (the source's m Ifg + (1-m) Ifg is that too); "grey": m Ifg; "black":
-    EMPTY where m is 0."""
+    """The foreground that is handed on: "none", as it is (the source's m Ifg + (1-m) Ifg is that
+    too); "grey": m Ifg; "black": EMPTY where m is 0."""
     if kind == "none":
         return foreground
     return m * foreground + (1 - m) * (EMPTY if kind == "black" else 0.0)
 
 
 def penalty(score_map: Tensor, x: Tensor, of_sum: bool = False) -> Tensor:
-    """mean (|dD/dx| - 1)^2 over pictures x (n, ...), D the mean of a picture's score map, as in the losses; the public code
-    takes its sum (defect B15). arXiv 1704.00028, eq. 3."""
+    """mean (|dD/dx| - 1)^2 over pictures x (n, ...), D the mean of a picture's score map, as in the
+    losses; the public code takes its sum (defect B15). arXiv 1704.00028, eq. 3."""
     D = score_map.flatten(1)
-    (gradient,) = torch.autograd.grad((D.sum(1) if of_sum else D.mean(1)).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        (D.sum(1) if of_sum else D.mean(1)).sum(), x, create_graph=True
+    )
     return mean((torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square())
 
 
 def between(real: Tensor, fake: Tensor) -> Tensor:
-    """A random point on the line from each real picture to a fake one; as many as there are of both."""
+    """A random point on the line from each real picture to a fake one; as many as there are of
+    both."""
     n = min(len(real), len(fake))
     return torch.lerp(real[:n], fake[:n], uniform(real[:n], 1, 1, 1)).detach().requires_grad_()
 
@@ -194,13 +233,15 @@ def mean(values: Tensor) -> Tensor:
 
 
 def total_variation(A: Tensor) -> Tensor:
-    """The sum of absolute differences of neighbouring pixels of maps (..., H, W), the mean over maps."""
+    """The sum of absolute differences of neighbouring pixels of maps (..., H, W), the mean over
+    maps."""
     down, right = A.diff(dim=-2).abs().sum((-1, -2)), A.diff(dim=-1).abs().sum((-1, -2))
     return (down + right).mean()
 
 
 def flows(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Forward and backward flow (B, T-1, 2, H, W) of the clips: the batch's, or else found by dense inverse search."""
+    """Forward and backward flow (B, T-1, 2, H, W) of the clips: the batch's, or else found by dense
+    inverse search."""
     if "forward" in batch:
         return batch["forward"], batch["backward"]
     found = [optical_flow.of_clip(clip) for clip in batch["video"]]
@@ -208,7 +249,8 @@ def flows(batch: Batch) -> tuple[Tensor, Tensor]:
     return forward, backward
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class ForeGAN:
@@ -222,13 +264,20 @@ class ForeGAN:
             raise ValueError("model foregan takes clips of at least 2 frames, found 1")
         self.steps = T - 1
         self.patch = max(1, round(h.patch[0] * H)), max(1, round(h.patch[1] * W))
-        self.stride = max(1, round(h.stride[0] * self.patch[0])), max(1, round(h.stride[1] * self.patch[1]))
+        self.stride = (
+            max(1, round(h.stride[0] * self.patch[0])),
+            max(1, round(h.stride[1] * self.patch[1])),
+        )
         self.Gf = initial(Generator(h, 5 + h.previous_mask, h.temporal, self.steps, h.mask_head))
         self.Gb = initial(Generator(h, 3 + 2 * h.flow_b, h.temporal_b, self.steps))
         self.Df = initial(Critic(h.widths_D, h.tail_D, self.patch, masks=h.lambda_Dm != 0))
         self.Db = initial(Critic(h.widths_D, h.tail_D, self.patch))
-        self.opt_G = optim.adam(nn.ModuleList([self.Gf, self.Gb]), value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(nn.ModuleList([self.Df, self.Db]), value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(
+            nn.ModuleList([self.Gf, self.Gb]), value_at(h.rate_G, 0), h.beta1, h.beta2
+        )
+        self.opt_D = optim.adam(
+            nn.ModuleList([self.Df, self.Db]), value_at(h.rate_D, 0), h.beta1, h.beta2
+        )
 
     # --- painting ---
 
@@ -238,7 +287,8 @@ class ForeGAN:
         return torch.where(m > 0.5, frame, EMPTY), filled(frame, m, self.hyper.hole), m
 
     def span(self, batch: Batch) -> int:
-        """How many steps of the batch's clips can be painted: all, unless heads of their own are trained for each."""
+        """How many steps of the batch's clips can be painted: all, unless heads of their own are
+        trained for each."""
         own = "reductor" in (self.hyper.temporal, self.hyper.temporal_b)
         return min(batch["video"].shape[1] - 1, self.steps) if own else batch["video"].shape[1] - 1
 
@@ -257,10 +307,14 @@ class ForeGAN:
             i = min(t + defects.off_by_one, forward.shape[1] - 1)
             seen = flow_as_input(forward[:, i], h.reach, defects.flow_bytes)
             warped = moved(warped, forward[:, i], backward[:, i], defects.flow_at_destination)
-            features, C, A, memory_f = self.Gf(torch.cat([fg, seen, m] if h.previous_mask else [fg, seen], 1), memory_f, t)
+            features, C, A, memory_f = self.Gf(
+                torch.cat([fg, seen, m] if h.previous_mask else [fg, seen], 1), memory_f, t
+            )
             whole = mixed(h.mix, A, C, warped, fg)
             m = self.Gf.matte(features, whole, A, h.gain)
-            _, C_b, A_b, memory_b = self.Gb(torch.cat([bg, seen], 1) if h.flow_b else bg, memory_b, t)
+            _, C_b, A_b, memory_b = self.Gb(
+                torch.cat([bg, seen], 1) if h.flow_b else bg, memory_b, t
+            )
             fg, bg = gated(h.gate, whole, m), A_b * bg + (1 - A_b) * C_b
             composite = composed(h.compositing, whole if h.compositing == "over" else fg, bg, m)
             made.append(Layers(composite, fg, bg, m, A, A_b, warped))
@@ -269,7 +323,8 @@ class ForeGAN:
     # --- what critics see ---
 
     def reals(self, batch: Batch, steps: int) -> Shown:
-        """The first foreground and mask, and patches of the first frame that do not touch the object, for each step of time."""
+        """The first foreground and mask, and patches of the first frame that do not touch the
+        object, for each step of time."""
         frame, m = (x.repeat_interleave(steps, 0) for x in (batch["video"][:, 0], batch["mask"]))
         allowed = ~places(m, self.patch, self.stride)
         fg = torch.where(m > 0.5, frame, EMPTY)
@@ -277,11 +332,18 @@ class ForeGAN:
         return Shown(fg, shape, self.patches(frame, allowed))
 
     def made(self, layers: Layers, batch: Batch) -> Shown:
-        """The same of what was painted; patches from anywhere, or from where they touch the first mask."""
-        touched = places(batch["mask"].repeat_interleave(layers.mask.shape[1], 0), self.patch, self.stride)
+        """The same of what was painted; patches from anywhere, or from where they touch the first
+        mask."""
+        touched = places(
+            batch["mask"].repeat_interleave(layers.mask.shape[1], 0), self.patch, self.stride
+        )
         allowed = touched if self.hyper.fakes == "object" else torch.ones_like(touched)
         background = layers.background.flatten(0, 1)
-        return Shown(layers.foreground.flatten(0, 1), layers.mask.flatten(0, 1), self.patches(background, allowed))
+        return Shown(
+            layers.foreground.flatten(0, 1),
+            layers.mask.flatten(0, 1),
+            self.patches(background, allowed),
+        )
 
     def patches(self, frames: Tensor, allowed: Tensor) -> Tensor:
         """At most N patches of each frame (M, 3, H, W), from allowed places (M, places)."""
@@ -290,25 +352,43 @@ class ForeGAN:
 
     # --- the games ---
 
-    def adversaries(self, real: Shown, fake: Shown) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]:
+    def adversaries(
+        self, real: Shown, fake: Shown
+    ) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]:
         """Each critic's score, and the real and painted pictures that it tells apart."""
         found: dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]] = {}
-        found |= {"Df": (self.Df, real.foreground, fake.foreground), "Db": (self.Db, real.patches, fake.patches)}
-        return found | ({"Dm": (self.Df.of_masks, real.mask, fake.mask)} if self.Df.end_of_masks is not None else {})
+        found |= {
+            "Df": (self.Df, real.foreground, fake.foreground),
+            "Db": (self.Db, real.patches, fake.patches),
+        }
+        return found | (
+            {"Dm": (self.Df.of_masks, real.mask, fake.mask)}
+            if self.Df.end_of_masks is not None
+            else {}
+        )
 
     def weighted(self, values: Mapping[str, Tensor], k: int, suffix: str = "") -> Tensor:
         """The sum of lambda_NAME times each value."""
         return torch.stack(
-            [value_at(getattr(self.hyper, f"lambda_{name}{suffix}"), k) * value for name, value in values.items()]
+            [
+                value_at(getattr(self.hyper, f"lambda_{name}{suffix}"), k) * value
+                for name, value in values.items()
+            ]
         ).sum()
 
     def play_D(self, real: Shown, fake: Shown, k: int, count: int) -> dict[str, Tensor]:
-        """The critics move: mean D(fake) - mean D(real) and its penalty for each of them, in one gradient."""
-        games, defects = self.adversaries(real, Shown(*(x.detach() for x in fake))), self.hyper.defects
+        """The critics move: mean D(fake) - mean D(real) and its penalty for each of them, in one
+        gradient."""
+        games, defects = (
+            self.adversaries(real, Shown(*(x.detach() for x in fake))),
+            self.hyper.defects,
+        )
 
         def penalties() -> dict[str, Tensor]:
             lines = {name: (D, between(x, y)) for name, (D, x, y) in games.items()}
-            return {name: penalty(D(x), x, defects.penalty_of_sum) for name, (D, x) in lines.items()}
+            return {
+                name: penalty(D(x), x, defects.penalty_of_sum) for name, (D, x) in lines.items()
+            }
 
         gaps = {name: mean(D(y)) - mean(D(x)) for name, (D, x, y) in games.items()}
         loss = count * self.weighted(gaps, k)
@@ -316,19 +396,26 @@ class ForeGAN:
             felt = torch.autograd.grad(loss, optim.weights(self.opt_D), retain_graph=True)
             descend((loss, self.opt_D))
             bent = penalties()
-            again = torch.stack([(g * w).sum() for g, w in zip(felt, optim.weights(self.opt_D), strict=True)]).sum()
+            again = torch.stack(
+                [(g * w).sum() for g, w in zip(felt, optim.weights(self.opt_D), strict=True)]
+            ).sum()
             descend((again + count * torch.stack([*bent.values()]).sum(), self.opt_D))
         else:
             bent = penalties()
             descend((loss + count * self.weighted(bent, k, "_gp"), self.opt_D))
         return {"loss_D": loss} | gaps | {f"{name}_gp": value for name, value in bent.items()}
 
-    def loss_G(self, made: Layers, fake: Shown, batch: Batch, k: int, count: int) -> dict[str, Tensor]:
-        """The generators' loss: L1, what critics say of what was painted, and what attention costs."""
+    def loss_G(
+        self, made: Layers, fake: Shown, batch: Batch, k: int, count: int
+    ) -> dict[str, Tensor]:
+        """The generators' loss: L1, what critics say of what was painted, and what attention
+        costs."""
         L1 = (made.composite - batch["video"][:, 1 : 1 + made.composite.shape[1]]).abs().mean()
         scores = {"Gf": mean(self.Df(fake.foreground)), "Gb": mean(self.Db(fake.patches))}
         if self.Df.end_of_masks is not None:
-            scores["Gm"] = scores["Gf"] if self.hyper.defects.mask_score else mean(self.Df.of_masks(fake.mask))
+            scores["Gm"] = (
+                scores["Gf"] if self.hyper.defects.mask_score else mean(self.Df.of_masks(fake.mask))
+            )
         both = torch.cat([made.attention, made.attention_b], 2)
         costs = {"rec": L1, "A": both.mean(), "TV": total_variation(both)}
         sign = 1 if self.hyper.defects.sign else -1
@@ -336,7 +423,8 @@ class ForeGAN:
         return {"loss_G": loss, "L1": L1} | scores
 
     def generators_play(self, k: int) -> bool:
-        """Whether step k is one of every n-th: the steps are counted over all epochs, or within each by defect B10."""
+        """Whether step k is one of every n-th: the steps are counted over all epochs, or within
+        each by defect B10."""
         epoch = self.hyper.defects.epoch
         return ((k % epoch if epoch else k) + 1) % self.hyper.critic_steps == 0
 
@@ -353,33 +441,56 @@ class ForeGAN:
             losses = self.loss_G(made, fake, batch, k, count)
         if turn:
             descend((losses["loss_G"], self.opt_G))
-        return scalars | losses | {"A": made.attention.mean(), "A_b": made.attention_b.mean(), "m": made.mask.mean()}
+        return (
+            scalars
+            | losses
+            | {"A": made.attention.mean(), "A_b": made.attention_b.mean(), "m": made.mask.mean()}
+        )
 
     # --- looking ---
 
     @torch.no_grad()
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """Of held-out clips: PSNR (dB) of painted frames, of those beyond the steps that are trained, and of frame 0 in their
-        place; the mask's area over the first one's; shares of the foreground's attention at either end, where it collapses."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """Of held-out clips: PSNR (dB) of painted frames, of those beyond the steps that are
+        trained, and of frame 0 in their place; the mask's area over the first one's; shares of the
+        foreground's attention at either end, where it collapses."""
         made = self.unroll(held_out)
         true = held_out["video"][:, 1 : 1 + made.composite.shape[1]]
-        psnr, copy = maths.psnr(made.composite, true), maths.psnr(held_out["video"][:, :1].expand_as(true), true)
+        psnr, copy = (
+            maths.psnr(made.composite, true),
+            maths.psnr(held_out["video"][:, :1].expand_as(true), true),
+        )
         found = {"psnr": psnr[:, : self.steps].mean(), "psnr_copy": copy[:, : self.steps].mean()}
         if psnr.shape[1] > self.steps:
-            found |= {"psnr_beyond": psnr[:, self.steps :].mean(), "psnr_copy_beyond": copy[:, self.steps :].mean()}
-        area = distributed.all_mean(made.mask.mean()) / distributed.all_mean(held_out["mask"].mean()).clamp_min(1e-6)
-        ends = {"A_low": (made.attention < 0.1).float().mean(), "A_high": (made.attention > 0.9).float().mean()}
+            found |= {
+                "psnr_beyond": psnr[:, self.steps :].mean(),
+                "psnr_copy_beyond": copy[:, self.steps :].mean(),
+            }
+        area = distributed.all_mean(made.mask.mean()) / distributed.all_mean(
+            held_out["mask"].mean()
+        ).clamp_min(1e-6)
+        ends = {
+            "A_low": (made.attention < 0.1).float().mean(),
+            "A_high": (made.attention > 0.9).float().mean(),
+        }
         return found | {"mask_area": area} | ends
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples`: the last frame painted. `layers`: rows of the true frame, the composite, foreground, mask, attention and
-        background, and the first foreground warped, over time."""
+        """`samples`: the last frame painted. `layers`: rows of the true frame, the composite,
+        foreground, mask, attention and background, and the first foreground warped, over time."""
         made = self.unroll(batch)
         true = batch["video"][:, 1 : 1 + made.composite.shape[1]]
         maps = ((x * 2 - 1).expand_as(true) for x in (made.mask, made.attention))
-        columns = torch.stack([true, made.composite, made.foreground, *maps, made.background, made.warped], 1)
-        return {"samples": made.composite[:, -1].clamp(-1, 1), "layers": columns[:SHOWN].clamp(-1, 1)}
+        columns = torch.stack(
+            [true, made.composite, made.foreground, *maps, made.background, made.warped], 1
+        )
+        return {
+            "samples": made.composite[:, -1].clamp(-1, 1),
+            "layers": columns[:SHOWN].clamp(-1, 1),
+        }
 
 
 Model = ForeGAN

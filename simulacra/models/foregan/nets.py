@@ -1,9 +1,10 @@
 """The networks of ForeGAN, and what they are shown: filled holes, moved foregrounds, patches.
 
-Shapes: frames (B, 3, H, W) in [-1, 1], of any size; masks (B, 1, H, W) in [0, 1]; flows (B, 2, H, W) in pixels. A foreground is
-EMPTY where nothing is.
+Shapes: frames (B, 3, H, W) in [-1, 1], of any size; masks (B, 1, H, W) in [0, 1]; flows (B, 2, H,
+W) in pixels. A foreground is EMPTY where nothing is.
 
-Reference: the public code VOS-ForeGAN, and GANimation, arXiv 1807.09251, from which its generators come.
+Reference: the public code VOS-ForeGAN, and GANimation, arXiv 1807.09251, from which its generators
+come.
 """
 
 from itertools import pairwise
@@ -24,20 +25,26 @@ if TYPE_CHECKING:  # the model imports this file
 Net = TypeVar("Net", bound=nn.Module)
 EMPTY = -1.0  # black
 LEAK = 0.01  # of the critics' rectifiers
-AGREE = 0.1  # least agreement of forward and backward flow, where both are of the same thing; about a pixel
+# least agreement of forward and backward flow, where both are of the same thing; about a pixel
+AGREE = 0.1
 
 
-# --- generators -------------------------------------------------------------------------------------------------------
+# --- generators
+# -------------------------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, stride: int = 1) -> nn.Sequential:
     """A padded convolution without bias, instance norm, rectifier."""
-    return nn.Sequential(nn.Conv2d(a, b, k, stride, (k - 1) // 2, bias=False), nn.GroupNorm(b, b), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(a, b, k, stride, (k - 1) // 2, bias=False), nn.GroupNorm(b, b), nn.ReLU()
+    )
 
 
 def double(a: int, b: int) -> nn.Sequential:
     """Twice the side: a transposed convolution without bias, instance norm, rectifier."""
-    return nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.GroupNorm(b, b), nn.ReLU())
+    return nn.Sequential(
+        nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.GroupNorm(b, b), nn.ReLU()
+    )
 
 
 class Residual(nn.Module):
@@ -53,8 +60,8 @@ class Residual(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Inputs (B, C, H, W) -> features (B, width, H, W), read at a quarter of the side. Sides that 4 does not divide are
-    continued with their border and cut again."""
+    """Inputs (B, C, H, W) -> features (B, width, H, W), read at a quarter of the side. Sides that 4
+    does not divide are continued with their border and cut again."""
 
     def __init__(self, inputs: int, width: int, blocks: int):
         super().__init__()
@@ -75,7 +82,8 @@ class Trunk(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM (arXiv 1506.04214, without peepholes); output and cell in one tensor (B, 2 width, H, W)."""
+    """A convolutional LSTM (arXiv 1506.04214, without peepholes); output and cell in one tensor (B,
+    2 width, H, W)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -91,9 +99,9 @@ class ConvLSTM(nn.Module):
 class Generator(nn.Module):
     """Trunk, temporal path, and the heads of colour C and attention A; Gf has the mask's head too.
 
-    Temporal paths: "none"; "reductor", heads of their own for each of `steps` time steps, which see half of the channels before
-    them; "shared", feat_t = trunk_t + tanh(conv(feat_t-1)); "convlstm". The first channels of all features, `width` of them,
-    are those that the mask's head reads."""
+    Temporal paths: "none"; "reductor", heads of their own for each of `steps` time steps, which see
+    half of the channels before them; "shared", feat_t = trunk_t + tanh(conv(feat_t-1)); "convlstm".
+    The first channels of all features, `width` of them, are those that the mask's head reads."""
 
     def __init__(self, h: "Hyper", inputs: int, temporal: str, steps: int, mask: str = "attention"):
         super().__init__()
@@ -102,13 +110,16 @@ class Generator(nn.Module):
         if temporal == "reductor":
             for _ in range(steps - 1):
                 widths.append(h.width + widths[-1] // 2)
-            halves = (nn.Sequential(nn.Conv2d(w, w // 2, 3, padding=1), nn.ReLU()) for w in widths[:-1])
+            halves = (
+                nn.Sequential(nn.Conv2d(w, w // 2, 3, padding=1), nn.ReLU()) for w in widths[:-1]
+            )
             self.reduce = nn.ModuleList(halves)
         elif temporal == "shared":
             self.carry = nn.Conv2d(h.width, h.width, 3, padding=1, bias=False)
         elif temporal == "convlstm":
             self.cell = ConvLSTM(h.width)
-        self.heads = nn.ModuleList(nn.Conv2d(w, 4, 7, padding=3, bias=False) for w in widths)  # of C, and of A
+        # of C, and of A
+        self.heads = nn.ModuleList(nn.Conv2d(w, 4, 7, padding=3, bias=False) for w in widths)
         self.mask: nn.Module | None = None  # m is A
         self.reads_foreground = mask == "foreground"
         if mask == "foreground":
@@ -116,17 +127,28 @@ class Generator(nn.Module):
         elif mask == "features":
             self.mask = nn.Conv2d(h.width, 1, 3, padding=1, bias=False)
 
-    def forward(self, x: Tensor, carried: Tensor | None, t: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given; None before the first."""
+    def forward(
+        self, x: Tensor, carried: Tensor | None, t: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given; None
+        before the first."""
         features = self.trunk(x)
         if self.temporal == "convlstm":
-            carried = self.cell(features, torch.zeros_like(features.repeat(1, 2, 1, 1)) if carried is None else carried)
+            carried = self.cell(
+                features,
+                torch.zeros_like(features.repeat(1, 2, 1, 1)) if carried is None else carried,
+            )
             features = carried[:, : self.width]
         elif self.temporal == "shared":
-            features = features + torch.tanh(self.carry(torch.zeros_like(features) if carried is None else carried))
+            features = features + torch.tanh(
+                self.carry(torch.zeros_like(features) if carried is None else carried)
+            )
         elif self.temporal == "reductor":
             if t >= len(self.heads):
-                raise ValueError(f"temporal = reductor has heads for {len(self.heads)} steps, and step {t + 1} was asked for")
+                raise ValueError(
+                    f"temporal = reductor has heads for {len(self.heads)} steps, and step {t + 1} "
+                    "was asked for"
+                )
             if carried is not None:
                 features = torch.cat([features, self.reduce[t - 1](carried)], 1)
         head = t if self.temporal == "reductor" else 0
@@ -135,31 +157,44 @@ class Generator(nn.Module):
         return features, C.tanh(), A.sigmoid(), kept
 
     def matte(self, features: Tensor, foreground: Tensor, A: Tensor, gain: float) -> Tensor:
-        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground or of the features."""
+        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground or of the
+        features."""
         if self.mask is None:
             return A
         read: Tensor = self.mask(foreground if self.reads_foreground else features[:, : self.width])
         return (gain * read).sigmoid()
 
 
-# --- critics ----------------------------------------------------------------------------------------------------------
+# --- critics
+# ----------------------------------------------------------------------------------------------------------
 
 
 class Critic(nn.Module):
-    """Pictures -> a map of scores (B, 1, h, w), 1x1 for pictures of the patch's size. Halvings, then two convolutions and a
-    last one as large as what is left of a patch: 2x4, 2x2 and 1x3 for patches of 60x112 and four halvings. Only differences of
-    scores matter, so that the last has no bias."""
+    """Pictures -> a map of scores (B, 1, h, w), 1x1 for pictures of the patch's size. Halvings,
+    then two convolutions and a last one as large as what is left of a patch: 2x4, 2x2 and 1x3 for
+    patches of 60x112 and four halvings. Only differences of scores matter, so that the last has no
+    bias."""
 
-    def __init__(self, widths: tuple[int, ...], tail: tuple[int, int], patch: tuple[int, int], masks: bool = False):
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        tail: tuple[int, int],
+        patch: tuple[int, int],
+        masks: bool = False,
+    ):
         super().__init__()
         rows, cols = (side // 2 ** len(widths) for side in patch)
         if not rows or not cols:
-            raise ValueError(f"widths_D halves {len(widths)} times, and patches are {patch[0]}x{patch[1]}")
+            raise ValueError(
+                f"widths_D halves {len(widths)} times, and patches are {patch[0]}x{patch[1]}"
+            )
         ends, k1 = [3, *widths], (min(2, rows), min(4, cols))
         rows, cols = rows - k1[0] + 1, cols - k1[1] + 1
         k2 = min(2, rows), min(2, cols)
         k3 = rows - k2[0] + 1, cols - k2[1] + 1
-        body = [nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(LEAK)) for a, b in pairwise(ends)]
+        body = [
+            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(LEAK)) for a, b in pairwise(ends)
+        ]
         body += [nn.Sequential(nn.Conv2d(ends[-1], tail[0], k1), nn.LeakyReLU(LEAK))]
         body += [nn.Sequential(nn.Conv2d(tail[0], tail[1], k2), nn.LeakyReLU(LEAK))]
         self.body, self.end = nn.Sequential(*body), nn.Conv2d(tail[1], 1, k3, bias=False)
@@ -176,31 +211,37 @@ class Critic(nn.Module):
         return score
 
 
-# --- what they are shown ----------------------------------------------------------------------------------------------
+# --- what they are shown
+# ----------------------------------------------------------------------------------------------
 
 
 def flow_as_input(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
-    """A flow (B, 2, H, W) as networks see it: in units of `reach` times the frame's width, clipped to [-1, 1]. `as_bytes` is
-    the public code's mapping to bytes and [0, 1], in which motion wraps around (defect B6)."""
+    """A flow (B, 2, H, W) as networks see it: in units of `reach` times the frame's width, clipped
+    to [-1, 1]. `as_bytes` is the public code's mapping to bytes and [0, 1], in which motion wraps
+    around (defect B6)."""
     x = (motion / (reach * motion.shape[3])).clamp(-1, 1)
     return torch.trunc(127.5 * x - 127.5).remainder(256) / 255 if as_bytes else x
 
 
-def moved(foreground: Tensor, forward: Tensor, backward: Tensor, at_destination: bool = False) -> Tensor:
-    """The foreground of frame t as it lies in frame t + 1: I(x + F_backward(x)), EMPTY where that is outside, or where the two
-    flows show that it is elsewhere by now. `at_destination` is I(x - F_forward(x)), the forward flow read where it ends
-    (defect B7)."""
+def moved(
+    foreground: Tensor, forward: Tensor, backward: Tensor, at_destination: bool = False
+) -> Tensor:
+    """The foreground of frame t as it lies in frame t + 1: I(x + F_backward(x)), EMPTY where that
+    is outside, or where the two flows show that it is elsewhere by now. `at_destination` is I(x -
+    F_forward(x)), the forward flow read where it ends (defect B7)."""
     if at_destination:
         return optical_flow.warp(foreground - EMPTY, -forward, padding="zeros") + EMPTY
     return (
-        optical_flow.warp(foreground - EMPTY, backward, padding="zeros") * (optical_flow.agreement(backward, forward) > AGREE)
+        optical_flow.warp(foreground - EMPTY, backward, padding="zeros")
+        * (optical_flow.agreement(backward, forward) > AGREE)
         + EMPTY
     )
 
 
 def filled(frames: Tensor, mask: Tensor, how: str) -> Tensor:
-    """The frames without what the mask (1 or 0) covers: black, uniform noise (what the public code's bytes of normal noise come
-    to), each row's nearest uncovered pixel ("replicate"), or inpainted after Telea 2004."""
+    """The frames without what the mask (1 or 0) covers: black, uniform noise (what the public
+    code's bytes of normal noise come to), each row's nearest uncovered pixel ("replicate"), or
+    inpainted after Telea 2004."""
     if how == "telea":
         return telea(frames, mask)
     if how == "replicate":
@@ -210,8 +251,8 @@ def filled(frames: Tensor, mask: Tensor, how: str) -> Tensor:
 
 
 def replicated(frames: Tensor, mask: Tensor) -> Tensor:
-    """Covered pixels take the colour of the nearest uncovered one in their row, or else in the nearest row with any; grey
-    if there is none at all."""
+    """Covered pixels take the colour of the nearest uncovered one in their row, or else in the
+    nearest row with any; grey if there is none at all."""
     found, open_ = frames, mask[:, 0] < 0.5
     for axis in 2, 1:  # along rows, then along columns
         length = open_.shape[axis]
@@ -230,7 +271,9 @@ def telea(frames: Tensor, mask: Tensor) -> Tensor:
     """The frames inpainted under the mask by the fast marching method, as OpenCV has it."""
     import cv2  # a fifth of a second that most verbs need not pay
 
-    pixels = ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy(force=True)
+    pixels = (
+        ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy(force=True)
+    )
     holes = (mask[:, 0] > 0.5).byte().numpy(force=True)
     both = zip(map(np.ascontiguousarray, pixels), map(np.ascontiguousarray, holes), strict=True)
     done = [cv2.inpaint(picture, hole, 3, cv2.INPAINT_TELEA) for picture, hole in both]
@@ -239,15 +282,24 @@ def telea(frames: Tensor, mask: Tensor) -> Tensor:
 
 
 def augmented(x: Tensor, colour: bool) -> Tensor:
-    """Each picture (B, C, H, W) mirrored or not, turned by up to 8 degrees, moved down or up by up to 2.5 %, scaled by 0.75 to
-    1.25, and, with `colour`, its brightness and contrast changed by up to 30 %; EMPTY comes in from outside."""
+    """Each picture (B, C, H, W) mirrored or not, turned by up to 8 degrees, moved down or up by up
+    to 2.5 %, scaled by 0.75 to 1.25, and, with `colour`, its brightness and contrast changed by up
+    to 30 %; EMPTY comes in from outside."""
     B, _, H, W = x.shape
     mirror, angle, shift, scale, bright, contrast = (uniform(x, 6) * 2 - 1).unbind(1)
     turn, size = angle * torch.pi * 8 / 180, 1 / (1 + 0.25 * scale)
     side = torch.where(mirror > 0, 1.0, -1.0) * size
     zero = torch.zeros_like(turn)
     theta = torch.stack(
-        [turn.cos() * side, -turn.sin() * size * H / W, zero, turn.sin() * side * W / H, turn.cos() * size, 0.05 * shift], 1
+        [
+            turn.cos() * side,
+            -turn.sin() * size * H / W,
+            zero,
+            turn.sin() * side * W / H,
+            turn.cos() * size,
+            0.05 * shift,
+        ],
+        1,
     )
     places = F.affine_grid(theta.view(B, 2, 3), [B, 1, H, W], align_corners=False)
     if colour:
@@ -258,28 +310,35 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
     return F.grid_sample(x, places, align_corners=False)
 
 
-# --- patches ----------------------------------------------------------------------------------------------------------
+# --- patches
+# ----------------------------------------------------------------------------------------------------------
 
 
 def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Whether the patch at each place of the grid touches the mask (B, 1, H, W): (B, places), row by row."""
+    """Whether the patch at each place of the grid touches the mask (B, 1, H, W): (B, places), row
+    by row."""
     return F.max_pool2d(mask, patch, stride).flatten(1) > 0
 
 
 def sample_places(allowed: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """At most `count` different allowed places of each row, those of the highest scores, in [0, 1): allowed and scores
-    (M, places) -> which row and which place, (n,) each. Fewer where fewer are allowed, at once (defect B12)."""
+    """At most `count` different allowed places of each row, those of the highest scores, in [0, 1):
+    allowed and scores (M, places) -> which row and which place, (n,) each. Fewer where fewer are
+    allowed, at once (defect B12)."""
     best = scores.masked_fill(~allowed, -1.0).topk(min(count, scores.shape[1]), 1)
     row, column = (best.values >= 0).nonzero(as_tuple=True)
     return row, best.indices[row, column]
 
 
-def cut(frames: Tensor, row: Tensor, place: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+def cut(
+    frames: Tensor, row: Tensor, place: Tensor, patch: tuple[int, int], stride: tuple[int, int]
+) -> Tensor:
     """The patches (n, C, *patch) of frames (M, C, H, W) at these places."""
     columns = (frames.shape[3] - patch[1]) // stride[1] + 1
     y = (place // columns * stride[0])[:, None] + torch.arange(patch[0], device=place.device)
     x = (place % columns * stride[1])[:, None] + torch.arange(patch[1], device=place.device)
-    return frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)
+    return frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 def initial(net: Net) -> Net:

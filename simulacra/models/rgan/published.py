@@ -1,8 +1,9 @@
 """The networks of the five published RGANs, v1 to v5, as published and repaired.
 
-Reference: atreyasha/mv-temporal-rgan, src/obj/log/RGAN. The layers, their widths and their order are the published ones, and so
-is what Keras does by itself: initial weights, "same" padding, batch statistics, channels-last reshapes. For pictures of 28x28
-the layers have exactly the published shapes; other sizes and channels scale the number of steps and the length of rows.
+Reference: atreyasha/mv-temporal-rgan, src/obj/log/RGAN. The layers, their widths and their order
+are the published ones, and so is what Keras does by itself: initial weights, "same" padding, batch
+statistics, channels-last reshapes. For pictures of 28x28 the layers have exactly the published
+shapes; other sizes and channels scale the number of steps and the length of rows.
 
 v1: the picture is a string of H*W positions of C values, read and written by convolutions along it.
 v2: the picture is H time steps of W*C values (a row), read by an LSTM and by dilated convolutions.
@@ -11,15 +12,21 @@ v4: v3 with spectral norm on the convolutions and a convolution in front of D's 
 v5: v4 with leaky rectifiers in G, for pictures in [-1, 1].
 
 Published defects, and what the repaired form has instead:
-- v1, v2: D takes the largest value anywhere, so it hardly knows where things are. Repaired: a linear map of all values.
-- v3: D's first convolution leaves out the last row and column. Repaired: it is padded so that every pixel is read.
-- v3 to v5: D sees the picture through one LSTM unit, in v4 and v5 after a convolution of one filter. Repaired: 16 of each.
-- v4, v5: batch norm takes back what spectral norm does, up to its epsilon. Repaired: D has spectral norm everywhere, also on
-  its LSTMs and last layer, and no batch norm; G has batch norm and no spectral norm.
-- all: what ends G does not fit the pixels' range. Repaired: a sigmoid or tanh, without batch norm before it.
+- v1, v2: D takes the largest value anywhere, so it hardly knows where things are. Repaired: a
+  linear map of all values.
+- v3: D's first convolution leaves out the last row and column. Repaired: it is padded so that every
+  pixel is read.
+- v3 to v5: D sees the picture through one LSTM unit, in v4 and v5 after a convolution of one
+  filter. Repaired: 16 of each.
+- v4, v5: batch norm takes back what spectral norm does, up to its epsilon. Repaired: D has spectral
+  norm everywhere, also on its LSTMs and last layer, and no batch norm; G has batch norm and no
+  spectral norm.
+- all: what ends G does not fit the pixels' range. Repaired: a sigmoid or tanh, without batch norm
+  before it.
 
 Deviations
-- LSTMs have two biases, as the published code has on a GPU; without one it has a single bias, which moves half as fast.
+- LSTMs have two biases, as the published code has on a GPU; without one it has a single bias, which
+  moves half as fast.
 - Spectral norm turns its vectors in training only; the published layers turn them at every call.
 - Discriminators end in logits; the published ones in a sigmoid.
 """
@@ -33,7 +40,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from simulacra.nn import blocks
 from simulacra.nn.stabilise import SpectralLSTM
 
-RANGES = {"v1": (0.0, 1.0), "v2": (0.0, 1.0), "v3": (0.0, 1.0), "v4": (0.0, 1.0), "v5": (-1.0, 1.0)}  # of pixels
+# of pixels
+RANGES = {"v1": (0.0, 1.0), "v2": (0.0, 1.0), "v3": (0.0, 1.0), "v4": (0.0, 1.0), "v5": (-1.0, 1.0)}
 FORMS = "published", "repaired"
 
 Conv = nn.Conv1d | nn.Conv2d
@@ -45,14 +53,23 @@ def networks(
     """G: z (B, z_size) -> (B, C, H, W); D: (B, C, H, W) -> logit (B, 1)."""
     _, H, W = shape
     if version not in RANGES or form not in FORMS:
-        raise ValueError(f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; forms: {', '.join(FORMS)}")
+        raise ValueError(
+            f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; forms: "
+            f"{', '.join(FORMS)}"
+        )
     if H % 4 or W % 4 or min(H, W) < 16:
-        raise ValueError(f"these nets take pictures whose sides are multiples of 4 and at least 16, found {H}x{W}")
+        raise ValueError(
+            "these nets take pictures whose sides are multiples of 4 and at least 16, found "
+            f"{H}x{W}"
+        )
     if version == "v1":
         return keras_init(string_G(form, shape, z_size)), keras_init(string_D(form, shape, dropout))
     if version == "v2":
         return keras_init(rows_G(form, shape, z_size)), keras_init(rows_D(form, shape, dropout))
-    G, D = keras_init(raster_G(version, form, shape, z_size)), keras_init(raster_D(version, form, shape, dropout))
+    G, D = (
+        keras_init(raster_G(version, form, shape, z_size)),
+        keras_init(raster_D(version, form, shape, dropout)),
+    )
     if version == "v3":
         return G, D
     if form == "published":
@@ -60,19 +77,35 @@ def networks(
     return G, bounded(D, nn.Conv2d, nn.Linear, nn.LSTM)
 
 
-# --- v1: strings ------------------------------------------------------------------------------------------------------
+# --- v1: strings
+# ------------------------------------------------------------------------------------------------------
 
 
 def string_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> string of H*W/16 positions, doubled four times -> LSTM of one unit a channel, both ways -> picture."""
+    """z -> string of H*W/16 positions, doubled four times -> LSTM of one unit a channel, both ways
+    -> picture."""
     C, H, W = shape
     length = H * W // 16
     body: list[nn.Module] = []
     for a, b, k in (128, 128, 12), (128, 64, 8), (64, 32, 4), (32, 16, 2):
-        body += [nn.Upsample(scale_factor=2), nn.ZeroPad1d(same(k)), *normed(nn.Conv1d(a, b, k)), nn.ReLU()]
+        body += [
+            nn.Upsample(scale_factor=2),
+            nn.ZeroPad1d(same(k)),
+            *normed(nn.Conv1d(a, b, k)),
+            nn.ReLU(),
+        ]
     body[-1] = nn.Tanh()
-    first = [nn.Linear(z_size, 128 * length), nn.ReLU(), blocks.Unflatten(length, 128), Axes(0, 2, 1)]
-    end = [Scan(16, C, ways=2), nn.Conv1d(2 * C, C, 3, padding=1), nn.ReLU() if form == "published" else nn.Sigmoid()]
+    first = [
+        nn.Linear(z_size, 128 * length),
+        nn.ReLU(),
+        blocks.Unflatten(length, 128),
+        Axes(0, 2, 1),
+    ]
+    end = [
+        Scan(16, C, ways=2),
+        nn.Conv1d(2 * C, C, 3, padding=1),
+        nn.ReLU() if form == "published" else nn.Sigmoid(),
+    ]
     return nn.Sequential(*first, *body, *end, blocks.Unflatten(C, H, W))
 
 
@@ -83,37 +116,70 @@ def string_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Modul
     length = H * W
     for a, b, k in (2 * C, 256, 6), (256, 128, 6), (128, 64, 4), (64, 32, 4):
         conv = nn.Conv1d(a, b, k, 2)
-        body += [*(normed(conv) if body else [conv]), nn.LeakyReLU(blocks.LEAK), nn.Dropout(dropout)]
+        body += [
+            *(normed(conv) if body else [conv]),
+            nn.LeakyReLU(blocks.LEAK),
+            nn.Dropout(dropout),
+        ]
         length = (length - k) // 2 + 1
     if form == "published":
-        return nn.Sequential(nn.Flatten(2), Scan(C, C, ways=2), *body, nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(32, 1))
-    return nn.Sequential(nn.Flatten(2), Scan(C, C, ways=2), *body, nn.Flatten(), nn.Linear(32 * length, 1))
+        return nn.Sequential(
+            nn.Flatten(2),
+            Scan(C, C, ways=2),
+            *body,
+            nn.AdaptiveMaxPool1d(1),
+            nn.Flatten(),
+            nn.Linear(32, 1),
+        )
+    return nn.Sequential(
+        nn.Flatten(2), Scan(C, C, ways=2), *body, nn.Flatten(), nn.Linear(32 * length, 1)
+    )
 
 
-# --- v2: rows ---------------------------------------------------------------------------------------------------------
+# --- v2: rows
+# ---------------------------------------------------------------------------------------------------------
 
 
 def rows_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> maps of a quarter of the side, doubled twice -> one step a row -> LSTM both ways -> rows of the picture."""
+    """z -> maps of a quarter of the side, doubled twice -> one step a row -> LSTM both ways -> rows
+    of the picture."""
     C, H, W = shape
     row = W * C
     body: list[nn.Module] = [*start(H // 4, W // 4, z_size, nn.ReLU())]
     for a, b in (128, 128), (128, 64):
         body += [nn.Upsample(scale_factor=2), *normed(nn.Conv2d(a, b, 3, padding=1)), nn.ReLU()]
-    body += [*normed(nn.Conv2d(64, row, 3, padding=1)), nn.Tanh(), *to_rows(), Scan(W * row, row, ways=2)]
-    body += [nn.Conv1d(2 * row, row, 3, padding=1), nn.ReLU() if form == "published" else nn.Sigmoid()]
+    body += [
+        *normed(nn.Conv2d(64, row, 3, padding=1)),
+        nn.Tanh(),
+        *to_rows(),
+        Scan(W * row, row, ways=2),
+    ]
+    body += [
+        nn.Conv1d(2 * row, row, 3, padding=1),
+        nn.ReLU() if form == "published" else nn.Sigmoid(),
+    ]
     return nn.Sequential(*body, *from_rows(W, C))
 
 
 def rows_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
-    """Picture -> one step a row -> LSTM both ways -> rows of a picture -> dilated convolutions -> logit."""
+    """Picture -> one step a row -> LSTM both ways -> rows of a picture -> dilated convolutions ->
+    logit."""
     C, H, W = shape
     row = W * C
-    front = [*to_rows(), Scan(row, row, ways=2), nn.ZeroPad1d(same(2, dilation=2)), nn.Conv1d(2 * row, row, 2, dilation=2)]
+    front = [
+        *to_rows(),
+        Scan(row, row, ways=2),
+        nn.ZeroPad1d(same(2, dilation=2)),
+        nn.Conv1d(2 * row, row, 2, dilation=2),
+    ]
     body: list[nn.Module] = []
     for a, b, k in (C, 256, 4), (256, 128, 3), (128, 64, 2), (64, 32, 2):
         conv = nn.Conv2d(a, b, k, dilation=2)
-        body += [*(normed(conv) if body else [conv]), nn.LeakyReLU(blocks.LEAK), nn.Dropout(dropout)]
+        body += [
+            *(normed(conv) if body else [conv]),
+            nn.LeakyReLU(blocks.LEAK),
+            nn.Dropout(dropout),
+        ]
     if form == "published":
         head = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(32, 1)]
     else:
@@ -121,17 +187,32 @@ def rows_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
     return nn.Sequential(*front, nn.ReLU(), *from_rows(W, C), *body, *head)
 
 
-# --- v3, v4, v5: raster scans -----------------------------------------------------------------------------------------
+# --- v3, v4, v5: raster scans
+# -----------------------------------------------------------------------------------------
 
 
 def raster_G(version: str, form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> maps of a quarter of the side, doubled twice -> LSTM in raster order -> three convolutions -> picture."""
+    """z -> maps of a quarter of the side, doubled twice -> LSTM in raster order -> three
+    convolutions -> picture."""
     C, H, W = shape
     rectifier = nn.LeakyReLU(blocks.LEAK) if version == "v5" else nn.ReLU()
-    body = [*start(H // 4, W // 4, z_size, rectifier), *normed(nn.Conv2d(128, 256, 3, padding=1)), rectifier]
+    body = [
+        *start(H // 4, W // 4, z_size, rectifier),
+        *normed(nn.Conv2d(128, 256, 3, padding=1)),
+        rectifier,
+    ]
     body += [nn.Upsample(scale_factor=2), *normed(nn.Conv2d(256, 128, 3, padding=1)), rectifier]
-    body += [nn.Upsample(scale_factor=2), nn.ZeroPad2d(same(4) * 2), *normed(nn.Conv2d(128, 64, 4)), rectifier]
-    body += [Scan(64, 32), *normed(nn.Conv2d(32, 32, 3, padding=1)), *normed(nn.Conv2d(32, 32, 3, padding=1))]
+    body += [
+        nn.Upsample(scale_factor=2),
+        nn.ZeroPad2d(same(4) * 2),
+        *normed(nn.Conv2d(128, 64, 4)),
+        rectifier,
+    ]
+    body += [
+        Scan(64, 32),
+        *normed(nn.Conv2d(32, 32, 3, padding=1)),
+        *normed(nn.Conv2d(32, 32, 3, padding=1)),
+    ]
     paint = nn.Conv2d(32, C, 3, padding=1)
     if form == "published":
         return nn.Sequential(*body, *normed(paint), rectifier)
@@ -139,40 +220,55 @@ def raster_G(version: str, form: str, shape: tuple[int, int, int], z_size: int) 
 
 
 def raster_D(version: str, form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
-    """Picture -> (v4, v5: convolution) -> LSTM in raster order -> convolutions -> LSTM both ways, last states -> logit."""
+    """Picture -> (v4, v5: convolution) -> LSTM in raster order -> convolutions -> LSTM both ways,
+    last states -> logit."""
     C = shape[0]
     width = 1 if form == "published" else 16
 
     def judged(conv: nn.Conv2d) -> list[nn.Module]:
-        free = version != "v3" and form == "repaired"  # of batch norm, for spectral norm to bound it
+        # of batch norm, for spectral norm to bound it
+        free = version != "v3" and form == "repaired"
         return [*([conv] if free else normed(conv)), nn.LeakyReLU(blocks.LEAK), nn.Dropout(dropout)]
 
     body = [] if version == "v3" else judged(nn.Conv2d(C, width, 3, padding=1))
     body.append(Scan(C if version == "v3" else width, width))
     if version == "v3" and form == "repaired":
-        body.append(nn.ZeroPad2d((1, 2, 1, 2)))  # an odd number of windows, for the next convolution to read all
-    body += [*judged(nn.Conv2d(width, 256, 3, 2)), *judged(nn.Conv2d(256, 128, 3, 2)), *judged(nn.Conv2d(128, 64, 3))]
+        # an odd number of windows, for the next convolution to read all
+        body.append(nn.ZeroPad2d((1, 2, 1, 2)))
+    body += [
+        *judged(nn.Conv2d(width, 256, 3, 2)),
+        *judged(nn.Conv2d(256, 128, 3, 2)),
+        *judged(nn.Conv2d(128, 64, 3)),
+    ]
     return nn.Sequential(*body, Last(64, 8), nn.Linear(16, 1))
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
+# --- parts
+# ------------------------------------------------------------------------------------------------------------
 
 
 def same(kernel: int, dilation: int = 1) -> tuple[int, int]:
-    """How many zeros Keras' "same" puts before and behind, at stride 1: the odd one comes behind."""
+    """How many zeros Keras' "same" puts before and behind, at stride 1: the odd one comes
+    behind."""
     total = dilation * (kernel - 1)
     return total // 2, total - total // 2
 
 
 def normed(conv: Conv) -> list[nn.Module]:
-    """The convolution and a batch norm with Keras' epsilon and the published momentum 0.8 (of the old mean)."""
+    """The convolution and a batch norm with Keras' epsilon and the published momentum 0.8 (of the
+    old mean)."""
     kind = nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d
     return [conv, kind(conv.out_channels, eps=1e-3, momentum=0.2)]
 
 
 def start(rows: int, columns: int, z_size: int, rectifier: nn.Module) -> list[nn.Module]:
     """z -> 128 maps."""
-    return [nn.Linear(z_size, 128 * rows * columns), rectifier, blocks.Unflatten(rows, columns, 128), Axes(0, 3, 1, 2)]
+    return [
+        nn.Linear(z_size, 128 * rows * columns),
+        rectifier,
+        blocks.Unflatten(rows, columns, 128),
+        Axes(0, 3, 1, 2),
+    ]
 
 
 def to_rows() -> list[nn.Module]:
@@ -197,7 +293,8 @@ class Axes(nn.Module):
 
 
 class Scan(nn.Module):
-    """(B, C, *places) -> (B, ways * units, *places): an LSTM's outputs as it passes over the places in raster order."""
+    """(B, C, *places) -> (B, ways * units, *places): an LSTM's outputs as it passes over the places
+    in raster order."""
 
     def __init__(self, inputs: int, units: int, ways: int = 1):
         super().__init__()
@@ -209,7 +306,8 @@ class Scan(nn.Module):
 
 
 class Last(nn.Module):
-    """(B, C, *places) -> (B, 2 * units): the last states of an LSTM that passes over the places forward and backward."""
+    """(B, C, *places) -> (B, 2 * units): the last states of an LSTM that passes over the places
+    forward and backward."""
 
     def __init__(self, inputs: int, units: int):
         super().__init__()
@@ -220,11 +318,13 @@ class Last(nn.Module):
         return last.transpose(0, 1).flatten(1)
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+# --- weights
+# ----------------------------------------------------------------------------------------------------------
 
 
 def keras_init(net: nn.Module) -> nn.Module:
-    """The net with Keras' initial weights: Glorot-uniform kernels, orthogonal recurrent ones, biases 0, forget biases 1."""
+    """The net with Keras' initial weights: Glorot-uniform kernels, orthogonal recurrent ones,
+    biases 0, forget biases 1."""
     for layer in net.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight)
@@ -236,7 +336,8 @@ def keras_init(net: nn.Module) -> nn.Module:
                 nn.init.orthogonal_(recurrent)
                 nn.init.zeros_(bias)
                 nn.init.zeros_(other)
-                nn.init.ones_(bias[layer.hidden_size : 2 * layer.hidden_size])  # gates: input, forget, cell, output
+                # gates: input, forget, cell, output
+                nn.init.ones_(bias[layer.hidden_size : 2 * layer.hidden_size])
     return net
 
 
@@ -252,8 +353,9 @@ def bounded(net: nn.Module, *kinds: type[nn.Module]) -> nn.Module:
 
 @torch.no_grad()
 def max_norm(module: nn.Module, limit: float = 3.0) -> None:
-    """Shrink what is longer than the limit in every LSTM, after each update: the weights into each gate's unit (from inputs;
-    from the state) and the whole bias of each way. Kernels with spectral norm are left alone."""
+    """Shrink what is longer than the limit in every LSTM, after each update: the weights into each
+    gate's unit (from inputs; from the state) and the whole bias of each way. Kernels with spectral
+    norm are left alone."""
     for layer in module.modules():
         if isinstance(layer, nn.LSTM):
             for kernel, recurrent, *biases in layer.all_weights:

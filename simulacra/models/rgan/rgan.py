@@ -1,21 +1,23 @@
 """RGAN: generator and discriminator read and write pictures as sequences.
 
-Versions v1 to v5 are the convolutions and LSTMs of a public series of experiments, each as published and repaired
-(`_rgan_published.py` has their layers). v6 is ours and what their notes ask for: a strided convolutional trunk whose maps
-are scanned by two bidirectional LSTMs, one along the rows and one along the columns, the relativistic game with both
-slope penalties, and switches for noise, multi-scale gradients, augmentation and a spectral norm that bounds.
+Versions v1 to v5 are the convolutions and LSTMs of a public series of experiments, each as
+published and repaired (`_rgan_published.py` has their layers). v6 is ours and what their notes ask
+for: a strided convolutional trunk whose maps are scanned by two bidirectional LSTMs, one along the
+rows and one along the columns, the relativistic game with both slope penalties, and switches for
+noise, multi-scale gradients, augmentation and a spectral norm that bounds.
 
-Reference: "RGAN Model Performance Summary" I to V (atreyasha/mv-temporal-rgan); its parent, Esteban, Hyland, Raetsch, arXiv
-1706.02633. v6: R3GAN, arXiv 2501.05441; multi-scale gradients, arXiv 1903.06048; projection, arXiv 1802.05637; scans in
-two directions after ReNet, arXiv 1505.00393.
-How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits, rgan_fashion,
-rgan_folder.
+Reference: "RGAN Model Performance Summary" I to V (atreyasha/mv-temporal-rgan); its parent,
+Esteban, Hyland, Raetsch, arXiv 1706.02633. v6: R3GAN, arXiv 2501.05441; multi-scale gradients,
+arXiv 1903.06048; projection, arXiv 1802.05637; scans in two directions after ReNet, arXiv
+1505.00393. How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits,
+rgan_fashion, rgan_folder.
 
 Deviations
-- v1 to v5 as published have two LSTM biases (cuDNN's weights), draw real pictures without replacement, and take the
-  log-losses from logits, so that Keras's ceiling of 16 is gone.
-- As published, D's fakes come from G in evaluation mode and D steps twice, on reals and then on fakes; repaired, G is in
-  training mode, D steps once on the mean of both, and only D's label is smoothed.
+- v1 to v5 as published have two LSTM biases (cuDNN's weights), draw real pictures without
+  replacement, and take the log-losses from logits, so that Keras's ceiling of 16 is gone.
+- As published, D's fakes come from G in evaluation mode and D steps twice, on reals and then on
+  fakes; repaired, G is in training mode, D steps once on the mean of both, and only D's label is
+  smoothed.
 - The laptop presets let the rates fall, as all models' do.
 """
 
@@ -44,7 +46,13 @@ from simulacra.nn.stabilise import Stabilisers
 Size = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
-AXES = {"both": ("rows", "columns"), "rows": ("rows",), "columns": ("columns",), "raster": ("raster",), "none": ()}
+AXES = {
+    "both": ("rows", "columns"),
+    "rows": ("rows",),
+    "columns": ("columns",),
+    "raster": ("raster",),
+    "none": (),
+}
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,57 +60,89 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     version: Literal["v1", "v2", "v3", "v4", "v5", "v6"] = "v6"  # which nets
     form: Literal["published", "repaired"] = "repaired"  # v1 to v5: with or without their defects
-    loss: Literal["relativistic", "non_saturating"] = "relativistic"  # R3GAN eq. 2 | v1 to v5: cross-entropy
+    # R3GAN eq. 2 | v1 to v5: cross-entropy
+    loss: Literal["relativistic", "non_saturating"] = "relativistic"
     gamma: Schedule = 1.0  # weight of both slope penalties, halved (R3GAN eq. 4); 0: none
-    penalty_every: Size = 1  # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
-    classes: Count = 0  # condition on this many classes: G's input is extended, D projects (arXiv 1802.05637); 0: none
+    # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
+    penalty_every: Size = 1
+    # condition on this many classes: G's input is extended, D projects (arXiv 1802.05637); 0: none
+    classes: Count = 0
     z_size: Size = 64  # numbers in z (v1 to v5: 100)
     widths: tuple[Size, ...] = (64, 32)  # channels of a stage, coarse to fine
     norm_G: Literal["none", "batch", "group"] = "batch"  # in G before each stage; D has none
     blocks: Count = 0  # residual 3x3 blocks in each stage of G and D
-    scan: Literal["both", "rows", "columns", "raster", "none"] = "both"  # ways in which the maps are read as sequences
+    # ways in which the maps are read as sequences
+    scan: Literal["both", "rows", "columns", "raster", "none"] = "both"
     units: Size = 16  # of each direction of each LSTM
     scan_G: Size = 2  # which stage of G is scanned, from 1 (the coarsest)
     scan_D: Size = 2  # which stage of D is scanned, from 1 (the finest)
-    step_noise: NonNegative = 0.0  # standard deviation of fresh noise on each step of G's scans, relative to 1
+    # standard deviation of fresh noise on each step of G's scans, relative to 1
+    step_noise: NonNegative = 0.0
     multi_scale: bool = False  # G paints at every stage and D reads each (arXiv 1903.06048)
-    head: Literal["flatten", "attention", "average"] = "flatten"  # how D ends; never the maximum over the picture
+    # how D ends; never the maximum over the picture
+    head: Literal["flatten", "attention", "average"] = "flatten"
     hidden: Size = 256  # numbers in D's dense layer
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.25  # v1 to v5: in D
-    target_G: Annotated[float, Meta(gt=0, le=1)] = 1.0  # G's label (v1 to v5 as published: smoothed as D's)
-    stabilise: Stabilisers = Stabilisers()  # label smoothing, instance noise, augmentation, spectral norm
+    # G's label (v1 to v5 as published: smoothed as D's)
+    target_G: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    # label smoothing, instance noise, augmentation, spectral norm
+    stabilise: Stabilisers = Stabilisers()
     rate_G: Schedule = 1e-3  # Adam's learning rate (v1 to v5: 1e-4)
     rate_D: Schedule = 1e-3  # the same of D (v1 to v5: 4e-4)
     beta1: Rate = 0.5  # Adam (v1 to v5: 0.9)
     beta2: Rate = 0.99  # Adam (v1 to v5: 0.999)
-    average: NonNegative = 10_000  # half-life of G's moving average, in pictures; 0 samples the last weights (v1 to v5)
+    # half-life of G's moving average, in pictures; 0 samples the last weights (v1 to v5)
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    v6, labels, scanned = h.version == "v6", ("target_G", "stabilise.real_target", "stabilise.target_std"), h.scan != "none"
+    v6, labels, scanned = (
+        h.version == "v6",
+        ("target_G", "stabilise.real_target", "stabilise.target_std"),
+        h.scan != "none",
+    )
     return (
         unless(not v6, "version = v1 to v5", "form", "dropout")
         | unless(ever(h.gamma), "gamma above 0", "penalty_every")
-        | unless(h.loss == "non_saturating", "loss = non_saturating, whose labels they smooth", *labels)
+        | unless(
+            h.loss == "non_saturating", "loss = non_saturating, whose labels they smooth", *labels
+        )
         | unless(scanned, "a scan", "units", "scan_G", "scan_D", "step_noise")
         | unless(len(h.widths) > 1, "two widths or more", "multi_scale")
-        | unless(v6, "version = v6", "widths", "norm_G", "blocks", "scan", "units", "scan_G", "scan_D", "step_noise")
+        | unless(
+            v6,
+            "version = v6",
+            "widths",
+            "norm_G",
+            "blocks",
+            "scan",
+            "units",
+            "scan_G",
+            "scan_D",
+            "step_noise",
+        )
         | unless(v6, "version = v6", "multi_scale", "head", "hidden", "stabilise.spectral")
     )
 
 
-# --- networks of v6 ---------------------------------------------------------------------------------------------------
+# --- networks of v6
+# ---------------------------------------------------------------------------------------------------
 
 
 class Scan(nn.Module):
-    """x + LSTMs that read the maps (B, C, H, W) along rows, columns, or row after row as one string. Bidirectional; whole
-    rows (columns) are examples, so nothing loops over pixels. The way back to maps starts at `start` times its usual size."""
+    """x + LSTMs that read the maps (B, C, H, W) along rows, columns, or row after row as one
+    string. Bidirectional; whole rows (columns) are examples, so nothing loops over pixels. The way
+    back to maps starts at `start` times its usual size."""
 
-    def __init__(self, channels: int, axes: tuple[str, ...], units: int, *, start: float, noise: float = 0.0):
+    def __init__(
+        self, channels: int, axes: tuple[str, ...], units: int, *, start: float, noise: float = 0.0
+    ):
         super().__init__()
         self.axes, self.noise = axes, noise
-        self.read = nn.ModuleList(nn.LSTM(channels, units, batch_first=True, bidirectional=True) for _ in axes)
+        self.read = nn.ModuleList(
+            nn.LSTM(channels, units, batch_first=True, bidirectional=True) for _ in axes
+        )
         self.back = nn.ModuleList(nn.Linear(2 * units, channels) for _ in axes)
         for layer in self.back:
             layers.kept(layer, start, leak=1.0)
@@ -133,33 +173,48 @@ class Residual(nn.Module):
 
 
 def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """The sides of the maps after 0, 1, ... halvings, rounded up; ValueError if the picture is too small."""
+    """The sides of the maps after 0, 1, ... halvings, rounded up; ValueError if the picture is too
+    small."""
     least = 2**levels
     if min(height, width) < least:
-        raise ValueError(f"these nets take pictures of at least {least}x{least}, found {height}x{width}")
+        raise ValueError(
+            f"these nets take pictures of at least {least}x{least}, found {height}x{width}"
+        )
     return [(-(-height // 2**i), -(-width // 2**i)) for i in range(levels + 1)]
 
 
 def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """The picture and its halves, quarters, ..., as means over squares; odd sides are rounded up."""
+    """The picture and its halves, quarters, ..., as means over squares; odd sides are rounded
+    up."""
     return [x] + [F.avg_pool2d(x, 2**i, ceil_mode=True) for i in range(1, levels)]
 
 
 class Generator(nn.Module):
-    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1], the full one first, smaller ones if multi_scale."""
+    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1], the full one first,
+    smaller ones if multi_scale."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
         C, H, W = shape
         self.sizes = sizes(H, W, len(h.widths))[::-1]
-        self.start = nn.Linear(h.z_size + h.classes, h.widths[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.start = nn.Linear(
+            h.z_size + h.classes, h.widths[0] * self.sizes[0][0] * self.sizes[0][1]
+        )
         self.maps = layers.Unflatten(h.widths[0], *self.sizes[0])
         self.stages, self.paint = nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(h.widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)] * (i == h.scan_G and h.scan != "none")
+            scan = [Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)] * (
+                i == h.scan_G and h.scan != "none"
+            )
             blocks = (Residual(width) for _ in range(h.blocks))
-            self.stages.append(nn.Sequential(layers.norm(h.norm_G, width), *blocks, *scan, nn.LeakyReLU(layers.LEAK)))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise((*h.widths, C)))
+            self.stages.append(
+                nn.Sequential(
+                    layers.norm(h.norm_G, width), *blocks, *scan, nn.LeakyReLU(layers.LEAK)
+                )
+            )
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise((*h.widths, C))
+        )
         if h.multi_scale:
             self.paint = nn.ModuleList(nn.Conv2d(width, C, 1) for width in h.widths[1:])
         for layer in self.start, *self.grow, *self.paint:
@@ -178,7 +233,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, C, H, W), or a list of one and its smaller versions, and y (B, classes) -> logit (B, 1)."""
+    """Pictures (B, C, H, W), or a list of one and its smaller versions, and y (B, classes) -> logit
+    (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -187,11 +243,19 @@ class Discriminator(nn.Module):
         self.scales = len(widths) if h.multi_scale else 1
         extra = C if h.multi_scale else 0
         ends = [C, *(width + extra for width in widths[:-1])]
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(ends, widths, strict=True))
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(ends, widths, strict=True)
+        )
         self.stages = nn.ModuleList()
         for i, width in enumerate(widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.3)] * (i == h.scan_D and h.scan != "none")
-            self.stages.append(nn.Sequential(nn.LeakyReLU(layers.LEAK), *(Residual(width) for _ in range(h.blocks)), *scan))
+            scan = [Scan(width, AXES[h.scan], h.units, start=0.3)] * (
+                i == h.scan_D and h.scan != "none"
+            )
+            self.stages.append(
+                nn.Sequential(
+                    nn.LeakyReLU(layers.LEAK), *(Residual(width) for _ in range(h.blocks)), *scan
+                )
+            )
         rows, cols = sizes(H, W, len(widths))[-1]
         self.look = nn.Conv2d(widths[-1], 1, 1) if h.head == "attention" else None
         self.head = h.head
@@ -230,12 +294,17 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     """G and D; ValueError if the hyperparameters do not go together."""
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
-            raise ValueError(f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and {h.loss}")
+            raise ValueError(
+                f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and "
+                f"{h.loss}"
+            )
         if h.form == "published" and h.gamma:
             raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
         return published.networks(h.version, h.form, shape, h.z_size, h.dropout)
     if h.multi_scale and h.stabilise.augment:
-        raise ValueError("multi_scale and augment exclude each other: smaller pictures would not be moved alike")
+        raise ValueError(
+            "multi_scale and augment exclude each other: smaller pictures would not be moved alike"
+        )
     for name, stage in ("scan_G", h.scan_G), ("scan_D", h.scan_D):
         if stage > len(h.widths):
             raise ValueError(f"{name} = {stage}, but there are {len(h.widths)} stages (widths)")
@@ -243,7 +312,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return Generator(h, shape), stabilise.spectral(D) if h.stabilise.spectral else D
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class RGAN:
@@ -259,8 +329,11 @@ class RGAN:
         self.average = EMA(self.G)
         self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
         self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
-        for net, optimizer in ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ():
-            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))  # Keras's constraint on LSTMs
+        for net, optimizer in (
+            ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ()
+        ):
+            # Keras's constraint on LSTMs
+            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         h, x, y = self.hyper, batch["image"], self.one_hot(batch)
@@ -291,7 +364,9 @@ class RGAN:
         real_seen, fake_seen = self.shown(self.scaled(x), k), self.shown(fake, k)
         gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
         if gamma > 0:
-            both = [torch.cat(pair).requires_grad_() for pair in zip(real_seen, fake_seen, strict=True)]
+            both = [
+                torch.cat(pair).requires_grad_() for pair in zip(real_seen, fake_seen, strict=True)
+            ]
             d = self.judge(both, None if y is None else torch.cat([y, y]))
             d_x, d_g = d.chunk(2)
             R1, R2 = adversarial.slope_penalty(d, both).chunk(2)
@@ -306,7 +381,8 @@ class RGAN:
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
 
     def step_published(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """Two moves of the discriminator, on reals and then on fakes from G in evaluation mode; half of both losses is told."""
+        """Two moves of the discriminator, on reals and then on fakes from G in evaluation mode;
+        half of both losses is told."""
         h = self.hyper
         with eval_mode(self.G), torch.no_grad():
             fake = self.make(self.G, noise(x, h.z_size))
@@ -319,7 +395,8 @@ class RGAN:
         return {"loss_D": (loss_x + loss_g) / 2, "D_real": d_x.mean(), "D_fake": d_g.mean()}
 
     def make(self, G: nn.Module, z: Tensor, y: Tensor | None = None) -> list[Tensor]:
-        """Pictures in [-1, 1], or beyond it where a published G has no bound, the full size first."""
+        """Pictures in [-1, 1], or beyond it where a published G has no bound, the full size
+        first."""
         if self.hyper.version == "v6":
             made: list[Tensor] = G(z, y)
             return made
@@ -333,7 +410,11 @@ class RGAN:
 
     def scaled(self, x: Tensor) -> list[Tensor]:
         """A picture in all sizes that D reads."""
-        return pyramid(x, len(self.hyper.widths)) if self.hyper.multi_scale and self.hyper.version == "v6" else [x]
+        return (
+            pyramid(x, len(self.hyper.widths))
+            if self.hyper.multi_scale and self.hyper.version == "v6"
+            else [x]
+        )
 
     def shown(self, pictures: list[Tensor], k: int) -> list[Tensor]:
         """What D gets to see of them."""
@@ -355,22 +436,37 @@ class RGAN:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {"loss_D": adversarial.won(self.hyper.stabilise.real_target) if self.hyper.loss == "non_saturating" else 0.0}
+        return {
+            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
+            if self.hyper.loss == "non_saturating"
+            else 0.0
+        }
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
         """How the game stands (games.standing)."""
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
                 fake = self.make(G, noise(x, self.hyper.z_size), y)[0]
                 unseen = self.judge(self.scaled(held_out["image"]), self.one_hot(held_out))
-            return adversarial.standing(lambda x: self.judge(self.scaled(x), y), x, fake, unseen, scalars, self.equilibrium())
+            return adversarial.standing(
+                lambda x: self.judge(self.scaled(x), y),
+                x,
+                fake,
+                unseen,
+                scalars,
+                self.equilibrium(),
+            )
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         with eval_mode(G := self.average.module):
             made = self.make(G, noise(batch["image"], self.hyper.z_size), self.one_hot(batch))
-        return {"samples": made[0].clamp(-1, 1)} | {f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]}
+        return {"samples": made[0].clamp(-1, 1)} | {
+            f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]
+        }
 
 
 Model = RGAN

@@ -1,19 +1,23 @@
-"""RGAN on real sequences: an LSTM writes a series from noise that is fresh at every step, another judges every step.
+"""RGAN on real sequences: an LSTM writes a series from noise that is fresh at every step, another
+judges every step.
 
-As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one logit a step, whose
-cross-entropies are averaged over steps. Conditional (`classes`), both also get the class at each step. The relativistic
-game with both slope penalties, in which the two series of a pair are compared step by step, is ours.
+As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one
+logit a step, whose cross-entropies are averaged over steps. Conditional (`classes`), both also get
+the class at each step. The relativistic game with both slope penalties, in which the two series of
+a pair are compared step by step, is ours.
 
-Shapes: B series, T steps, C channels; x (B, T, C) in [-1, 1], z (B, T, z_size), y (B, classes), logits d (B, T).
+Shapes: B series, T steps, C channels; x (B, T, C) in [-1, 1], z (B, T, z_size), y (B, classes),
+logits d (B, T).
 
-Reference: Esteban, Hyland, Raetsch, arXiv 1706.02633; relativistic pairs and penalties: R3GAN, arXiv 2501.05441.
-How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your own .csv or .npy).
+Reference: Esteban, Hyland, Raetsch, arXiv 1706.02633; relativistic pairs and penalties: R3GAN,
+arXiv 2501.05441. How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your
+own .csv or .npy).
 
 Deviations
-- The LSTMs have two biases (torch's weights) and start as torch starts them, with forget bias 1; the published output layer
-  starts at standard deviation 1, where 100 units saturate the tanh.
-- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is batch = 140; real series are
-  drawn without replacement.
+- The LSTMs have two biases (torch's weights) and start as torch starts them, with forget bias 1;
+  the published output layer starts at standard deviation 1, where 100 units saturate the tanh.
+- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is batch
+  = 140; real series are drawn without replacement.
 - Samples come from a moving average of G unless `average = 0`, as in the paper presets.
 - The laptop presets have Adam on both sides, rates that fall, and 64 units.
 - The differentially private training and the choice of the best epoch by MMD are not offered.
@@ -46,25 +50,32 @@ without_cudnn = torch.backends.cudnn.flags  # whose LSTM has no second derivativ
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code where nothing else is said."""
+    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code where nothing else
+    is said."""
 
-    loss: Literal["non_saturating", "relativistic"] = "non_saturating"  # mean over steps (eq. 1 and 2) | R3GAN eq. 2
+    # mean over steps (eq. 1 and 2) | R3GAN eq. 2
+    loss: Literal["non_saturating", "relativistic"] = "non_saturating"
     gamma: Schedule = 0.0  # weight of both slope penalties, halved (R3GAN eq. 4); as published none
-    penalty_every: Size = 1  # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
+    # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
+    penalty_every: Size = 1
     classes: Count = 0  # condition on this many classes, one-hot at each step of G and D; 0: none
     noise: Literal["each_step", "once"] = "each_step"  # a fresh z_t | one z for all steps
     z_size: Size = 5  # numbers in z_t
     units: Size = 100  # of each LSTM
-    batch_mean: bool = False  # D also sees the mean series of its batch, against collapse (an option of the published code)
-    steps_D: Size = 1  # updates of D in a step, each on its share of the batch (published: 5 for sines)
+    # D also sees the mean series of its batch, against collapse (an option of the published code)
+    batch_mean: bool = False
+    # updates of D in a step, each on its share of the batch (published: 5 for sines)
+    steps_D: Size = 1
     steps_G: Size = 1  # updates of G in a step
     optimizer_D: Literal["sgd", "adam"] = "sgd"  # plain gradient descent as published | Adam
     rate_D: Schedule = 0.1  # learning rate of D
     rate_G: Schedule = 1e-3  # learning rate of G, which has Adam
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    stabilise: Stabilisers = Stabilisers()  # label smoothing, instance noise, spectral norm; augmentation is for pictures
-    average: NonNegative = 10_000  # half-life of G's moving average, in series; 0 samples the last weights, as published
+    # label smoothing, instance noise, spectral norm; augmentation is for pictures
+    stabilise: Stabilisers = Stabilisers()
+    # half-life of G's moving average, in series; 0 samples the last weights, as published
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -75,22 +86,28 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses -----------------------------------------------------------------------------------------------------------
+# --- losses
+# -----------------------------------------------------------------------------------------------------------
 
 
 def loss_D(kind: str, d_x: Tensor, d_g: Tensor, target: Tensor) -> Tensor:
-    """The game of D, averaged over steps: logits (B, T), labels of reals (B,), not read in the relativistic game. -> (B,)."""
+    """The game of D, averaged over steps: logits (B, T), labels of reals (B,), not read in the
+    relativistic game. -> (B,)."""
     if kind == "relativistic":
         return adversarial.relativistic(d_x, d_g).mean(1)
     return adversarial.non_saturating_D(d_x, d_g, target[:, None]).mean(1)
 
 
 def loss_G(kind: str, d_x: Tensor | None, d_g: Tensor) -> Tensor:
-    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game. -> (B,)."""
-    return (adversarial.non_saturating_G(d_g) if d_x is None else adversarial.relativistic(d_g, d_x)).mean(1)
+    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game. ->
+    (B,)."""
+    return (
+        adversarial.non_saturating_G(d_g) if d_x is None else adversarial.relativistic(d_g, d_x)
+    ).mean(1)
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
+# --- networks
+# ---------------------------------------------------------------------------------------------------------
 
 
 def at_each_step(x: Tensor, y: Tensor | None) -> Tensor:
@@ -126,7 +143,8 @@ class Discriminator(nn.Module):
         super().__init__()
         self.batch_mean = h.batch_mean
         self.read = lstm(channels * (1 + h.batch_mean) + h.classes, h.units)
-        self.judge = nn.Linear(h.units, 1, bias=h.loss != "relativistic")  # which sees differences alone
+        # which sees differences alone
+        self.judge = nn.Linear(h.units, 1, bias=h.loss != "relativistic")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         if self.batch_mean:
@@ -135,7 +153,8 @@ class Discriminator(nn.Module):
         return logits
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class RGANSeries:
@@ -146,7 +165,10 @@ class RGANSeries:
         if h.classes and "label" not in like:
             raise ValueError(f"classes = {h.classes}, but the data have no labels")
         if h.stabilise.augment:
-            raise ValueError(f"stabilise.augment = {', '.join(h.stabilise.augment)}, which is for pictures; allowed: none")
+            raise ValueError(
+                f"stabilise.augment = {', '.join(h.stabilise.augment)}, which is for pictures; "
+                "allowed: none"
+            )
         self.G, self.D = Generator(h, channels), Discriminator(h, channels)
         if h.stabilise.spectral:
             stabilise.spectral(self.D)
@@ -180,9 +202,14 @@ class RGANSeries:
             fake = self.G(self.z(x), y)
         gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
         d_x, d_g, penalties = self.judge(
-            stabilise.augment(h.stabilise, x, k), stabilise.augment(h.stabilise, fake, k), y, gamma > 0
+            stabilise.augment(h.stabilise, x, k),
+            stabilise.augment(h.stabilise, fake, k),
+            y,
+            gamma > 0,
         )
-        target = stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
+        target = (
+            stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
+        )
         game = loss_D(h.loss, d_x, d_g, target).mean()
         descend((game + gamma / 2 * sum(penalties.values(), torch.zeros_like(game)), self.opt_D))
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
@@ -198,9 +225,11 @@ class RGANSeries:
         descend((game, self.opt_G))
         return game
 
-    def judge(self, x: Tensor, fake: Tensor, y: Tensor | None, penalised: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Logits (B, T) of reals and fakes, and the mean squared slopes of a series' mean logit at both, if penalised. They are
-        read apart, since `batch_mean` looks across the batch."""
+    def judge(
+        self, x: Tensor, fake: Tensor, y: Tensor | None, penalised: bool
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Logits (B, T) of reals and fakes, and the mean squared slopes of a series' mean logit at
+        both, if penalised. They are read apart, since `batch_mean` looks across the batch."""
         if not penalised:
             return self.D(x, y), self.D(fake, y), {}
         found = []
@@ -215,7 +244,11 @@ class RGANSeries:
     def z(self, x: Tensor) -> Tensor:
         """Noise for as many series as long as x, (B, T, z_size)."""
         T, size = x.shape[1], self.hyper.z_size
-        return noise(x, T, size) if self.hyper.noise == "each_step" else noise(x, 1, size).expand(-1, T, -1)
+        return (
+            noise(x, T, size)
+            if self.hyper.noise == "each_step"
+            else noise(x, 1, size).expand(-1, T, -1)
+        )
 
     def one_hot(self, batch: Batch) -> Tensor | None:
         """The condition (B, classes)."""
@@ -232,15 +265,23 @@ class RGANSeries:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {"loss_D": adversarial.won(self.hyper.stabilise.real_target) if self.hyper.loss == "non_saturating" else 0.0}
+        return {
+            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
+            if self.hyper.loss == "non_saturating"
+            else 0.0
+        }
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
         """How the game stands (games.standing); a series' logit is the mean over its steps."""
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D), without_cudnn(enabled=False):
             with torch.no_grad():
                 fake, unseen = G(self.z(x), y), self.D(held_out["series"], self.one_hot(held_out))
-            return adversarial.standing(lambda x: self.D(x, y).mean(1), x, fake, unseen, scalars, self.equilibrium())
+            return adversarial.standing(
+                lambda x: self.D(x, y).mean(1), x, fake, unseen, scalars, self.equilibrium()
+            )
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,13 +1,17 @@
-"""The nets of the models vae and vaegan: encoders, decoders and discriminators, as published and ours.
+"""The nets of the models vae and vaegan: encoders, decoders and discriminators, as published and
+ours.
 
-Pictures are (B, C, H, W) in [-1, 1] outside these nets, whatever range a paper has; codes are (B, z_size). Pictures whose sides
-a net cannot halve often enough get black borders inside it, and its output loses them again.
+Pictures are (B, C, H, W) in [-1, 1] outside these nets, whatever range a paper has; codes are (B,
+z_size). Pictures whose sides a net cannot halve often enough get black borders inside it, and its
+output loses them again.
 
-Sources: "paper" is the appendix of World Models, arXiv 1803.10122 (64x64, no padding: 4,348,547 weights); "adsp" the Keras
-net that the notes compare with (2,115,971); "larsen" arXiv 1512.09300 as its public code has it at 64x64 (33,737,796 with 128
-numbers in z); "notes" the notes' listing (40,194,372 with 512); "light" ours (1,466,684 at width 24).
+Sources: "paper" is the appendix of World Models, arXiv 1803.10122 (64x64, no padding: 4,348,547
+weights); "adsp" the Keras net that the notes compare with (2,115,971); "larsen" arXiv 1512.09300 as
+its public code has it at 64x64 (33,737,796 with 128 numbers in z); "notes" the notes' listing
+(40,194,372 with 512); "light" ours (1,466,684 at width 24).
 
-Deviation: padding is torch's, 2 on both sides of a 5x5 convolution, where TensorFlow's "same" has 1 and 2.
+Deviation: padding is torch's, 2 on both sides of a 5x5 convolution, where TensorFlow's "same" has 1
+and 2.
 """
 
 from itertools import pairwise
@@ -25,11 +29,13 @@ Shape = tuple[int, int, int]
 """Channels, height and width of a picture."""
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------
+# --- parts
+# ------------------------------------------------------------------------------------------------------------
 
 
 class Border(nn.Module):
-    """Pictures with black borders of these widths (left, right, top, bottom); negative ones are cut off."""
+    """Pictures with black borders of these widths (left, right, top, bottom); negative ones are cut
+    off."""
 
     def __init__(self, *widths: int):
         super().__init__()
@@ -54,26 +60,33 @@ class Signed(nn.Module):
 
 
 class Normed(nn.Module):
-    """Batch normalisation (arXiv 1502.03167) of vectors or maps, with Keras' constants. `frozen` is defect V4: it never trains,
-    so that its statistics stay at mean 0 and variance 1 and only the affine map is left."""
+    """Batch normalisation (arXiv 1502.03167) of vectors or maps, with Keras' constants. `frozen` is
+    defect V4: it never trains, so that its statistics stay at mean 0 and variance 1 and only the
+    affine map is left."""
 
     mean: Tensor
     variance: Tensor
 
     def __init__(self, channels: int, frozen: bool = False):
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(channels)),
+            nn.Parameter(torch.zeros(channels)),
+        )
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
         self.frozen = frozen
 
     def forward(self, x: Tensor) -> Tensor:
         training = self.training and not self.frozen
-        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, training, momentum=0.01, eps=1e-3)
+        return F.batch_norm(
+            x, self.mean, self.variance, self.weight, self.bias, training, momentum=0.01, eps=1e-3
+        )
 
 
 class Encoder(nn.Module):
-    """Picture -> mean and log-variance (B, z_size) of q(z | x); `tanh` is defect V6: both pass through one."""
+    """Picture -> mean and log-variance (B, z_size) of q(z | x); `tanh` is defect V6: both pass
+    through one."""
 
     def __init__(self, body: nn.Module, size: int, z_size: int, tanh: bool = False):
         super().__init__()
@@ -95,8 +108,8 @@ class Coder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Picture -> logit (B,) and features phi, what `lower` makes of the picture. `squashed` is defect V17: the logit is a
-    probability already."""
+    """Picture -> logit (B,) and features phi, what `lower` makes of the picture. `squashed` is
+    defect V17: the logit is a probability already."""
 
     def __init__(self, lower: nn.Module, upper: nn.Module, squashed: bool = False):
         super().__init__()
@@ -114,27 +127,33 @@ def reparameterize(mean: Tensor, s: Tensor) -> Tensor:
 
 
 def borders(shape: Shape, step: int) -> tuple[Border, Border, int, int]:
-    """Borders that make a picture's sides multiples of `step`, those that undo it, and the new height and width."""
+    """Borders that make a picture's sides multiples of `step`, those that undo it, and the new
+    height and width."""
     _, H, W = shape
     down, right = -H % step, -W % step
     widths = right // 2, right - right // 2, down // 2, down - down // 2
     return Border(*widths), Border(*(-width for width in widths)), H + down, W + right
 
 
-# --- World Models -----------------------------------------------------------------------------------------------------
+# --- World Models
+# -----------------------------------------------------------------------------------------------------
 
-PAPER = {  # channels in units of the width: of the encoder, of the decoder, and the decoder's first numbers
+# channels in units of the width: of the encoder, of the decoder, and the decoder's first numbers
+PAPER = {
     "paper": ((1, 2, 4, 8), (4, 2, 1), 32),
     "adsp": ((1, 2, 2, 4), (2, 2, 1), 32),
 }
 
 
 def of_paper(kind: str, shape: Shape, w: int, z_size: int) -> Coder:
-    """The coder of arXiv 1803.10122, figure 22 (w = 32): unpadded 4x4 convolutions of stride 2, and transposed ones with sides
-    5, 5, 6, 6 from 1x1. Its encoder reads neither the last two rows nor the last two columns. ValueError beyond 64x64."""
+    """The coder of arXiv 1803.10122, figure 22 (w = 32): unpadded 4x4 convolutions of stride 2, and
+    transposed ones with sides 5, 5, 6, 6 from 1x1. Its encoder reads neither the last two rows nor
+    the last two columns. ValueError beyond 64x64."""
     C, H, W = shape
     if max(H, W) > 64:
-        raise ValueError(f"nets = {kind} takes pictures of at most 64x64, found {H}x{W}; nets = light takes any")
+        raise ValueError(
+            f"nets = {kind} takes pictures of at most 64x64, found {H}x{W}; nets = light takes any"
+        )
     grow, shrink, _, _ = borders(shape, 64)
     down, up, first = PAPER[kind]
     body = [grow, Unit()]
@@ -144,23 +163,31 @@ def of_paper(kind: str, shape: Shape, w: int, z_size: int) -> Coder:
     for a, b, k in zip((first, *up[:-1]), up, (5, 5, 6), strict=True):
         Dec += [nn.ConvTranspose2d(w * a, w * b, k, 2), nn.ReLU()]
     Dec += [nn.ConvTranspose2d(w * up[-1], C, 6, 2), nn.Sigmoid(), Signed(), shrink]
-    return Coder(Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size), nn.Sequential(*Dec))
+    return Coder(
+        Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size), nn.Sequential(*Dec)
+    )
 
 
-# --- ours -------------------------------------------------------------------------------------------------------------
+# --- ours
+# -------------------------------------------------------------------------------------------------------------
 
 HALVINGS = 4
 
 
 def light(shape: Shape, w: int, z_size: int) -> Coder:
-    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w, 2w, 4w, 8w channels, and back."""
+    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w, 2w, 4w, 8w
+    channels, and back."""
     grow, shrink, H, W = borders(shape, 2**HALVINGS)
     rows, cols = blocks.coarsest(H, W, HALVINGS)
     widths = [w * 2**i for i in range(HALVINGS)]
     size = widths[-1] * rows * cols
     down = [layer for a, b in pairwise((shape[0], *widths)) for layer in blocks.halve(a, b, "none")]
     up = [layer for a, b in pairwise(widths[::-1]) for layer in blocks.double(a, b, "none")]
-    start = [nn.Linear(z_size, size), blocks.Unflatten(widths[-1], rows, cols), nn.LeakyReLU(blocks.LEAK)]
+    start = [
+        nn.Linear(z_size, size),
+        blocks.Unflatten(widths[-1], rows, cols),
+        nn.LeakyReLU(blocks.LEAK),
+    ]
     end = [nn.ConvTranspose2d(w, shape[0], 4, 2, 1), nn.Tanh(), shrink]
     Enc = Encoder(nn.Sequential(grow, *down, nn.Flatten()), size, z_size)
     for head in Enc.mean, Enc.log_variance:
@@ -170,8 +197,8 @@ def light(shape: Shape, w: int, z_size: int) -> Coder:
 
 
 def light_D(shape: Shape, w: int) -> Discriminator:
-    """Our discriminator: its convolutions are those of `light`, each with a spectral norm of 1 (arXiv 1802.05957); phi is what
-    the third one makes."""
+    """Our discriminator: its convolutions are those of `light`, each with a spectral norm of 1
+    (arXiv 1802.05957); phi is what the third one makes."""
     grow, _, H, W = borders(shape, 2**HALVINGS)
     rows, cols = blocks.coarsest(H, W, HALVINGS)
     widths = [w * 2**i for i in range(HALVINGS)]
@@ -184,7 +211,8 @@ def light_D(shape: Shape, w: int) -> Discriminator:
     return Discriminator(nn.Sequential(grow, *lower), nn.Sequential(*convs[-1], nn.Flatten(), last))
 
 
-# --- the notes --------------------------------------------------------------------------------------------------------
+# --- the notes
+# --------------------------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, stride: int = 2) -> nn.Conv2d:
@@ -197,9 +225,11 @@ def deconv(a: int, b: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(a, b, 5, 2, 2, output_padding=1)
 
 
-def of_notes(shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False, tanh: bool = False) -> Coder:
-    """The notes' coder (w = 32): 5x5 convolutions, batch normalisation, leaky rectifiers. `frozen`, `heads` and `tanh` are the
-    defects V4, V6 and V16."""
+def of_notes(
+    shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False, tanh: bool = False
+) -> Coder:
+    """The notes' coder (w = 32): 5x5 convolutions, batch normalisation, leaky rectifiers. `frozen`,
+    `heads` and `tanh` are the defects V4, V6 and V16."""
     grow, shrink, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
 
@@ -219,28 +249,57 @@ def of_notes(shape: Shape, w: int, z_size: int, frozen: bool = False, heads: boo
 
 
 def notes_D(
-    shape: Shape, w: int, frozen: bool = False, dead: bool = False, raw: bool = False, squashed: bool = False
+    shape: Shape,
+    w: int,
+    frozen: bool = False,
+    dead: bool = False,
+    raw: bool = False,
+    squashed: bool = False,
 ) -> Discriminator:
-    """The notes' discriminator (w = 32). As meant, the second convolution reads the first; defect V1 (`dead`) lets it read
-    the picture, so that nothing feels the first, which is left out here. phi is the last convolution's output, normalised and
-    rectified; as it is by defect V14 (`raw`). `frozen` and `squashed` are V4 and V17."""
+    """The notes' discriminator (w = 32). As meant, the second convolution reads the first; defect
+    V1 (`dead`) lets it read the picture, so that nothing feels the first, which is left out here.
+    phi is the last convolution's output, normalised and rectified; as it is by defect V14 (`raw`).
+    `frozen` and `squashed` are V4 and V17."""
     halvings = 2 if dead else 3
     grow, _, H, W = borders(shape, 2**halvings)
     rows, cols = blocks.coarsest(H, W, halvings)
     first = [] if dead else [conv(shape[0], w), nn.LeakyReLU(blocks.LEAK)]
-    lower = [grow, Unit(), *first, conv(shape[0] if dead else w, 4 * w), nn.LeakyReLU(blocks.LEAK), Normed(4 * w, frozen)]
-    lower += [conv(4 * w, 8 * w), Normed(8 * w, frozen), nn.LeakyReLU(blocks.LEAK), conv(8 * w, 8 * w, 1)]
+    lower = [
+        grow,
+        Unit(),
+        *first,
+        conv(shape[0] if dead else w, 4 * w),
+        nn.LeakyReLU(blocks.LEAK),
+        Normed(4 * w, frozen),
+    ]
+    lower += [
+        conv(4 * w, 8 * w),
+        Normed(8 * w, frozen),
+        nn.LeakyReLU(blocks.LEAK),
+        conv(8 * w, 8 * w, 1),
+    ]
     ready = [Normed(8 * w, frozen), nn.LeakyReLU(blocks.LEAK)]
-    dense = [nn.Linear(8 * w * rows * cols, 8 * w), Normed(8 * w, frozen), nn.LeakyReLU(blocks.LEAK), nn.Linear(8 * w, 1)]
+    dense = [
+        nn.Linear(8 * w * rows * cols, 8 * w),
+        Normed(8 * w, frozen),
+        nn.LeakyReLU(blocks.LEAK),
+        nn.Linear(8 * w, 1),
+    ]
     lower, upper = (lower, ready) if raw else (lower + ready, [])
-    return Discriminator(nn.Sequential(*lower), nn.Sequential(*upper, nn.Flatten(), *dense), squashed)
+    return Discriminator(
+        nn.Sequential(*lower), nn.Sequential(*upper, nn.Flatten(), *dense), squashed
+    )
 
 
-# --- Larsen et al. ----------------------------------------------------------------------------------------------------
+# --- Larsen et al.
+# ----------------------------------------------------------------------------------------------------
 
 
-def of_larsen(shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False) -> Coder:
-    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation, rectifiers, tanh at the end, its own range here."""
+def of_larsen(
+    shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False
+) -> Coder:
+    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation, rectifiers, tanh at the
+    end, its own range here."""
     grow, shrink, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
 
@@ -257,12 +316,16 @@ def of_larsen(shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bo
     for a, b in pairwise((4 * w, 4 * w, 2 * w, thin)):
         Dec += after(deconv(a, b), b)
     return Coder(
-        Encoder(nn.Sequential(*body), hidden, z_size, heads), nn.Sequential(*Dec, conv(thin, shape[0], 1), nn.Tanh(), shrink)
+        Encoder(nn.Sequential(*body), hidden, z_size, heads),
+        nn.Sequential(*Dec, conv(thin, shape[0], 1), nn.Tanh(), shrink),
     )
 
 
-def larsen_D(shape: Shape, w: int, frozen: bool = False, raw: bool = False, squashed: bool = False) -> Discriminator:
-    """The authors' discriminator (w = 64). phi is the last convolution's output, normalised; before that by `raw`."""
+def larsen_D(
+    shape: Shape, w: int, frozen: bool = False, raw: bool = False, squashed: bool = False
+) -> Discriminator:
+    """The authors' discriminator (w = 64). phi is the last convolution's output, normalised; before
+    that by `raw`."""
     grow, _, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
     thin = max(1, w // 2)
@@ -272,6 +335,13 @@ def larsen_D(shape: Shape, w: int, frozen: bool = False, raw: bool = False, squa
     lower += [conv(4 * w, 4 * w)]
     size, hidden = 4 * w * rows * cols, 8 * w
     ready: list[nn.Module] = [Normed(4 * w, frozen)]
-    dense = [nn.ReLU(), nn.Flatten(), nn.Linear(size, hidden), Normed(hidden, frozen), nn.ReLU(), nn.Linear(hidden, 1)]
+    dense = [
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(size, hidden),
+        Normed(hidden, frozen),
+        nn.ReLU(),
+        nn.Linear(hidden, 1),
+    ]
     lower, upper = (lower, ready) if raw else (lower + ready, [])
     return Discriminator(nn.Sequential(*lower), nn.Sequential(*upper, *dense), squashed)

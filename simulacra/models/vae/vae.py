@@ -1,21 +1,27 @@
-"""VAE: the vision part of World Models. A picture becomes a few numbers with their uncertainty, and a picture again.
+"""VAE: the vision part of World Models. A picture becomes a few numbers with their uncertainty, and
+a picture again.
 
-The loss is the negative evidence bound: the sum of squared errors over pixels in [0, 1], plus the KL divergence of the
-posterior from N(0, I), of which the first nats are free. That is a Gaussian likelihood of variance 1/2 for every number of a
-picture, far more than a decoder's error; `likelihood = "calibrated"` takes the variance that fits the batch, and so spends as
-many nats on z as the decoder can use. The nets are in `_eye_nets.py`.
+The loss is the negative evidence bound: the sum of squared errors over pixels in [0, 1], plus the
+KL divergence of the posterior from N(0, I), of which the first nats are free. That is a Gaussian
+likelihood of variance 1/2 for every number of a picture, far more than a decoder's error;
+`likelihood = "calibrated"` takes the variance that fits the batch, and so spends as many nats on z
+as the decoder can use. The nets are in `_eye_nets.py`.
 
-Shapes: x (B, C, H, W) in [-1, 1]; z, mean and log-variance s (B, z_size). Losses are nats of one picture.
+Shapes: x (B, C, H, W) in [-1, 1]; z, mean and log-variance s (B, z_size). Losses are nats of one
+picture.
 
-Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, appendix A.1. VAE: arXiv 1312.6114. Calibrated: arXiv 2006.13202.
-How to run: simulacra train vae_mnist, vae_faces; --set experiment=published for the paper's nets and numbers.
+Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, appendix A.1. VAE: arXiv 1312.6114.
+Calibrated: arXiv 2006.13202. How to run: simulacra train vae_mnist, vae_faces; --set
+experiment=published for the paper's nets and numbers.
 
 Deviations
-- The default nets are ours: a quarter of the weights, any size of pictures. `nets = "paper"` has the paper's, which read
-  neither the last two rows nor columns of 64x64 pictures; smaller ones get black borders there.
-- Free nats are the public code's, a floor under the sum; `floor = "dimension"` has one under each number's mean (arXiv
-  1606.04934).
-- Samples and reconstructions come from a moving average of the weights; the paper has the last ones (`average = 0`).
+- The default nets are ours: a quarter of the weights, any size of pictures. `nets = "paper"` has
+  the paper's, which read neither the last two rows nor columns of 64x64 pictures; smaller ones get
+  black borders there.
+- Free nats are the public code's, a floor under the sum; `floor = "dimension"` has one under each
+  number's mean (arXiv 1606.04934).
+- Samples and reconstructions come from a moving average of the weights; the paper has the last ones
+  (`average = 0`).
 """
 
 from collections.abc import Mapping
@@ -45,53 +51,68 @@ STRIPS = 8  # rows and columns of the sheet of interpolations
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; the defaults are the paper's loss on our nets."""
 
-    nets: Literal["light", "paper", "adsp"] = "light"  # ours | appendix A.1 | the Keras net that the notes compare with
+    # ours | appendix A.1 | the Keras net that the notes compare with
+    nets: Literal["light", "paper", "adsp"] = "light"
     width: Size = 24  # channels of the first convolution (A.1: 32)
     z_size: Size = 32  # numbers in z (A.1, for the car)
-    likelihood: Literal["squared", "calibrated"] = "squared"  # A.1 | the variance that fits the batch best
-    weight: Schedule = 1.0  # of the sum of squared errors (0.8138 is the notes' 10,000 times the mean at 64x64x3)
+    # A.1 | the variance that fits the batch best
+    likelihood: Literal["squared", "calibrated"] = "squared"
+    # of the sum of squared errors (0.8138 is the notes' 10,000 times the mean at 64x64x3)
+    weight: Schedule = 1.0
     beta: Schedule = 1.0  # of the KL divergence (arXiv 1804.03599 lets it grow)
     tolerance: NonNegative = 0.5  # free nats for each number in z (the paper's code)
-    floor: Literal["sum", "dimension"] = "sum"  # what is not pushed below them: a picture's sum | a dimension's mean
+    # what is not pushed below them: a picture's sum | a dimension's mean
+    floor: Literal["sum", "dimension"] = "sum"
     rate: Schedule = 1e-3  # Adam's learning rate (the paper's code: 1e-4)
     beta1: Rate = 0.9  # Adam
     beta2: Rate = 0.999  # Adam
-    average: NonNegative = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+    # half-life of the moving average, in pictures; 0: the last weights
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.tolerance > 0, "tolerance above 0", "floor") | unless(ever(h.beta), "beta above 0", "tolerance", "floor")
+    return unless(h.tolerance > 0, "tolerance above 0", "floor") | unless(
+        ever(h.beta), "beta above 0", "tolerance", "floor"
+    )
 
 
-# --- losses: pure functions -------------------------------------------------------------------------------------------
+# --- losses: pure functions
+# -------------------------------------------------------------------------------------------
 
 
 def squared_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]: a quarter of that in [-1, 1]. -> (B,)."""
+    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]: a quarter of that
+    in [-1, 1]. -> (B,)."""
     return (rebuilt - x).square().flatten(1).sum(1) / 4
 
 
 def calibrated(sse: Tensor, numbers: int) -> Tensor:
-    """arXiv 2006.13202, eq. 10: D/2 log(mean squared error) for pictures of D numbers whose errors sum to `sse` (B,): what a
-    Gaussian likelihood costs at its best variance, but for a constant. -> scalar."""
+    """arXiv 2006.13202, eq. 10: D/2 log(mean squared error) for pictures of D numbers whose errors
+    sum to `sse` (B,): what a Gaussian likelihood costs at its best variance, but for a constant. ->
+    scalar."""
     return numbers / 2 * (all_gather(sse).mean() / numbers).log()
 
 
 def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
-    """The KL divergence (B, z_size) of which `tolerance` nats a dimension are free: mean_b max(sum_d KL, tolerance z_size), or
-    sum_d max(mean_b KL, tolerance). -> scalar."""
+    """The KL divergence (B, z_size) of which `tolerance` nats a dimension are free: mean_b
+    max(sum_d KL, tolerance z_size), or sum_d max(mean_b KL, tolerance). -> scalar."""
     if kind == "sum":
         return KL.sum(1).clamp_min(tolerance * KL.shape[1]).mean()
     return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:
     """The chosen encoder and decoder of pictures of this shape."""
-    return light(shape, h.width, h.z_size) if h.nets == "light" else of_paper(h.nets, shape, h.width, h.z_size)
+    return (
+        light(shape, h.width, h.z_size)
+        if h.nets == "light"
+        else of_paper(h.nets, shape, h.width, h.z_size)
+    )
 
 
 class VAE:
@@ -111,16 +132,24 @@ class VAE:
         KL, numbers = maths.gaussian_kl(mean, s), x[0].numel()
 
         error = calibrated(sse, numbers) if h.likelihood == "calibrated" else sse.mean()
-        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * free_bits(KL, h.tolerance, h.floor)
+        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * free_bits(
+            KL, h.tolerance, h.floor
+        )
         descend((loss, self.opt))
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scalars = {"loss": loss, "SSE": sse.mean(), "MSE": sse.mean() / numbers, "beta": sse.new_tensor(value_at(h.beta, k))}
+        scalars = {
+            "loss": loss,
+            "SSE": sse.mean(),
+            "MSE": sse.mean() / numbers,
+            "beta": sse.new_tensor(value_at(h.beta, k)),
+        }
         return scalars | latent.summary(KL)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the averaged weights."""
+        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the
+        averaged weights."""
         with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
@@ -130,15 +159,18 @@ class VAE:
         with eval_mode(net := self.average.module), torch.no_grad():
             return net.Dec(z)
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the mean picture; active dimensions."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the mean
+        picture; active dimensions."""
         x = held_out["image"]
         mean, _ = self.encode(x)
         return latent.quality(self.decode(mean), x, mean)
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples` of N(0, I); `reconstructed`: pictures, each beside what its mean code becomes; `interpolated`: rows of ways
-        between the codes of two pictures (rows, steps, 1, C, H, W)."""
+        """`samples` of N(0, I); `reconstructed`: pictures, each beside what its mean code becomes;
+        `interpolated`: rows of ways between the codes of two pictures (rows, steps, 1, C, H, W)."""
         x = batch["image"]
         mean, _ = self.encode(x)
         ways = latent.strips(mean, STRIPS, STRIPS)

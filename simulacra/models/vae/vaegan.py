@@ -1,25 +1,33 @@
 """VAE-GAN: an auto-encoder whose error is measured by what a discriminator has learnt to look at.
 
-The encoder minimises the KL divergence of the posterior from N(0, I) and the distance of a reconstruction's features from those
-of the picture, where features are a layer of the discriminator; the decoder minimises that distance, and wants reconstructions
-and samples of the prior to pass for real; the discriminator wants to tell them apart. All three gradients are taken, then all
-three move. Three flavours are hyperparameters: ours (`light`), the paper's (experiment `larsen`) and the notes' (experiment
-`notes`, with the defects of the code behind them, each one a switch). The nets are in `_eye_nets.py`.
+The encoder minimises the KL divergence of the posterior from N(0, I) and the distance of a
+reconstruction's features from those of the picture, where features are a layer of the
+discriminator; the decoder minimises that distance, and wants reconstructions and samples of the
+prior to pass for real; the discriminator wants to tell them apart. All three gradients are taken,
+then all three move. Three flavours are hyperparameters: ours (`light`), the paper's (experiment
+`larsen`) and the notes' (experiment `notes`, with the defects of the code behind them, each one a
+switch). The nets are in `_eye_nets.py`.
 
-Shapes: x (B, C, H, W) in [-1, 1]; z (B, z_size); logits (B,); features phi (B, c, h, w). x~ is a reconstruction, x_p a sample.
+Shapes: x (B, C, H, W) in [-1, 1]; z (B, z_size); logits (B,); features phi (B, c, h, w). x~ is a
+reconstruction, x_p a sample.
 
-Reference: Larsen, Sonderby, Larochelle, Winther, "Autoencoding beyond pixels", arXiv 1512.09300. Spectral norms: arXiv
-1802.05957.
-How to run: simulacra train vaegan_mnist, vaegan_faces; --set experiment=larsen, --set experiment=notes, =notes,fixed.
+Reference: Larsen, Sonderby, Larochelle, Winther, "Autoencoding beyond pixels", arXiv 1512.09300.
+Spectral norms: arXiv 1802.05957. How to run: simulacra train vaegan_mnist, vaegan_faces; --set
+experiment=larsen, --set experiment=notes, =notes,fixed.
 
 Deviations
-- Ours has its own nets, with spectral norms instead of batch normalisation in the discriminator; features are divided by their
-  size on real pictures, channel by channel; and there is a pixel term, in [0, 1], the VAE's.
-- The decoder's game is the non-saturating one; the paper's is a minimax whose gradient vanishes when the discriminator wins.
-- Samples and codes come from a moving average of the weights (`average = 0` has the last ones, as the paper).
-- It may go on from a VAE with the same encoder and decoder (`init_from`): before, there is no detail to judge.
+- Ours has its own nets, with spectral norms instead of batch normalisation in the discriminator;
+  features are divided by their size on real pictures, channel by channel; and there is a pixel
+  term, in [0, 1], the VAE's.
+- The decoder's game is the non-saturating one; the paper's is a minimax whose gradient vanishes
+  when the discriminator wins.
+- Samples and codes come from a moving average of the weights (`average = 0` has the last ones, as
+  the paper).
+- It may go on from a VAE with the same encoder and decoder (`init_from`): before, there is no
+  detail to judge.
 - The equilibrium gate is that of the authors' code, not in the paper: a player far ahead waits.
-- The notes pass the batch through the encoder a second time for `normal`; here it is the first pass, with other noise.
+- The notes pass the batch through the encoder a second time for `normal`; here it is the first
+  pass, with other noise.
 """
 
 import math
@@ -52,14 +60,21 @@ STRIPS = 8  # rows and columns of the sheet of interpolations
 
 
 class Defects(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What public codes do wrong; all off. Some need the nets that are named, which have the part."""
+    """What public codes do wrong; all off. Some need the nets that are named, which have the
+    part."""
 
-    dead_conv: bool = False  # V1, nets = notes: D's second convolution reads the picture, so the first is dead
-    frozen_norm: bool = False  # V4, notes, larsen: batch normalisation never trains, and normalises nothing
-    normal_of_mean: bool = False  # V5: `normal` is of posterior means, which tanh then drives to +-1
-    tanh_heads: bool = False  # V6, notes, larsen: mean and log-variance through tanh: at most 0.95 bit a dimension
-    prior_batch: Annotated[int, Meta(ge=0)] = 0  # V10: so many samples of the prior, however large the batch; 0: as many
-    saturating: bool = False  # V13: the decoder maximises D's loss, whose slope vanishes where D is sure
+    # V1, nets = notes: D's second convolution reads the picture, so the first is dead
+    dead_conv: bool = False
+    # V4, notes, larsen: batch normalisation never trains, and normalises nothing
+    frozen_norm: bool = False
+    # V5: `normal` is of posterior means, which tanh then drives to +-1
+    normal_of_mean: bool = False
+    # V6, notes, larsen: mean and log-variance through tanh: at most 0.95 bit a dimension
+    tanh_heads: bool = False
+    # V10: so many samples of the prior, however large the batch; 0: as many
+    prior_batch: Annotated[int, Meta(ge=0)] = 0
+    # V13: the decoder maximises D's loss, whose slope vanishes where D is sure
+    saturating: bool = False
     raw_features: bool = False  # V14: features before normalisation, which D can shrink
     means: bool = False  # V15: features and KL are means, so that sizes set their weights
     tanh_decoder: bool = False  # V16, notes: the decoder's range is that of tanh, the data's [0, 1]
@@ -71,17 +86,22 @@ class Defects(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; sections are those of arXiv 1512.09300. The defaults are ours."""
 
-    nets: Literal["light", "larsen", "notes"] = "light"  # ours | the authors' code | the notes' listing
-    width: Size = 24  # of encoder and decoder, in channels of the first convolution (larsen: 64, notes: 32)
+    # ours | the authors' code | the notes' listing
+    nets: Literal["light", "larsen", "notes"] = "light"
+    # of encoder and decoder, in channels of the first convolution (larsen: 64, notes: 32)
+    width: Size = 24
     width_D: Size = 24  # of the discriminator (the same)
     z_size: Size = 32  # numbers in z (larsen: 128, notes: 512)
     beta: Schedule = 1.0  # weight of the KL divergence (eq. 4; notes: 0.01 of its mean)
     feature: NonNegative = 0.05  # of the features' distance (eq. 7: 1)
     pixel: NonNegative = 1.0  # of the sum of squared errors, in [0, 1] (not in the paper)
     gamma: NonNegative = 1.0  # of both, once more, for the decoder (eq. 9; the authors' code: 1e-6)
-    adversarial: Schedule = 5.0  # of the game, for the decoder (eq. 9: 1); `pull` tells how much of it is felt
-    normal: NonNegative = 0.0  # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
-    shares: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.5, 0.5)  # of x, x~ and x_p in the game (3.2: 1, 1, 1)
+    # of the game, for the decoder (eq. 9: 1); `pull` tells how much of it is felt
+    adversarial: Schedule = 5.0
+    # of a term that wants each dimension of a batch of codes to be like N(0, 1) (notes: 0.1)
+    normal: NonNegative = 0.0
+    # of x, x~ and x_p in the game (3.2: 1, 1, 1)
+    shares: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 0.5, 0.5)
     gate: NonNegative = 0.5  # a player ahead by this much waits (the authors' code: 0.35); 0: none
     centre: NonNegative = 0.68  # where neither is ahead: a cost near ln 2
     defects: Defects = Defects()  # of public codes
@@ -93,7 +113,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1_D: Rate = 0.5  # Adam of the discriminator
     beta2: Rate = 0.999  # Adam
     decay: NonNegative = 0.0  # L2 penalty on all weights (the authors' code: 1e-5)
-    average: NonNegative = 10_000  # half-life of the moving average, in pictures; 0: the last weights
+    # half-life of the moving average, in pictures; 0: the last weights
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
@@ -106,7 +127,8 @@ def idle(h: Hyper) -> dict[str, str]:
 
 
 class Costs(NamedTuple):
-    """The mean costs of the game: of real pictures, reconstructions and samples, for D; and the same for the decoder."""
+    """The mean costs of the game: of real pictures, reconstructions and samples, for D; and the
+    same for the decoder."""
 
     real: Tensor
     rebuilt: Tensor
@@ -127,11 +149,13 @@ class Played(NamedTuple):
     game: Tensor  # the decoder's
 
 
-# --- losses: pure functions -------------------------------------------------------------------------------------------
+# --- losses: pure functions
+# -------------------------------------------------------------------------------------------
 
 
 def costs_D(d_x: Tensor, d_r: Tensor, d_p: Tensor) -> Costs:
-    """Eq. 8, each term negated and averaged: -log D(x), -log(1 - D(x~)), -log(1 - D(x_p)), of logits (B,)."""
+    """Eq. 8, each term negated and averaged: -log D(x), -log(1 - D(x~)), -log(1 - D(x_p)), of
+    logits (B,)."""
     return Costs(F.softplus(-d_x).mean(), F.softplus(d_r).mean(), F.softplus(d_p).mean())
 
 
@@ -140,8 +164,11 @@ def shared(costs: Costs, shares: tuple[float, float, float]) -> Tensor:
     return torch.stack([share * cost for share, cost in zip(shares, costs, strict=True)]).sum()
 
 
-def game_G(d_r: Tensor, d_p: Tensor, shares: tuple[float, float, float], form: str = "non-saturating") -> Tensor:
-    """What the decoder minimises of its logits (B,): -log D, each times its share. "saturating": log(1 - D). "helping":
+def game_G(
+    d_r: Tensor, d_p: Tensor, shares: tuple[float, float, float], form: str = "non-saturating"
+) -> Tensor:
+    """What the decoder minimises of its logits (B,): -log D, each times its share. "saturating":
+    log(1 - D). "helping":
     -log(1 - D), which is D's own loss. -> scalar."""
     _, of_r, of_p = shares
     sides = {"non-saturating": (1, -1), "saturating": (-1, 1), "helping": (1, 1)}
@@ -150,15 +177,17 @@ def game_G(d_r: Tensor, d_p: Tensor, shares: tuple[float, float, float], form: s
 
 
 def normalised(phi: Tensor, like: Tensor) -> Tensor:
-    """Features phi (B, c, ...) over the root mean square that each channel has in `like`, which feels nothing of it."""
+    """Features phi (B, c, ...) over the root mean square that each channel has in `like`, which
+    feels nothing of it."""
     axes = [0, *range(2, like.ndim)]
     square = all_mean(like.square().mean(axes, keepdim=True))
     return phi / (square + 1e-8).sqrt()
 
 
 def feature_loss(phi_r: Tensor, phi_x: Tensor, means: bool = False) -> Tensor:
-    """Eq. 7: |phi(x~) - phi(x)|^2 / 2, the mean over pictures: a unit Gaussian's negative log, but for a constant. `means`, as
-    the notes have it: the mean of the square over all features. -> scalar."""
+    """Eq. 7: |phi(x~) - phi(x)|^2 / 2, the mean over pictures: a unit Gaussian's negative log, but
+    for a constant. `means`, as the notes have it: the mean of the square over all features. ->
+    scalar."""
     square = (phi_r - phi_x).square()
     return square.mean() if means else square.flatten(1).sum(1).mean() / 2
 
@@ -169,31 +198,47 @@ def normal_loss(u: Tensor) -> Tensor:
     return u.mean(0).square().mean() + (u.var(0, correction=0) - 1).square().mean()
 
 
-def turns(costs: Costs, shares: tuple[float, float, float], centre: float, margin: float) -> tuple[bool, bool]:
-    """Whether the decoder and whether the discriminator move: the authors' equilibrium gate. The discriminator waits where one
-    of its costs is below centre - margin, the decoder where one is above centre + margin; if both would wait, both move."""
+def turns(
+    costs: Costs, shares: tuple[float, float, float], centre: float, margin: float
+) -> tuple[bool, bool]:
+    """Whether the decoder and whether the discriminator move: the authors' equilibrium gate. The
+    discriminator waits where one of its costs is below centre - margin, the decoder where one is
+    above centre + margin; if both would wait, both move."""
     played = [float(all_mean(cost)) for share, cost in zip(shares, costs, strict=True) if share > 0]
     D, G = min(played) >= centre - margin, max(played) <= centre + margin
     return (G, D) if G or D else (True, True)
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Discriminator]:
-    """Encoder and decoder, and the discriminator, of pictures of this shape; ValueError where they lack a defect's part."""
+    """Encoder and decoder, and the discriminator, of pictures of this shape; ValueError where they
+    lack a defect's part."""
     d = h.defects
-    parts = {"dead_conv": "notes", "tanh_decoder": "notes", "frozen_norm": "", "tanh_heads": "", "squashed": ""}
+    parts = {
+        "dead_conv": "notes",
+        "tanh_decoder": "notes",
+        "frozen_norm": "",
+        "tanh_heads": "",
+        "squashed": "",
+    }
     for name, owner in parts.items():
         if getattr(d, name) and (h.nets == "light" or owner not in ("", h.nets)):
-            raise ValueError(f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, found nets = {h.nets}")
+            raise ValueError(
+                f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, found nets = "
+                f"{h.nets}"
+            )
     if h.nets == "light":
         return nets.light(shape, h.width, h.z_size), nets.light_D(shape, h.width_D)
     if h.nets == "larsen":
         coder = nets.of_larsen(shape, h.width, h.z_size, d.frozen_norm, d.tanh_heads)
         return coder, nets.larsen_D(shape, h.width_D, d.frozen_norm, d.raw_features, d.squashed)
     coder = nets.of_notes(shape, h.width, h.z_size, d.frozen_norm, d.tanh_heads, d.tanh_decoder)
-    return coder, nets.notes_D(shape, h.width_D, d.frozen_norm, d.dead_conv, d.raw_features, d.squashed)
+    return coder, nets.notes_D(
+        shape, h.width_D, d.frozen_norm, d.dead_conv, d.raw_features, d.squashed
+    )
 
 
 def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Optimizer:
@@ -207,16 +252,21 @@ def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Opti
 
 class VAEGAN:
     INIT_MODELS = "vae", "vaegan"
-    INIT_PARTS: ClassVar = {"net": "average", "average": "average"}  # as one looks at them; D is new
+    # as one looks at them; D is new
+    INIT_PARTS: ClassVar = {"net": "average", "average": "average"}
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         if h.shares[0] == 0 or h.shares[1] + h.shares[2] == 0:
-            raise ValueError(f"hyper.shares = {list(h.shares)}; allowed: above 0 for x and for x~ or x_p")
+            raise ValueError(
+                f"hyper.shares = {list(h.shares)}; allowed: above 0 for x and for x~ or x_p"
+            )
         if h.defects.saturating and h.defects.sign:
-            raise ValueError("hyper.defects: saturating and sign are two games; allowed: one of them")
+            raise ValueError(
+                "hyper.defects: saturating and sign are two games; allowed: one of them"
+            )
         net, D = networks(h, (C, H, W))
         self.net, self.D = blocks.channels_last(net), blocks.channels_last(D)
         self.average = EMA(self.net)
@@ -229,10 +279,16 @@ class VAEGAN:
         for player, rate in (self.opt_E, h.rate_E), (self.opt_G, h.rate_G), (self.opt_D, h.rate_D):
             optim.set_rate(player, value_at(rate, k))
         p = self.played(x)
-        KL, costs, adversarial = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p), value_at(h.adversarial, k)
+        KL, costs, adversarial = (
+            maths.gaussian_kl(p.mean, p.s),
+            costs_D(p.d_x, p.d_r, p.d_p),
+            value_at(h.adversarial, k),
+        )
         loss_E = value_at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + p.error
         if h.normal > 0:
-            loss_E = loss_E + h.normal * normal_loss(p.mean if defects.normal_of_mean else nets.reparameterize(p.mean, p.s))
+            loss_E = loss_E + h.normal * normal_loss(
+                p.mean if defects.normal_of_mean else nets.reparameterize(p.mean, p.s)
+            )
         loss_G, loss_D = h.gamma * p.error + adversarial * p.game, shared(costs, h.shares)
         if defects.leak:
             loss_E, loss_D = loss_E + adversarial * p.game, loss_D + h.feature * p.feat
@@ -243,11 +299,23 @@ class VAEGAN:
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
 
-        losses = {"loss_D": shared(costs, h.shares), "loss_E": loss_E, "loss_G": loss_G, "game_G": p.game, "features": p.feat}
+        losses = {
+            "loss_D": shared(costs, h.shares),
+            "loss_E": loss_E,
+            "loss_G": loss_G,
+            "game_G": p.game,
+            "features": p.feat,
+        }
         logits = {"D_real": p.d_x.mean(), "D_rebuilt": p.d_r.mean(), "D_fake": p.d_p.mean()}
         told = {"adversarial": adversarial, "waits_G": float(not G), "waits_D": float(not D)}
         numbers = {name: p.sse.new_tensor(value) for name, value in told.items()}
-        return losses | {"SSE": p.sse, "MSE": p.sse / x[0].numel()} | logits | numbers | latent.summary(KL)
+        return (
+            losses
+            | {"SSE": p.sse, "MSE": p.sse / x[0].numel()}
+            | logits
+            | numbers
+            | latent.summary(KL)
+        )
 
     def played(self, x: Tensor) -> Played:
         """A batch goes through all nets."""
@@ -257,7 +325,9 @@ class VAEGAN:
         prior = self.net.Dec(self.prior(x))
         (d_x, phi_x), (d_r, phi_r), (d_p, _) = self.D(x), self.D(rebuilt), self.D(prior)
         sse, feat = (rebuilt - x).square().flatten(1).sum(1).mean() / 4, self.features(phi_r, phi_x)
-        form = "saturating" if defects.saturating else "helping" if defects.sign else "non-saturating"
+        form = (
+            "saturating" if defects.saturating else "helping" if defects.sign else "non-saturating"
+        )
         game = game_G(d_r, d_p, h.shares, form)
         return Played(mean, s, d_x, d_r, d_p, sse, feat, h.feature * feat + h.pixel * sse, game)
 
@@ -267,14 +337,16 @@ class VAEGAN:
         return noise(x.new_empty(count) if count else x, self.hyper.z_size)
 
     def features(self, phi_r: Tensor, phi_x: Tensor) -> Tensor:
-        """The distance of a reconstruction's features from the picture's; ours and the notes' are normalised."""
+        """The distance of a reconstruction's features from the picture's; ours and the notes' are
+        normalised."""
         defects = self.hyper.defects
         if not defects.raw_features and self.hyper.nets != "larsen":
             phi_r, phi_x = normalised(phi_r, phi_x), normalised(phi_x, phi_x)
         return feature_loss(phi_r, phi_x, defects.means)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the averaged weights."""
+        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the
+        averaged weights."""
         with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
@@ -290,37 +362,51 @@ class VAEGAN:
         return {"loss_D": math.log(2) * (real + rebuilt + prior)}
 
     def pull(self, x: Tensor, adversarial: Tensor) -> Tensor:
-        """How hard the game pulls the decoder's weights: the norm of its gradient over that of the errors'. Near 0 the
-        discriminator is a spectator, and this is a VAE. -> scalar."""
+        """How hard the game pulls the decoder's weights: the norm of its gradient over that of the
+        errors'. Near 0 the discriminator is a spectator, and this is a VAE. -> scalar."""
         with eval_mode(self.net, self.D):
             p, weights = self.played(x), list(self.net.Dec.parameters())
             game, error = (
-                torch.stack([g.norm() for g in torch.autograd.grad(loss, weights, retain_graph=True)]).norm()
+                torch.stack(
+                    [g.norm() for g in torch.autograd.grad(loss, weights, retain_graph=True)]
+                ).norm()
                 for loss in (adversarial * p.game, self.hyper.gamma * p.error)
             )
         return distributed.all_mean(game / error.clamp_min(1e-12))
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """How the game stands (games.standing). Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the
-        mean picture; active dimensions. Of the batch: the share of mean codes beyond +-0.95, where tanh is flat; `pull`."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """How the game stands (games.standing). Of held-out pictures: PSNR (dB) of reconstructions
+        from mean codes, and of the mean picture; active dimensions. Of the batch: the share of mean
+        codes beyond +-0.95, where tanh is flat; `pull`."""
         x, unseen = batch["image"], held_out["image"]
         fake, (mean, _) = self.decode(noise(x, self.hyper.z_size)), self.encode(unseen)
-        beyond = {"code_beyond": (self.encode(x)[0].abs() > 0.95).float().mean(), "pull": self.pull(x, scalars["adversarial"])}
+        beyond = {
+            "code_beyond": (self.encode(x)[0].abs() > 0.95).float().mean(),
+            "pull": self.pull(x, scalars["adversarial"]),
+        }
         with eval_mode(self.D):
             with torch.no_grad():
                 told, _ = self.D(unseen)
-            stands = games.standing(lambda y: self.D(y)[0], x, fake, told, scalars, self.equilibrium())
+            stands = games.standing(
+                lambda y: self.D(y)[0], x, fake, told, scalars, self.equilibrium()
+            )
         return stands | latent.quality(self.decode(mean), unseen, mean) | beyond
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples` of N(0, I); `reconstructed`: pictures, each beside what its mean code becomes; `interpolated`: rows of ways
-        between the codes of two pictures (rows, steps, 1, C, H, W)."""
+        """`samples` of N(0, I); `reconstructed`: pictures, each beside what its mean code becomes;
+        `interpolated`: rows of ways between the codes of two pictures (rows, steps, 1, C, H, W)."""
         x = batch["image"]
         mean, _ = self.encode(x)
         ways = latent.strips(mean, STRIPS, STRIPS)
         between = self.decode(ways.flatten(0, 1)).unflatten(0, ways.shape[:2])[:, :, None]
         samples = self.decode(noise(x, self.hyper.z_size))
-        return {"samples": samples, "reconstructed": latent.beside(x, self.decode(mean)), "interpolated": between}
+        return {
+            "samples": samples,
+            "reconstructed": latent.beside(x, self.decode(mean)),
+            "interpolated": between,
+        }
 
 
 Model = VAEGAN

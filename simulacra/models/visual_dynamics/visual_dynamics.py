@@ -1,25 +1,32 @@
-"""Visual Dynamics: one picture in, many possible next frames out, by convolutions whose kernels are the motion.
+"""Visual Dynamics: one picture in, many possible next frames out, by convolutions whose kernels are
+the motion.
 
-A conditional variational autoencoder. The motion encoder reads a pair of frames into z; the kernel decoder turns z into
-kernels; each map of the first picture is convolved with its own kernel; what comes out is painted. To imagine, z is drawn
-from a prior. `paint = "difference"` is the paper: maps at four scales, 5x5 kernels, and the difference image. `paint =
-"layers"` is ours: the picture is taken apart into layers of colour and opacity, each layer is moved by one large kernel that
-sums to 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in part. The nets are in
-`_visual_dynamics_nets.py`.
+A conditional variational autoencoder. The motion encoder reads a pair of frames into z; the kernel
+decoder turns z into kernels; each map of the first picture is convolved with its own kernel; what
+comes out is painted. To imagine, z is drawn from a prior. `paint = "difference"` is the paper: maps
+at four scales, 5x5 kernels, and the difference image. `paint = "layers"` is ours: the picture is
+taken apart into layers of colour and opacity, each layer is moved by one large kernel that sums to
+1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in
+part. The nets are in `_visual_dynamics_nets.py`.
 
 Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k).
 
-Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586. Kernels that sum to 1 and move pixels: arXiv
-1605.07157. A prior learnt from the picture: arXiv 1802.07687. The rule for a reconstruction target: arXiv 1810.00597.
-How to run: simulacra train visual_dynamics_shapes, visual_dynamics_sprites, visual_dynamics_video, visual_dynamics_pairs.
+Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586. Kernels that sum to 1 and
+move pixels: arXiv 1605.07157. A prior learnt from the picture: arXiv 1802.07687. The rule for a
+reconstruction target: arXiv 1810.00597. How to run: simulacra train visual_dynamics_shapes,
+visual_dynamics_sprites, visual_dynamics_video, visual_dynamics_pairs.
 
 Deviations
-- Losses are nats of one pair: squared error over 2 sigma^2 plus the KL divergence, both sums. The sources average over pixels
-  and over dimensions of z with a weight w; theirs is sigma^2 = w C H W / (2 z_size).
-- Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size pass.
+- Losses are nats of one pair: squared error over 2 sigma^2 plus the KL divergence, both sums. The
+  sources average over pixels and over dimensions of z with a weight w; theirs is sigma^2 = w C H W
+  / (2 z_size).
+- Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size
+  pass.
 - The difference image has the size of the frames.
-- A kernel of our layers spreads over the places between which the posterior cannot tell; imagined frames have it sharpened.
-- A learned prior without an anchor learns with ours to say nothing: posterior and prior widen together. Theirs has none.
+- A kernel of our layers spreads over the places between which the posterior cannot tell; imagined
+  frames have it sharpened.
+- A learned prior without an anchor learns with ours to say nothing: posterior and prior widen
+  together. Theirs has none.
 - Stored posteriors for the empirical prior are those of the last `memory` training pairs.
 """
 
@@ -56,42 +63,56 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     paint: Literal["layers", "difference"] = "layers"  # what the moved maps become
     z_size: Size = 8  # numbers in z (paper: 3200)
-    z_maps: bool = False  # z is 5x5 maps of half the motion encoder's last channels, as in the paper; z_size must agree
+    # z is 5x5 maps of half the motion encoder's last channels, as in the paper; z_size must agree
+    z_maps: bool = False
     motion: Sizes = (32, 48, 64, 96)  # channels of the motion encoder's 5x5 convolutions
     strides: Strides = (2, 2, 2, 2)  # of each of them
-    norm: Literal["none", "batch", "group"] = "group"  # after each convolution; batch as in the sources
+    # after each convolution; batch as in the sources
+    norm: Literal["none", "batch", "group"] = "group"
     layers: Size = 4  # paint = layers: moving layers over the background
-    widths: Sizes = (16, 32, 48, 64)  # paint = layers: channels of the net that takes pictures apart, fine to coarse
+    # paint = layers: channels of the net that takes pictures apart, fine to coarse
+    widths: Sizes = (16, 32, 48, 64)
     kernel: Odd = 13  # paint = layers: side of a layer's kernel, twice the farthest motion and one
-    finish: Annotated[int, Meta(ge=0)] = 16  # paint = layers: channels of the net that sharpens what was laid together; 0: none
-    sharpen: Annotated[float, Meta(gt=0, le=10)] = 2.0  # paint = layers: power of the kernels of imagined frames
+    # paint = layers: channels of the net that sharpens what was laid together; 0: none
+    finish: Annotated[int, Meta(ge=0)] = 16
+    # paint = layers: power of the kernels of imagined frames
+    sharpen: Annotated[float, Meta(gt=0, le=10)] = 2.0
     scales: Factors = (2.0, 1.0, 0.5, 0.25)  # paint = difference: the pyramid's factors
     maps: Size = 32  # paint = difference: maps, and so kernels, of a scale
     image: tuple[Size, Size, Size] = (64, 64, 64)  # paint = difference: channels before the maps
     hidden: Size = 128  # of the kernel decoder, and paint = difference of the motion decoder
-    log_variance: Literal["exact", "doubled"] = "exact"  # the notes' code has std exp(s) where its KL takes s as log-variance
-    bound: NonNegative = 8.0  # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
+    # the notes' code has std exp(s) where its KL takes s as log-variance
+    log_variance: Literal["exact", "doubled"] = "exact"
+    # |log-variance| stays below it, smoothly; 0: unbounded, as in the sources
+    bound: NonNegative = 8.0
     sigma: Schedule = 0.1  # standard deviation of the likelihood, in units of [-1, 1]
     weigh: Literal["schedule", "doubling", "target"] = "schedule"  # who sets the weight of KL
-    anchor: NonNegative = 0.1  # prior = learned: share of KL to N(0, 1) added, lest both widen together
+    # prior = learned: share of KL to N(0, 1) added, lest both widen together
+    anchor: NonNegative = 0.1
     beta: Schedule = 1.0  # its schedule; its first value for the others
-    target: Annotated[float, Meta(gt=0)] = 0.05  # doubling, target: root mean square error wanted, in units of [-1, 1]
+    # doubling, target: root mean square error wanted, in units of [-1, 1]
+    target: Annotated[float, Meta(gt=0)] = 0.05
     every: Size = 625  # doubling: steps between decisions (20,000 pairs in batches of 32)
-    beta_most: NonNegative = 1e3  # doubling, target: beta never exceeds it (the source's has no limit)
-    prior: Literal["normal", "empirical", "mixture", "learned"] = "mixture"  # from which samples come; learned changes training
+    # doubling, target: beta never exceeds it (the source's has no limit)
+    beta_most: NonNegative = 1e3
+    # from which samples come; learned changes training
+    prior: Literal["normal", "empirical", "mixture", "learned"] = "mixture"
     memory: Size = 2048  # posteriors kept for the empirical and mixture priors
     components: Size = 32  # of the mixture
     rate: Schedule = 1e-3  # Adam's learning rate
     beta1: Annotated[float, Meta(ge=0, le=1)] = 0.9  # Adam
     beta2: Annotated[float, Meta(ge=0, le=1)] = 0.999  # Adam
     clip: NonNegative = 0.0  # largest norm of the gradient; 0: none
-    average: NonNegative = 10_000  # half-life of the moving average, in pairs; 0 samples the last weights
+    # half-life of the moving average, in pairs; 0 samples the last weights
+    average: NonNegative = 10_000
 
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
     return (
-        unless(h.paint == "layers", "paint = layers", "layers", "widths", "kernel", "finish", "sharpen")
+        unless(
+            h.paint == "layers", "paint = layers", "layers", "widths", "kernel", "finish", "sharpen"
+        )
         | unless(h.paint == "difference", "paint = difference", "z_maps", "scales", "maps", "image")
         | unless(h.prior == "learned", "prior = learned", "anchor")
         | unless(h.weigh != "schedule", "weigh = doubling or target", "target", "beta_most")
@@ -99,7 +120,8 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- the net ----------------------------------------------------------------------------------------------------------
+# --- the net
+# ----------------------------------------------------------------------------------------------------------
 
 
 class Net(nn.Module):
@@ -108,9 +130,15 @@ class Net(nn.Module):
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
         if len(h.strides) != len(h.motion):
-            raise ValueError(f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: as many")
+            raise ValueError(
+                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: "
+                "as many"
+            )
         if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
-            raise ValueError(f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found {h.z_size}")
+            raise ValueError(
+                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found "
+                f"{h.z_size}"
+            )
         self.encoder = MotionEncoder(h, shape)
         self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
         self.prior = PriorNet(h, shape) if h.prior == "learned" else None
@@ -142,11 +170,13 @@ class Net(nn.Module):
         return mean, self.bounded(s)
 
 
-# --- priors, and the weight of KL -------------------------------------------------------------------------------------
+# --- priors, and the weight of KL
+# -------------------------------------------------------------------------------------
 
 
 class Memory(nn.Module):
-    """The posteriors of the last training pairs, from which the empirical and the mixture prior are made."""
+    """The posteriors of the last training pairs, from which the empirical and the mixture prior are
+    made."""
 
     mean: Tensor
     s: Tensor
@@ -173,7 +203,8 @@ class Memory(nn.Module):
 
 
 class KLWeight(nn.Module):
-    """beta, and the rule by which it moves; `told` is a moving average of the mean squared error."""
+    """beta, and the rule by which it moves; `told` is a moving average of the mean squared
+    error."""
 
     beta: Tensor
     told: Tensor
@@ -189,8 +220,9 @@ class KLWeight(nn.Module):
         return value_at(self.h.beta, k) if self.h.weigh == "schedule" else float(self.beta)
 
     def hear(self, error: Tensor, k: int) -> None:
-        """After step k with this mean squared error. "doubling": beta doubles whenever the error is on target. "target": beta
-        grows while the error is below its target and falls while it is above, by at most 1 % a step."""
+        """After step k with this mean squared error. "doubling": beta doubles whenever the error is
+        on target. "target": beta grows while the error is below its target and falls while it is
+        above, by at most 1 % a step."""
         h, error = self.h, distributed.all_mean(error)
         self.told.copy_(error if self.told < 0 else 0.99 * self.told + 0.01 * error)
         on_target = (h.target**2 - self.told) / h.target**2
@@ -202,15 +234,16 @@ class KLWeight(nn.Module):
 
 
 class Mixture:
-    """A Gaussian mixture with full covariances fitted to the aggregate posterior: to one z of each stored posterior, in the
-    dimensions whose posteriors are more than 0.01 nats from N(0, 1); the others are N(0, 1). Fewer components where posteriors
-    are few."""
+    """A Gaussian mixture with full covariances fitted to the aggregate posterior: to one z of each
+    stored posterior, in the dimensions whose posteriors are more than 0.01 nats from N(0, 1); the
+    others are N(0, 1). Fewer components where posteriors are few."""
 
     def __init__(self, mean: Tensor, std: Tensor, components: int):
         from sklearn.mixture import GaussianMixture  # a second that training need not pay
 
         self.used = maths.gaussian_kl(mean, 2 * std.log()).mean(0) > 0.01
-        e = torch.randn(mean.shape, generator=generator(0, "mixture"))  # the fit is a function of what is stored
+        # the fit is a function of what is stored
+        e = torch.randn(mean.shape, generator=generator(0, "mixture"))
         z = (mean + std * e.to(mean))[:, self.used].numpy(force=True).astype("float64")
         self.fitted = None
         if z.shape[1]:
@@ -222,21 +255,26 @@ class Mixture:
         z = noise(like, z_size)
         if self.fitted is not None:
             means, roots = (
-                torch.from_numpy(x).to(z) for x in (self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
+                torch.from_numpy(x).to(z)
+                for x in (self.fitted.means_, np.linalg.cholesky(self.fitted.covariances_))
             )
             count = len(z) * distributed.world_size()
             weights = torch.from_numpy(self.fitted.weights_)
-            chosen = distributed.own_rows(torch.multinomial(weights, count, replacement=True)).to(z.device)
+            chosen = distributed.own_rows(torch.multinomial(weights, count, replacement=True)).to(
+                z.device
+            )
             z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
         return z
 
 
 def active(mean: Tensor) -> Tensor:
-    """Which dimensions of z (z_size,) have posterior means (n, z_size) that vary by more than 0.01 (arXiv 1509.00519)."""
+    """Which dimensions of z (z_size,) have posterior means (n, z_size) that vary by more than 0.01
+    (arXiv 1509.00519)."""
     return mean.var(0, correction=0) > 0.01
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class VisualDynamics:
@@ -245,7 +283,9 @@ class VisualDynamics:
         refuse(h, idle(h))
         _, C, H, W = like["image"].shape
         if "next" not in like:
-            raise ValueError("model visual_dynamics takes pairs of frames, and the data hold single pictures")
+            raise ValueError(
+                "model visual_dynamics takes pairs of frames, and the data hold single pictures"
+            )
         self.net = blocks.channels_last(Net(h, (C, H, W)))
         self.average = EMA(self.net)
         self.memory = Memory(h.memory, h.z_size)
@@ -267,18 +307,30 @@ class VisualDynamics:
         with torch.no_grad():
             self.memory.keep(mean, s)
             self.weight.hear(mse.detach(), k)
-            self.average.update(len(I1) * distributed.world_size(), (k + 1) * len(I1) * distributed.world_size(), h.average)
+            self.average.update(
+                len(I1) * distributed.world_size(),
+                (k + 1) * len(I1) * distributed.world_size(),
+                h.average,
+            )
         told = {"loss": loss, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
         each = distributed.all_mean(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB); active dimensions of z."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB);
+        active dimensions of z."""
         I1, I2, net = held_out["image"], held_out["next"], self.average.module
         with eval_mode(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)
-            stored = "empirical" if self.hyper.prior == "mixture" else None  # a mixture is fitted when pictures are asked for
-            shown = {"psnr": net.painter(I1, mean), "psnr_sample": self.imagine(I1, 1, stored)[:, 0], "psnr_copy": I1}
+            # a mixture is fitted when pictures are asked for
+            stored = "empirical" if self.hyper.prior == "mixture" else None
+            shown = {
+                "psnr": net.painter(I1, mean),
+                "psnr_sample": self.imagine(I1, 1, stored)[:, 0],
+                "psnr_copy": I1,
+            }
             found = distributed.all_gather(net.posterior(batch["image"], batch["next"])[0])
         told = {name: maths.psnr(image, I2).mean() for name, image in shown.items()}
         return told | {"active": active(found).float().sum()}
@@ -299,7 +351,9 @@ class VisualDynamics:
             if self.fitted is None or self.fitted[0] != int(self.memory.seen):
                 self.fitted = int(self.memory.seen), Mixture(mean, net.std(s), h.components)
             return self.fitted[1].draw(I1, h.z_size)
-        chosen = distributed.own_rows(torch.randint(len(mean), (len(I1) * distributed.world_size(),)))
+        chosen = distributed.own_rows(
+            torch.randint(len(mean), (len(I1) * distributed.world_size(),))
+        )
         return net.reparameterize(mean[chosen], s[chosen])
 
     @torch.no_grad()
@@ -323,8 +377,9 @@ class VisualDynamics:
 
     @torch.no_grad()
     def traverse(self, I1: Tensor, dimensions: int, steps: int) -> tuple[Tensor, list[int]]:
-        """One picture (1, C, H, W) with the most active dimensions of z moved, one at a time, from three standard deviations of
-        the stored means below their mean to three above: (dimensions, steps, C, H, W), and which they are."""
+        """One picture (1, C, H, W) with the most active dimensions of z moved, one at a time, from
+        three standard deviations of the stored means below their mean to three above: (dimensions,
+        steps, C, H, W), and which they are."""
         mean, _ = self.memory.filled()
         spread = mean.std(0, correction=0)
         chosen = spread.argsort(descending=True)[:dimensions]
@@ -334,12 +389,16 @@ class VisualDynamics:
             z[row, :, dimension] += way * spread[dimension]
         flat = z.flatten(0, 1)
         with eval_mode(net := self.average.module):
-            painted = [net.painter(I1.expand(len(z), -1, -1, -1), z, self.hyper.sharpen) for z in flat.split(64)]
+            painted = [
+                net.painter(I1.expand(len(z), -1, -1, -1), z, self.hyper.sharpen)
+                for z in flat.split(64)
+            ]
         return torch.cat(painted).clamp(-1, 1).unflatten(0, (len(chosen), steps)), chosen.tolist()
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples`: one future a picture. `futures`: rows of the picture, six futures, the true one; `moving`: the same, to
-        and fro. `reconstructed`: the picture, the true future, and that of the posterior's mean."""
+        """`samples`: one future a picture. `futures`: rows of the picture, six futures, the true
+        one; `moving`: the same, to and fro. `reconstructed`: the picture, the true future, and that
+        of the posterior's mean."""
         I1, I2 = batch["image"], batch["next"]
         told = {"samples": self.imagine(I1, 1)[:, 0]}
         few = slice(0, 8)
@@ -347,7 +406,11 @@ class VisualDynamics:
         rows = torch.cat([I1[few, None], futures, I2[few, None]], 1)
         still = I1[few, None].expand_as(rows)
         seen = torch.stack([I1[few], I2[few], self.transfer(I1[few], I2[few], I1[few])], 1)
-        return told | {"futures": rows[:, :, None], "moving": torch.stack([still, rows], 2), "reconstructed": seen[:, :, None]}
+        return told | {
+            "futures": rows[:, :, None],
+            "moving": torch.stack([still, rows], 2),
+            "reconstructed": seen[:, :, None],
+        }
 
 
 Model = VisualDynamics

@@ -1,6 +1,8 @@
-"""Agents in a world: a population of controllers drives many episodes at once, every network in one batch.
+"""Agents in a world: a population of controllers drives many episodes at once, every network in one
+batch.
 
-Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in models/_dream.py. Frames are uint8, (P E, 3, H, W).
+Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in models/_dream.py. Frames are
+uint8, (P E, 3, H, W).
 """
 
 import contextlib
@@ -34,22 +36,23 @@ class Eye(Protocol):
 
 
 class World(Protocol):
-    """N episodes at once. An episode that has ended stays ended, its reward 0. `seeds`, the track of each, are read from it if
-    it has them, and it is closed if it can be."""
+    """N episodes at once. An episode that has ended stays ended, its reward 0. `seeds`, the track
+    of each, are read from it if it has them, and it is closed if it can be."""
 
     def reset(self) -> Any:
         """First frames (N, 3, H, W) uint8."""
 
     def step(self, actions: Any) -> Any:
-        """A tuple that begins with frames (N, 3, H, W), rewards (N,) and which episodes go on (N,). `lap_finished` and
-        `progress`, (N,) each, are read from it if it has them."""
+        """A tuple that begins with frames (N, 3, H, W), rewards (N,) and which episodes go on (N,).
+        `lap_finished` and `progress`, (N,) each, are read from it if it has them."""
 
 
 Factory = Callable[[Sequence[int]], World]
 """A world with one episode for each seed of a track; equal seeds are equal tracks."""
 
 Watch = Callable[[Any, Tensor, Tensor], None]
-"""Notify of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the actions (N, A)."""
+"""Notify of every step: the frames (N, 3, H, W) uint8, the codes (N, Z) acted on, and the actions
+(N, A)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Senses:
     eye: Eye
     memory: Memory | None  # whose state they see; None: codes alone
     squash: str = "paper"  # of actions
-    sampled: bool = True  # act on a code drawn from the eye's posterior, as published; otherwise on its mean
+    # act on a code drawn from the eye's posterior, as published; otherwise on its mean
+    sampled: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Driven:
     returns: Tensor  # sums of rewards, float64
     lengths: Tensor  # steps until the end, that one included
     finished: Tensor  # 1 where a lap was finished, else 0; NaN where the world does not tell
-    progress: Tensor  # share of the track's tiles that were reached; NaN where the world does not tell
+    # share of the track's tiles that were reached; NaN where the world does not tell
+    progress: Tensor
 
 
 def pictures(frames: Any) -> Tensor:
@@ -78,16 +83,23 @@ def pictures(frames: Any) -> Tensor:
 
 
 class Luck:
-    """The noise of codes in E episodes: standard normal numbers that follow from a seed, the episode's name and the step, and
-    from nothing else, neither the other episodes nor how many processes share them."""
+    """The noise of codes in E episodes: standard normal numbers that follow from a seed, the
+    episode's name and the step, and from nothing else, neither the other episodes nor how many
+    processes share them."""
 
     def __init__(self, seed: int, names: Sequence[tuple[int, ...]], z_size: int):
-        self.dice, self.z_size, self.step = [generator(seed, "drive", *name) for name in names], z_size, 0
+        self.dice, self.z_size, self.step = (
+            [generator(seed, "drive", *name) for name in names],
+            z_size,
+            0,
+        )
 
     def draw(self) -> Tensor:
         """That of the next step, (E, Z)."""
         if self.step % DRAWN == 0:
-            self.ahead = torch.stack([torch.randn(DRAWN, self.z_size, generator=one) for one in self.dice], 1)
+            self.ahead = torch.stack(
+                [torch.randn(DRAWN, self.z_size, generator=one) for one in self.dice], 1
+            )
         self.step += 1
         return self.ahead[(self.step - 1) % DRAWN]
 
@@ -112,14 +124,20 @@ def drive(
     watch: Watch | None = None,
     own: bool = False,
 ) -> Driven:
-    """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The noise of codes, by seed and
-    track (by place, where the world does not tell its tracks), is the same for every controller, so that equal ones on equal
-    tracks earn the same, unless each is to have its `own`."""
+    """Controllers (P, N) in a world of P E episodes, until all have ended or `steps` are done. The
+    noise of codes, by seed and track (by place, where the world does not tell its tracks), is the
+    same for every controller, so that equal ones on equal tracks earn the same, unless each is to
+    have its `own`."""
     P, frames = len(controllers), world.reset()
     rows = len(frames)
     E, tracks = rows // P, [int(track) for track in getattr(world, "seeds", range(rows))]
     luck = Luck(
-        seed, [(track, i // E) if own else (track,) for i, track in enumerate(tracks[: rows if own else E])], senses.eye.z_size
+        seed,
+        [
+            (track, i // E) if own else (track,)
+            for i, track in enumerate(tracks[: rows if own else E])
+        ],
+        senses.eye.z_size,
     )
     state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
     agents = Agents(controllers.float(), senses.memory, state, senses.squash)
@@ -143,7 +161,8 @@ def drive(
 
 
 class Hands:
-    """A controller (N,) at the wheel of many cars, which act on mean codes and whose actions others may overrule."""
+    """A controller (N,) at the wheel of many cars, which act on mean codes and whose actions others
+    may overrule."""
 
     def __init__(self, controller: Tensor, senses: Senses, rows: int):
         self.senses = senses
@@ -160,11 +179,14 @@ class Hands:
     def took(self, actions: np.ndarray) -> None:
         """Hear what was really done, (N, 3)."""
         if self.senses.memory and self.before:
-            self.agents.state = self.senses.memory.advance(self.z, torch.from_numpy(actions), self.before)
+            self.agents.state = self.senses.memory.advance(
+                self.z, torch.from_numpy(actions), self.before
+            )
 
 
 def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tensor:
-    """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means; 0 for the others."""
+    """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means; 0 for
+    the others."""
     z = torch.zeros(len(alive), eye.z_size)
     for rows in alive.nonzero()[:, 0].split(CHUNK):
         mean, log_variance = eye.encode(pictures(np.asarray(frames)[rows.numpy()]))
@@ -174,4 +196,8 @@ def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tenso
 
 def _told(last: Any, name: str, rows: int) -> Tensor:
     value = getattr(last, name, None)
-    return torch.full((rows,), torch.nan) if value is None else torch.as_tensor(np.asarray(value)).float()
+    return (
+        torch.full((rows,), torch.nan)
+        if value is None
+        else torch.as_tensor(np.asarray(value)).float()
+    )

@@ -16,11 +16,13 @@ from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
 from simulacra.models.world.memory_nets import Memory, check_eye
 
-PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}  # what each simulator is imported from
+# what each simulator is imported from
+PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"}
 
 
 class Coder:
-    """A model that codes pictures, as an eye: it keeps the size of its codes among its hyperparameters."""
+    """A model that codes pictures, as an eye: it keeps the size of its codes among its
+    hyperparameters."""
 
     def __init__(self, model: Any):
         self.z_size: int = model.hyper.z_size
@@ -37,7 +39,8 @@ class Seen(NamedTuple):
 
 
 def hash_of(opened: Opened) -> str:
-    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it was before."""
+    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it
+    was before."""
     if packed.is_packed(opened.folder):
         return packed.facts(opened.folder)[1]
     return run.digest(run.states(opened.model))
@@ -48,7 +51,8 @@ def eye_of(opened: Opened) -> Seen:
     model: Any = opened.model
     if not (hasattr(model, "encode") and hasattr(model, "decode")):
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}, which has no codes; allowed: models vae, vaegan"
+            f"{opened.folder} is a run of model {opened.config.model}, which has no codes; "
+            "allowed: models vae, vaegan"
         )
     eye: Eye = model if hasattr(model, "z_size") else Coder(model)
     return Seen(eye, hash_of(opened))
@@ -61,7 +65,8 @@ def eye_seen(opened: Opened) -> Seen:
 
 
 def eye_of_world(opened: Opened) -> Seen:
-    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world can show."""
+    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world
+    can show."""
     seen = eye_seen(opened)
     able = msgspec.structs.replace(WORLD, hud=None, crop=None)
     same(seen.view, str(opened.folder), able, "the world")
@@ -69,10 +74,13 @@ def eye_of_world(opened: Opened) -> Seen:
 
 
 def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
-    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is what named it."""
+    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is
+    what named it."""
     opened = reopen(Path(folder).expanduser(), None)
     if opened.config.model != "world_memory":
-        raise Mistake(f"{key}: {folder} is a run of model {opened.config.model}; allowed: model world_memory")
+        raise Mistake(
+            f"{key}: {folder} is a run of model {opened.config.model}; allowed: model world_memory"
+        )
     memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
     return memory
 
@@ -80,7 +88,10 @@ def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
 def eye_at(folder: str) -> Seen:
     """The eye of a run folder."""
     if not folder:
-        raise Mistake("hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see pictures")
+        raise Mistake(
+            "hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see "
+            "pictures"
+        )
     return eye_of_world(reopen(Path(folder).expanduser(), None))
 
 
@@ -90,8 +101,8 @@ def same_eye(memory: Memory, seen: Seen) -> None:
 
 
 def factory(name: str, threads: int = 0) -> Factory:
-    """The world of this name: CarRacing as envpool or as gymnasium plays it, in so many threads or processes (0: as many as
-    torch has threads); a Mistake if its package is not there."""
+    """The world of this name: CarRacing as envpool or as gymnasium plays it, in so many threads or
+    processes (0: as many as torch has threads); a Mistake if its package is not there."""
     module = PACKAGES[choose("world", name, list(PACKAGES))]
     racing = import_module("simulacra.envs.carracing.racing")
     racing.needed(module)

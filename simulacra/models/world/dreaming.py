@@ -1,7 +1,9 @@
-"""Controllers as one batch of agents, and dreams: what they earn inside a memory instead of the world.
+"""Controllers as one batch of agents, and dreams: what they earn inside a memory instead of the
+world.
 
-Shapes: P controllers, E rollouts of each, N numbers of a controller, F features that it sees, Z, A, H as in _memory_nets.
-Rows of a batch are controller by controller: row p * E + e is rollout e of controller p.
+Shapes: P controllers, E rollouts of each, N numbers of a controller, F features that it sees, Z, A,
+H as in _memory_nets. Rows of a batch are controller by controller: row p * E + e is rollout e of
+controller p.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, section 2.4 and its published code.
 """
@@ -22,13 +24,16 @@ ROWS = 1024  # dreamt at once: more leave the processor's cache
 
 
 def squashed(kind: str, x: Tensor) -> Tensor:
-    """Actions (..., A) from numbers (..., A). "paper": steer tanh, gas (tanh + 1) / 2, brake tanh clipped at 0, so that the
-    zero controller gives 0, 1/2, 0; "notes": the brake as the gas, so that it brakes by half; "tanh": all alike."""
+    """Actions (..., A) from numbers (..., A). "paper": steer tanh, gas (tanh + 1) / 2, brake tanh
+    clipped at 0, so that the zero controller gives 0, 1/2, 0; "notes": the brake as the gas, so
+    that it brakes by half; "tanh": all alike."""
     x = x.tanh()
     if kind == "tanh":
         return x
     steer, gas, brake = x.unbind(-1)
-    return torch.stack([steer, (gas + 1) / 2, brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2], -1)
+    return torch.stack(
+        [steer, (gas + 1) / 2, brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2], -1
+    )
 
 
 def numbers(features: int, actions: int) -> int:
@@ -37,10 +42,18 @@ def numbers(features: int, actions: int) -> int:
 
 
 class Agents:
-    """P linear controllers (P, N), each in E rollouts: a = squash(W [z; h] + b), W first in a row, by action. The memory is
-    advanced with (z_t, a_t) after a_t was chosen from h_t. Without one they see codes alone."""
+    """P linear controllers (P, N), each in E rollouts: a = squash(W [z; h] + b), W first in a row,
+    by action. The memory is advanced with (z_t, a_t) after a_t was chosen from h_t. Without one
+    they see codes alone."""
 
-    def __init__(self, controllers: Tensor, senses: Memory | None, state: State | None, squash: str, actions: int = 3):
+    def __init__(
+        self,
+        controllers: Tensor,
+        senses: Memory | None,
+        state: State | None,
+        squash: str,
+        actions: int = 3,
+    ):
         weight, bias = controllers.split([controllers.shape[1] - actions, actions], 1)
         self.weight = weight.unflatten(1, (actions, -1)).transpose(1, 2).contiguous()  # (P, F, A)
         self.bias, self.senses, self.squash = bias[:, None], senses, squash
@@ -61,12 +74,14 @@ class Dream:
     """Where controllers dream, and how they see it."""
 
     memory: Memory  # the world; it has a reward head
-    senses: Memory | None  # whose state controllers see: `memory` itself, another (the untrained arm) or none
+    # whose state controllers see: `memory` itself, another (the untrained arm) or none
+    senses: Memory | None
     steps: int  # longest rollout
     tau: float  # temperature
     squash: str = "paper"  # of actions
     noise: float = 1.0  # of the standard deviations; 0: the mean of the drawn component
-    dtype: torch.dtype = torch.float32  # of the memories; bfloat16 is faster where the processor knows it
+    # of the memories; bfloat16 is faster where the processor knows it
+    dtype: torch.dtype = torch.float32
 
     def typed(self) -> "Dream":
         """The same with memories of the dream's type."""
@@ -78,7 +93,8 @@ class Dream:
 
 
 class Start(NamedTuple):
-    """Where E rollouts begin: frames that are only remembered, and the first to act on. (E, C, Z), (E, C, A), (E, Z)."""
+    """Where E rollouts begin: frames that are only remembered, and the first to act on. (E, C, Z),
+    (E, C, A), (E, Z)."""
 
     codes: Tensor
     actions: Tensor
@@ -95,7 +111,8 @@ class Start(NamedTuple):
 
 
 def beginning(codes: Tensor, actions: Tensor, context: int) -> Start:
-    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A), of which the first C are only remembered."""
+    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A), of which the first
+    C are only remembered."""
     return Start(codes[:, :context], actions[:, :context], codes[:, context])
 
 
@@ -111,14 +128,22 @@ class Dreamt:
 
 @torch.inference_mode()
 def dream_returns(
-    controllers: Tensor, dream: Dream, start: Start, seed: int, *, keep: bool = False, own: bool = False
+    controllers: Tensor,
+    dream: Dream,
+    start: Start,
+    seed: int,
+    *,
+    keep: bool = False,
+    own: bool = False,
 ) -> Dreamt:
-    """What controllers (P, N) earn in E rollouts, with noise by seed that is the same for every controller, so that equal ones
-    earn the same, unless each is to have its `own`; `keep` also returns what was dreamt, whose ends are not waited for. Only
-    then the memory may be one without a reward head, in whose dreams nothing is earned."""
+    """What controllers (P, N) earn in E rollouts, with noise by seed that is the same for every
+    controller, so that equal ones earn the same, unless each is to have its `own`; `keep` also
+    returns what was dreamt, whose ends are not waited for. Only then the memory may be one without
+    a reward head, in whose dreams nothing is earned."""
     if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
-            "this memory has no reward head, so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
+            "this memory has no reward head, so nothing is earned in its dreams "
+            "(hyper.weight_reward above 0 trains one)"
         )
     typed, few = dream.typed(), max(1, ROWS // len(start.first))
     parts = []
@@ -129,12 +154,21 @@ def dream_returns(
     return Dreamt(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generator, keep: bool, own_luck: bool) -> Dreamt:
+def _dreamt(
+    controllers: Tensor,
+    dream: Dream,
+    start: Start,
+    dice: torch.Generator,
+    keep: bool,
+    own_luck: bool,
+) -> Dreamt:
     memory, P, (E, Z) = dream.memory, len(controllers), start.first.shape
     shape = (P, E) if own_luck else (E,)
     count = math.prod(shape) * distributed.world_size()
     columns = 1 if memory.form.joint else Z
-    agents = Agents(controllers, dream.senses, start.state(dream.senses, P), dream.squash, memory.form.a_size)
+    agents = Agents(
+        controllers, dream.senses, start.state(dream.senses, P), dream.squash, memory.form.a_size
+    )
     shared = dream.senses is memory
     own = None if shared else start.state(memory, P)
     z = start.first.repeat(P, 1)
@@ -145,8 +179,14 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = distributed.own_rows(torch.rand(count, columns + 1, generator=dice)).to(z.device).unflatten(0, shape)
-        noise = dream.noise * distributed.own_rows(torch.randn(count, Z, generator=dice)).to(z.device).unflatten(0, shape)
+        u = (
+            distributed.own_rows(torch.rand(count, columns + 1, generator=dice))
+            .to(z.device)
+            .unflatten(0, shape)
+        )
+        noise = dream.noise * distributed.own_rows(torch.randn(count, Z, generator=dice)).to(
+            z.device
+        ).unflatten(0, shape)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive
@@ -160,7 +200,8 @@ def _dreamt(controllers: Tensor, dream: Dream, start: Start, dice: torch.Generat
 
 
 def earning(memory: Memory, follows: Prediction) -> Tensor:
-    """The reward dreamt, as the world would pay it, or 1 where it is positive of a memory of signs; 0 without that head."""
+    """The reward dreamt, as the world would pay it, or 1 where it is positive of a memory of signs;
+    0 without that head."""
     if follows.reward is None:
         return torch.zeros(())
     return valued(memory.form.reward, follows.reward)

@@ -1,5 +1,5 @@
-"""CMA-ES, the library's, as a part of a model: its noise follows from the step, its state is arrays, so that a resumed search is
-the unbroken one, bit for bit.
+"""CMA-ES, the library's, as a part of a model: its noise follows from the step, its state is
+arrays, so that a resumed search is the unbroken one, bit for bit.
 
 Reference: Hansen, arXiv 1604.00772; pycma.
 """
@@ -18,10 +18,13 @@ STATE = [  # all that a generation changes and a later one reads
     *("adapt_sigma.ps", "adapt_sigma._ps_updated_iteration"),
 ]
 MIRRORED = (
-    "adapt_sigma.s"  # and this from 300 numbers on, where the library finds the step size by two samples along the last shift
+    # and this from 300 numbers on, where the library finds the step size by two samples along the
+    # last shift
+    "adapt_sigma.s"
 )
 DIRECTIONS = "directions"  # of those samples, (2, N), or none: (0, N)
-LATE = {MIRRORED, DIRECTIONS}  # that checkpoints of old lack; a search that goes on from one of them is not the unbroken one
+# that checkpoints of old lack; a search that goes on from one of them is not the unbroken one
+LATE = {MIRRORED, DIRECTIONS}
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -30,17 +33,23 @@ def normal(*shape: int) -> np.ndarray:
 
 
 class Search:
-    """A search distribution N(mean, sigma^2 C) over N numbers, from a first mean (N,) and C = 1, that minimises costs."""
+    """A search distribution N(mean, sigma^2 C) over N numbers, from a first mean (N,) and C = 1,
+    that minimises costs."""
 
     def __init__(self, first: Tensor, sigma: float, population: int):
         try:
             import cma
         except ImportError:
-            raise Mistake("model world_controller needs the package cma; allowed: pip install 'simulacra[worlds]'") from None
+            raise Mistake(
+                "model world_controller needs the package cma; allowed: pip install "
+                "'simulacra[worlds]'"
+            ) from None
         quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
-        settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}  # nan: the library seeds nothing
+        # nan: the library seeds nothing
+        settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}
         self.strategy = cma.CMAEvolutionStrategy(first.double().numpy(), sigma, settings)
-        self.strategy.adapt_sigma.initialize(self.strategy)  # or its path is only there after a first generation
+        # or its path is only there after a first generation
+        self.strategy.adapt_sigma.initialize(self.strategy)
         self.strategy.adapt_sigma.initialize_base(self.strategy)
 
     def ask(self) -> Tensor:
@@ -53,7 +62,8 @@ class Search:
 
     @property
     def mean(self) -> Tensor:
-        """The middle of the search distribution (N,) float64: what is evaluated, never the best member."""
+        """The middle of the search distribution (N,) float64: what is evaluated, never the best
+        member."""
         return torch.from_numpy(np.array(self.strategy.mean))
 
     @property
@@ -77,7 +87,8 @@ class Search:
         wanted = {*self.names, DIRECTIONS}
         if not wanted - LATE <= set(state) <= wanted or state["mean"].shape != self.mean.shape:
             raise ValueError(
-                f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state.get('mean', torch.empty(0)).shape)}"
+                f"a search over {tuple(self.mean.shape)} numbers, not "
+                f"{tuple(state.get('mean', torch.empty(0)).shape)}"
             )
         if (
             self.strategy.countiter == 0 < state["countiter"]
@@ -89,24 +100,30 @@ class Search:
                 continue
             (part, old), last = self._at(name)
             array = np.array(value.numpy())  # a copy laid out alike, which rounding depends on
-            setattr(part, last, array if isinstance(old, np.ndarray) and old.ndim else type(old)(array.item()))
+            setattr(
+                part,
+                last,
+                array if isinstance(old, np.ndarray) and old.ndim else type(old)(array.item()),
+            )
         if len(directions := state.get(DIRECTIONS, torch.empty(0)).numpy().copy()):
             self.strategy.pop_injection_directions = list(directions)
-            self.strategy.mean_after_tell = self.strategy.mean.copy()  # by these the library checks the samples
+            # by these the library checks the samples
+            self.strategy.mean_after_tell = self.strategy.mean.copy()
             self.strategy.mean_old = self.strategy.mean - directions[0]
         self.strategy.C = self.strategy.sm.C
         self.strategy.B, self.strategy.D = self.strategy.sm.B, self.strategy.sm.D
 
     def follow(self, other: "Search") -> None:
-        """Go on from another search's distribution, but for the step size: what it has learnt of the landscape, as in a dream,
-        is kept."""
+        """Go on from another search's distribution, but for the step size: what it has learnt of
+        the landscape, as in a dream, is kept."""
         sigma = self.strategy.sigma
         self.load_state_dict(other.state_dict())
         self.strategy.sigma = sigma
 
     def widen(self, other: "Search", places: Tensor) -> None:
-        """Go on from a search over fewer numbers, which are those at `places` here; the mean of all others is 0, their variance
-        the mean of its variances, but for the step size, and nothing correlates with them."""
+        """Go on from a search over fewer numbers, which are those at `places` here; the mean of all
+        others is 0, their variance the mean of its variances, but for the step size, and nothing
+        correlates with them."""
         at, own = places.numpy(), self.strategy
         own.mean = np.zeros(len(self.mean))
         own.mean[at] = other.mean.numpy()
@@ -121,9 +138,12 @@ class Search:
         return {"mean": self.mean}
 
     def unpack(self, state: dict[str, Tensor]) -> None:
-        """Put a mean back into a search that is not gone on with; ValueError if it is of another one."""
+        """Put a mean back into a search that is not gone on with; ValueError if it is of another
+        one."""
         if state["mean"].shape != self.mean.shape:
-            raise ValueError(f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state['mean'].shape)}")
+            raise ValueError(
+                f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state['mean'].shape)}"
+            )
         self.strategy.mean = state["mean"].numpy().copy()
 
     def _at(self, name: str) -> tuple[tuple[Any, Any], str]:

@@ -1,11 +1,11 @@
 """The nets of world_memory: an LSTM over codes and actions, and the mixture that it predicts.
 
-Shapes: B sequences, T steps, Z numbers of a code, A of an action, K components, H units.
-Time: code z_t and action a_t go in together, and h_{t+1} comes out, from which z_{t+1} and the reward and the end that follow
-on a_t are predicted. A controller sees z_t and h_t, the state before z_t was read.
+Shapes: B sequences, T steps, Z numbers of a code, A of an action, K components, H units. Time: code
+z_t and action a_t go in together, and h_{t+1} comes out, from which z_{t+1} and the reward and the
+end that follow on a_t are predicted. A controller sees z_t and h_t, the state before z_t was read.
 
-Reference: Ha, Schmidhuber, arXiv 1803.10122, and its published code; rewards as distributions over bins: Hafner et al.,
-"Mastering diverse domains through world models", arXiv 2301.04104.
+Reference: Ha, Schmidhuber, arXiv 1803.10122, and its published code; rewards as distributions over
+bins: Hafner et al., "Mastering diverse domains through world models", arXiv 2301.04104.
 """
 
 import math
@@ -31,8 +31,9 @@ class State(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """A mixture of normals over codes: one for each number, or (one column of logits) one over whole codes. Numbers lie
-    innermost: softmax and choice then go through memory in order, six times as fast."""
+    """A mixture of normals over codes: one for each number, or (one column of logits) one over
+    whole codes. Numbers lie innermost: softmax and choice then go through memory in order, six
+    times as fast."""
 
     logits: Tensor  # (..., K, Z), or (..., K, 1) where components are shared by all numbers
     mean: Tensor  # (..., K, Z)
@@ -65,24 +66,29 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def bins(like: Tensor) -> Tensor:
-    """The rewards b_1 < ... < b_n that a distribution is over: symexp of evenly spaced numbers, (BINS,)."""
+    """The rewards b_1 < ... < b_n that a distribution is over: symexp of evenly spaced numbers,
+    (BINS,)."""
     numbers = torch.arange(BINS, dtype=like.dtype, device=like.device) - BINS // 2
     return symexp(numbers * (2 * WIDEST / (BINS - 1)))
 
 
 def twohot(x: Tensor) -> Tensor:
-    """Weights (..., BINS) of the two bins around each number x (...): where b_k <= x <= b_{k+1}, bin k has the weight
-    (b_{k+1} - x) / (b_{k+1} - b_k) and bin k + 1 the rest, so that their mean is x. Beyond the last bin is the last bin."""
+    """Weights (..., BINS) of the two bins around each number x (...): where b_k <= x <= b_{k+1},
+    bin k has the weight (b_{k+1} - x) / (b_{k+1} - b_k) and bin k + 1 the rest, so that their mean
+    is x. Beyond the last bin is the last bin."""
     b = bins(x)
     x = x.clamp(b[0], b[-1])
     k = (torch.searchsorted(b, x.contiguous(), right=True) - 1).clamp(0, BINS - 2)
     upper = (x - b[k]) / (b[k + 1] - b[k])
-    return F.one_hot(k, BINS) * (1 - upper).unsqueeze(-1) + F.one_hot(k + 1, BINS) * upper.unsqueeze(-1)
+    return F.one_hot(k, BINS) * (1 - upper).unsqueeze(-1) + F.one_hot(
+        k + 1, BINS
+    ) * upper.unsqueeze(-1)
 
 
 def valued(kind: str, told: Tensor) -> Tensor:
-    """The reward (...,) that a head of this kind tells of: its number; the mean sum_k p_k b_k of its distribution, p the
-    softmax of told (..., BINS); of a sign 1 where it is positive, as the published code counts it, else 0."""
+    """The reward (...,) that a head of this kind tells of: its number; the mean sum_k p_k b_k of
+    its distribution, p the softmax of told (..., BINS); of a sign 1 where it is positive, as the
+    published code counts it, else 0."""
     if kind == "twohot":
         return (told.softmax(-1) * bins(told)).sum(-1)
     return told if kind == "value" else (told > 0).float()
@@ -92,7 +98,9 @@ class Prediction(NamedTuple):
     """What follows on a code and an action."""
 
     code: Mixture
-    reward: Tensor | None  # (...,), the reward, or the logit of its being positive; (..., BINS) logits; None without that head
+    # (...,), the reward, or the logit of its being positive; (..., BINS) logits; None without that
+    # head
+    reward: Tensor | None
     end: Tensor | None  # (...,), the logit of the episode's end; None without that head
 
 
@@ -110,18 +118,24 @@ class Form(NamedTuple):
 
 
 def log_density(mixture: Mixture, z: Tensor) -> Tensor:
-    """log p(z) in nats of codes (..., Z): log sum_k pi_k N(z; mean_k, scale_k), shifted by its largest term. -> (...,)."""
+    """log p(z) in nats of codes (..., Z): log sum_k pi_k N(z; mean_k, scale_k), shifted by its
+    largest term. -> (...,)."""
     log_scale = mixture.log_scale
-    each = -0.5 * ((z.unsqueeze(-2) - mixture.mean) * (-log_scale).exp()).square() - log_scale - LOG_ROOT
+    each = (
+        -0.5 * ((z.unsqueeze(-2) - mixture.mean) * (-log_scale).exp()).square()
+        - log_scale
+        - LOG_ROOT
+    )
     if mixture.logits.shape[-1] == 1:
         each = each.sum(-1, keepdim=True)
     return (mixture.logits.log_softmax(-2) + each).logsumexp(-2).sum(-1)
 
 
 def sample_mixture(mixture: Mixture, tau: float, u: Tensor, noise: Tensor) -> Tensor:
-    """A code (..., Z) at temperature tau: logits / tau, standard deviation x sqrt(tau) (the published sampling); tau = 0 is the
-    mean of the likeliest component. u in [0, 1) is shaped as the logits without K, noise as the code; either may be broadcast.
-    Only the chosen components' scales are computed."""
+    """A code (..., Z) at temperature tau: logits / tau, standard deviation x sqrt(tau) (the
+    published sampling); tau = 0 is the mean of the likeliest component. u in [0, 1) is shaped as
+    the logits without K, noise as the code; either may be broadcast. Only the chosen components'
+    scales are computed."""
     if tau == 0:
         chosen = mixture.logits.argmax(-2, keepdim=True)
     else:
@@ -141,7 +155,8 @@ def expected(mixture: Mixture) -> Tensor:
 
 
 class Memory(nn.Module):
-    """M: codes (B, T, Z) and actions (B, T, A) to states and predictions. A step is a sequence of length 1."""
+    """M: codes (B, T, Z) and actions (B, T, A) to states and predictions. A step is a sequence of
+    length 1."""
 
     eye: Tensor
 
@@ -152,7 +167,8 @@ class Memory(nn.Module):
         self.sizes = [K * columns, K * form.z_size, K * form.z_size, told, int(form.end)]
         self.lstm = nn.LSTM(form.z_size + form.a_size, form.units, batch_first=True)
         self.head = nn.Linear(form.units, sum(self.sizes))
-        if form.reward == "twohot":  # from weights of 0 it begins with a reward of 0, not with any of hundreds
+        # from weights of 0 it begins with a reward of 0, not with any of hundreds
+        if form.reward == "twohot":
             rows = slice(sum(self.sizes[:3]), sum(self.sizes[:4]))
             for weight in self.head.parameters():
                 weight.data[rows] = 0
@@ -179,7 +195,8 @@ class Memory(nn.Module):
         """From states (..., H) to what follows."""
         logits, mean, scale, reward, end = self.head(h).float().split(self.sizes, -1)
         K, ended = self.form.mixtures, end.squeeze(-1) if end.shape[-1] else None
-        heads = (reward.squeeze(-1) if reward.shape[-1] else None), ended  # squeezes one number alone, not bins
+        # squeezes one number alone, not bins
+        heads = (reward.squeeze(-1) if reward.shape[-1] else None), ended
         logits, mean, scale = (part.unflatten(-1, (K, -1)) for part in (logits, mean, scale))
         return Prediction(Mixture(logits, mean, scale, self.form.low), *heads)
 
@@ -189,9 +206,12 @@ class Memory(nn.Module):
 
 
 def check_eye(memory: Memory, eye: Tensor) -> None:
-    """A Mistake if codes are of another eye than the memory was trained on; hashes eye (B, 16) uint8. An untrained memory takes
-    those of any."""
+    """A Mistake if codes are of another eye than the memory was trained on; hashes eye (B, 16)
+    uint8. An untrained memory takes those of any."""
     strange = (eye != memory.eye).any(1)
     if memory.eye.any() and strange.any():
         there, here = (bytes(one.tolist()).hex() for one in (memory.eye, eye[strange][0]))
-        raise Mistake(f"these codes are of eye {here}; allowed: those of eye {there}, which the memory was trained on")
+        raise Mistake(
+            f"these codes are of eye {here}; allowed: those of eye {there}, which the memory was "
+            "trained on"
+        )

@@ -1,5 +1,6 @@
-"""What runs see of the world: as they have recorded it, or, of runs that are older than the record, as their config and data
-tell: a store, codes, or pictures, which show the bar of score and speed by its black.
+"""What runs see of the world: as they have recorded it, or, of runs that are older than the record,
+as their config and data tell: a store, codes, or pictures, which show the bar of score and speed by
+its black.
 """
 
 from collections.abc import Callable
@@ -48,7 +49,9 @@ def recorded(folder: Path) -> View | None:
             with safe_open(folder / packed.WEIGHTS, "pt") as file:
                 text = (file.metadata() or {}).get("view")
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise Mistake(f"cannot read the view of {folder}: {' '.join(str(error).split())[:100]}") from None
+        raise Mistake(
+            f"cannot read the view of {folder}: {' '.join(str(error).split())[:100]}"
+        ) from None
     return read(text, str(folder)) if text else None
 
 
@@ -77,18 +80,18 @@ def derived(opened: Opened) -> Known:
     except Mistake:
         if shape.size != WORLD.size or shape.channels != WORLD.channels:
             return Known(shape)
-        assumed = (
-            f"{opened.folder} does not say whether its pictures show the bar of score and speed, and its data are not there"
+        assumed = f"{opened.folder} does not say whether its pictures show the bar of score and speed, and its data are not there"
+        return Known(
+            msgspec.structs.replace(shape, hud=False), (f"{assumed}; assumed: they do not",)
         )
-        return Known(msgspec.structs.replace(shape, hud=False), (f"{assumed}; assumed: they do not",))
     if image is None:
         return Known(getattr(source, "view", None) or View())
     return Known(of_pictures(source.take("train", min(LOOKED, source.size("train")))["image"]))
 
 
 def begun(folder: Path, model: Any, source: Any, like: dict[str, Tensor]) -> View | None:
-    """What a run sees that is to be trained in a folder, if that is known; a Mistake if its parts see different things, or if
-    it began with another view."""
+    """What a run sees that is to be trained in a folder, if that is known; a Mistake if its parts
+    see different things, or if it began with another view."""
     view = found(model, source, like)
     if view is None:
         return None
@@ -96,7 +99,13 @@ def begun(folder: Path, model: Any, source: Any, like: dict[str, Tensor]) -> Vie
     before = recorded(folder)
     if before is None and run.checkpoints(folder) and getattr(model, "drives", False):
         before = WORLD  # of a run that is older than the record
-    same(before, str(folder), view, "what it would be shown now", "; choose another folder with --run")
+    same(
+        before,
+        str(folder),
+        view,
+        "what it would be shown now",
+        "; choose another folder with --run",
+    )
     return view
 
 
@@ -107,11 +116,17 @@ def keep(folder: Path, view: View | None) -> None:
 
 
 def found(model: Any, source: Any, like: dict[str, Tensor]) -> View | None:
-    """What a model sees in training: as it says itself, as its data say, or, of an eye, as its pictures show."""
+    """What a model sees in training: as it says itself, as its data say, or, of an eye, as its
+    pictures show."""
     if getattr(model, "drives", False):
         return model.view()
     if (view := getattr(source, "view", None)) is not None:
         return view
-    if hasattr(model, "encode") and hasattr(model, "decode") and "image" in like and like["image"].shape[1] == 3:
+    if (
+        hasattr(model, "encode")
+        and hasattr(model, "decode")
+        and "image" in like
+        and like["image"].shape[1] == 3
+    ):
         return of_pictures(source.take("train", min(LOOKED, source.size("train")))["image"])
     return None

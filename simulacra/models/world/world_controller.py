@@ -1,20 +1,26 @@
-"""C of World Models: one linear map from code and memory to actions, found by evolution, in the world or in M's dream of it.
+"""C of World Models: one linear map from code and memory to actions, found by evolution, in the
+world or in M's dream of it.
 
-A step is one generation of CMA-ES: a population of controllers is drawn, each drives the same rollouts, and the search
-distribution learns from what they earned. All rollouts of all members run as one batch. What is judged in the end is the mean
-of the search distribution, never the best member.
+A step is one generation of CMA-ES: a population of controllers is drawn, each drives the same
+rollouts, and the search distribution learns from what they earned. All rollouts of all members run
+as one batch. What is judged in the end is the mean of the search distribution, never the best
+member.
 
-Shapes: P members, E rollouts of each, N numbers of a controller, 867 = 288 x 3 + 3 as published; Z, A, T as in world_memory. A
-step's batch holds E recorded sequences of codes: where dreams begin.
+Shapes: P members, E rollouts of each, N numbers of a controller, 867 = 288 x 3 + 3 as published; Z,
+A, T as in world_memory. A step's batch holds E recorded sequences of codes: where dreams begin.
 
-Reference: Ha, Schmidhuber, arXiv 1803.10122, sections 2.3, 2.4 and 4, and its published code; CMA-ES: Hansen, arXiv 1604.00772.
-How to run: simulacra train controller_racing, with hyper.memory the run folder of M and hyper.eye that of V.
+Reference: Ha, Schmidhuber, arXiv 1803.10122, sections 2.3, 2.4 and 4, and its published code;
+CMA-ES: Hansen, arXiv 1604.00772. How to run: simulacra train controller_racing, with hyper.memory
+the run folder of M and hyper.eye that of V.
 
 Deviations
-- All members of a generation get the same tracks, noise and first codes; published, each had tracks of its own (luck = "own").
+- All members of a generation get the same tracks, noise and first codes; published, each had tracks
+  of its own (luck = "own").
 - Weight decay lowers fitness; in the published code its sign is reversed.
-- A dream ends where M says so and pays what M's reward head says; published dreams of another world pay 1 a step.
-- A dream may begin in the middle of a recorded sequence, of which M has been shown the beginning (`context`).
+- A dream ends where M says so and pays what M's reward head says; published dreams of another world
+  pay 1 a step.
+- A dream may begin in the middle of a recorded sequence, of which M has been shown the beginning
+  (`context`).
 - pycma's defaults (weights of both signs) replace those of its release of 2018.
 """
 
@@ -44,35 +50,47 @@ REACH = 4.0  # codes beyond this leave a plot
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code where nothing else is said."""
+    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code where nothing else
+    is said."""
 
-    arm: Literal["full", "untrained", "z_only"] = "full"  # C sees M's state | that of an untrained M | codes alone
-    world: Literal["dream", "envpool", "gymnasium"] = "envpool"  # where members drive; published: the world itself
+    # C sees M's state | that of an untrained M | codes alone
+    arm: Literal["full", "untrained", "z_only"] = "full"
+    # where members drive; published: the world itself
+    world: Literal["dream", "envpool", "gymnasium"] = "envpool"
     memory: str = ""  # run folder of world_memory; empty: an untrained M, whose dreams are noise
     eye: str = ""  # run folder of the eye that made the codes; not read in dreams
-    population: Annotated[int, Meta(ge=4)] = 64  # P (appendix A.4); E, rollouts of each (16), is the config's batch
+    # P (appendix A.4); E, rollouts of each (16), is the config's batch
+    population: Annotated[int, Meta(ge=4)] = 64
     sigma: Annotated[float, Meta(gt=0)] = 0.1  # first step size
     steps: Size = 1000  # longest rollout
-    luck: Literal["shared", "own"] = "shared"  # tracks and noise of all members of a generation | each its own, as published
-    squash: Literal["paper", "notes", "tanh"] = "paper"  # zero gives gas 1/2, brake 0 | gas and brake 1/2 | all 0
+    # tracks and noise of all members of a generation | each its own, as published
+    luck: Literal["shared", "own"] = "shared"
+    # zero gives gas 1/2, brake 0 | gas and brake 1/2 | all 0
+    squash: Literal["paper", "notes", "tanh"] = "paper"
     act_on: Literal["sample", "mean"] = "sample"  # a code drawn from the eye's posterior | its mean
-    weight_decay: NonNegative = 0.0  # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
+    # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
+    weight_decay: NonNegative = 0.0
     context: Annotated[int, Meta(ge=0)] = 0  # dreams: recorded steps that memories are shown first
     tau: Annotated[float, Meta(ge=0)] = 1.0  # dreams: temperature (3.2)
-    noise: NonNegative = 1.0  # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
+    # dreams: factor of standard deviations; 0: a component's mean, as Tallec et al. dream
+    noise: NonNegative = 1.0
     units: Size = 256  # of an untrained M
 
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.arm == "untrained" or not h.memory, "arm = untrained, or an untrained memory", "units")
+    return unless(
+        h.arm == "untrained" or not h.memory, "arm = untrained, or an untrained memory", "units"
+    )
 
 
-# --- what is compared -------------------------------------------------------------------------------------------------
+# --- what is compared
+# -------------------------------------------------------------------------------------------------
 
 
 def cost(returns: Tensor, members: Tensor, weight_decay: float) -> Tensor:
-    """What a search minimises: minus the mean return, plus the decay times the mean squared weight. (P, E), (P, N) -> (P,)."""
+    """What a search minimises: minus the mean return, plus the decay times the mean squared weight.
+    (P, E), (P, N) -> (P,)."""
     return -returns.double().mean(1) + weight_decay * members.double().square().mean(1)
 
 
@@ -91,12 +109,14 @@ class Frozen:
     packed, unpack = state_dict, load_state_dict  # the same where one only looks
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 class WorldController:
     opened: tuple[acting.Eye, acting.Factory] | None = None
-    """The eye and the world, opened when members first drive; whoever has others puts them here before."""
+    """The eye and the world, opened when members first drive; whoever has others puts them here
+    before."""
     sees: View | None = None
     """What that eye sees, so that the world shows it."""
 
@@ -107,16 +127,24 @@ class WorldController:
             raise ValueError(f"model world_controller takes codes, the data hold {', '.join(like)}")
         Z, A = like["mean"].shape[2], like["action"].shape[2]
         if A != 3 and h.squash != "tanh":
-            raise ValueError(f"actions of {A} numbers; squash = {h.squash} is for 3: steer, gas, brake")
+            raise ValueError(
+                f"actions of {A} numbers; squash = {h.squash} is for 3: steer, gas, brake"
+            )
         untrained = Form(Z, A, units=h.units, reward="value", end=True)
         memory = artefacts.memory_of(h.memory) if h.memory else Memory(untrained)
         if (memory.form.z_size, memory.form.a_size) != (Z, A):
-            raise ValueError(f"codes and actions of {Z} and {A} numbers; {h.memory} takes {memory.form[:2]}")
+            raise ValueError(
+                f"codes and actions of {Z} and {A} numbers; {h.memory} takes {memory.form[:2]}"
+            )
         if h.world == "dream" and memory.form.reward == "none":
-            raise ValueError(f"{h.memory} has no reward head to dream with; train it with hyper.weight_reward above 0")
+            raise ValueError(
+                f"{h.memory} has no reward head to dream with; train it with hyper.weight_reward "
+                "above 0"
+            )
         if h.context >= like["mean"].shape[1]:
             raise ValueError(
-                f"context = {h.context}; allowed: below the {like['mean'].shape[1]} steps of a sequence (data.length)"
+                f"context = {h.context}; allowed: below the {like['mean'].shape[1]} steps of a "
+                "sequence (data.length)"
             )
         self.memory = Frozen(memory)
         if h.arm == "untrained":
@@ -127,14 +155,17 @@ class WorldController:
         self.search = Search(torch.zeros(size), h.sigma, h.population)
 
     def begin(self, other: "WorldController") -> tuple[str, ...]:
-        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0 on the memory's state."""
+        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0
+        on the memory's state."""
         begun, alone, actions = other.search, self.alone, self.actions
         size, found = len(self.search.mean), len(begun.mean)
         if found == size:
             self.search.follow(begun)
         elif found == alone:
             weights = torch.arange(size - actions).view(actions, -1)[:, : alone // actions - 1]
-            self.search.widen(begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)]))
+            self.search.widen(
+                begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)])
+            )
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
             raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
@@ -154,35 +185,53 @@ class WorldController:
         costs = distributed.all_mean(cost(returns, members, self.hyper.weight_decay))
         self.search.tell(members, costs)
         each = distributed.all_mean(returns.mean(1))
-        told = {"loss": costs.mean(), "return": each.mean(), "return_best": each.max(), "return_worst": each.min()}
-        return told | {"spread": each.std(), "steps": lengths.mean(), "sigma": torch.tensor(self.search.sigma)}
+        told = {
+            "loss": costs.mean(),
+            "return": each.mean(),
+            "return_best": each.max(),
+            "return_worst": each.min(),
+        }
+        return told | {
+            "spread": each.std(),
+            "steps": lengths.mean(),
+            "sigma": torch.tensor(self.search.sigma),
+        }
 
     def check(self, batch: Batch) -> None:
-        """A Mistake if M was trained on another eye than that of the codes, or than that through which members see."""
+        """A Mistake if M was trained on another eye than that of the codes, or than that through
+        which members see."""
         check_eye(self.memory.module, batch["eye"])
         if self.drives:
             self.open()
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
-        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on this process's share of the
-        tracks of these seeds: those of all processes, which all members drive, or P times as many of which each has its own."""
+        """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on
+        this process's share of the tracks of these seeds: those of all processes, which all members
+        drive, or P times as many of which each has its own."""
         own = len(seeds) > len(batch["mean"]) * distributed.world_size()
         if self.hyper.world == "dream":
             dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        some = distributed.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T  # (P or 1, E)
+        # (P or 1, E)
+        some = distributed.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T
         with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
-            driven = acting.drive(members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own)
+            driven = acting.drive(
+                members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own
+            )
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
-        """The eye and the world that the config names; a Mistake if M was trained on another eye."""
+        """The eye and the world that the config names; a Mistake if M was trained on another
+        eye."""
         if self.opened is None:
             seen = artefacts.eye_at(self.hyper.eye)
             artefacts.same_eye(self.memory.module, seen)
-            self.opened, self.sees = (seen.eye, seeing.shown(artefacts.factory(self.hyper.world), seen.view)), seen.view
+            self.opened, self.sees = (
+                (seen.eye, seeing.shown(artefacts.factory(self.hyper.world), seen.view)),
+                seen.view,
+            )
         return self.opened
 
     @property
@@ -205,37 +254,53 @@ class WorldController:
         tau: float | None = None,
         own: bool = False,
     ) -> Dreamt:
-        """What controllers earn in dreams that begin with the batch's codes; None: the run's own temperature. `own`: each
-        controller has noise of its own."""
+        """What controllers earn in dreams that begin with the batch's codes; None: the run's own
+        temperature. `own`: each controller has noise of its own."""
         h, z = self.hyper, batch["mean"]
         check_eye(self.memory.module, batch["eye"])
         if h.act_on == "sample":
-            noise = torch.randn(len(z) * distributed.world_size(), *z.shape[1:], generator=generator(seed, "codes"))
+            noise = torch.randn(
+                len(z) * distributed.world_size(), *z.shape[1:], generator=generator(seed, "codes")
+            )
             noise = distributed.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
-        dream = Dream(self.memory.module, self.senses(), steps or h.steps, h.tau if tau is None else tau, h.squash, h.noise)
-        return dream_returns(members, dream, beginning(z, batch["action"], h.context), seed, keep=keep, own=own)
+        dream = Dream(
+            self.memory.module,
+            self.senses(),
+            steps or h.steps,
+            h.tau if tau is None else tau,
+            h.squash,
+            h.noise,
+        )
+        return dream_returns(
+            members, dream, beginning(z, batch["action"], h.context), seed, keep=keep, own=own
+        )
 
     @property
     def centre(self) -> Tensor:
         """The controller that is judged, the mean of the search distribution, (N,) float32."""
         return self.search.mean.float()
 
-    def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> dict[str, Tensor]:
-        """What the mean of the search distribution earns, always in the same dreams or on the same tracks, which are for
-        that."""
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """What the mean of the search distribution earns, always in the same dreams or on the same
+        tracks, which are for that."""
         count = len(held_out["mean"]) * distributed.world_size()
         returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[:count]))
         return {"return_centre": distributed.all_mean(returns.mean())}
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples`: codes (B, T, Z) of what the centre dreams, 4 as 1, and `actions`, what it does there: steer, gas,
-        brake."""
+        """`samples`: codes (B, T, Z) of what the centre dreams, 4 as 1, and `actions`, what it does
+        there: steer, gas, brake."""
         T = batch["mean"].shape[1]
         dreamt = self.dream(self.centre[None], batch, int(torch.randint(2**31, ())), T, keep=True)
         assert dreamt.codes is not None and dreamt.actions is not None
-        return {"samples": (dreamt.codes[0] / REACH).clamp(-1, 1), "actions": dreamt.actions[0].clamp(-1, 1)}
+        return {
+            "samples": (dreamt.codes[0] / REACH).clamp(-1, 1),
+            "actions": dreamt.actions[0].clamp(-1, 1),
+        }
 
 
 Model = WorldController

@@ -25,13 +25,16 @@ class Stage(NamedTuple):
 
 @contextmanager
 def timed(ledger: Path, stage: str, place: Path) -> Iterator[None]:
-    """Note in a .jsonl what a stage takes that makes files at a place; one that finds all done only looks at them."""
+    """Note in a .jsonl what a stage takes that makes files at a place; one that finds all done only
+    looks at them."""
     begun, there = time.monotonic(), _files(place)
     try:
         yield
     finally:
         if _files(place) != there:
-            run.append_rows(ledger, [{"stage": stage, "seconds": round(time.monotonic() - begun, 1)}])
+            run.append_rows(
+                ledger, [{"stage": stage, "seconds": round(time.monotonic() - begun, 1)}]
+            )
 
 
 def _files(place: Path) -> int:
@@ -39,7 +42,8 @@ def _files(place: Path) -> int:
 
 
 def minutes(ledger: Path, stage: str, folder: Path) -> float | None:
-    """Of a run, by its clock; of anything else, by the ledger, over all sittings that were not killed."""
+    """Of a run, by its clock; of anything else, by the ledger, over all sittings that were not
+    killed."""
     if clock := run.read_rows(folder / "clock.jsonl"):
         return clock[-1]["seconds"] / 60
     spent = [row["seconds"] for row in run.read_rows(ledger) if row["stage"] == stage]
@@ -63,4 +67,8 @@ def _spent(found: float | None) -> str:
 
 
 def _ends(found: Summary) -> str:
-    return f"{round(found.mean)}" if found.n == 1 else f"{round(found.mean)} [{round(found.low)}, {round(found.high)}]"
+    return (
+        f"{round(found.mean)}"
+        if found.n == 1
+        else f"{round(found.mean)} [{round(found.low)}, {round(found.high)}]"
+    )

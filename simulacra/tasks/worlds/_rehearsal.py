@@ -1,5 +1,6 @@
-"""Whether the stages of a chain fit each other, asked before the first of them begins: each model is built from the shapes that
-it will have, and what one needs of another is looked up in its config."""
+"""Whether the stages of a chain fit each other, asked before the first of them begins: each model
+is built from the shapes that it will have, and what one needs of another is looked up in its
+config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,8 @@ ACTIONS = 3
 
 
 def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
-    """A Mistake if a stage cannot be built, or cannot be made of those before it. `steps`: of the longest recording."""
+    """A Mistake if a stage cannot be built, or cannot be made of those before it. `steps`: of the
+    longest recording."""
     eye, memory = plans["eye"], plans["memory"]
     if length := getattr(eye.data, "length", 0):
         raise Mistake(f"stage eye: data.length = {length}; allowed: 0, single frames")
@@ -30,19 +32,29 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
         if stage == "eye":
             continue
         if not plan.data.length <= steps:
-            raise Mistake(f"stage {stage}: data.length = {plan.data.length}; allowed: up to {steps}, as long as recordings are")
+            raise Mistake(
+                f"stage {stage}: data.length = {plan.data.length}; allowed: up to {steps}, as long "
+                "as recordings are"
+            )
         _built(stage, plan, _codes(eye.hyper.z_size, plan.data.length))
     if not memory.hyper.weight_reward:
         raise Mistake(
-            "stage memory: hyper.weight_reward = 0; allowed: above 0, since nothing is earned in dreams without that head"
+            "stage memory: hyper.weight_reward = 0; allowed: above 0, since nothing is earned in "
+            "dreams without that head"
         )
-    sizes = {stage: _size(plan, eye, memory) for stage, plan in plans.items() if stage not in ("eye", "memory")}
+    sizes = {
+        stage: _size(plan, eye, memory)
+        for stage, plan in plans.items()
+        if stage not in ("eye", "memory")
+    }
     alone = numbers(eye.hyper.z_size, ACTIONS)
     for before, stage in zip(sizes, list(sizes)[1:], strict=False):
         if sizes[before] not in (alone, sizes[stage]):
             raise Mistake(
-                f"stage {stage}: hyper.arm = {plans[stage].hyper.arm} cannot go on from stage {before} with hyper.arm = "
-                f"{plans[before].hyper.arm}: controllers of {sizes[stage]} and {sizes[before]} numbers; "
+                f"stage {stage}: hyper.arm = {plans[stage].hyper.arm} cannot go on from stage "
+                f"{before} with hyper.arm = "
+                f"{plans[before].hyper.arm}: controllers of {sizes[stage]} and {sizes[before]} "
+                "numbers; "
                 f"allowed: the same arm, or from z_only"
             )
 
@@ -57,27 +69,43 @@ def _codes(Z: int, T: int) -> Batch:
     """Codes as the eye will make them."""
     told = {name: torch.zeros(2, T) for name in ("reward", "done")}
     codes = {name: torch.zeros(2, T, Z) for name in ("mean", "log_variance")}
-    return codes | told | {"action": torch.zeros(2, T, ACTIONS), "eye": torch.zeros(2, 16, dtype=torch.uint8)}
+    return (
+        codes
+        | told
+        | {"action": torch.zeros(2, T, ACTIONS), "eye": torch.zeros(2, 16, dtype=torch.uint8)}
+    )
 
 
 def _built(stage: str, plan: Config, like: Batch) -> None:
     """Build a stage's model without the runs that are not there yet."""
     there = {name: "" for name in ("memory", "eye") if hasattr(plan.hyper, name)}
     try:
-        build(msgspec.structs.replace(plan, hyper=msgspec.structs.replace(plan.hyper, **there)), like, CPU)
+        build(
+            msgspec.structs.replace(plan, hyper=msgspec.structs.replace(plan.hyper, **there)),
+            like,
+            CPU,
+        )
     except Mistake as error:
         raise Mistake(f"stage {stage}: {error}") from None
 
 
 def unchanged(plans: Mapping[Path, Config]) -> None:
-    """A Mistake if a run is there that was made with another config, but for what it goes on from."""
+    """A Mistake if a run is there that was made with another config, but for what it goes on
+    from."""
     for folder, plan in plans.items():
         if not (folder / "config.json").exists():
             continue
-        there, asked = (_without(one) for one in (config.completed(run.config_of(folder)), config.plain(config.settled(plan))))
+        there, asked = (
+            _without(one)
+            for one in (config.completed(run.config_of(folder)), config.plain(config.settled(plan)))
+        )
         if changed := run.differences(there, asked):
-            told = "; ".join(f"{key} is {old} there, {new} asked" for key, (old, new) in changed.items())
-            raise Mistake(f"{folder} holds a run of another config: {told}. Choose another folder with -o")
+            told = "; ".join(
+                f"{key} is {old} there, {new} asked" for key, (old, new) in changed.items()
+            )
+            raise Mistake(
+                f"{folder} holds a run of another config: {told}. Choose another folder with -o"
+            )
 
 
 def _without(plain: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Collect: drive CarRacing with a mixture of policies and keep what was seen, done and paid.
 
-An episode follows from the store's seed and its own number, however many are driven at once and however often the work was
-stopped, so that a store can be stopped, resumed and enlarged without a difference.
+An episode follows from the store's seed and its own number, however many are driven at once and
+however often the work was stopped, so that a store can be stopped, resumed and enlarged without a
+difference.
 """
 
 import math
@@ -18,7 +19,16 @@ from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import fold
 from simulacra.envs.carracing import episodes as store
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth, needed
-from simulacra.envs.carracing.policies import AGENTS, POLICIES, Ghosts, Learnt, Policy, Scripted, generator, policy
+from simulacra.envs.carracing.policies import (
+    AGENTS,
+    POLICIES,
+    Ghosts,
+    Learnt,
+    Policy,
+    Scripted,
+    generator,
+    policy,
+)
 from simulacra.envs.carracing.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.envs.carracing.tracks import training
 from simulacra.envs.carracing.view import of_frames, same
@@ -59,7 +69,9 @@ class Tape:
     def __init__(self, plan: Plan, spec: store.Spec) -> None:
         self.plan, self.spec, self.length = plan, spec, 0
         shapes = store.shapes(spec.steps, spec.size)
-        self.arrays: dict[str, Any] = {name: np.zeros(shape, store.BYTES[store.KINDS[name]]) for name, shape in shapes.items()}
+        self.arrays: dict[str, Any] = {
+            name: np.zeros(shape, store.BYTES[store.KINDS[name]]) for name, shape in shapes.items()
+        }
         self.terminated = self.lap_finished = False
 
     def add(self, **row: object) -> None:
@@ -81,23 +93,34 @@ class Tape:
             terminated=self.terminated,
             lap_finished=self.lap_finished,
         )
-        return store.Episode(**{name: array[: self.length] for name, array in self.arrays.items()}, facts=facts)
+        return store.Episode(
+            **{name: array[: self.length] for name, array in self.arrays.items()}, facts=facts
+        )
 
 
 def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> list[store.Episode]:
-    """The episodes of these plans, driven at once. One that ends before its recording begins is recorded from its start."""
+    """The episodes of these plans, driven at once. One that ends before its recording begins is
+    recorded from its start."""
     tapes, ghosts = [Tape(one, spec) for one in plans], Ghosts([one.track for one in plans])
-    drivers: list[Policy] = [policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans]
+    drivers: list[Policy] = [
+        policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans
+    ]
     steady, leads = Scripted(60, 65), np.array([one.lead for one in plans])
     hands = Hands(agent.centre, agent.senses, len(plans)) if agent else None
-    with Pool(spec.simulator, [one.track for one in plans], size=spec.size, hud=spec.hud, limit=LIMIT) as pool:
+    with Pool(
+        spec.simulator, [one.track for one in plans], size=spec.size, hud=spec.hud, limit=LIMIT
+    ) as pool:
         seen = pool.reset()
         for t in range(LIMIT):
             pool.retire(t >= leads + spec.steps)
             if not pool.alive.any():
                 break
             rows, actions = np.flatnonzero(pool.alive), np.zeros((len(plans), 3), np.float32)
-            for driver, wanted in zip(drivers, hands.wanted(seen, torch.from_numpy(pool.alive)) if hands else [], strict=False):
+            for driver, wanted in zip(
+                drivers,
+                hands.wanted(seen, torch.from_numpy(pool.alive)) if hands else [],
+                strict=False,
+            ):
                 if isinstance(driver, Learnt):
                     driver.wanted = wanted
             truths = {i: ghosts.games[i].truth() for i in rows if t >= leads[i]}
@@ -109,7 +132,9 @@ def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> l
             step = pool.step(actions)
             for i, truth in truths.items():
                 paid, ended = step.rewards[i], step.terminated[i]
-                tapes[i].add(frames=seen[i], actions=actions[i], rewards=paid, ends=ended, truths=truth)
+                tapes[i].add(
+                    frames=seen[i], actions=actions[i], rewards=paid, ends=ended, truths=truth
+                )
                 tapes[i].terminated, tapes[i].lap_finished = bool(ended), bool(step.lap_finished[i])
             seen = step.frames
     short = [tape.plan._replace(lead=0) for tape in tapes if not tape.length]
@@ -133,12 +158,20 @@ def checked(
         choose("policy", name, list(POLICIES))
     shares = list(mixture.values())
     if not all(math.isfinite(one) and one >= 0 for one in shares) or sum(shares) <= 0:
-        raise Mistake(f"mixture = {dict(mixture)}; allowed: shares of 0 or more, one of them above 0")
+        raise Mistake(
+            f"mixture = {dict(mixture)}; allowed: shares of 0 or more, one of them above 0"
+        )
     if any(mixture.get(name, 0) > 0 for name in AGENTS) != (agent is not None):
         raise Mistake(
-            f"drivers {', '.join(mixture)}; allowed: {' or '.join(AGENTS)} with an agent (--agent RUN), others without"
+            f"drivers {', '.join(mixture)}; allowed: {' or '.join(AGENTS)} with an agent (--agent "
+            "RUN), others without"
         )
-    bounds = ("seed", seed, 0, LARGEST), ("steps", steps, 1, LIMIT), ("lead", lead, 0, LIMIT - 1), ("size", size, 8, 96)
+    bounds = (
+        ("seed", seed, 0, LARGEST),
+        ("steps", steps, 1, LIMIT),
+        ("lead", lead, 0, LIMIT - 1),
+        ("size", size, 8, 96),
+    )
     for name, value, least, most in bounds:
         if not least <= value <= most:
             raise Mistake(f"{name} = {value}; allowed: {least} to {most}")
@@ -171,30 +204,41 @@ def collect(
     size: int = 64,
     hud: bool = False,
     at_once: int = 8,
-    agent: Agent | None = None,  # who drives as policies `AGENTS`; to rounding, its episodes follow from the store's seed too
+    # who drives as policies `AGENTS`; to rounding, its episodes follow from the store's seed too
+    agent: Agent | None = None,
     notify: Notify = unheard,
 ) -> dict[str, object]:
-    """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it; see `report`. With `lead`,
-    a steady driver first drives up to so many steps, so that recordings begin all over the tracks."""
+    """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it;
+    see `report`. With `lead`, a steady driver first drives up to so many steps, so that recordings
+    begin all over the tracks."""
     if episodes < 1 or at_once < 1:
         raise Mistake(f"episodes = {episodes}, at once {at_once}; allowed: 1 or more")
     spec = checked(seed, mixture, simulator, steps, lead, size, hud, agent)
     if agent:
         advice = "; --hud shows the bar" if agent.view and agent.view.hud else ""
-        same(agent.view, "this agent's eye", of_frames(spec.size, spec.hud), "what is to be recorded", advice)
+        same(
+            agent.view,
+            "this agent's eye",
+            of_frames(spec.size, spec.hud),
+            "what is to be recorded",
+            advice,
+        )
     with store.filling(out, spec):
         missing = [number for number in range(episodes) if not store.place(out, number).exists()]
         for first in range(0, len(missing), at_once):
             notify("episodes", 1 - (len(missing) - first) / episodes)
-            for episode in record(spec, [plan(spec, number) for number in missing[first : first + at_once]], agent):
+            for episode in record(
+                spec, [plan(spec, number) for number in missing[first : first + at_once]], agent
+            ):
                 store.write(out, episode)
         notify("episodes", 1.0)
         return report(store.Store(out))
 
 
 def report(full: store.Store) -> dict[str, object]:
-    """Of a store: counts, share of frames on the road, shares of frames by speed, by how many units the car is off the road's
-    middle, mean return of each policy, and how episodes end. One episode is in memory at a time."""
+    """Of a store: counts, share of frames on the road, shares of frames by speed, by how many units
+    the car is off the road's middle, mean return of each policy, and how episodes end. One episode
+    is in memory at a time."""
     speeds, offs, near = np.zeros(len(SPEEDS) - 1), np.zeros(len(OFFS) - 1), 0
     returns: dict[str, list[float]] = {}
     for i, one in enumerate(full.entries):
@@ -210,9 +254,16 @@ def report(full: store.Store) -> dict[str, object]:
         "episodes": len(full),
         "frames": frames,
         "on_road": round(near / frames, 4),
-        "speed": {name: round(float(count) / frames, 4) for name, count in zip(bins, speeds, strict=True)},
-        "lateral": {f"{q}%": round(float(OFFS[1 + np.searchsorted(below, q / 100)]), 1) for q in (50, 90, 99)},
-        "returns": {name: round(float(np.mean(found)), 1) for name, found in sorted(returns.items())},
+        "speed": {
+            name: round(float(count) / frames, 4) for name, count in zip(bins, speeds, strict=True)
+        },
+        "lateral": {
+            f"{q}%": round(float(OFFS[1 + np.searchsorted(below, q / 100)]), 1)
+            for q in (50, 90, 99)
+        },
+        "returns": {
+            name: round(float(np.mean(found)), 1) for name, found in sorted(returns.items())
+        },
         "drivers": {name: len(found) for name, found in sorted(returns.items())},
         "terminated": sum(one.facts.terminated for one in full.entries),
         "laps_finished": sum(one.facts.lap_finished for one in full.entries),

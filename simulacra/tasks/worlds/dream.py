@@ -1,4 +1,5 @@
-"""Dream: a film of what a memory makes up, seen through its eye: with a controller at the wheel, or along recorded actions."""
+"""Dream: a film of what a memory makes up, seen through its eye: with a controller at the wheel, or
+along recorded actions."""
 
 import math
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ class Dreams(NamedTuple):
 
 
 def dream(opened: Opened, out: Path, asked: Asked, screen: Screen) -> Dreams:
-    """Write a film, .mp4 or .gif, of dreams side by side that begin with the run's held-out codes. In those of a run of
-    world_controller its mean acts; what would follow on a dream's end is shown half as bright. Those of a run of world_memory
-    go along recorded actions, and have the recording, as the eye has it, on their left."""
+    """Write a film, .mp4 or .gif, of dreams side by side that begin with the run's held-out codes.
+    In those of a run of world_controller its mean acts; what would follow on a dream's end is shown
+    half as bright. Those of a run of world_memory go along recorded actions, and have the
+    recording, as the eye has it, on their left."""
     screen.check(out)
     found = dreamt(opened, asked)
     screen.show(found.clips, out)
@@ -62,20 +64,29 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
         raise Mistake(f"tau = {asked.tau}; allowed: 0 and more")
     models = {"world_controller": acted, "world_memory": followed}
     if opened.config.model not in models:
-        raise Mistake(f"{opened.folder} is a run of model {opened.config.model}; allowed: models {', '.join(models)}")
+        raise Mistake(
+            f"{opened.folder} is a run of model {opened.config.model}; allowed: models "
+            f"{', '.join(models)}"
+        )
     return models[opened.config.model](opened, asked)
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:
-    """What the mean of a search distribution does in the dreams of the memory that its run carries."""
+    """What the mean of a search distribution does in the dreams of the memory that its run
+    carries."""
     model: Any = opened.model
     agent = agent_of(opened, asked.eye)
     batch = opened.examples(asked.count)
     same_codes(batch, agent.eye)
-    seed, tau = random.fold(asked.seed, "dream"), model.hyper.tau if asked.tau is None else asked.tau
+    seed, tau = (
+        random.fold(asked.seed, "dream"),
+        model.hyper.tau if asked.tau is None else asked.tau,
+    )
     dreamt = model.dream(agent.centre[None], batch, seed, asked.steps, keep=True, tau=tau)
     codes, lengths = dreamt.codes[0], dreamt.lengths[0].int().tolist()
-    clips = decoded(agent.senses.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]).clamp(-1, 1)
+    clips = (
+        decoded(agent.senses.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]).clamp(-1, 1)
+    )
     for clip, length in zip(clips, lengths, strict=True):
         clip[length:].sub_(1).div_(2)
     returns = () if agent.memory.form.reward == "none" else tuple(dreamt.returns[0].tolist())
@@ -89,12 +100,18 @@ def followed(opened: Opened, asked: Asked) -> Dreams:
     same(seeing.of_run(opened).view, str(opened.folder), seen.view, "its eye")
     same_eye(model.average.module, seen)
     source: Any = opened.data()
-    longest = min(max(source.episodes[place.episode].frames for place in some) for some in source.places.values())
+    longest = min(
+        max(source.episodes[place.episode].frames for place in some)
+        for some in source.places.values()
+    )
     options = replace(opened.config.data, length=max(2, min(asked.steps, longest)))
     batch = data_sets.load(options, opened.root).take("held_out", asked.count)
     same_codes(batch, seen.hash)
     random.reseed(random.fold(asked.seed, "dream"))
     tau = model.hyper.tau if asked.tau is None else asked.tau
     made = model.imagine(model.sample_codes(batch)[:, : model.shown(batch)], batch["action"], tau)
-    films = [decoded(seen.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2]) for codes in (batch["mean"], made)]
+    films = [
+        decoded(seen.eye, codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        for codes in (batch["mean"], made)
+    ]
     return Dreams(torch.cat(films, -1).clamp(-1, 1), tau, notes=seen.notes)

@@ -1,4 +1,5 @@
-"""Drive: a film of an agent at the wheel: what it saw, what its eye kept of it, and what its memory had expected."""
+"""Drive: a film of an agent at the wheel: what it saw, what its eye kept of it, and what its memory
+had expected."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,8 @@ class Trip(NamedTuple):
 
 
 class Notes:
-    """Watches a drive of one agent and keeps what its film needs. A memory is told of it, whether the agent sees it or not."""
+    """Watches a drive of one agent and keeps what its film needs. A memory is told of it, whether
+    the agent sees it or not."""
 
     def __init__(self, memory: Memory):
         self.memory, self.state = memory, memory.start(torch.empty(1, 0))
@@ -49,9 +51,12 @@ class Notes:
         self.expected.append(expected(self.memory.predict(self.state.h).code)[0])
 
     def panels(self, eye: Eye) -> Tensor:
-        """Clips (3, T, C, H, W): the frames, their codes decoded, and what was expected of them, which for the first is
-        nothing, grey."""
-        kept, foreseen = decoded(eye, torch.stack(self.codes)), decoded(eye, torch.stack(self.expected))
+        """Clips (3, T, C, H, W): the frames, their codes decoded, and what was expected of them,
+        which for the first is nothing, grey."""
+        kept, foreseen = (
+            decoded(eye, torch.stack(self.codes)),
+            decoded(eye, torch.stack(self.expected)),
+        )
         before = torch.cat([torch.zeros_like(kept[:1]), foreseen[:-1]])
         return torch.stack([torch.stack(self.frames), kept, before]).clamp(-1, 1)
 
@@ -67,23 +72,34 @@ def drive(
     seed: int = 0,  # of the noise of codes
     screen: Screen,
 ) -> Trip:
-    """Drive on one track with the mean of the search distribution, and write the film. Official tracks are for scores alone."""
+    """Drive on one track with the mean of the search distribution, and write the film. Official
+    tracks are for scores alone."""
     screen.check(out)
     frames, trip = driven_on(opened, track, steps, simulator, seed, eye)
     return trip._replace(path=screen.show(frames, out, 3))
 
 
 def driven_on(
-    opened: Opened, track: int | None, steps: int, simulator: str, seed: int, eye: Path | None = None
+    opened: Opened,
+    track: int | None,
+    steps: int,
+    simulator: str,
+    seed: int,
+    eye: Path | None = None,
 ) -> tuple[Tensor, Trip]:
-    """Clips (3, T, C, H, W) of a drive, as Notes.panels has them, and what came of it; `track` None is the first of those on
-    which checkpoints are chosen."""
+    """Clips (3, T, C, H, W) of a drive, as Notes.panels has them, and what came of it; `track` None
+    is the first of those on which checkpoints are chosen."""
     track = SELECTION[0] if track is None else track
     within(steps=(steps, LIMIT))
     if track in OFFICIAL:
-        raise Mistake(f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: any other")
+        raise Mistake(
+            f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: "
+            "any other"
+        )
     agent = agent_of(opened, eye)
-    notes, trip = recorded(agent, shown(artefacts.factory(simulator), agent.view)([track]), seed, steps)
+    notes, trip = recorded(
+        agent, shown(artefacts.factory(simulator), agent.view)([track]), seed, steps
+    )
     return notes.panels(agent.senses.eye), trip._replace(notes=agent.notes)
 
 

@@ -1,8 +1,10 @@
-"""Encode recorded episodes: every frame as the mean and log-variance that an eye gives it, one file an episode.
+"""Encode recorded episodes: every frame as the mean and log-variance that an eye gives it, one file
+an episode.
 
-A stopped call goes on: an episode is there whole or not at all. Each file carries the hash of its eye, what that eye sees, and
-the identities of its recording and of the store; a folder holds codes of one eye only, and under one name those of one store.
-Codes of a recording that was made anew are made anew.
+A stopped call goes on: an episode is there whole or not at all. Each file carries the hash of its
+eye, what that eye sees, and the identities of its recording and of the store; a folder holds codes
+of one eye only, and under one name those of one store. Codes of a recording that was made anew are
+made anew.
 """
 
 import json
@@ -28,17 +30,19 @@ MOST = 6e4  # of float16, less a little
 
 
 class Recorded(NamedTuple):
-    """One episode of n frames: on seeing frame i the action i was taken, which earned the reward i."""
+    """One episode of n frames: on seeing frame i the action i was taken, which earned the reward
+    i."""
 
     frames: Any  # (n, C, H, W) uint8, an array or a memory map
     actions: Any  # (n, A)
     rewards: Any  # (n,)
-    done: Any  # (n,), whether the episode ended with this step; a recording that was cut has no such step
+    # (n,), whether the episode ended with this step; a recording that was cut has no such step
+    done: Any
 
 
 class Recordings(Protocol):
-    """Episodes by name. `view`, what their frames show, and `origin(name)`, the identities of a store and of an episode, are
-    asked for if they are there."""
+    """Episodes by name. `view`, what their frames show, and `origin(name)`, the identities of a
+    store and of an episode, are asked for if they are there."""
 
     names: Sequence[str]
 
@@ -47,8 +51,8 @@ class Recordings(Protocol):
 
 
 class Stored:
-    """Recordings of a store that `simulacra collect` filled; an episode is named as its file is, after a prefix that keeps
-    stores apart."""
+    """Recordings of a store that `simulacra collect` filled; an episode is named as its file is,
+    after a prefix that keeps stores apart."""
 
     def __init__(self, store: Any, prefix: str = ""):
         self.store, self.view = store, getattr(store, "view", None)
@@ -83,8 +87,9 @@ def encode(
     *,
     notify: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Encoded:
-    """Write the codes of all episodes into `out`; those that are there are left as they are, unless their recording was made
-    anew. A Mistake, and nothing written, if codes that are there are of another eye or store, or the eye sees other frames."""
+    """Write the codes of all episodes into `out`; those that are there are left as they are, unless
+    their recording was made anew. A Mistake, and nothing written, if codes that are there are of
+    another eye or store, or the eye sees other frames."""
     eye, name, *_ = eye_of(opened)
     if not recordings.names:
         raise Mistake("there are 0 episodes to encode; allowed: 1 and more")
@@ -107,7 +112,9 @@ def encode(
             if seen is not None:
                 facts["view"] = view.written(seen)
             tensors = codes(eye, recordings.episode(episode), episode)
-            facts["identity"] = checksums.of_arrays({key: value.numpy() for key, value in tensors.items()})
+            facts["identity"] = checksums.of_arrays(
+                {key: value.numpy() for key, value in tensors.items()}
+            )
             data = save(tensors, facts)
             with run.full_disk(out):
                 run.write(path, lambda file, data=data: file.write(data))
@@ -117,14 +124,17 @@ def encode(
 
 
 def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], list[str]]:
-    """Files of codes whose recordings were made anew since, and what is to be told of those that are there; a Mistake if one is
-    of another eye or of another store."""
+    """Files of codes whose recordings were made anew since, and what is to be told of those that
+    are there; a Mistake if one is of another eye or of another store."""
     stale, older, others = set[Path](), 0, 0
     names = set(recordings.names)
     for path in sorted(out.glob(f"*{SUFFIX}")):
         there = header(path)
         if there.eye != eye:
-            raise Mistake(f"{path} is of eye {there.eye}, this eye is {eye}; allowed: one eye a folder, choose another with -o")
+            raise Mistake(
+                f"{path} is of eye {there.eye}, this eye is {eye}; allowed: one eye a folder, "
+                "choose another with -o"
+            )
         if path.stem not in names:
             others += 1
             continue
@@ -140,25 +150,35 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
         elif there.recording != recording:
             if there.store != store:
                 raise Mistake(
-                    f"{path} is of an episode of store {there.store}, this store is {store}; allowed: one store under these "
+                    f"{path} is of an episode of store {there.store}, this store is {store}; "
+                    "allowed: one store under these "
                     f"names, choose another folder with -o"
                 )
             stale.add(path)
     told = [
-        (len(stale), "of these episodes were recorded anew since they were encoded, and are encoded anew"),
-        (older, "codes are older than identities of recordings; their actions, rewards and ends are those of these recordings"),
+        (
+            len(stale),
+            "of these episodes were recorded anew since they were encoded, and are encoded anew",
+        ),
+        (
+            older,
+            "codes are older than identities of recordings; their actions, rewards and ends are "
+            "those of these recordings",
+        ),
         (others, f"other episodes' codes stay in {out}"),
     ]
     return stale, [f"{count:,} {what}" for count, what in told if count]
 
 
 def _alike(there: Episode, recorded: Recorded, store: str) -> None:
-    """A Mistake if codes that do not say of what they are, are not of this recording, as far as actions, rewards, ends tell."""
+    """A Mistake if codes that do not say of what they are, are not of this recording, as far as
+    actions, rewards, ends tell."""
     found = load_file(there.path)
     wanted = moved(recorded)
     if any(not torch.equal(found[name], wanted[name]) for name in wanted):
         raise Mistake(
-            f"{there.path} is of another episode than that of this name in store {store}, whose actions or rewards differ; "
+            f"{there.path} is of another episode than that of this name in store {store}, whose "
+            "actions or rewards differ; "
             f"allowed: one store under these names, choose another folder with -o"
         )
 
@@ -181,6 +201,9 @@ def codes(eye: Eye, recorded: Recorded, name: str) -> dict[str, Tensor]:
         raise Mistake(f"episode {name} has {lengths}; allowed: 1 and more, equally many")
     made = [eye.encode(pictures(recorded.frames[i : i + CHUNK])) for i in range(0, n, CHUNK)]
     mean, log_variance = (torch.cat(part) for part in zip(*made, strict=True))
-    if not (mean.abs().max() < MOST and log_variance.abs().max() < MOST):  # which is also not so where one is no number
-        raise Mistake(f"episode {name}: its codes do not fit float16 or are not finite; is the eye trained?")
+    # which is also not so where one is no number
+    if not (mean.abs().max() < MOST and log_variance.abs().max() < MOST):
+        raise Mistake(
+            f"episode {name}: its codes do not fit float16 or are not finite; is the eye trained?"
+        )
     return {"mean": mean.half(), "log_variance": log_variance.half()} | moved(recorded)

@@ -1,6 +1,7 @@
 """Score: an agent, or a driver for comparison, on fixed tracks to the official end.
 
-What is scored is the mean of the search distribution. The number is a mean over tracks with its interval, never a best episode.
+What is scored is the mean of the search distribution. The number is a mean over tracks with its
+interval, never a best episode.
 """
 
 import math
@@ -48,7 +49,10 @@ class Course:
     def tracks(self) -> Sequence[int]:
         """Their seeds; a Mistake for more than there are, or none."""
         listed = SELECTION if self.selection else OFFICIAL
-        within(tracks=(len(listed) if self.count is None else self.count, len(listed)), threads=(self.threads, 1024))
+        within(
+            tracks=(len(listed) if self.count is None else self.count, len(listed)),
+            threads=(self.threads, 1024),
+        )
         return listed[: self.count]
 
     def kind(self) -> str:
@@ -65,7 +69,13 @@ class Heard:
     """A world whose steps are told, as the share of all that is to be driven."""
 
     def __init__(self, world: World, before: float, share: float, notify: Notify):
-        self.world, self.before, self.share, self.notify, self.steps = world, before, share, notify, 0
+        self.world, self.before, self.share, self.notify, self.steps = (
+            world,
+            before,
+            share,
+            notify,
+            0,
+        )
 
     def reset(self) -> Any:
         """As the world's."""
@@ -90,8 +100,8 @@ def score(
     against: Path | None = None,  # another score's table
     notify: Notify = unheard,
 ) -> dict[str, Any]:
-    """What was found, as numbers and words for a person or JSON. metrics.jsonl gets a row each for the return, the share of
-    laps finished and the mean share of tiles."""
+    """What was found, as numbers and words for a person or JSON. metrics.jsonl gets a row each for
+    the return, the share of laps finished and the mean share of tiles."""
     seeds, path = course.tracks(), out or course.path(opened)
     writable(path, ".csv")
     writable(opened.folder / "metrics.jsonl", ".jsonl")
@@ -110,7 +120,13 @@ def score(
     numbers = told_of(found, course, rival, processor() - spent)
     save_csv(found, path)
     seconds = round(time.monotonic() - begun, 1)
-    provenance = {"step": opened.step, "agent": agent.hash, "eye": agent.eye, "seed": 0, "seconds": seconds}
+    provenance = {
+        "step": opened.step,
+        "agent": agent.hash,
+        "eye": agent.eye,
+        "seed": 0,
+        "seconds": seconds,
+    }
     provenance |= {"config": run.digest(config.plain(opened.config))[:12], "commit": commit()}
     run.append_rows(opened.folder / "metrics.jsonl", [row | provenance for row in rows_of(numbers)])
     notes = {"notes": list(agent.notes)} if agent.notes else {}
@@ -119,11 +135,16 @@ def score(
 
 def rows_of(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """A row each for the return and both shares, without where they come from."""
-    shared = {name: numbers[name] for name in ("n", "tracks", "simulator", "simulator_version", "processor_seconds")}
+    shared = {
+        name: numbers[name]
+        for name in ("n", "tracks", "simulator", "simulator_version", "processor_seconds")
+    }
     ends = {name: numbers[name] for name in ("low", "high", "std", "standard_error")}
     rows = [{"metric": "return", "value": numbers["mean"], **ends, "floor": None}]
     alone = {"low": None, "high": None, "floor": None}
-    rows += [{"metric": name, "value": numbers[name], **alone} for name in ("lap_finished", "progress")]
+    rows += [
+        {"metric": name, "value": numbers[name], **alone} for name in ("lap_finished", "progress")
+    ]
     return [versions.stamped(row | shared) for row in rows]
 
 
@@ -138,7 +159,10 @@ def anchor(
     """The same of a driver that sees the game itself, in undrawn games of gymnasium."""
     choose("driver", name, list(ANCHORS))
     if course.simulator != "gymnasium":
-        raise Mistake(f"simulator = {course.simulator}; allowed: gymnasium, in whose undrawn games drivers drive")
+        raise Mistake(
+            f"simulator = {course.simulator}; allowed: gymnasium, in whose undrawn games drivers "
+            "drive"
+        )
     seeds, rows = course.tracks(), list[Row]()
     artefacts.factory(course.simulator)
     if out:
@@ -146,7 +170,9 @@ def anchor(
     rival, spent = rival_of(against, seeds), processor()
     for seed in seeds:
         notify("tracks", len(rows) / len(seeds))
-        value, steps, finished, progress = policies.lap(ANCHORS[name](fold(0, "anchor", seed)), seed, LIMIT)
+        value, steps, finished, progress = policies.lap(
+            ANCHORS[name](fold(0, "anchor", seed)), seed, LIMIT
+        )
         rows.append(Row(seed, value, steps, float(finished), progress))
     notify("tracks", 1.0)
     found = Score(tuple(rows))
@@ -159,7 +185,8 @@ def rival_of(table: Path | None, seeds: Sequence[int]) -> Score | None:
     rival = read_csv(table) if table else None
     if rival and (there := {row.track for row in rival.rows}) != set(seeds):
         raise Mistake(
-            f"{table} holds {len(there)} tracks, {len(there & set(seeds))} of them among these; allowed: these {len(seeds)}"
+            f"{table} holds {len(there)} tracks, {len(there & set(seeds))} of them among these; "
+            f"allowed: these {len(seeds)}"
         )
     return rival
 
@@ -170,8 +197,14 @@ def told_of(found: Score, course: Course, rival: Score | None, seconds: float) -
     if rival:
         told["difference"] = asdict(paired(found, rival))
         told["difference"] = {name: finite(value) for name, value in told["difference"].items()}
-    where = {"tracks": course.kind(), "simulator": course.simulator, "simulator_version": version(course.simulator)}
-    numbers = {name: value if isinstance(value, dict) else finite(value) for name, value in told.items()}
+    where = {
+        "tracks": course.kind(),
+        "simulator": course.simulator,
+        "simulator_version": version(course.simulator),
+    }
+    numbers = {
+        name: value if isinstance(value, dict) else finite(value) for name, value in told.items()
+    }
     return numbers | where | {"processor_seconds": round(seconds, 1)}
 
 

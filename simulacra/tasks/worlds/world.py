@@ -1,5 +1,6 @@
-"""World: all of World Models in one go. Record drives, train an eye, encode, train a memory, a controller in its dream and then
-in the world, and score it. Every stage is a folder that goes on where it stands, and is left alone once it is done.
+"""World: all of World Models in one go. Record drives, train an eye, encode, train a memory, a
+controller in its dream and then in the world, and score it. Every stage is a folder that goes on
+where it stands, and is left alone once it is done.
 
     OUT/racing                  recorded drives, for eyes
     OUT/distracted              recorded drives with arbitrary actions in between, for memories
@@ -12,10 +13,11 @@ in the world, and score it. Every stage is a folder that goes on where it stands
     OUT/EYE/score.csv           a row a track
     OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection tracks
 
-In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1 all codes so far, memory_1
-goes on from memory, and dream_1 is a search of its own in it; and so on. In the last memory there are searches of
-several seeds, which their names tell, and whoever of them drives best on the selection tracks (selection_dream_2.csv) goes on.
-Since rounds follow from the agent, each seed has its own; those of another than 0 carry it in their names (learnt_1_seed1).
+In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1
+all codes so far, memory_1 goes on from memory, and dream_1 is a search of its own in it; and so on.
+In the last memory there are searches of several seeds, which their names tell, and whoever of them
+drives best on the selection tracks (selection_dream_2.csv) goes on. Since rounds follow from the
+agent, each seed has its own; those of another than 0 carry it in their names (learnt_1_seed1).
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 3 and 5.
 """
@@ -48,10 +50,13 @@ from simulacra.tasks.worlds.score import Course, score
 
 EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
-OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"  # that each seed has its own of
+# that each seed has its own of
+OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"
 OF_ROUNDS = "learnt", "codes", "memory"  # that each seed has its own of after the first dream
 
-MIXTURES = {  # who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that anything will do
+# who drives, by recording; a memory that saw only actions that fit, or no fast bend, dreams that
+# anything will do
+MIXTURES = {
     "racing": {"brownian": 0.25, "scripted": 0.75},
     "distracted": {"distracted": 7.0, "careless": 5.0, "scripted": 2.0, "brownian": 1.0},
 }
@@ -68,15 +73,22 @@ class Extent(NamedTuple):
     tracks: int  # scored on
     rounds: int  # of recording with the agent
     learnt: int  # episodes recorded in each
-    searches: int  # in the last memory, of which the best goes on: a dream is minutes, and one is worth twice another
-    last: str  # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
-    dreamer: str  # arm of those who dream: codes alone are few numbers, and no state of the dream can be led astray by them
+    # in the last memory, of which the best goes on: a dream is minutes, and one is worth twice
+    # another
+    searches: int
+    # stage that is scored: where members drive whole tracks anyway, nothing is left to refine
+    last: str
+    # arm of those who dream: codes alone are few numbers, and no state of the dream can be led
+    # astray by them
+    dreamer: str
 
 
 EXTENTS = {
     "tiny": Extent({"racing": 4, "distracted": 8}, 60, 2, 1, 2, 2, "refined", "z_only"),
     "laptop": Extent({"racing": 300, "distracted": 360}, 1000, 100, 2, 100, 4, "refined", "z_only"),
-    "paper": Extent({"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1, "controller", "full"),
+    "paper": Extent(
+        {"racing": 10_000, "distracted": 10_000}, 1000, 100, 2, 1000, 1, "controller", "full"
+    ),
 }
 
 
@@ -91,7 +103,8 @@ class Site:
     notify: Callable[[str, float], None] = lambda stage, share: None
     shown: Callable[[Config, str], Any] = lambda checked, stage: Shown()
     changes: dict[str, list[str]] = field(default_factory=dict)  # by stage, KEY=VALUE
-    search: int | None = None  # seed of a search in the last memory, of which a seed makes several; None: the seed itself
+    # seed of a search in the last memory, of which a seed makes several; None: the seed itself
+    search: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -99,7 +112,8 @@ class Site:
         return self.out / self.eye
 
     def path(self, stage: str, turn: int = 0) -> Path:
-        """Of a stage in a round; controllers carry the seed of their search, rounds that of the site, unless it is 0."""
+        """Of a stage in a round; controllers carry the seed of their search, rounds that of the
+        site, unless it is 0."""
         plain = f"{stage}{f'_{turn}' * (turn > 0)}"
         if stage in OF_CONTROLLERS:
             seed = self.seed if self.search is None else self.search
@@ -109,8 +123,9 @@ class Site:
         return self.folder / plain
 
     def owns(self, turn: int) -> bool:
-        """Whether the folders of a round that carry no seed are of this one: those of the seed 0, unless there are older ones,
-        which any seed may have made first; then they are of whoever drove them."""
+        """Whether the folders of a round that carry no seed are of this one: those of the seed 0,
+        unless there are older ones, which any seed may have made first; then they are of whoever
+        drove them."""
         drives = self.folder / f"learnt_{turn}"
         if not (drives / "store.json").exists():
             return not self.seed
@@ -124,21 +139,34 @@ class Site:
     def minutes(self, *places: Path) -> float | None:
         """Spent on folders and tables; None if nobody measured them."""
         ledger = self.out / "stages.jsonl"
-        known = [_ledger.minutes(ledger, str(place.relative_to(self.out)), place) for place in places]
-        return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
+        known = [
+            _ledger.minutes(ledger, str(place.relative_to(self.out)), place) for place in places
+        ]
+        return (
+            sum(each for each in known if each is not None)
+            if any(each is not None for each in known)
+            else None
+        )
 
     def resolved(self, stage: str, *changes: str) -> Config:
         """The config of a stage, with the changes that are its own."""
-        source = {"eye": f"{self.eye}_racing", "memory": "memory_racing"}.get(stage, "controller_racing")
+        source = {"eye": f"{self.eye}_racing", "memory": "memory_racing"}.get(
+            stage, "controller_racing"
+        )
         return config.resolve(source, self.preset, [*changes, *self.changes.get(stage, [])])
 
     def train(self, stage: str, root: Path, *changes: str, turn: int = 0) -> None:
         """Finish the run of a stage."""
         checked = self.resolved(stage, *changes)
         with self.shown(checked, f"{stage} of {self.eye}") as shown:
-            outcome = train(checked, self.path(stage, turn), root, tick=shown.tick, saved=shown.saved)
+            outcome = train(
+                checked, self.path(stage, turn), root, tick=shown.tick, saved=shown.saved
+            )
         if not outcome.done:
-            stopped = Stopped(f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from there")
+            stopped = Stopped(
+                f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from "
+                "there"
+            )
             stopped.status = outcome.status or Stopped.status
             raise stopped
 
@@ -153,8 +181,9 @@ def changes(texts: list[str], stages: Sequence[str] = STAGES) -> dict[str, list[
 
 
 def validate(site: Site, last: str) -> None:
-    """A Mistake if a stage does not allow a change, if stages do not fit each other, or if what is there was made otherwise:
-    told before the hours of the stages before it. `last` is the last that is trained."""
+    """A Mistake if a stage does not allow a change, if stages do not fit each other, or if what is
+    there was made otherwise: told before the hours of the stages before it. `last` is the last that
+    is trained."""
     for stage in STAGES:
         site.resolved(stage)
     plans = {stage: planned(site, stage) for stage in until(last)}
@@ -176,10 +205,13 @@ def planned(site: Site, stage: str) -> Config:
     if stage == "dream":
         return site.resolved(stage, *_seen(site, 0), *_dream(site))
     kind = {"controller": "short", "refined": "refined"}[stage]
-    return site.resolved(stage, *_seen(site, EXTENTS[site.preset].rounds), *_kind(site, kind), "hyper.world=envpool")
+    return site.resolved(
+        stage, *_seen(site, EXTENTS[site.preset].rounds), *_kind(site, kind), "hyper.world=envpool"
+    )
 
 
-# --- stages, in order -------------------------------------------------------------------------------------------------
+# --- stages, in order
+# -------------------------------------------------------------------------------------------------
 
 
 def recorded(site: Site) -> None:
@@ -188,7 +220,14 @@ def recorded(site: Site) -> None:
     for name, mixture in MIXTURES.items():
         notify = partial(_under, site.notify, f"drives: {name}")
         with site.timed(site.out / name):
-            collect(site.out / name, extent.episodes[name], SEEDS[name], mixture, steps=extent.steps, notify=notify)
+            collect(
+                site.out / name,
+                extent.episodes[name],
+                SEEDS[name],
+                mixture,
+                steps=extent.steps,
+                notify=notify,
+            )
 
 
 def _under(notify: Callable[[str, float], None], name: str, _: str, share: float) -> None:
@@ -196,7 +235,8 @@ def _under(notify: Callable[[str, float], None], name: str, _: str, share: float
 
 
 def precursor(site: Site) -> Site | None:
-    """Where the VAE is that a VAE-GAN goes on from; None for a VAE, and where the nets are others, as published."""
+    """Where the VAE is that a VAE-GAN goes on from; None for a VAE, and where the nets are others,
+    as published."""
     if site.eye == "vae" or site.preset == "paper":
         return None
     kept = [change for change in site.changes.get("eye", []) if not change.startswith("hyper.")]
@@ -214,7 +254,10 @@ def eye(site: Site) -> None:
 
 def codes(site: Site, turn: int = 0) -> None:
     """The distracted drives as V sees them; in a round, all codes so far and those of the round."""
-    place, target = site.path("learnt", turn) if turn else site.out / "distracted", site.path("codes", turn)
+    place, target = (
+        site.path("learnt", turn) if turn else site.out / "distracted",
+        site.path("codes", turn),
+    )
 
     def notify(done: int, of: int) -> None:
         site.notify(f"codes of {place.name} by {site.eye}", done / of)
@@ -237,25 +280,40 @@ def learnt(site: Site, turn: int) -> None:
     notify = partial(_under, site.notify, f"drives: {place.name} of {site.eye}")
     with site.timed(place):
         collect(
-            place, extent.learnt, FIRST + turn, {"agent": 1.0}, steps=extent.steps, agent=agent, at_once=AT_ONCE, notify=notify
+            place,
+            extent.learnt,
+            FIRST + turn,
+            {"agent": 1.0},
+            steps=extent.steps,
+            agent=agent,
+            at_once=AT_ONCE,
+            notify=notify,
         )
 
 
 def memory(site: Site, turn: int = 0) -> None:
-    """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads, which the paper's has not."""
+    """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads,
+    which the paper's has not."""
     own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
     site.train("memory", site.folder, *_memory(site, turn), *own, turn=turn)
 
 
 def _memory(site: Site, turn: int) -> list[str]:
     heads = "hyper.weight_reward=1.0", "hyper.weight_end=1.0", f"hyper.reward={head(site)}"
-    return [*_kind(site, "more" if turn else "long"), f"data.path={site.path('codes', turn).name}", *heads]
+    return [
+        *_kind(site, "more" if turn else "long"),
+        f"data.path={site.path('codes', turn).name}",
+        *heads,
+    ]
 
 
 def head(site: Site) -> str:
-    """Which reward head memories have: that of the first one where it is there, since the others go on from it."""
+    """Which reward head memories have: that of the first one where it is there, since the others go
+    on from it."""
     first = site.path("memory")
-    there = run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
+    there = (
+        run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
+    )
     return str(there.get("reward", "value"))
 
 
@@ -280,7 +338,11 @@ def chosen(site: Site) -> Path:
     runs, course = searches(site), selection(site)
     for mine in runs.values():
         dream(mine, EXTENTS[site.preset].rounds)
-    return max(runs, key=lambda run: scored(site, run, course).summary().mean) if len(runs) > 1 else next(iter(runs))
+    return (
+        max(runs, key=lambda run: scored(site, run, course).summary().mean)
+        if len(runs) > 1
+        else next(iter(runs))
+    )
 
 
 def selection(site: Site) -> Course:
@@ -314,7 +376,10 @@ def _controller(site: Site, stage: str, last: int, *changes: str) -> None:
 
 def _seen(site: Site, last: int) -> list[str]:
     seen = f"data.path={site.path('codes', last).name}", f"hyper.memory={site.path('memory', last)}"
-    own = f"hyper.eye={site.path('eye')}", f"seed={site.seed if site.search is None else site.search}"
+    own = (
+        f"hyper.eye={site.path('eye')}",
+        f"seed={site.seed if site.search is None else site.search}",
+    )
     return [*seen, *own]
 
 
@@ -326,8 +391,8 @@ def table(site: Site, run: Path, course: Course) -> Path:
 
 
 def scored(site: Site, run: Path, course: Course) -> Score:
-    """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read from its table if that is
-    there."""
+    """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read
+    from its table if that is there."""
     place = table(site, run, course)
     if not place.exists():
 
@@ -360,34 +425,45 @@ def world(site: Site) -> Score:
 
 
 def stages(site: Site, best: Path, course: Course) -> str:
-    """What each took; and what the chosen dream and the stages in the world are worth, on the selection tracks."""
+    """What each took; and what the chosen dream and the stages in the world are worth, on the
+    selection tracks."""
     extent, seen = EXTENTS[site.preset], selection(site)
     places = [site.out / name for name in MIXTURES]
     if first := precursor(site):
         places.append(first.path("eye"))
     places += [site.path(name) for name in ("eye", "codes", "memory")]
     for turn in range(1, extent.rounds + 1):
-        places += [site.path("dream", turn - 1), *(site.path(name, turn) for name in ("learnt", "codes", "memory"))]
+        places += [
+            site.path("dream", turn - 1),
+            *(site.path(name, turn) for name in ("learnt", "codes", "memory")),
+        ]
     dreams = searches(site)
     places += [run for run in dreams if run != best]
-    rows = [_ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places]
+    rows = [
+        _ledger.Stage(str(place.relative_to(site.out)), site.minutes(place)) for place in places
+    ]
     drive, before = [best, site.path("controller"), site.path(extent.last)], None
     for one in dict.fromkeys(drive):
         found = scored(site, one, seen)
         rows.append(_ledger.Stage(str(one.relative_to(site.out)), site.minutes(one), found, before))
         before = found
-    tables = {table(site, run, seen) for run in (*dreams, *drive)} | {table(site, drive[-1], course)}
+    tables = {table(site, run, seen) for run in (*dreams, *drive)} | {
+        table(site, drive[-1], course)
+    }
     rows.append(_ledger.Stage("scores", site.minutes(*tables)))
     return _ledger.table(rows, f"{seen.count} selection tracks, {seen.simulator}")
 
 
 def arm(site: Site, seeds: int) -> Arm:
-    """An eye for a comparison, with its memory and the scores of controllers of so many seeds, trained in dreams alone. They
-    drive in envpool, which is faster, on the official tracks."""
+    """An eye for a comparison, with its memory and the scores of controllers of so many seeds,
+    trained in dreams alone. They drive in envpool, which is faster, on the official tracks."""
     validate(site, "dream")
     for stage in recorded, eye, codes, memory:
         stage(site)
-    scores, course = [], Course("envpool", EXTENTS[site.preset].tracks, threads=torch.get_num_threads())
+    scores, course = (
+        [],
+        Course("envpool", EXTENTS[site.preset].tracks, threads=torch.get_num_threads()),
+    )
     for seed in range(seeds):
         mine = replace(site, seed=seed)
         dream(mine)
