@@ -159,8 +159,8 @@ def needed(tiny: Tiny | None, what: str) -> Tiny:
     """The config, or a skipped test that says why."""
     if tiny is None:
         pytest.skip(
-            f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with "
-            "its data"
+            f"{what} does not take the embedded digits, "
+            "and SIMULACRA_DATA names no folder with its data"
         )
     return tiny
 

@@ -123,8 +123,7 @@ def pictures(k: int) -> dict[str, Tensor]:
     }
 
 
-# --- EBGAN
-# -----------------------------------------------------------------------------------------------------------
+# --- EBGAN ----------------------------------------------------------------------------------------
 
 
 def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
@@ -230,8 +229,7 @@ def test_magan_hears_reals_and_fakes_apart(monkeypatch: pytest.MonkeyPatch) -> N
         before, sums = sums[1], [0.0, 0.0]
 
 
-# --- GAN
-# -------------------------------------------------------------------------------------------------------------
+# --- GAN ------------------------------------------------------------------------------------------
 
 
 def slopes(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -282,8 +280,7 @@ def test_gan(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     compared(gan, gan.GAN(hyper, pictures(0)), pictures, second_gan, monkeypatch, 4)
 
 
-# --- RGAN
-# ------------------------------------------------------------------------------------------------------------
+# --- RGAN -----------------------------------------------------------------------------------------
 
 STEADY = Stabilisers(noise=((0, 0.3), (4, 0.1)), augment=("translate", "cutout", "colour"))
 LABELS = Stabilisers(noise=0.2, augment=("cutout",), real_target=0.8, target_std=0.05)
@@ -401,8 +398,7 @@ def test_rgan_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     compared(rgan, model, pictures, second_published, monkeypatch, 1, near=5e-3)
 
 
-# --- RGAN on series
-# --------------------------------------------------------------------------------------------------
+# --- RGAN on series -------------------------------------------------------------------------------
 
 
 def series(k: int) -> dict[str, Tensor]:

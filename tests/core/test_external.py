@@ -396,11 +396,11 @@ def test_packed_and_unpacked(tmp_path, case):
 def test_processes_that_come_apart_are_told_of(tmp_path, own):
     """A step with a backward of its own averages no gradients; one through descend does."""
     descends = (
-        STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        play.descend((loss, "
+        STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        descend((loss, "
         "self.opt))\n"
     )
     source = (
-        "from simulacra.core import play\n"
+        "from simulacra.core.optim import descend\n"
         + BASE
         + ("" if own else descends + "        return {'loss': loss}\n")
     )
@@ -408,7 +408,7 @@ def test_processes_that_come_apart_are_told_of(tmp_path, own):
     said = together(["train", str(toml), "--run", str(tmp_path / "run"), "--no-tensorboard"])
     if own:
         assert (
-            "the processes have different weights; allowed: steps that go through play.descend"
+            "the processes have different weights; allowed: steps that go through descend"
             in said[0].refusal()
         )
     else:

@@ -599,8 +599,8 @@ def test_sprites_sheets_refusals(sheets):
     assert f"sheet {place / 'hair' / '0.png'}: " in text()
     (place / "hair" / "0.png").unlink()
     assert (
-        f"{place / 'hair'} holds no 0.png; needed: the layers body, bottomwear, topwear, hair, and "
-        "shoes/1.png" in text()
+        f"{place / 'hair'} holds no 0.png; "
+        "needed: the layers body, bottomwear, topwear, hair, and shoes/1.png" in text()
     )
     sheet(place / "hair" / "0.png", (1, 2, 3, 255), (0, 0, 5, 5))
     (place / "shoes" / "1.png").unlink()

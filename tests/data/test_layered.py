@@ -427,8 +427,7 @@ def test_describe():
     facts = Layered(Options(), None).describe()
     assert facts == {
         "source": "2 photographs in the package scikit-learn, 640x427; an object cut from one "
-        "moves over another; generated "
-        "from seed 0",
+        "moves over another; generated from seed 0",
         "clips": "1000 to train on, 100 held out; both splits draw from all photographs",
         "shape": "24 x 3 x 120 x 216 (frames, channels, height, width), floats in [-1, 1]",
         "motion": "by 0.5 to 3 pixels a frame relative to the background",

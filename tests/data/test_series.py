@@ -699,8 +699,8 @@ def test_what_is_said_of_channels(tmp_path):
     [
         (
             "a;b\n1,5;2\n",
-            "holds '1,5'; allowed: finite numbers, with a decimal point and without separators of "
-            "thousands",
+            "holds '1,5'; "
+            "allowed: finite numbers, with a decimal point and without separators of thousands",
         ),
         ('a,b\n"1,234",2\n', "holds '1,234'; allowed: finite numbers, with a decimal point"),
         ("a;b\n1.234,5;2\n", "holds '1.234,5'; allowed: finite numbers, with a decimal point"),
@@ -712,8 +712,8 @@ def test_what_is_said_of_channels(tmp_path):
         ("a,b\n5%,2\n", "with a decimal point"),
         (
             "1.5 2.5\n3.5 4.5\n",
-            "holds '3.5 4.5'; allowed: finite numbers, cells separated by commas, semicolons or "
-            "tabs",
+            "holds '3.5 4.5'; "
+            "allowed: finite numbers, cells separated by commas, semicolons or tabs",
         ),
         ("a|b\n1|2\n", "cells separated by commas"),
         ("a,b\n1,5,2\n", "row 2 has 3 cells; allowed: 2"),

@@ -64,10 +64,8 @@ def refusal(*arguments, **options) -> str:
 def test_versions_whose_rules_are_known(package):
     assert version(package) == TESTED[package], (
         f"{package} is {version(package)}; rules and pictures were compared with gymnasium "
-        f"{TESTED['gymnasium']} and envpool "
-        f"{TESTED['envpool']}: if the other tests of this file pass, change TESTED in "
-        "world/game.py, otherwise scores are "
-        f"no longer comparable"
+        f"{TESTED['gymnasium']} and envpool {TESTED['envpool']}: if the other tests of this "
+        "file pass, change TESTED in world/game.py, otherwise scores are no longer comparable"
     )
 
 

@@ -468,8 +468,8 @@ def test_folders_that_do_not_fit(tmp_path):
     assert said().startswith(f"{true / 'bus' / '00005.png'} is missing, which {found / 'bus'} has")
     save(clip(0, 6)[:, :, :80], true / "bus")
     assert (
-        f"mask {found / 'bus' / '00000.png'} is 100x100, the true one 80x100; allowed: masks of "
-        "the true size" in said()
+        f"mask {found / 'bus' / '00000.png'} is 100x100, the true one 80x100; "
+        "allowed: masks of the true size" in said()
     )
     save(clip(0), found / "camel")
     assert f"{true} has no sequence 'camel', only bear, bus; allowed: the same in both" in said()
@@ -541,8 +541,8 @@ def test_what_masks_were_taken_for_is_said(tmp_path, simulacra):
         Image.fromarray(black).save(tmp_path / "found" / f"{i:05d}.png")
     said = " ".join(simulacra("measure", tmp_path / "found", "--truth", true).success().split())
     assert (
-        "found: 5 masks, which cover 4.0% of the frame on average; its transparency decides: what "
-        "is opaque" in said
+        "found: 5 masks, which cover 4.0% of the frame on average; "
+        "its transparency decides: what is opaque" in said
     )
     assert (
         "true: 5 masks, which cover 4.0% of the frame on average; what is not black is the object"

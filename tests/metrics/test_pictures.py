@@ -259,8 +259,8 @@ def test_mirrored_copies_are_copies_where_training_mirrors():
 
 def test_words_for_copies():
     assert verdict(0.0, 1.0, 60_000) == [
-        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, nearer "
-        "than new pictures come"
+        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, "
+        "nearer than new pictures come"
     ]
     assert "memorised: samples are 0.40 times as far" in verdict(0.4, 0.0, 500)[0]
     assert verdict(0.97, 0.002, 60_000) == verdict(float("nan"), 0.0, 10) == []

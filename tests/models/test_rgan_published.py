@@ -35,8 +35,7 @@ def gradient(D: nn.Module, x: Tensor, create: bool = False) -> Tensor:
     return torch.autograd.grad(D(x).sum(), x, create_graph=create)[0]
 
 
-# --- the tables
-# -------------------------------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,8 +118,7 @@ def test_unknown_versions_and_forms(version: str, form: str) -> None:
         networks(version, form, MNIST)
 
 
-# --- Keras
-# ------------------------------------------------------------------------------------------------------------
+# --- Keras ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,8 +223,7 @@ def test_max_norm_leaves_spectral_kernels_alone() -> None:
     assert float(torch.cat([m.bias for m in lstm.maps]).norm().detach()) == pytest.approx(3)  # type: ignore[arg-type,misc]
 
 
-# --- the defects
-# ------------------------------------------------------------------------------------------------------
+# --- the defects ----------------------------------------------------------------------------------
 
 
 @VERSIONS
@@ -357,8 +354,7 @@ def test_A9_the_range_of_the_output(version: str, form: str) -> None:
         assert isinstance(parts[paint + 1], nn.Tanh if low < 0 else nn.Sigmoid)
 
 
-# --- spectral norm in LSTMs
-# -------------------------------------------------------------------------------------------
+# --- spectral norm in LSTMs -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -439,8 +439,8 @@ def test_nothing_but_odd_ones(simulacra, tmp_path):
     (place / "log.jsonl").write_text('{"step": 10, "images": 10}\n')
     text = simulacra("notebook", tmp_path, "-o", tmp_path / "book").refusal()
     assert (
-        f"nothing to show: {place}: config.json is no run's config: it has no model, name, preset, "
-        "seed, steps" in text
+        f"nothing to show: {place}: config.json is no run's config: it has no model, "
+        "name, preset, seed, steps" in text
     )
     assert not (tmp_path / "book").exists() and sorted(
         path.name for path in tmp_path.iterdir()

@@ -369,8 +369,8 @@ def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path, dreamt):
         (
             "refined",
             "hyper.arm=z_only",
-            "stage refined: hyper.arm = z_only cannot go on from stage controller with hyper.arm = "
-            "full",
+            "stage refined: "
+            "hyper.arm = z_only cannot go on from stage controller with hyper.arm = full",
         ),
         ("eye", "data.length=3", "stage eye: data.length = 3"),
     ],
