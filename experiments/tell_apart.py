@@ -179,8 +179,8 @@ def main() -> None:
     within(steps=(asked.steps, LIMIT), seeds=(asked.seeds, 100))
     if not 3 <= asked.tracks <= len(SELECTION):
         raise Mistake(
-            f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, since the others are learnt "
-            "from"
+            f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, "
+            "since the others are learnt from"
         )
     torch.set_num_threads(1)
     factory, tracks = artefacts.factory("envpool", 1), list(SELECTION[: asked.tracks])

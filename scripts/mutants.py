@@ -1,10 +1,14 @@
 """Which one-line mistakes would the tests notice? tests/mutants.json lists 300, one in a line;
 docs/mutants.md tells more.
 
-    python scripts/mutants.py cover --cache FOLDER               # once: which tests run which lines, how long each takes
-    python scripts/mutants.py run --cache FOLDER -o FILE.jsonl   # every mutant that FILE.jsonl does not have yet
-    python scripts/mutants.py table FILE.jsonl [OTHER.jsonl]     # the share killed in each stratum
-    python scripts/mutants.py check                              # the mutants whose line is gone
+    # once: which tests run which lines, and how long each takes
+    python scripts/mutants.py cover --cache FOLDER
+    # every mutant that FILE.jsonl does not have yet
+    python scripts/mutants.py run --cache FOLDER -o FILE.jsonl
+    # the share killed in each stratum
+    python scripts/mutants.py table FILE.jsonl [OTHER.jsonl]
+    # the mutants whose line is gone
+    python scripts/mutants.py check
 
 A mutant is tried in a copy of the source tree, in a process forked from one that has imported
 torch, on the tests that ran the mutated line, fastest first, until one fails or 60 seconds of
@@ -172,8 +176,7 @@ def contexts(connection: sqlite3.Connection, file: str, line: int) -> set[str]:
 
     found = connection.execute(
         "select context.context, line_bits.numbits from line_bits join context on context.id = "
-        "line_bits.context_id "
-        "join file on file.id = line_bits.file_id where file.path like ?",
+        "line_bits.context_id join file on file.id = line_bits.file_id where file.path like ?",
         (f"%/{file}",),
     )
     return {name for name, bits in found if "|" in name and num_in_numbits(line, bits)}

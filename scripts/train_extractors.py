@@ -1,6 +1,6 @@
 """Trains the two grey feature extractors of simulacra.metrics and writes their weights.
 
-    python scripts/train_extractors.py --data DIR            # both, about 10 minutes on two idle cores
+    python scripts/train_extractors.py --data DIR    # both, about 10 minutes on two idle cores
     python scripts/train_extractors.py --data DIR --only mnist_cnn
 
 DIR holds mnist/ and fashion-mnist/ with the four official IDX files each, gzip. The last 5,000

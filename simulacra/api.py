@@ -153,8 +153,8 @@ class Loaded:
     def _need(self, method: str) -> Any:
         if method not in self.can:
             raise Mistake(
-                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
-                f"{', '.join(self.can)}"
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; "
+                f"it can: {', '.join(self.can)}"
             )
         return self.model
 
@@ -181,8 +181,8 @@ class Loaded:
         there = tuple(self._opened.like(1)["image"].shape[1:])
         if tuple(x.shape[1:]) != there:
             raise Mistake(
-                f"pictures of shape {tuple(x.shape[1:])}; those of {self.folder} are {there}, "
-                "channels first"
+                f"pictures of shape {tuple(x.shape[1:])}; "
+                f"those of {self.folder} are {there}, channels first"
             )
         return x.to(self._opened.device)
 

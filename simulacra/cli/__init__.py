@@ -107,7 +107,8 @@ def _explained(error: Exception) -> str:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and MEMORY.search(str(error))
     ):
-        return f"not enough memory for what was asked ({shown(str(error), quoted=False)}); ask for less or smaller ones"
+        said = shown(str(error), quoted=False)
+        return f"not enough memory for what was asked ({said}); ask for less or smaller ones"
     return ""
 
 

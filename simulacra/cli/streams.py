@@ -48,7 +48,8 @@ def patient() -> Iterator[Stream]:
     \\u2713 and the like."""
     old = sys.stdout, sys.stderr
     for name in "stdout", "stderr":
-        inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123 (closed by whoever began us: 2>&-)
+        # closed by whoever began us: 2>&-
+        inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123
         if hasattr(inner, "reconfigure"):
             # a file that somebody replaced by a pipe cannot be asked where it stands
             with contextlib.suppress(OSError):

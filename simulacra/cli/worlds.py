@@ -128,7 +128,10 @@ def encode(
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
-    told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
+    told = (
+        f"{done.written} episodes ({done.frames:,} frames) in {target}, "
+        f"{done.already} were there; eye {done.eye}"
+    )
     out.print(escape(told), soft_wrap=True)
     note(done.notes)
 
@@ -177,10 +180,8 @@ def world(
         f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True
     )
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
-    out.print(
-        f"what each stage took and was worth: {escape(str(site.path('stages').with_suffix('.md')))}",
-        soft_wrap=True,
-    )
+    stages = escape(str(site.path("stages").with_suffix(".md")))
+    out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
 
 
 @app.command("compare-eyes")

@@ -74,8 +74,8 @@ def model(name: str) -> Any:
         return external.model(name)
     if name not in models():
         raise Mistake(
-            f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}; or the "
-            "path of a .py file"
+            f"unknown model '{shown(name, quoted=False)}'; "
+            f"there is: {', '.join(models())}; or the path of a .py file"
         )
     return import_module(
         ".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts))
@@ -150,8 +150,8 @@ def resolve(
         raw = read(path)
         if preset and preset != raw.get("preset"):
             raise Mistake(
-                f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML "
-                "files"
+                f"{path} is resolved already (preset {raw.get('preset')}); "
+                "presets belong to TOML files"
             )
     else:
         wanted = [
@@ -240,7 +240,8 @@ def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> No
 
 
 def _unknown(key: str, allowed: list[str], prefix: str) -> str:
-    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {', '.join(prefix + called(name) for name in allowed)}"
+    there = ", ".join(prefix + called(name) for name in allowed)
+    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {there}"
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
@@ -255,9 +256,8 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
         value, there = hyper[old], raw.get(key) or ""
         if strict and there and value and there != value:
             raise Mistake(
-                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = "
-                f"{shown(there)}; allowed: one of "
-                f"them"
+                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, "
+                f"and {key} = {shown(there)}; allowed: one of them"
             )
         raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
         raw[key] = value or there if strict else value
@@ -310,8 +310,8 @@ def settled(
             idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)())
         )
         notify(
-            f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, "
-            "its default, stands"
+            f"{checked.name}: hyper.{name} = {old} changes nothing, "
+            f"since it needs {needs}: {new}, its default, stands"
         )
     return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
@@ -453,7 +453,8 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
     field = typing.get_args(field)[0] if many == "any of" else field
     options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
-    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
+    expected = expected.removeprefix("Expected ")
+    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected}"
 
 
 def _sane(value: Any, prefix: str) -> None:

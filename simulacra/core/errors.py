@@ -28,8 +28,8 @@ def choose(kind: str, found: str, allowed: list[str]) -> str:
     """`found`, if it is one of `allowed`; otherwise a Mistake that lists them."""
     if found not in allowed:
         raise Mistake(
-            f"unknown {kind} '{shown(found, quoted=False)}'; there is: "
-            f"{', '.join(allowed) or 'none'}"
+            f"unknown {kind} '{shown(found, quoted=False)}'; "
+            f"there is: {', '.join(allowed) or 'none'}"
         )
     return found
 

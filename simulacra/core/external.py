@@ -87,8 +87,8 @@ def admit(name: str, places: list[Path]) -> str:
             else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
         )
         raise Mistake(
-            f"model = {shown(name)}: there is no such file{looked}; allowed: a name, or the path "
-            "of a .py file"
+            f"model = {shown(name)}: there is no such file{looked}; "
+            "allowed: a name, or the path of a .py file"
         )
     source = _read(file)
     model_name = f"{file.name}@{_hash(source)}"
@@ -108,9 +108,8 @@ def admit_copy(folder: Path, model_name: str) -> None:
     )
     if not _trust.get():
         raise Mistake(
-            f"{folder} is a run of a model that is not part of the package, {found[1]}; read "
-            f"{file}, and allow it to run "
-            f"with --trust"
+            f"{folder} is a run of a model that is not part of the package, {found[1]}; "
+            f"read {file}, and allow it to run with --trust"
         )
     source = _read(file)
     if _hash(source) != found[2]:
@@ -126,8 +125,8 @@ def model(name: str) -> ModelFile:
     found = IDENTITY.fullmatch(name)
     if not found or found[2] not in _loaded:
         raise Mistake(
-            f"model {name} is not part of the package, and its code is not run unasked; allowed: "
-            "--trust"
+            f"model {name} is not part of the package, and its code is not run unasked; "
+            "allowed: --trust"
         )
     return _loaded[found[2]]
 
@@ -173,8 +172,8 @@ def _load(file: Path, source: bytes) -> None:
     _alone(file, set(sys.modules) - before)
     if not isinstance(getattr(module, "Model", None), type):
         raise Mistake(
-            f"model {file} has no Model; needed: a class of this name, as by its last line `Model "
-            "= ...`"
+            f"model {file} has no Model; "
+            "needed: a class of this name, as by its last line `Model = ...`"
         )
     Hyper, given = _hyper(file, getattr(module, "Hyper", None))
     _loaded[digest] = ModelFile(
@@ -189,8 +188,8 @@ def _alone(file: Path, imported: set[str]) -> None:
         place = getattr(sys.modules.get(name), "__file__", None)
         if place and Path(place).is_file() and Path(place).resolve().parent == home:
             raise Mistake(
-                f"model {file} imports {name}, a file beside it, which a run would not have; a "
-                "model is one file"
+                f"model {file} imports {name}, a file beside it, which a run would not have; "
+                "a model is one file"
             )
 
 
@@ -208,8 +207,8 @@ def _hyper(file: Path, kind: Any) -> tuple[type[msgspec.Struct], Callable[[Any],
         return strict, lambda checked: msgspec.structs.replace(checked)
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
         raise Mistake(
-            f"model {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a "
-            "dataclass, or none"
+            f"model {file}: its Hyper is no class of fields; "
+            "allowed: a msgspec Struct, a dataclass, or none"
         )
     hints = typing.get_type_hints(kind, include_extras=True)
     fields: list[Any] = []

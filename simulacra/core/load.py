@@ -111,8 +111,8 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             if error.args[0] not in KINDS:
                 raise
             raise Mistake(
-                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data "
-                f"hold {_held(like)}"
+                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, "
+                f"the data hold {_held(like)}"
             ) from None
     for method in "step", "sample":
         if not callable(getattr(model, method, None)):

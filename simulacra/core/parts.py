@@ -157,7 +157,8 @@ def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
             if _lost(weight, places)
         ]
         if lost:
-            return f"an optimizer ({name}) moves a weight of shape {_shape(lost[0])} that is in no part"
+            shape = _shape(lost[0])
+            return f"an optimizer ({name}) moves a weight of shape {shape} that is in no part"
     return ""
 
 

@@ -63,7 +63,8 @@ class Progress:
 
     def _say(self, now: float, step: int) -> None:
         self.spoke = now
-        told = f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
+        pace = f"{self._rate(now, step)}{self._left(now, step)}"
+        told = f"{self.title}: {step:,}/{self.steps:,} {pace} {self.losses}"
         self.console.print(told, markup=False, soft_wrap=True)
 
     def _speed(self, now: float, step: int) -> float:

@@ -4,13 +4,18 @@ config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
 data.json              the fingerprint of the files that it is trained on
 model.py                the source of the model, if it is not part of the package
-shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
+shapes.json            shape and type of the training batch, so that the model can be rebuilt
+                       without the data
 view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
-log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
+log.jsonl              step, images seen, scalars: a function of the config alone, so broken and
+                       unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log
-checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
-pictures/<step>/       painted from fixed held-out inputs and fixed noise; curves.png: the log, painted
-rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked for)
+checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and
+                       renamed
+pictures/<step>/       painted from fixed held-out inputs and fixed noise
+curves.png             the log, painted
+rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked
+                       for)
 metrics.jsonl          a line a measured value, with its provenance
 events/                TensorBoard's view of the log
 lock                   held by the process that trains here
@@ -280,8 +285,8 @@ def fingerprint_of(folder: Path) -> Files | None:
     files = found.get("files") if isinstance(found, dict) else None
     if (folder / "data.json").exists() and not isinstance(files, dict):
         raise Mistake(
-            f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; remove it to "
-            "have it made anew"
+            f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; "
+            "remove it to have it made anew"
         )
     return files
 
@@ -292,14 +297,13 @@ def _same_data(folder: Path, now: Files) -> list[str]:
     before = fingerprint_of(folder)
     if before is not None and (told := fingerprint.apart(before, now)):
         raise Mistake(
-            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin anew "
-            "from its weights: another "
-            f"folder with --run, and --set init_from={folder}"
+            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin "
+            f"anew from its weights: another folder with --run, and --set init_from={folder}"
         )
     if before is None and now and checkpoints(folder):
         return [
-            "this run is older than fingerprints of data: those of now are noted in data.json and "
-            "asked for from here on"
+            "this run is older than fingerprints of data: "
+            "those of now are noted in data.json and asked for from here on"
         ]
     return []
 
@@ -331,8 +335,8 @@ def locked(folder: Path) -> Iterator[None]:
         others = [] if (folder / "config.json").exists() else _others(folder)
     if others:
         raise Mistake(
-            f"{folder} holds {others[0]} and no run (no config.json); choose another folder with "
-            "--run"
+            f"{folder} holds {others[0]} and no run (no config.json); "
+            "choose another folder with --run"
         )
     with alone(folder, "training in"):
         yield
@@ -394,8 +398,8 @@ def like_of(folder: Path, rows: int) -> Batch:
         }
     except (AttributeError, TypeError, ValueError, RuntimeError):
         raise Mistake(
-            f"cannot read {folder / 'shapes.json'}: it does not hold the shape and type of each "
-            "tensor"
+            f"cannot read {folder / 'shapes.json'}: "
+            "it does not hold the shape and type of each tensor"
         ) from None
 
 

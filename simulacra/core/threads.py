@@ -44,15 +44,14 @@ def held(starts: list[dict[str, Any]]) -> Iterator[list[str]]:
     told = []
     if known != before:
         told.append(
-            f"threads = {known}, with which this run was begun, not {before}: its bits depend on "
-            "the number"
+            f"threads = {known}, with which this run was begun, "
+            f"not {before}: its bits depend on the number"
         )
         torch.set_num_threads(known)
     if known > 1 and not IN_TIME:
         told.append(
             f"torch was imported before simulacra: its {known} threads spin while they wait, and "
-            "stall beside other programs; "
-            "import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
+            "stall beside other programs; import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
         )
     try:
         yield told

@@ -54,7 +54,10 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
     except (Mistake, ValueError) as error:
         raise Mistake(f"{key}: {error}") from None
     new = [name for name in parts(model) if name not in taken]
-    said = f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; new: {', '.join(new) or 'nothing'}"
+    said = (
+        f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; "
+        f"new: {', '.join(new) or 'nothing'}"
+    )
     return Begun(
         said, {"run": str(source), "step": step, "weights": run.digest(states), "parts": taken}
     )

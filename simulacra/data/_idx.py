@@ -57,9 +57,9 @@ def locate(source: Source, root: Path | None, url: str) -> dict[str, Path]:
     missing = [file for file, path in paths.items() if path is None]
     if missing:
         raise Mistake(
-            f"data set '{source.name}': no {', '.join(missing)} (raw or .gz) in {folder}; put the "
-            "official IDX files "
-            f"there, or set data.url to a mirror's address to have them downloaded"
+            f"data set '{source.name}': no {', '.join(missing)} (raw or .gz) in {folder}; "
+            "put the official IDX files there, "
+            "or set data.url to a mirror's address to have them downloaded"
         )
     return {file: path for file, path in paths.items() if path is not None}
 
@@ -87,8 +87,8 @@ def read(path: Path, digest: str) -> np.ndarray:
     head = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]) or len(data) < head:
         raise Mistake(
-            f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}, expected "
-            f"0000080{axes}"
+            f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}, "
+            f"expected 0000080{axes}"
         )
     shape = tuple(int(length) for length in np.frombuffer(data, ">u4", count=axes, offset=4))
     wanted = head + int(np.prod(shape, dtype=object))

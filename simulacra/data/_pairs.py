@@ -81,8 +81,8 @@ class Pairs:
             "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become "
             "floats in [-1, 1]",
             "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], "
-            f"{decibels(errors.mean()):.2f} dB "
-            f"over held-out pairs; {(errors == 0).mean():.1%} of them do not change",
+            f"{decibels(errors.mean()):.2f} dB over held-out pairs; "
+            f"{(errors == 0).mean():.1%} of them do not change",
         }
 
 

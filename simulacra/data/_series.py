@@ -80,8 +80,8 @@ def affordable(count: int, length: int, channels: int) -> None:
     """A Mistake if a set of that many numbers should not be generated."""
     if count * length * channels > MOST:
         raise Mistake(
-            f"data.count x length x channels = {count} x {length} x {channels} numbers; allowed: "
-            f"{MOST} at most, 1 GiB"
+            f"data.count x length x channels = {count} x {length} x {channels} numbers; "
+            f"allowed: {MOST} at most, 1 GiB"
         )
 
 

@@ -63,9 +63,8 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
         raise Mistake(
-            f"data.path is '{path}' and there is no data folder; name one with --data or "
-            "SIMULACRA_DATA, or give an "
-            f"absolute path"
+            f"data.path is '{path}' and there is no data folder; "
+            "name one with --data or SIMULACRA_DATA, or give an absolute path"
         )
     folder = meant if root is None else root / meant
     if not folder.is_dir():
@@ -108,8 +107,8 @@ def space(shape: tuple[int, int, int, int]) -> np.ndarray:
     free = shutil.disk_usage(place).free
     if free < total:
         raise Mistake(
-            f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; set "
-            "TMPDIR"
+            f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; "
+            "set TMPDIR"
         )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
@@ -120,9 +119,8 @@ def enough(folder: Path, good: Iterable[str], broken: Mapping[str, str]) -> list
     names = list(good)
     if len(names) < 2:
         raise Mistake(
-            f"{folder} holds too few usable pictures: {len(names)}; needed: 2 or more, one of them "
-            "held out; left out: "
-            f"{left_out(broken)}"
+            f"{folder} holds too few usable pictures: {len(names)}; "
+            f"needed: 2 or more, one of them held out; left out: {left_out(broken)}"
         )
     return names
 
@@ -233,7 +231,10 @@ class Folder:
             f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common()
         )
         colour = "grey" if self.mode == "L" else "colour"
-        treatment = f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
+        treatment = (
+            f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, "
+            "transparency on white"
+        )
         return {
             "folder": f"{self.folder}: {len(found)} pictures used, {self.ignored}",
             "sizes": extent(head.size for head in found),

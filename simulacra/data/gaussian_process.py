@@ -63,9 +63,8 @@ def factor(options: Options) -> np.ndarray:
     ends = np.linalg.eigvalsh(matrix)[[0, -1]]
     if ends[0] < WORST * ends[1]:
         raise Mistake(
-            f"data.gamma = {options.gamma} at data.length = {options.length} is too smooth for its "
-            "density to be computed; "
-            f"allowed: a larger gamma, or data.noise of 0.001 or more"
+            f"data.gamma = {options.gamma} at data.length = {options.length} is too smooth for "
+            "its density to be computed; allowed: a larger gamma, or data.noise of 0.001 or more"
         )
     return np.linalg.cholesky(matrix)
 
@@ -115,8 +114,8 @@ class GaussianProcess:
         expected = (self.options.length, self.options.channels)
         if series.ndim != 3 or tuple(series.shape[1:]) != expected:
             raise Mistake(
-                f"log-density of series {tuple(series.shape)}; allowed: (N, {expected[0]}, "
-                f"{expected[1]})"
+                f"log-density of series {tuple(series.shape)}; "
+                f"allowed: (N, {expected[0]}, {expected[1]})"
             )
         return log_density(self.restore(series), self.lower)
 
@@ -124,11 +123,13 @@ class GaussianProcess:
         """How the series are made."""
         noise = f" and noise of {self.options.noise:g}" if self.options.noise else ""
         source = (
-            f"Gaussian process, covariance {VARIANCE} exp(-{self.options.gamma:g} (s - "
-            f"t)^2){noise}, channels independent; "
-            f"generated from seed {self.options.seed}"
+            f"Gaussian process, covariance {VARIANCE} exp(-{self.options.gamma:g} "
+            f"(s - t)^2){noise}, channels independent; generated from seed {self.options.seed}"
         )
-        scaling = f"{REACH:g} standard deviations = {self.series.scale.half[0]:.4g} become 1; channels beyond are drawn again"
+        scaling = (
+            f"{REACH:g} standard deviations = {self.series.scale.half[0]:.4g} become 1; "
+            "channels beyond are drawn again"
+        )
         return {"source": source, "scaling": scaling, **self.series.describe()}
 
 

@@ -205,8 +205,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
         spec = find_spec("sklearn")  # to import it takes a second
         if spec is None or not spec.submodule_search_locations:
             raise Mistake(
-                "data set 'layered' needs the package 'scikit-learn', which is not installed, or "
-                "data.path"
+                "data set 'layered' needs the package 'scikit-learn', "
+                "which is not installed, or data.path"
             )
         folder, names = (
             Path(spec.submodule_search_locations[0], "datasets", "images"),
@@ -214,8 +214,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
         )
     if len(names) < 2:
         raise Mistake(
-            f"{folder} holds {len(names)} picture; needed: 2 or more, for the object and for the "
-            "background"
+            f"{folder} holds {len(names)} picture; "
+            "needed: 2 or more, for the object and for the background"
         )
     found = {
         folder / name: head.size
@@ -225,8 +225,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
     for path, (w, h) in found.items():
         if min(w, h) < least:
             raise Mistake(
-                f"picture {path} is {w}x{h}; allowed: sides of at least {least:g}, half the "
-                "frames' shorter side"
+                f"picture {path} is {w}x{h}; "
+                f"allowed: sides of at least {least:g}, half the frames' shorter side"
             )
     return found
 
@@ -436,8 +436,8 @@ def check(options: Options) -> None:
         )
     if options.frames * h * w > MOST:
         raise Mistake(
-            f"data.frames x height x width = {options.frames} x {h} x {w} pixels; allowed: {MOST} "
-            "at most"
+            f"data.frames x height x width = {options.frames} x {h} x {w} pixels; "
+            f"allowed: {MOST} at most"
         )
     if not 0 < slow <= fast <= 20:
         raise Mistake(
@@ -499,9 +499,8 @@ class Layered:
         o, (slow, fast) = self.options, (speed * self.options.unit for speed in self.options.speed)
         return {
             "source": f"{len(self.photographs)} photographs in "
-            f"{o.path or 'the package scikit-learn'}, "
-            f"{extent(self.photographs.values())}; an object cut from one moves over another; "
-            f"generated from seed {o.seed}",
+            f"{o.path or 'the package scikit-learn'}, {extent(self.photographs.values())}; "
+            f"an object cut from one moves over another; generated from seed {o.seed}",
             "clips": f"{o.count} to train on, {o.held_out} held out; both splits draw from all "
             "photographs",
             "shape": f"{o.frames} x 3 x {o.height} x {o.width} (frames, channels, height, width), "

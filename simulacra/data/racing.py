@@ -105,8 +105,8 @@ class Racing:
         self.tracks = [str(one.facts.track) for one in self.store.entries]
         if len(set(self.tracks)) < 2:
             raise Mistake(
-                f"{self.place} holds drives on {len(set(self.tracks))} track; needed: 2, one of "
-                "them held out"
+                f"{self.place} holds drives on {len(set(self.tracks))} track; "
+                "needed: 2, one of them held out"
             )
         hidden = folder.held_out(sorted(set(self.tracks)), options.held_out)
         self.splits = {name: self._split(name, hidden) for name in ("train", "held_out")}
@@ -126,8 +126,8 @@ class Racing:
         if not kept.any():
             told = f"data.length = {self.options.length}, data.skip = {self.options.skip}"
             raise Mistake(
-                f"{told}: no drive of split '{name}' in {self.place} is so long; allowed: up to "
-                f"{max(left)} steps"
+                f"{told}: no drive of split '{name}' in {self.place} is so long; "
+                f"allowed: up to {max(left)} steps"
             )
         return Split(
             np.array(mine)[kept], skips[kept], left[kept], left[kept] // self.length, self.length
@@ -201,9 +201,8 @@ class Racing:
         train, rest = self.splits["train"], self.splits["held_out"]
         return {
             "drives": f"{len(entries)} by {', '.join(policies)}, "
-            f"{sum(one.length for one in entries):,} frames "
-            f"({self.store.spec.simulator}, {'with' if self.store.spec.hud else 'without'} the bar "
-            "of score and speed)",
+            f"{sum(one.length for one in entries):,} frames ({self.store.spec.simulator}, "
+            f"{'with' if self.store.spec.hud else 'without'} the bar of score and speed)",
             "split": f"{self.size('train'):,} {self.order.kind} of {len(train.episodes)} drives to "
             "train on, "
             f"{self.size('held_out'):,} of {len(rest.episodes)} drives on other tracks held out",

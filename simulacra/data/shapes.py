@@ -346,15 +346,15 @@ def check(options: Options) -> None:
         )
     if len(set(options.z_order)) < 3:
         raise Mistake(
-            f"data.z_order = {', '.join(options.z_order)}; allowed: circle, triangle and square in "
-            "any order"
+            f"data.z_order = {', '.join(options.z_order)}; "
+            "allowed: circle, triangle and square in any order"
         )
     for name in "step_range", "step_dist", "noise", "z_order":
         found, default = getattr(options, name), getattr(Options(), name)
         if options.law != "three" and found != default:
             raise Mistake(
-                f"data.{name} = {found} under data.law = {options.law}; allowed: {default}, it is "
-                "of law three"
+                f"data.{name} = {found} under data.law = {options.law}; "
+                f"allowed: {default}, it is of law three"
             )
 
 

@@ -109,8 +109,8 @@ def sequence(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     if len(ranked) > 1 and len(ranked[1]) == len(best):
         both = " and ".join(f"{group[0]} to {group[-1]}" for group in ranked[:2])
         raise Mistake(
-            f"{folder} holds two sequences of {len(best)} pictures, {both}; allowed: the frames of "
-            "one clip"
+            f"{folder} holds two sequences of {len(best)} pictures, {both}; "
+            "allowed: the frames of one clip"
         )
     return best, [name for name in names if name not in set(best)]
 
@@ -127,8 +127,8 @@ def jumps(names: list[str]) -> list[str]:
     if odd is None:
         return []
     return [
-        f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; they are taken "
-        "one by one"
+        f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; "
+        "they are taken one by one"
     ]
 
 
@@ -144,7 +144,8 @@ def at_home(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
             f"{folder} holds pictures in {len(homes)} folders, {first}, {second} ...; allowed: one"
         )
     inner = sorted(home for home in homes if home != ".")
-    lost = f"left out, since they lie in folders inside: {len(names) - homes['.']} pictures in {named(inner)}"
+    count = len(names) - homes["."]
+    lost = f"left out, since they lie in folders inside: {count} pictures in {named(inner)}"
     return [name for name in names if "/" not in name], [lost]
 
 
@@ -249,8 +250,8 @@ def beat(durations: list[float]) -> tuple[float, list[str]]:
         return fps, []
     least, most = min(durations), max(durations)
     return fps, [
-        f"frames are unequally long, {least:g} to {most:g} ms; they are taken one by one, at "
-        f"{fps:.4g} per second"
+        f"frames are unequally long, {least:g} to {most:g} ms; "
+        f"they are taken one by one, at {fps:.4g} per second"
     ]
 
 

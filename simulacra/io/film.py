@@ -120,8 +120,8 @@ def colours(frame: Any) -> list[str]:
         )
     if frame.color_primaries in WIDE:
         found.append(
-            f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, and look "
-            "less saturated"
+            f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, "
+            "and look less saturated"
         )
     if frame.color_range == 2 and "yuv" in frame.format.name:
         found.append("its colours are of full range, and read as such")
@@ -210,8 +210,8 @@ def film(file: Path) -> Clip:
             width, height = squared(frame.width, frame.height, ratio)
             if (width, height) != (frame.width, frame.height):
                 notes.append(
-                    f"its pixels are not square ({frame.width}x{frame.height}); resampled to "
-                    f"{width}x{height}"
+                    f"its pixels are not square ({frame.width}x{frame.height}); "
+                    f"resampled to {width}x{height}"
                 )
                 stored = (
                     (frame.height, frame.width)
@@ -240,6 +240,6 @@ def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Cl
     if end in suffixes():
         return animation(place)
     raise Mistake(
-        f"{what} {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, "
-        f"{', '.join(FILMS)}"
+        f"{what} {place} ends in '{end}'; "
+        f"allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}"
     )

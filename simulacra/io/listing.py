@@ -130,9 +130,8 @@ def accepted(path: Path, result: T | Fault, skip: bool) -> T | Fault:
     """The result, unless it is a fault that may not be skipped."""
     if isinstance(result, Fault) and not skip:
         raise Mistake(
-            f"picture {path}: {result.reason}; repair or remove it, or set data.skip_broken=true "
-            "to leave out what "
-            f"cannot be used"
+            f"picture {path}: {result.reason}; "
+            "repair or remove it, or set data.skip_broken=true to leave out what cannot be used"
         )
     return result
 

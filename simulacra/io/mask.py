@@ -172,8 +172,8 @@ def read(image: Image.Image, kind: str | None = None) -> Reading:
         )
     if lossy and 0 < bright.max() <= FAINT:
         notes.append(
-            f"its brightest value is {bright.max()} of 255, of which compression may have left "
-            "little; use PNG"
+            f"its brightest value is {bright.max()} of 255, "
+            "of which compression may have left little; use PNG"
         )
     return Reading(mask, rule, notes + doubts(mask))
 
@@ -186,8 +186,8 @@ def doubts(mask: np.ndarray) -> list[str]:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
     inverted = "; if the object is what was left out, invert it" if border > MOST else ""
     return [
-        f"it covers {share:.1%} of the "
-        f"frame{' and most of its border' if border > MOST else ''}{inverted}"
+        f"it covers {share:.1%} "
+        f"of the frame{' and most of its border' if border > MOST else ''}{inverted}"
     ]
 
 

@@ -73,8 +73,8 @@ def visible(images: Tensor) -> Tensor:
     (N, 1, H, C*W)."""
     if images.ndim != 4 or 0 in images.shape:
         raise Mistake(
-            f"cannot paint pictures of shape {tuple(images.shape)}; allowed: (N, C, H, W), none of "
-            "them 0"
+            f"cannot paint pictures of shape {tuple(images.shape)}; "
+            "allowed: (N, C, H, W), none of them 0"
         )
     return images if images.shape[1] in (1, 3) else images.transpose(1, 2).flatten(2).unsqueeze(1)
 
@@ -152,9 +152,8 @@ def write_all(folder: Path, suffix: str, count: int, contents: Iterable[bytes]) 
     later = sorted(number for number in numbers if int(number) >= count)
     if later:
         raise Mistake(
-            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, and "
-            f"{count} are to be written; "
-            f"remove them or choose another folder"
+            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, "
+            f"and {count} are to be written; remove them or choose another folder"
         )
     paths, new = list[Path](), list[Path]()
     try:
@@ -201,8 +200,8 @@ def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) 
             )
             if math.prod(shape) > BOARD:
                 raise Mistake(
-                    f"a sheet of {count:,} pictures of {width}x{height} is too large; write an "
-                    ".npz or a folder"
+                    f"a sheet of {count:,} pictures of {width}x{height} is too large; "
+                    "write an .npz or a folder"
                 )
             board = np.full(shape, GAP, np.uint8)
         for tile in tiles:

@@ -139,8 +139,8 @@ def _opened(path: Path, file: BinaryIO, only: tuple[str, ...]) -> Iterator[Image
         most = Image.MAX_IMAGE_PIXELS
         if most and image.width * image.height > most:
             raise ValueError(
-                f"{image.width}x{image.height} is too large; allowed: at most {most / 1e6:.0f} "
-                "million pixels"
+                f"{image.width}x{image.height} is too large; "
+                f"allowed: at most {most / 1e6:.0f} million pixels"
             )
         yield image
 
@@ -150,8 +150,8 @@ def header(path: Path) -> Header:
     with opened(path) as image:
         if min(image.size) < LEAST:
             raise ValueError(
-                f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} "
-                "pixels"
+                f"{image.width}x{image.height} is too small; "
+                f"allowed: sides of at least {LEAST} pixels"
             )
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
         return Header(

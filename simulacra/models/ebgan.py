@@ -111,8 +111,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -170,8 +169,7 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
 
 
-# --- rules: what holds the discriminator back
-# -------------------------------------------------------------------------
+# --- rules: what holds the discriminator back -----------------------------------------------------
 
 
 class Margin(nn.Module):
@@ -254,8 +252,7 @@ class Began(nn.Module):
 RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -323,8 +320,7 @@ def _last(h: Hyper) -> list[nn.Module]:
     return [nn.Tanh()] if h.decoder == "tanh" else []
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class EBGAN:
@@ -408,8 +404,8 @@ class EBGAN:
         )
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
             raise Mistake(
-                f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy "
-                f"reaches {most:.4g}"
+                f"hyper.margin is {top:.4g} in units of the energy; "
+                f"with a tanh decoder no energy reaches {most:.4g}"
             )
 
     def E(self, x: Tensor) -> Tensor:

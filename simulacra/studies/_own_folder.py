@@ -110,8 +110,8 @@ class OwnFolder:
         ]
         if taken:
             raise Mistake(
-                f"{self.out / taken[0]} is not as it was written here, or was not; move it away, "
-                "or choose another folder"
+                f"{self.out / taken[0]} is not as it was written here, or was not; "
+                "move it away, or choose another folder"
             )
         stale = [name for name in self.before if name not in new and self._ours(name)]
         for name in new:

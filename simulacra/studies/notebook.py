@@ -1,8 +1,10 @@
 """Notebook: runs and experiments as a few pages that open from disk, without a network.
 
-    OUT/index.html         experiments with their verdicts, runs by model, what could not be read and why
+    OUT/index.html         experiments with their verdicts, runs by model, what could not be read
+                           and why
     OUT/sheet-*.html       an experiment: claims, table, cells side by side
-    OUT/run-*.html         a run: pictures, the same noise through training, measurements, log, where it comes from
+    OUT/run-*.html         a run: pictures, the same noise through training, measurements, log,
+                           where it comes from
     OUT/files/             copies of the pictures
     OUT/notebook.json      which of the files in OUT are the notebook's own
 

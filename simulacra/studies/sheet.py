@@ -155,8 +155,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# --- reading
-# ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def sheets() -> list[str]:
@@ -225,13 +224,13 @@ def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
     where = f"{path}: claim '{claim.says}'"
     if (claim.within is None) != (claim.expect != "no difference"):
         raise Mistake(
-            f"{where}: within says how large no difference may be, and belongs to expect = 'no "
-            "difference' alone"
+            f"{where}: within says how large no difference may be, "
+            "and belongs to expect = 'no difference' alone"
         )
     if claim.compare[0].keys() != claim.compare[1].keys():
         raise Mistake(
-            f"{where}: both sides of compare name the same keys, found {[*claim.compare[0]]} and "
-            f"{[*claim.compare[1]]}"
+            f"{where}: both sides of compare name the same keys, "
+            f"found {[*claim.compare[0]]} and {[*claim.compare[1]]}"
         )
     for side in claim.compare:
         for key, value in side.items():
@@ -245,8 +244,7 @@ def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
         raise Mistake(f"{where}: no two cells differ in just what it compares")
 
 
-# --- what came of it
-# ---------------------------------------------------------------------------------------------------
+# --- what came of it ------------------------------------------------------------------------------
 
 
 Values = dict[tuple[str, int], dict[str, dict[str, Any]]]
@@ -322,6 +320,6 @@ def same_protocol(found: Values, metric: str) -> None:
             if alike.get(name) != row.get(name):
                 raise Mistake(
                     f"{metric} was not measured alike: {name} is {alike.get(name)} for {first[0]}, "
-                    f"seed {first[1]}, and "
-                    f"{row.get(name)} for {key[0]}, seed {key[1]}; measure them again"
+                    f"seed {first[1]}, and {row.get(name)} for {key[0]}, seed {key[1]}; "
+                    "measure them again"
                 )

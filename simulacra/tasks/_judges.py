@@ -81,8 +81,7 @@ def _over(what: str) -> str:
     return f"sampling of {what}, one training"
 
 
-# --- pictures
-# ---------------------------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------------------
 
 
 def _of_pictures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -155,8 +154,7 @@ def reals(source: Data, count: int) -> tuple[Batch, Batch]:
     return held_out, train
 
 
-# --- series
-# -----------------------------------------------------------------------------------------------------------
+# --- series ---------------------------------------------------------------------------------------
 
 
 def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -183,8 +181,7 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     )
 
 
-# --- futures
-# ----------------------------------------------------------------------------------------------------------
+# --- futures --------------------------------------------------------------------------------------
 
 
 def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -234,8 +231,7 @@ def futures(
     return torch.cat(parts)
 
 
-# --- clips
-# ------------------------------------------------------------------------------------------------------------
+# --- clips ----------------------------------------------------------------------------------------
 
 
 def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -244,8 +240,8 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     no_extractor(protocol, clips_report.NAME)
     if not hasattr(opened.model, "unroll"):
         raise Mistake(
-            f"model {opened.config.model} paints no layers, and these data are clips with a first "
-            "mask"
+            f"model {opened.config.model} paints no layers, "
+            "and these data are clips with a first mask"
         )
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)

@@ -49,8 +49,8 @@ def decompose(
     damaged is made again, and films of another rate."""
     if longest < 0 or frames < 0 or (fps is not None and not SLOW <= fps <= FAST):
         raise Mistake(
-            f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps "
-            f"{SLOW:g} to {FAST:g}"
+            f"longest = {longest}, frames = {frames}, fps = {fps}; "
+            f"allowed: 0 or more, and fps {SLOW:g} to {FAST:g}"
         )
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")

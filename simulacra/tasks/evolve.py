@@ -28,14 +28,14 @@ def evolve(
     `rows` noises and `columns` checkpoints; return the steps that it shows."""
     if out.suffix not in SUFFIXES:
         raise Mistake(
-            f"cannot write an evolution as '{out.suffix}'; give a {', a '.join(SUFFIXES[:-1])} or "
-            f"a {SUFFIXES[-1]}"
+            f"cannot write an evolution as '{out.suffix}'; "
+            f"give a {', a '.join(SUFFIXES[:-1])} or a {SUFFIXES[-1]}"
         )
     for name, value in (("rows", rows), ("columns", columns), ("fps", fps), ("scale", scale)):
         if not 1 <= value <= MOST.get(name, value):
             raise Mistake(
-                f"an evolution's {name} is {value}; allowed: 1 "
-                f"{f'to {MOST[name]}' if name in MOST else 'and more'}"
+                f"an evolution's {name} is {value}; "
+                f"allowed: 1 {f'to {MOST[name]}' if name in MOST else 'and more'}"
             )
     run.config_of(folder)
     sheets = painted(folder)
@@ -66,8 +66,8 @@ def painted(folder: Path) -> dict[int, Path]:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
     if not stills:
         raise Mistake(
-            f"the samples of this model are not still pictures: {found[-1].parent} has no "
-            "samples.png"
+            "the samples of this model are not still pictures: "
+            f"{found[-1].parent} has no samples.png"
         )
     return dict(sorted(stills.items()))
 

@@ -96,8 +96,8 @@ def content(opened: Opened, most: int) -> bytes:
     kept = packed.kept(opened.model)
     if not kept:
         raise Mistake(
-            f"nothing of model {opened.config.model} can be packed; allowed: models that keep "
-            "averages of their weights"
+            f"nothing of model {opened.config.model} can be packed; "
+            "allowed: models that keep averages of their weights"
         )
     facts, seen = {"step": str(opened.step), "hash": hash_of(opened)}, seeing.of_run(opened)
     if seen.view != View() and not seen.notes:
@@ -124,15 +124,15 @@ def card(opened: Opened, title: str, note: str) -> str:
     checked, starts = opened.config, run.starts(opened.folder)
     lines = [f"# {title}", "", *([note, ""] if note else [])]
     lines += [
-        f"Model `{checked.model}`, config `{checked.name}`, preset `{checked.preset}`, step "
-        f"{opened.step:,}."
+        f"Model `{checked.model}`, config `{checked.name}`, "
+        f"preset `{checked.preset}`, step {opened.step:,}."
     ]
     for start in starts[-1:]:
         told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
         lines += [
             "",
-            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch "
-            f"{start.get('torch')}.",
+            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, "
+            f"torch {start.get('torch')}.",
         ]
     rows = [
         row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step

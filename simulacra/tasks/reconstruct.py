@@ -33,9 +33,8 @@ def coder(opened: Opened) -> Any:
         if all(hasattr(config.model(model_name).Model, method) for method in CODES)
     ]
     raise Mistake(
-        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture "
-        "into a code and back; models "
-        f"that do: {', '.join(able)}"
+        f"{opened.folder} is a run of model {opened.config.model}, "
+        f"which does not turn a picture into a code and back; models that do: {', '.join(able)}"
     )
 
 

@@ -33,8 +33,8 @@ def parts(opened: Opened, count: int, seed: int, labels: Labels | None = None) -
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
     if "mean" in opened.like(1):
         raise Mistake(
-            f"{opened.folder} imagines on from codes of its data; look at them with `simulacra "
-            "paint`"
+            f"{opened.folder} imagines on from codes of its data; "
+            "look at them with `simulacra paint`"
         )
     if hasattr(opened.model, "imagine"):
         raise Mistake(

@@ -409,8 +409,8 @@ def clean_plate(
         or mattes.shape != (len(frames), 1, *frames.shape[2:])
     ):
         raise Mistake(
-            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; allowed: (T, 3, H, "
-            "W) with (T, 1, H, W)"
+            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; "
+            "allowed: (T, 3, H, W) with (T, 1, H, W)"
         )
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
     T = len(frames)

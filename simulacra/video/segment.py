@@ -80,14 +80,14 @@ def checked(frames: Tensor, mask: Tensor, flows: Flows | None) -> Tensor:
         )
     if flows is not None and flows.backward.shape != (T - 1, 2, H, W):
         raise Mistake(
-            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; allowed: "
-            f"{(T - 1, 2, H, W)}"
+            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; "
+            f"allowed: {(T - 1, 2, H, W)}"
         )
     start = mask.detach().cpu().float().view(1, 1, H, W)
     if not (start > 0.5).any() or start.min() < 0 or start.max() > 1:
         raise Mistake(
-            f"mask from {float(start.min()):g} to {float(start.max()):g}; allowed: 0 to 1, with a "
-            "pixel above 0.5"
+            f"mask from {float(start.min()):g} to {float(start.max()):g}; "
+            "allowed: 0 to 1, with a pixel above 0.5"
         )
     return start
 

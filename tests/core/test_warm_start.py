@@ -130,7 +130,8 @@ def test_the_older_name(tmp_path):
     toml.write_text('base = "vaegan_mnist"\ninit_from = "a"\n[hyper]\nbegin = "b"\n')
     with pytest.raises(
         Mistake,
-        match=r"hyper\.begin = 'b', the older name of init_from, and init_from = 'a'; allowed: one of them",
+        match=r"hyper\.begin = 'b', the older name of init_from, "
+        "and init_from = 'a'; allowed: one of them",
     ):
         config.resolve(str(toml), "tiny")
     assert config.resolve(str(tmp_path / "old"), None, ["hyper.begin=c"]).init_from == "c"
@@ -175,7 +176,8 @@ def test_a_model_from_outside_says_what_it_takes(tmp_path):
     source.write_text(MODEL.replace("WIDTH", "4"))
     with pytest.raises(
         Mistake,
-        match=r"part head has another shape: weight is \(3, 784\) in the run, \(4, 784\) in this config",
+        match=r"part head has another shape: "
+        r"weight is \(3, 784\) in the run, \(4, 784\) in this config",
     ):
         train(config.resolve(str(toml), None, from_old), tmp_path / "new", None)
     source.write_text(

@@ -203,7 +203,8 @@ def test_sines_are_what_they_say():
         ({"frequencies": (5.0, 1.0)}, "data.frequencies = 5.0, 1.0; allowed: the lower one first"),
         (
             {"length": 8},
-            "data.frequencies up to 5.0 cycles; allowed: 4.0 at most, half of data.length = 8 steps",
+            "data.frequencies up to 5.0 cycles; "
+            "allowed: 4.0 at most, half of data.length = 8 steps",
         ),
         ({"count": 2**40}, "allowed: 268435456 at most"),
     ],
@@ -424,8 +425,10 @@ def test_csv_held_out_do_not_move_when_an_id_is_added(tmp_path):
     text = "id,x\n" + "".join(f"s{i},{i}\ns{i},{i}\n" for i in range(50))
     before = loaded(written(tmp_path, text), "a.csv", id="id")
     after = loaded(written(tmp_path, text + "new,7.5\nnew,7.5\n"), "a.csv", id="id")
-    held = [{round(x) for x in f.restore(f.take("held_out", f.size("held_out"))["series"])[:, 0, 0].tolist() if x % 1 != 0.5}
-            for f in (before, after)]  # fmt: skip
+    held = []
+    for f in (before, after):
+        series = f.restore(f.take("held_out", f.size("held_out"))["series"])
+        held.append({round(x) for x in series[:, 0, 0].tolist() if x % 1 != 0.5})
     assert held[0] == held[1] and 3 <= len(held[0]) <= 20
 
 
@@ -593,7 +596,8 @@ DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in
         (DATED, "row 1, column '1' holds '2024-01-01'"),
         (
             "date,a,b\n" + DATED,
-            "row 2, column 'date' holds '2024-01-01'; allowed: finite numbers; data.columns chooses",
+            "row 2, column 'date' holds '2024-01-01'; "
+            "allowed: finite numbers; data.columns chooses",
         ),
         ("date,2019,2020\n" + DATED, "row 2, column 'date' holds '2024-01-01'"),
     ],

@@ -30,9 +30,15 @@ def made(number: int, length: int = 20, ended: bool = True, **changes) -> Episod
     """An episode of random bytes that follow from its number."""
     stream = np.random.default_rng(number)
     facts = Facts(
-        number=number, track=100 + number, simulator="envpool", policy="idle", hud=False, start=0, terminated=ended,
+        number=number,
+        track=100 + number,
+        simulator="envpool",
+        policy="idle",
+        hud=False,
+        start=0,
+        terminated=ended,
         lap_finished=False,
-    )  # fmt: skip
+    )
     return Episode(
         frames=stream.integers(0, 256, (length, 3, 16, 16), np.uint8),
         actions=stream.uniform(-1, 1, (length, 3)).astype(np.float32),
@@ -217,7 +223,8 @@ def test_wrongly_shaped_recordings_are_named(full):
     (full / "store.json").write_text(json.dumps(spec))
     told = refusal(full)
     assert re.search(
-        r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); allowed: \('U8', \(20, 3, 64, 64\)\)",
+        r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); "
+        r"allowed: \('U8', \(20, 3, 64, 64\)\)",
         told,
     )
 

@@ -32,7 +32,8 @@ from simulacra.envs.carracing.racing import Pool
 print("begun", flush=True)
 with Pool("gymnasium", [5, 6]) as one, Pool("gymnasium", [5, 6], threads=2) as two:
     seen = [(pool.reset(), pool.step(np.full((2, 3), 0.3))) for pool in (one, two)]
-same = np.array_equal(seen[0][0], seen[1][0]) and all(np.array_equal(a, b) for a, b in zip(seen[0][1], seen[1][1]))
+steps = zip(seen[0][1], seen[1][1])
+same = np.array_equal(seen[0][0], seen[1][0]) and all(np.array_equal(a, b) for a, b in steps)
 print("equal" if same else "unequal", flush=True)
 """
 

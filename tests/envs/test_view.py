@@ -37,8 +37,15 @@ DIFFERENT = r"view.hud = (true|false) \(the bar of score and speed\), .* has (tr
 def recordings(folder: Path, hud: bool, size: int = 64) -> Path:
     """A store of six drives of noise."""
     spec = Spec(
-        seed=3, simulator="envpool", size=size, hud=hud, steps=50, lead=0, mixture={"idle": 1.0}, versions={"envpool": "1.2.5"}
-    )  # fmt: skip
+        seed=3,
+        simulator="envpool",
+        size=size,
+        hud=hud,
+        steps=50,
+        lead=0,
+        mixture={"idle": 1.0},
+        versions={"envpool": "1.2.5"},
+    )
     with episodes.filling(folder, spec):
         for number in range(6):
             frames = np.stack([picture(100 * number + t, size) for t in range(20)])
@@ -63,7 +70,8 @@ def barred(folder: Path, bar: bool, size: int = 64) -> Path:
 
 def an_eye(home: Path, name: str, data: str, path: Path) -> Path:
     """A run of an eye on some data."""
-    text = f'model = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n[hyper]\nwidth = 2\nz_size = {Z}'
+    text = f'model = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n'
+    text += f"[hyper]\nwidth = 2\nz_size = {Z}"
     return made(home, text, name)
 
 

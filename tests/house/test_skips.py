@@ -9,7 +9,13 @@ import pytest
 from conftest import listed
 
 TESTS = Path(__file__).parents[1]
-ONE = "import pytest\n\ndef test_right(): pass\n\n@pytest.mark.skipif(True, reason={!r})\ndef test_one(): pass\n"
+ONE = """import pytest
+
+def test_right(): pass
+
+@pytest.mark.skipif(True, reason={!r})
+def test_one(): pass
+"""
 
 
 def outcome(folder: Path, reason: str, **environment: str) -> subprocess.CompletedProcess[str]:

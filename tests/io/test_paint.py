@@ -328,16 +328,17 @@ def test_what_is_written_is_on_the_disk_before_it_is_there(tmp_path, name, monke
     for other in (f".{name}.part", f"{name}.part", f"{name}.partial"):
         (tmp_path / other).write_text("mine")
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda handle: (done.append("folder" if os.path.isdir(handle) else "file"), sync(handle)),
-    )  # noqa: PTH112
-    monkeypatch.setattr(
-        Path,
-        "replace",
-        lambda path, target: (done.append(Path(target).name), replace(path, target))[1],
-    )
+
+    def synced(handle: int) -> None:
+        done.append("folder" if os.path.isdir(handle) else "file")  # noqa: PTH112
+        sync(handle)
+
+    def replaced(path: Path, target: Path) -> Path:
+        done.append(Path(target).name)
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
     WRITERS[name](tmp_path / name)
     assert done == ["file", name, "folder"]
     assert (

@@ -515,7 +515,10 @@ def test_other_numbers_fit_in_order(tmp_path):
             found, true, lambda note, doubt: heard.append((note, doubt))
         )
         assert results == {kind: sequence(clip(3), clip(0))}
-        said = f"{found} (00000 to 00004, 5 masks) and {true} ({names[0]} to {names[-1]}, 5 masks) have other names"
+        said = (
+            f"{found} (00000 to 00004, 5 masks) and {true} ({names[0]} to {names[-1]}, 5 masks) "
+            "have other names"
+        )
         assert heard[0] == (f"{said}; they are compared in order", True)
     gap = save(clip(3), tmp_path / "gap", [f"{i:05d}" for i in (0, 1, 2, 4, 5)])
     text = refusal(mask_scores.compare_folders, gap, save(clip(0), tmp_path / "whole"))

@@ -89,14 +89,15 @@ class Linear:
 
 def written(folder, *lines: str) -> str:
     """A config file of a tiny search in dreams."""
-    text = "\n".join([
+    told = [
         'model = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
         f'[data]\nname = "codes"\npath = "{folder}"\nlength = 8',
         '[hyper]\nworld = "dream"\npopulation = 6\nsteps = 5\ncontext = 2',
         *([] if any(line.startswith("memory") for line in lines) else ["units = 8"]),
         *lines,
         "[preset.tiny]",
-    ])  # fmt: skip
+    ]
+    text = "\n".join(told)
     path = folder.parent / "controller.toml"
     path.write_text(text)
     return str(path)
@@ -155,8 +156,12 @@ def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
     for p in range(4):
         for e in range(3):
             z, total, steps, alive = begin.first[e][None], 0.0, 0, True
-            world, seen = (m and m.remember(begin.codes[[e]], begin.actions[[e]], m.start(z))[1] if C else m and m.start(z)
-                           for m in (M, senses))  # fmt: skip
+            shown = begin.codes[[e]], begin.actions[[e]]
+            world, seen = (m and m.start(z) for m in (M, senses))
+            if C:
+                world, seen = (
+                    m and m.remember(*shown, state)[1] for m, state in ((M, world), (senses, seen))
+                )
             for t in range(9):
                 F = torch.cat([z, seen.h], 1) if senses else z
                 a = squashed("paper", F @ P[p, :-3].view(3, -1).T + P[p, -3:])

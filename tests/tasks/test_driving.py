@@ -570,7 +570,8 @@ def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     hyper = "[hyper]\nunits = 5\nmixtures = 2"
     made(home, f'model = "world_memory"\nbatch = 4\n{codes(home / "codes")}\n{hyper}', "plain")
-    lines = f'[hyper]\nworld = "envpool"\nmemory = "{home / "plain"}"\npopulation = 4\nsigma = 0.5\nsteps = 2'
+    lines = f'[hyper]\nworld = "envpool"\nmemory = "{home / "plain"}"\n'
+    lines += "population = 4\nsigma = 0.5\nsteps = 2"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulacra.models.world.artefacts.factory", lambda name, threads=1: Noise)
         folder = made(

@@ -162,6 +162,9 @@ def version_is_known() -> bool:
     """Whether gymnasium is of the version whose drawing this is; a warning if not."""
     found = version("gymnasium")
     if found != KNOWN:
-        told = f"gymnasium is {found}; how {KNOWN} draws is known: frames are drawn by gymnasium itself, half as fast"
+        told = (
+            f"gymnasium is {found}; "
+            f"how {KNOWN} draws is known: frames are drawn by gymnasium itself, half as fast"
+        )
         warnings.warn(told, RuntimeWarning, stacklevel=2)
     return found == KNOWN

@@ -1,8 +1,10 @@
 """Recorded episodes on disk: a file each, which is there whole or not at all.
 
-store.json                     what the episodes are made from: Spec, and `id`, a digest of it, the identity of the store
-episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums`, a checksum of each row of each of them;
-                               `facts`, with `identity`, a digest of facts and sums, in its header
+store.json                     what the episodes are made from: Spec, and `id`, a digest of it, the
+                               identity of the store
+episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums`, a checksum of
+                               each row of each of them; `facts`, with `identity`, a digest of facts
+                               and sums, in its header
 lock                           held by the process that adds episodes
 
 The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t
@@ -138,8 +140,8 @@ def entry(path: Path, size: int) -> Entry:
             "frames",
         )
         raise Mistake(
-            f"{path}: {wrong} is {found.get(wrong, 'not there')}; allowed: "
-            f"{wanted.get(wrong, 'nothing of this name')}"
+            f"{path}: {wrong} is {found.get(wrong, 'not there')}; "
+            f"allowed: {wanted.get(wrong, 'nothing of this name')}"
         )
     if there != 8 + n + end:
         raise Mistake(
@@ -160,8 +162,8 @@ class Store:
         for number, one in zip(sorted(files), self.entries, strict=True):
             if one.facts.number != number:
                 raise Mistake(
-                    f"{one.path} holds episode {one.facts.number}; allowed: its own number, "
-                    f"{number}"
+                    f"{one.path} holds episode {one.facts.number}; "
+                    f"allowed: its own number, {number}"
                 )
             for name in "simulator", "hud":
                 if (found := getattr(one.facts, name)) != (wanted := getattr(self.spec, name)):
@@ -169,8 +171,8 @@ class Store:
         self.id, written = identity(self.spec), id_of(folder)
         if written not in ("", self.id):
             raise Mistake(
-                f"{folder / 'store.json'} is not what was written: its id is {written}, that of "
-                f"its contents {self.id}"
+                f"{folder / 'store.json'} is not what was written: its id is {written}, "
+                f"that of its contents {self.id}"
             )
         self._sums: dict[int, np.ndarray] = {}  # of the episodes that were read last
 
@@ -195,8 +197,8 @@ class Store:
             sums = self._rows(i, SUMS, 0, one.length)
             if identified(one.facts, sums) != one.identity:
                 raise Mistake(
-                    f"{one.path} is damaged: its facts or checksums are not those that were "
-                    f"written; {AGAIN}"
+                    f"{one.path} is damaged: its facts or checksums are not those "
+                    f"that were written; {AGAIN}"
                 )
             if len(self._sums) == TABLES:
                 self._sums.pop(next(iter(self._sums)))
@@ -226,8 +228,8 @@ class Store:
         if wrong.any():
             step = start + int(wrong.argmax())
             raise Mistake(
-                f"{self.entries[i].path} is damaged: {name} of step {step} are not what was "
-                f"recorded; {AGAIN}"
+                f"{self.entries[i].path} is damaged: "
+                f"{name} of step {step} are not what was recorded; {AGAIN}"
             )
 
     def __len__(self) -> int:
@@ -280,13 +282,13 @@ def write(folder: Path, episode: Episode) -> Path:
         if arrays[name].shape != shape or arrays[name].dtype != kind or not len(episode.frames):
             found = f"{arrays[name].dtype} {arrays[name].shape}"
             raise Mistake(
-                f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one "
-                "step or more"
+                f"episode {episode.facts.number}: {name} is {found}; "
+                f"allowed: {kind} {shape}, one step or more"
             )
     if episode.ends[:-1].any():
         raise Mistake(
-            f"episode {episode.facts.number} goes on after its end at step "
-            f"{int(episode.ends.argmax())}"
+            f"episode {episode.facts.number} goes on after "
+            f"its end at step {int(episode.ends.argmax())}"
         )
     sums = checksums.table(arrays.values())
     told = json.dumps(

@@ -135,13 +135,13 @@ def bounded(actions: object, count: int) -> np.ndarray:
     found = np.asarray(actions, np.float32)
     if found.shape != (count, 3):
         raise Mistake(
-            f"actions of shape {found.shape}; allowed: ({count}, 3), steer, gas and brake of each "
-            "car"
+            f"actions of shape {found.shape}; "
+            f"allowed: ({count}, 3), steer, gas and brake of each car"
         )
     if np.isnan(found).any():
         raise Mistake(
-            f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; allowed: -1 to "
-            "1, 0 to 1, 0 to 1"
+            f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; "
+            "allowed: -1 to 1, 0 to 1, 0 to 1"
         )
     return np.clip(found, LOW, HIGH)
 
@@ -166,8 +166,8 @@ class Pool:
         wrong = [seed for seed in self.seeds if not 0 <= seed <= LARGEST]
         if wrong or not self.seeds:
             raise Mistake(
-                f"seed of a track: {wrong[0] if wrong else 'none'}; allowed: one or more, 0 to "
-                f"{LARGEST}"
+                f"seed of a track: {wrong[0] if wrong else 'none'}; "
+                f"allowed: one or more, 0 to {LARGEST}"
             )
         for name, value, most in (
             ("limit", limit, LIMIT),

@@ -126,8 +126,8 @@ def displacements(images: Tensor, truth: Truth) -> Reading:
     side = truth.options.size
     if not len(images) or images.shape != (len(truth.size), 3, side, side):
         raise Mistake(
-            f"frames {tuple(images.shape)} of {len(truth.size)} pairs; allowed: (N, 3, {side}, "
-            f"{side}), one a pair"
+            f"frames {tuple(images.shape)} of {len(truth.size)} pairs; "
+            f"allowed: (N, 3, {side}, {side}), one a pair"
         )
     images = images.detach().cpu().float()
     truth = truth._replace(options=msgspec.structs.replace(truth.options, antialias=True))
@@ -149,8 +149,8 @@ def histogram(canvas: Tensor) -> Tensor:
     """The smoothed shares (BINS^2,) float64 of points (N, 2) in canvas pixels in the bins."""
     if canvas.ndim != 2 or canvas.shape[1] != 2 or not len(canvas) or not canvas.isfinite().all():
         raise Mistake(
-            f"displacements {tuple(canvas.shape)}; allowed: (N, 2), at least one, all finite "
-            "(matched ones)"
+            f"displacements {tuple(canvas.shape)}; "
+            "allowed: (N, 2), at least one, all finite (matched ones)"
         )
     places = (canvas.double() / BIN + BINS / 2).floor().clamp(0, BINS - 1).long()
     counts = torch.bincount(places[:, 0] * BINS + places[:, 1], minlength=BINS**2).double()

@@ -109,8 +109,7 @@ class Stretch:
     usual: float
 
 
-# --- rows to signals
-# --------------------------------------------------------------------------------------------------
+# --- rows to signals ------------------------------------------------------------------------------
 
 
 def columns(rows: Rows, *names: str, **absent: float) -> Numbers:
@@ -167,8 +166,7 @@ def still(steps: Numbers, values: Numbers, s: Settings) -> Flags:
         return mean(values**2) - mean(values) ** 2 < (s.pinned * mean(values)) ** 2
 
 
-# --- signals to states
-# ------------------------------------------------------------------------------------------------
+# --- signals to states ----------------------------------------------------------------------------
 
 
 def begun(w: Watch, value: Any, usual: float) -> Any:
@@ -232,8 +230,7 @@ def spells(name: str, w: Watch, s: Settings, says: Callable[[Stretch], str]) -> 
         yield Spell(name, int(w.steps[x.began]), ended, says(x))
 
 
-# --- the detectors
-# ----------------------------------------------------------------------------------------------------
+# --- the detectors --------------------------------------------------------------------------------
 
 
 def d_won_by_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
@@ -261,7 +258,8 @@ def d_won_by_loss(rows: Rows, s: Settings) -> Iterator[Spell]:
     steps, loss = columns([row for row in rows if "E_real" not in row], "loss_D")
 
     def says(x: Stretch) -> str:
-        return f"the discriminator won: loss_D fell to {won + x.level * (goal - won):.3g}, far below {goal:.3g}"
+        level = won + x.level * (goal - won)
+        return f"the discriminator won: loss_D fell to {level:.3g}, far below {goal:.3g}"
 
     w = Watch(steps, (loss - won) / (goal - won), s.sure, s.steady, steps >= s.warm_up + s.steady)
     yield from spells("d_won", w, s, says)

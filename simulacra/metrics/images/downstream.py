@@ -33,23 +33,22 @@ class Labelled(NamedTuple):
     y: Tensor  # (N,) whole numbers from 0 to classes - 1
 
 
-# --- classifiers
-# ------------------------------------------------------------------------------------------------------
+# --- classifiers ----------------------------------------------------------------------------------
 
 
 def check(x: Tensor, y: Tensor, classes: int) -> None:
     """A Mistake unless there is one label for each example."""
     if not len(x) or y.shape != (len(x),) or y.is_floating_point():
         raise Mistake(
-            f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; allowed: one whole number "
-            "for each"
+            f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; "
+            "allowed: one whole number for each"
         )
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise Mistake(f"labels from {int(y.min())} to {int(y.max())}; allowed: 0 to {classes - 1}")
     if not x.isfinite().all():
         raise Mistake(
-            f"{int((~x.isfinite()).sum())} values of the examples are not finite; allowed: finite "
-            "numbers"
+            f"{int((~x.isfinite()).sum())} values of the examples are not finite; "
+            "allowed: finite numbers"
         )
 
 
@@ -85,8 +84,8 @@ def convnet(
     check(x, y, classes)
     if x.ndim != 4:
         raise Mistake(
-            f"a convolutional net on examples of shape {tuple(x.shape)}; allowed: pictures (N, C, "
-            "H, W)"
+            f"a convolutional net on examples of shape {tuple(x.shape)}; "
+            "allowed: pictures (N, C, H, W)"
         )
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "downstream"))
@@ -136,8 +135,7 @@ def train_classifier(x: Tensor, y: Tensor, classes: int, seed: int) -> Judge:
     return convnet(x, y, classes, seed) if x.ndim == 4 else forest(x, y, classes, seed)
 
 
-# --- scores
-# -----------------------------------------------------------------------------------------------------------
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def accuracy(found: Tensor, y: Tensor) -> float:

@@ -43,4 +43,7 @@ def rank_note(samples: int, size: int) -> str:
     to singular), else empty."""
     if samples >= 2 * size:
         return ""
-    return f"Fréchet distance from {samples} samples of {size} features; at least {2 * size} are needed to trust it"
+    return (
+        f"Fréchet distance from {samples} samples of {size} features; "
+        f"at least {2 * size} are needed to trust it"
+    )

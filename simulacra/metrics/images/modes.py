@@ -107,8 +107,8 @@ def collapse(row: Mapping[str, Any]) -> str:
     says = []
     if row["distinct"] < REPEATED:
         says.append(
-            f"samples repeat each other, {percent(row['distinct'])} as many are different as of "
-            "real ones"
+            "samples repeat each other, "
+            f"{percent(row['distinct'])} as many are different as of real ones"
         )
     if row.get("classes_shown", 1) < ONE_SIDED:
         missing = f"{row['class_missing']:.0f} are missing"
@@ -118,8 +118,8 @@ def collapse(row: Mapping[str, Any]) -> str:
         )
     if row.get("covered", 1) < NARROW and row["like_reals"] >= LIKE_ANY:
         says.append(
-            f"samples are like few of the real ones, near {percent(row['covered'])} as many as "
-            "other real ones are"
+            "samples are like few of the real ones, "
+            f"near {percent(row['covered'])} as many as other real ones are"
         )
     return "; ".join(says)
 

@@ -163,8 +163,7 @@ def report(
     return compare(look(fake, extractor), seen, train=known, seed=seed)
 
 
-# --- what the choice of the reals makes
-# -------------------------------------------------------------------------------
+# --- what the choice of the reals makes -----------------------------------------------------------
 
 
 def spread(
@@ -211,8 +210,7 @@ def by_halves(fake: Tensor, real: Tensor, seed: int) -> dict[str, float]:
     return {name: total / (4 * GROUPS) for name, total in squares.items()}
 
 
-# --- words
-# ------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def counts(name: str, fake: int, real: int) -> dict[str, int]:
@@ -228,7 +226,10 @@ def notes(fake: Features, real: Features) -> list[str]:
     """What a reader of the numbers has to know about them, one sentence each."""
     samples, size = min(len(fake.features), len(real.features)), real.features.shape[1]
     asked = fake.own_classes and fake.asked is not None
-    in_turn = "samples are asked for class by class in turn, so shares of classes are left out: they would be the asker's"
+    in_turn = (
+        "samples are asked for class by class in turn, "
+        "so shares of classes are left out: they would be the asker's"
+    )
     return [note for note in (rank_note(samples, size), in_turn * asked) if note]
 
 
@@ -237,12 +238,12 @@ def verdict(memorisation: float, share: float, trained: int) -> list[str]:
     of = f"the {trained:,} training pictures"
     if share >= CERTAIN:
         return [
-            f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, nearer than "
-            "new pictures come"
+            f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, "
+            "nearer than new pictures come"
         ]
     if memorisation < NEAR:
         return [
-            f"memorised: samples are {memorisation:.2f} times as far from {of} as held-out "
-            "pictures are"
+            f"memorised: samples are {memorisation:.2f} "
+            f"times as far from {of} as held-out pictures are"
         ]
     return []

@@ -115,8 +115,8 @@ def difference(one: Grouped, other: Grouped) -> Estimate:
     if one.groups != other.groups:
         alone = sorted(set(one.groups) ^ set(other.groups))
         raise Mistake(
-            f"two measures differ in {len(alone)} groups, {alone[0]} among them; allowed: the same "
-            "tracks or episodes"
+            f"two measures differ in {len(alone)} groups, {alone[0]} among them; "
+            "allowed: the same tracks or episodes"
         )
     width = one.sums.shape[1]
     both = torch.cat([one.sums, other.sums], 1)

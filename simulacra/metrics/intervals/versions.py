@@ -50,7 +50,6 @@ def alike(metric: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
             if number < newest
         ]
         raise Mistake(
-            f"{metric} has changed its meaning: it is of {', of '.join(old)}, and of version "
-            f"{newest} for the others; measure "
-            f"those again"
+            f"{metric} has changed its meaning: it is of {', of '.join(old)}, "
+            f"and of version {newest} for the others; measure those again"
         )

@@ -154,8 +154,8 @@ def tuned_mmd_test(
     n, m = int(share * len(a)), int(share * len(b))
     if min(n, m) < 2:
         raise Mistake(
-            f"a share of {share} of {len(a)} and {len(b)} samples to tune on; needed: two or more "
-            "of each"
+            f"a share of {share} of {len(a)} and {len(b)} samples to tune on; "
+            "needed: two or more of each"
         )
     widths = tuned_bandwidths(a[:n], b[:m])
     return mmd_test(a[n:], b[m:], widths=widths, permutations=permutations, seed=seed)

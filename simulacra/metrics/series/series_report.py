@@ -121,7 +121,7 @@ def notes(source: Any) -> list[str]:
     """What a reader of the numbers has to know, one sentence each."""
     if hasattr(source, "log_density") and not source.options.noise:
         return [
-            "data.noise = 0, so no log-density: it would measure roughness alone; train with "
-            "data.noise=0.05 to have it"
+            "data.noise = 0, so no log-density: it would measure roughness alone; "
+            "train with data.noise=0.05 to have it"
         ]
     return []

@@ -1,7 +1,8 @@
 """Memories on held-out drives: how well one step is predicted, and how far many steps are imagined.
 
     alone(opened, codes)                          in the space of codes: no store is needed
-    foresight(opened, opened_eye, codes, store)   also as pictures, as what probes read, and what M's state adds to a probe
+    foresight(opened, opened_eye, codes, store)   also as pictures, as what probes read, and what
+                                                  M's state adds to a probe
 
 Everything is grouped by drive. Likelihoods of codes of two eyes are not comparable, nor are errors
 in code space; pictures and probes are. An open-loop error shows M as many steps as it is looked at
@@ -140,8 +141,8 @@ def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
     ks = [k for k in AHEAD if C + k <= longest]
     if not ks:
         raise Mistake(
-            f"hyper.context = {C}: held-out episodes have at most {longest} steps; allowed: up to "
-            f"{longest - 1}"
+            f"hyper.context = {C}: held-out episodes have at most {longest} steps; "
+            f"allowed: up to {longest - 1}"
         )
     T = C + ks[-1]
     places = [
@@ -297,8 +298,8 @@ def unseen(source: Codes, store: Store, drives: int) -> Drives:
     found = {name: batch for name, batch in held.items() if track.get(name) not in trained - {None}}
     if not found:
         raise Mistake(
-            f"{len(held)} held-out episodes of codes, all on tracks of training episodes; needed: "
-            "1 on another"
+            f"{len(held)} held-out episodes of codes, all on tracks of training episodes; "
+            "needed: 1 on another"
         )
     return dict(list(found.items())[:drives])
 
@@ -313,8 +314,8 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
         if actions is None or not torch.equal(actions, batch["action"][0]):
             told = "no such episode" if actions is None else "another episode of that name"
             raise Mistake(
-                f"codes of episode {name}: {store.folder} has {told}; allowed: the store that was "
-                "encoded"
+                f"codes of episode {name}: {store.folder} has {told}; "
+                "allowed: the store that was encoded"
             )
         entry, truth = (
             store.entries[number[name]],

@@ -181,8 +181,7 @@ class Shown(NamedTuple):
     patches: Tensor  # (p, 3, h, w)
 
 
-# --- rules and losses: pure functions
-# ---------------------------------------------------------------------------------
+# --- rules and losses: pure functions -------------------------------------------------------------
 
 
 def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Tensor:
@@ -249,8 +248,7 @@ def flows(batch: Batch) -> tuple[Tensor, Tensor]:
     return forward, backward
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class ForeGAN:

@@ -29,8 +29,7 @@ LEAK = 0.01  # of the critics' rectifiers
 AGREE = 0.1
 
 
-# --- generators
-# -------------------------------------------------------------------------------------------------------
+# --- generators -----------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, stride: int = 1) -> nn.Sequential:
@@ -146,8 +145,8 @@ class Generator(nn.Module):
         elif self.temporal == "reductor":
             if t >= len(self.heads):
                 raise ValueError(
-                    f"temporal = reductor has heads for {len(self.heads)} steps, and step {t + 1} "
-                    "was asked for"
+                    f"temporal = reductor has heads for {len(self.heads)} steps, "
+                    f"and step {t + 1} was asked for"
                 )
             if carried is not None:
                 features = torch.cat([features, self.reduce[t - 1](carried)], 1)
@@ -165,8 +164,7 @@ class Generator(nn.Module):
         return (gain * read).sigmoid()
 
 
-# --- critics
-# ----------------------------------------------------------------------------------------------------------
+# --- critics --------------------------------------------------------------------------------------
 
 
 class Critic(nn.Module):
@@ -211,8 +209,7 @@ class Critic(nn.Module):
         return score
 
 
-# --- what they are shown
-# ----------------------------------------------------------------------------------------------
+# --- what they are shown --------------------------------------------------------------------------
 
 
 def flow_as_input(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
@@ -310,8 +307,7 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
     return F.grid_sample(x, places, align_corners=False)
 
 
-# --- patches
-# ----------------------------------------------------------------------------------------------------------
+# --- patches --------------------------------------------------------------------------------------
 
 
 def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:

@@ -54,13 +54,13 @@ def networks(
     _, H, W = shape
     if version not in RANGES or form not in FORMS:
         raise ValueError(
-            f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; forms: "
-            f"{', '.join(FORMS)}"
+            f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; "
+            f"forms: {', '.join(FORMS)}"
         )
     if H % 4 or W % 4 or min(H, W) < 16:
         raise ValueError(
-            "these nets take pictures whose sides are multiples of 4 and at least 16, found "
-            f"{H}x{W}"
+            "these nets take pictures whose sides are multiples of 4 and at least 16, "
+            f"found {H}x{W}"
         )
     if version == "v1":
         return keras_init(string_G(form, shape, z_size)), keras_init(string_D(form, shape, dropout))
@@ -77,8 +77,7 @@ def networks(
     return G, bounded(D, nn.Conv2d, nn.Linear, nn.LSTM)
 
 
-# --- v1: strings
-# ------------------------------------------------------------------------------------------------------
+# --- v1: strings ----------------------------------------------------------------------------------
 
 
 def string_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
@@ -136,8 +135,7 @@ def string_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Modul
     )
 
 
-# --- v2: rows
-# ---------------------------------------------------------------------------------------------------------
+# --- v2: rows -------------------------------------------------------------------------------------
 
 
 def rows_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
@@ -187,8 +185,7 @@ def rows_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
     return nn.Sequential(*front, nn.ReLU(), *from_rows(W, C), *body, *head)
 
 
-# --- v3, v4, v5: raster scans
-# -----------------------------------------------------------------------------------------
+# --- v3, v4, v5: raster scans ---------------------------------------------------------------------
 
 
 def raster_G(version: str, form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
@@ -243,8 +240,7 @@ def raster_D(version: str, form: str, shape: tuple[int, int, int], dropout: floa
     return nn.Sequential(*body, Last(64, 8), nn.Linear(16, 1))
 
 
-# --- parts
-# ------------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 def same(kernel: int, dilation: int = 1) -> tuple[int, int]:
@@ -318,8 +314,7 @@ class Last(nn.Module):
         return last.transpose(0, 1).flatten(1)
 
 
-# --- weights
-# ----------------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 def keras_init(net: nn.Module) -> nn.Module:

@@ -126,8 +126,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- networks of v6
-# ---------------------------------------------------------------------------------------------------
+# --- networks of v6 -------------------------------------------------------------------------------
 
 
 class Scan(nn.Module):
@@ -295,8 +294,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
             raise ValueError(
-                f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and "
-                f"{h.loss}"
+                f"{h.version} takes classes = 0 and loss = non_saturating, "
+                f"found {h.classes} and {h.loss}"
             )
         if h.form == "published" and h.gamma:
             raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
@@ -312,8 +311,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return Generator(h, shape), stabilise.spectral(D) if h.stabilise.spectral else D
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class RGAN:

@@ -29,8 +29,7 @@ Shape = tuple[int, int, int]
 """Channels, height and width of a picture."""
 
 
-# --- parts
-# ------------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 class Border(nn.Module):
@@ -135,8 +134,7 @@ def borders(shape: Shape, step: int) -> tuple[Border, Border, int, int]:
     return Border(*widths), Border(*(-width for width in widths)), H + down, W + right
 
 
-# --- World Models
-# -----------------------------------------------------------------------------------------------------
+# --- World Models ---------------------------------------------------------------------------------
 
 # channels in units of the width: of the encoder, of the decoder, and the decoder's first numbers
 PAPER = {
@@ -168,8 +166,7 @@ def of_paper(kind: str, shape: Shape, w: int, z_size: int) -> Coder:
     )
 
 
-# --- ours
-# -------------------------------------------------------------------------------------------------------------
+# --- ours -----------------------------------------------------------------------------------------
 
 HALVINGS = 4
 
@@ -211,8 +208,7 @@ def light_D(shape: Shape, w: int) -> Discriminator:
     return Discriminator(nn.Sequential(grow, *lower), nn.Sequential(*convs[-1], nn.Flatten(), last))
 
 
-# --- the notes
-# --------------------------------------------------------------------------------------------------------
+# --- the notes ------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, stride: int = 2) -> nn.Conv2d:
@@ -291,8 +287,7 @@ def notes_D(
     )
 
 
-# --- Larsen et al.
-# ----------------------------------------------------------------------------------------------------
+# --- Larsen et al. --------------------------------------------------------------------------------
 
 
 def of_larsen(

@@ -77,8 +77,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def squared_error(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -102,8 +101,7 @@ def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
     return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:

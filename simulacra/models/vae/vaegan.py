@@ -149,8 +149,7 @@ class Played(NamedTuple):
     game: Tensor  # the decoder's
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def costs_D(d_x: Tensor, d_r: Tensor, d_p: Tensor) -> Costs:
@@ -209,8 +208,7 @@ def turns(
     return (G, D) if G or D else (True, True)
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Discriminator]:
@@ -227,8 +225,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Di
     for name, owner in parts.items():
         if getattr(d, name) and (h.nets == "light" or owner not in ("", h.nets)):
             raise ValueError(
-                f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, found nets = "
-                f"{h.nets}"
+                f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, "
+                f"found nets = {h.nets}"
             )
     if h.nets == "light":
         return nets.light(shape, h.width, h.z_size), nets.light_D(shape, h.width_D)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:  # the model imports this file
 DEPTH = 10.0  # how much faster than other weights the order of layers is learnt
 
 
-# --- cross convolution
-# ------------------------------------------------------------------------------------------------
+# --- cross convolution ----------------------------------------------------------------------------
 
 
 def grouped(maps: Tensor, kernels: Tensor, pad: int) -> Tensor:
@@ -65,8 +64,7 @@ def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
     return moved
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, norm: str, stride: int = 1) -> nn.Sequential:
@@ -185,8 +183,8 @@ class Layers(nn.Module):
         least = 2 ** (len(h.widths) - 1)
         if H % least or W % least:
             raise ValueError(
-                f"widths = {h.widths} take frames whose sides are multiples of {least}, found "
-                f"{H}x{W}"
+                f"widths = {h.widths} take frames whose sides are multiples of {least}, "
+                f"found {H}x{W}"
             )
         self.count, self.colours, self.side = h.layers, C, h.kernel
         down = [conv(C, h.widths[0], 3, h.norm)]

@@ -120,8 +120,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- the net
-# ----------------------------------------------------------------------------------------------------------
+# --- the net --------------------------------------------------------------------------------------
 
 
 class Net(nn.Module):
@@ -131,13 +130,13 @@ class Net(nn.Module):
         super().__init__()
         if len(h.strides) != len(h.motion):
             raise ValueError(
-                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: "
-                "as many"
+                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; "
+                "allowed: as many"
             )
         if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
             raise ValueError(
-                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found "
-                f"{h.z_size}"
+                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, "
+                f"found {h.z_size}"
             )
         self.encoder = MotionEncoder(h, shape)
         self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
@@ -170,8 +169,7 @@ class Net(nn.Module):
         return mean, self.bounded(s)
 
 
-# --- priors, and the weight of KL
-# -------------------------------------------------------------------------------------
+# --- priors, and the weight of KL -----------------------------------------------------------------
 
 
 class Memory(nn.Module):
@@ -273,8 +271,7 @@ def active(mean: Tensor) -> Tensor:
     return mean.var(0, correction=0) > 0.01
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class VisualDynamics:

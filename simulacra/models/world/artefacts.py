@@ -89,8 +89,8 @@ def eye_at(folder: str) -> Seen:
     """The eye of a run folder."""
     if not folder:
         raise Mistake(
-            "hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see "
-            "pictures"
+            "hyper.eye is empty; allowed: the run folder of an eye, "
+            "since agents of this world see pictures"
         )
     return eye_of_world(reopen(Path(folder).expanduser(), None))
 

@@ -142,8 +142,8 @@ def dream_returns(
     a reward head, in whose dreams nothing is earned."""
     if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
-            "this memory has no reward head, so nothing is earned in its dreams "
-            "(hyper.weight_reward above 0 trains one)"
+            "this memory has no reward head, "
+            "so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
         )
     typed, few = dream.typed(), max(1, ROWS // len(start.first))
     parts = []

@@ -41,8 +41,8 @@ class Search:
             import cma
         except ImportError:
             raise Mistake(
-                "model world_controller needs the package cma; allowed: pip install "
-                "'simulacra[worlds]'"
+                "model world_controller needs the package cma; "
+                "allowed: pip install 'simulacra[worlds]'"
             ) from None
         quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
         # nan: the library seeds nothing
@@ -87,8 +87,8 @@ class Search:
         wanted = {*self.names, DIRECTIONS}
         if not wanted - LATE <= set(state) <= wanted or state["mean"].shape != self.mean.shape:
             raise ValueError(
-                f"a search over {tuple(self.mean.shape)} numbers, not "
-                f"{tuple(state.get('mean', torch.empty(0)).shape)}"
+                f"a search over {tuple(self.mean.shape)} numbers, "
+                f"not {tuple(state.get('mean', torch.empty(0)).shape)}"
             )
         if (
             self.strategy.countiter == 0 < state["countiter"]

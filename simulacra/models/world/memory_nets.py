@@ -212,6 +212,6 @@ def check_eye(memory: Memory, eye: Tensor) -> None:
     if memory.eye.any() and strange.any():
         there, here = (bytes(one.tolist()).hex() for one in (memory.eye, eye[strange][0]))
         raise Mistake(
-            f"these codes are of eye {here}; allowed: those of eye {there}, which the memory was "
-            "trained on"
+            f"these codes are of eye {here}; "
+            f"allowed: those of eye {there}, which the memory was trained on"
         )

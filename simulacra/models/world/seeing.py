@@ -80,7 +80,10 @@ def derived(opened: Opened) -> Known:
     except Mistake:
         if shape.size != WORLD.size or shape.channels != WORLD.channels:
             return Known(shape)
-        assumed = f"{opened.folder} does not say whether its pictures show the bar of score and speed, and its data are not there"
+        assumed = (
+            f"{opened.folder} does not say whether its pictures show the bar of score and speed, "
+            "and its data are not there"
+        )
         return Known(
             msgspec.structs.replace(shape, hud=False), (f"{assumed}; assumed: they do not",)
         )

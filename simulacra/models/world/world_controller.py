@@ -84,8 +84,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- what is compared
-# -------------------------------------------------------------------------------------------------
+# --- what is compared -----------------------------------------------------------------------------
 
 
 def cost(returns: Tensor, members: Tensor, weight_decay: float) -> Tensor:
@@ -109,8 +108,7 @@ class Frozen:
     packed, unpack = state_dict, load_state_dict  # the same where one only looks
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class WorldController:
@@ -138,13 +136,13 @@ class WorldController:
             )
         if h.world == "dream" and memory.form.reward == "none":
             raise ValueError(
-                f"{h.memory} has no reward head to dream with; train it with hyper.weight_reward "
-                "above 0"
+                f"{h.memory} has no reward head to dream with; "
+                "train it with hyper.weight_reward above 0"
             )
         if h.context >= like["mean"].shape[1]:
             raise ValueError(
-                f"context = {h.context}; allowed: below the {like['mean'].shape[1]} steps of a "
-                "sequence (data.length)"
+                f"context = {h.context}; "
+                f"allowed: below the {like['mean'].shape[1]} steps of a sequence (data.length)"
             )
         self.memory = Frozen(memory)
         if h.arm == "untrained":

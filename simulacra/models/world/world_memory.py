@@ -95,8 +95,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses
-# -----------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def loss_code(mixture: Mixture, z: Tensor) -> Tensor:
@@ -129,8 +128,7 @@ def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
     return -torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(error).mean()
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class WorldMemory:
@@ -155,8 +153,8 @@ class WorldMemory:
         )
         if like["mean"].shape[1] < 2:
             raise ValueError(
-                f"sequences of {like['mean'].shape[1]} steps; model world_memory takes 2 or more "
-                "(data.length)"
+                f"sequences of {like['mean'].shape[1]} steps; "
+                "model world_memory takes 2 or more (data.length)"
             )
         self.M = Memory(form)
         self.average = EMA(self.M)

@@ -41,6 +41,6 @@ def writable(out: Path, *suffixes: str) -> None:
     there = next(folder for folder in out.absolute().parents if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise Mistake(
-            f"cannot write {out}: {there} is "
-            f"{'not to be written into' if there.is_dir() else 'a file'}"
+            f"cannot write {out}: "
+            f"{there} is {'not to be written into' if there.is_dir() else 'a file'}"
         )

@@ -1,7 +1,9 @@
 """What the stages of a chain took, and what each was worth on the same tracks.
 
-with timed(ledger, "codes", folder): ...                             a row in ledger, whatever ends the stage but a kill
-table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")    Markdown, gains by track over the stage before
+# a row in ledger, whatever ends the stage but a kill
+with timed(ledger, "codes", folder): ...
+# Markdown, gains by track over the stage before
+table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")
 """
 
 import time

@@ -163,8 +163,8 @@ def checked(
         )
     if any(mixture.get(name, 0) > 0 for name in AGENTS) != (agent is not None):
         raise Mistake(
-            f"drivers {', '.join(mixture)}; allowed: {' or '.join(AGENTS)} with an agent (--agent "
-            "RUN), others without"
+            f"drivers {', '.join(mixture)}; "
+            f"allowed: {' or '.join(AGENTS)} with an agent (--agent RUN), others without"
         )
     bounds = (
         ("seed", seed, 0, LARGEST),

@@ -65,8 +65,8 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
     models = {"world_controller": acted, "world_memory": followed}
     if opened.config.model not in models:
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}; allowed: models "
-            f"{', '.join(models)}"
+            f"{opened.folder} is a run of model {opened.config.model}; "
+            f"allowed: models {', '.join(models)}"
         )
     return models[opened.config.model](opened, asked)
 

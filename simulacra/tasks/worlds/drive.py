@@ -93,8 +93,8 @@ def driven_on(
     within(steps=(steps, LIMIT))
     if track in OFFICIAL:
         raise Mistake(
-            f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: "
-            "any other"
+            f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; "
+            "allowed: any other"
         )
     agent = agent_of(opened, eye)
     notes, trip = recorded(

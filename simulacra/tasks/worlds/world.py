@@ -4,14 +4,18 @@ where it stands, and is left alone once it is done.
 
     OUT/racing                  recorded drives, for eyes
     OUT/distracted              recorded drives with arbitrary actions in between, for memories
-    OUT/EYE/eye                 run of vae_racing, or of vaegan_racing, which goes on from OUT/vae/eye
+    OUT/EYE/eye                 run of vae_racing, or of vaegan_racing, which goes on from
+                                OUT/vae/eye
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream, on codes alone
-    OUT/EYE/controller          run of controller_racing, on short drives in the world, from the best dream; it sees M's state
-    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
+    OUT/EYE/controller          run of controller_racing, on short drives in the world, from the
+                                best dream; it sees M's state
+    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from
+                                where that ended
     OUT/EYE/score.csv           a row a track
-    OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection tracks
+    OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection
+                                tracks
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1
 all codes so far, memory_1 goes on from memory, and dream_1 is a search of its own in it; and so on.
@@ -164,8 +168,8 @@ class Site:
             )
         if not outcome.done:
             stopped = Stopped(
-                f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from "
-                "there"
+                f"stopped in stage {stage} at step {outcome.step:,}; "
+                "the same command goes on from there"
             )
             stopped.status = outcome.status or Stopped.status
             raise stopped
@@ -210,8 +214,7 @@ def planned(site: Site, stage: str) -> Config:
     )
 
 
-# --- stages, in order
-# -------------------------------------------------------------------------------------------------
+# --- stages, in order -----------------------------------------------------------------------------
 
 
 def recorded(site: Site) -> None:
