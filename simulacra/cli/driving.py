@@ -62,8 +62,8 @@ def score(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and
-    a line in metrics.jsonl."""
+    """Score an agent: its mean return over 100 fixed tracks to the official end, with interval,
+    and a line in metrics.jsonl."""
     if (run is None) == (driver is None):
         raise Mistake("score needs a run folder or --driver, and not both")
     if driver and (eye or step is not None):
@@ -155,8 +155,8 @@ def drive(
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected
-    (world_controller)."""
+    """Film an agent: what it sees, what its eye keeps of it,
+    and what its memory had expected (world_controller)."""
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
@@ -202,8 +202,8 @@ def dream(
     root: DataFolder = None,
     trust: Trust = False,
 ) -> None:
-    """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was
-    recorded (world_memory)."""
+    """Film what a memory dreams: an agent at the wheel (world_controller),
+    or beside what was recorded (world_memory)."""
     from simulacra.core.load import reopen
     from simulacra.tasks.worlds._film import Screen
     from simulacra.tasks.worlds.dream import Asked

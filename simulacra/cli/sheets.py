@@ -130,8 +130,8 @@ def notebook(
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with
-    their verdicts."""
+    """Make pages of runs and experiments that open from disk:
+    pictures, curves, tables, claims with their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)

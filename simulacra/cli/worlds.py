@@ -158,8 +158,8 @@ def world(
     ] = 0,
     change: StageChanges = None,
 ) -> None:
-    """World Models from nothing: record, train eye, memory and controller, in the dream and then in
-    the world, and score."""
+    """World Models from nothing: record, train eye, memory and controller,
+    in the dream and then in the world, and score."""
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
@@ -191,8 +191,8 @@ def compare_eyes(
     seeds: Annotated[int, typer.Option(help="Controllers of each eye, at least 2.")] = 3,
     change: StageChanges = None,
 ) -> None:
-    """Train both eyes on the same frames, a memory and controllers on each, and write one table
-    with intervals."""
+    """Train both eyes on the same frames, a memory and controllers on each,
+    and write one table with intervals."""
     from simulacra.tasks.worlds.compare_encoders import sheet, table
     from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
 
@@ -215,8 +215,8 @@ def compare_eyes(
 
 @contextmanager
 def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
-    """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another
-    signal than Ctrl-C."""
+    """Whoever is told of stages, and of trainings;
+    a stop is exit status 130, or 143 after another signal than Ctrl-C."""
     from simulacra.core.progress import Progress, Stages
     from simulacra.tasks.worlds.world import Stopped
 

@@ -25,8 +25,8 @@ STEP = re.compile(r"[0-9]{8,}")
 
 
 def step_of(name: str) -> int | None:
-    """The step that a checkpoint or a folder of pictures is named after, "00000007"; None of any
-    other name, a copy's too."""
+    """The step that a checkpoint or a folder of pictures is named after, "00000007";
+    None of any other name, a copy's too."""
     return int(name) if STEP.fullmatch(name) and name == f"{int(name):08d}" else None
 
 
@@ -104,8 +104,8 @@ def put(path: Path, saved: dict[str, Any], model: Model) -> int:
 
 
 def storable(model: Model, model_name: str) -> None:
-    """A Mistake if the state of a part holds what is never loaded again: more than tensors,
-    numbers, texts, lists and dicts."""
+    """A Mistake if the state of a part holds what is never loaded again:
+    more than tensors, numbers, texts, lists and dicts."""
     for name, state in states(model).items():
         file = io.BytesIO()
         try:

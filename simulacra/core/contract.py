@@ -31,8 +31,8 @@ class Model(Protocol):
         """Play one step of the paper's algorithm; return the scalars to log."""
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """Named results for paint and measure, len(batch) of each; "samples" is what the model
-        imagines."""
+        """Named results for paint and measure, len(batch) of each;
+        "samples" is what the model imagines."""
 
     # Optional, where a run begins with another run's weights (init_from):
     # INIT_PARTS: a tuple of the parts that it takes, or a dict from its own parts to those of the
@@ -93,8 +93,8 @@ class Data(Protocol):
     # pictures that are mirrored at random say so with an option `flip`.
 
     def describe(self) -> dict[str, str]:
-        """Facts for a person before training: counts, shapes, what is done to the files (crop,
-        resize, mode)."""
+        """Facts for a person before training: counts, shapes,
+        what is done to the files (crop, resize, mode)."""
 
     # Optional, said before a training: notes, a list of lines on what was assumed, converted or
     # left out.

@@ -81,11 +81,8 @@ def admit(name: str, places: list[Path]) -> str:
     meant = Path(name).expanduser()
     file = next((place / meant for place in places if is_file(place / meant)), None)
     if file is None:
-        looked = (
-            ""
-            if meant.is_absolute()
-            else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
-        )
+        folders = dict.fromkeys(str(place.resolve()) for place in places)
+        looked = "" if meant.is_absolute() else f" in {' nor '.join(folders)}"
         raise Mistake(
             f"model = {shown(name)}: there is no such file{looked}; "
             "allowed: a name, or the path of a .py file"
@@ -103,9 +100,8 @@ def admit_copy(folder: Path, model_name: str) -> None:
     found = IDENTITY.fullmatch(model_name)
     if not found or found[2] in _loaded:
         return
-    file = (
-        folder / COPY if is_file(folder / COPY) or not is_file(folder / OLDER) else folder / OLDER
-    )
+    older = is_file(folder / OLDER) and not is_file(folder / COPY)
+    file = folder / (OLDER if older else COPY)
     if not _trust.get():
         raise Mistake(
             f"{folder} is a run of a model that is not part of the package, {found[1]}; "
@@ -165,10 +161,8 @@ def _load(file: Path, source: bytes) -> None:
             f"model {file} imports {error.name}, which is not installed; a model is one file"
         ) from None
     except Exception as error:
-        raise Mistake(
-            f"model {file} cannot be run: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}"
-        ) from error
+        said = " ".join(str(error).split())[:200]
+        raise Mistake(f"model {file} cannot be run: {type(error).__name__}: {said}") from error
     _alone(file, set(sys.modules) - before)
     if not isinstance(getattr(module, "Model", None), type):
         raise Mistake(
@@ -196,14 +190,13 @@ def _alone(file: Path, imported: set[str]) -> None:
 def _hyper(file: Path, kind: Any) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
     """A strict structure of the model's hyperparameters, and what makes the model's own of it."""
     if kind is None:
-        return msgspec.defstruct(
-            "Hyper", [], frozen=True, forbid_unknown_fields=True
-        ), lambda checked: checked
+        none = msgspec.defstruct("Hyper", [], frozen=True, forbid_unknown_fields=True)
+        return none, lambda checked: checked
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         strict = msgspec.defstruct(
             "Hyper", [], bases=(kind,), kw_only=True, forbid_unknown_fields=True
         )
-        # its own: a model may change it
+        # a copy of its own, which a model may change
         return strict, lambda checked: msgspec.structs.replace(checked)
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
         raise Mistake(

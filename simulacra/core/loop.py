@@ -125,11 +125,9 @@ def numbers(found: object) -> dict[str, Tensor]:
     }
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
-            kind = (
-                f"a tensor of shape {tuple(value.shape)}"
-                if isinstance(value, Tensor)
-                else type(value).__name__
-            )
+            kind = type(value).__name__
+            if isinstance(value, Tensor):
+                kind = f"a tensor of shape {tuple(value.shape)}"
             raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
     return {name: value.reshape(()) for name, value in values.items()}
 
@@ -157,16 +155,16 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
 
 
 def sound(model: Model, step: int) -> None:
-    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step
-    later."""
+    """NotFinite names the first weight that is NaN or infinite:
+    a loss tells of it only one step later."""
     for name, weight in weights(model).items():
         if not weight.isfinite().all():
             raise NotFinite(f"weight {name}", "not finite", step)
 
 
 def alike(model: Model, step: int) -> None:
-    """A Mistake if processes that train together have come to other weights, as where a model
-    averages no gradients."""
+    """A Mistake if processes that train together have come to other weights,
+    as where a model averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
     if world_size() == 1 or not moved:
         return

@@ -51,7 +51,7 @@ def kept(model: Model) -> dict[str, Tensor]:
     each = {
         f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()
     }
-    # none is shared
+    # copies, so that none is shared
     return {
         name: value.detach().clone(memory_format=torch.contiguous_format)
         for name, value in each.items()

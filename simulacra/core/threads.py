@@ -1,5 +1,5 @@
-"""How many threads compute, and how they wait for each other. This file imports no torch: it has to
-come first."""
+"""How many threads compute, and how they wait for each other.
+This file imports no torch: it has to come first."""
 
 import contextlib
 import os
@@ -36,11 +36,9 @@ def held(starts: list[dict[str, Any]]) -> Iterator[list[str]]:
 
     before = torch.get_num_threads()
     first = starts[0].get("threads") if starts and isinstance(starts[0], dict) else None
-    known = (
-        first
-        if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST
-        else before
-    )
+    known = before
+    if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST:
+        known = first
     told = []
     if known != before:
         told.append(

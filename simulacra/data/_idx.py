@@ -33,8 +33,8 @@ def found(folder: Path, file: str) -> Path | None:
 
 
 def home(source: Source, root: Path | None) -> Path:
-    """The folder the files belong in: the one named after the data set, or the data folder itself
-    if only that has them."""
+    """The folder the files belong in: the one named after the data set,
+    or the data folder itself if only that has them."""
     if root is None:
         raise Mistake(
             f"data set '{source.name}' needs a data folder; name one with --data or SIMULACRA_DATA"
@@ -65,8 +65,8 @@ def locate(source: Source, root: Path | None, url: str) -> dict[str, Path]:
 
 
 def unpacked(path: Path) -> bytes:
-    """The file's content, decompressed where the name ends in .gz; no more is read than the
-    official files hold."""
+    """The file's content, decompressed where the name ends in .gz;
+    no more is read than the official files hold."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = bytes(file.read(LARGEST + 1))
@@ -80,8 +80,8 @@ def unpacked(path: Path) -> bytes:
 
 
 def read(path: Path, digest: str) -> np.ndarray:
-    """The array in an IDX file of bytes, (N, H, W) or (N,) uint8; it must be the one with this
-    MD5."""
+    """The array in an IDX file of bytes, (N, H, W) or (N,) uint8;
+    it must be the one with this MD5."""
     data = unpacked(path)
     axes = 3 if "idx3" in path.name else 1
     head = 4 + 4 * axes

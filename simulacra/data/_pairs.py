@@ -1,5 +1,5 @@
-"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next"
-follows it."""
+"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]:
+"image" is seen, "next" follows it."""
 
 import math
 from dataclasses import dataclass
@@ -87,8 +87,8 @@ class Pairs:
 
 
 def decibels(mse: float) -> float:
-    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1]; infinite without
-    an error."""
+    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1];
+    infinite without an error."""
     return -10 * math.log10(mse) if mse else math.inf
 
 

@@ -100,8 +100,8 @@ class Sequences:
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "series" (batch, T, C) and, where there are labels, "label"
-        (batch,)."""
+        """The k-th training batch: "series" (batch, T, C) and,
+        where there are labels, "label" (batch,)."""
         return self._at(self.train, self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:

@@ -121,8 +121,8 @@ def header(path: Path) -> Episode:
 
 
 def sound(episode: Episode) -> None:
-    """A Mistake if the contents of a file are not those that were written; an older file has no
-    digest."""
+    """A Mistake if the contents of a file are not those that were written;
+    an older file has no digest."""
     if not episode.identity:
         return
     try:

@@ -140,8 +140,8 @@ def covered(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[int, int]) -> Clip:
-    """The first `length` frames, the first frame's mask, which has its name, and the flow between
-    the frames."""
+    """The first `length` frames, the first frame's mask,
+    which has its name, and the flow between the frames."""
     found = [read_frame(path) for path in frames[:length]]
     shapes = {one.shape[1:] for one in found}
     if len(shapes) > 1:

@@ -58,8 +58,8 @@ class Options(
 
 
 def locate(path: str, root: Path | None, maker: str = "") -> Path:
-    """The folder meant, which exists; where it does not, `maker` begins the command that makes
-    it."""
+    """The folder meant, which exists; where it does not,
+    `maker` begins the command that makes it."""
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
         raise Mistake(
@@ -82,8 +82,8 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
 
 
 def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
-    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come
-    with a package."""
+    """The pictures of data that are made of a folder's, if a folder is named;
+    otherwise they come with a package."""
     return files(options, root) if options.path else {}
 
 
@@ -147,14 +147,14 @@ def wanted(mode: str, headers: Iterable[Header]) -> str:
 
 
 def white(bits: int, headers: Iterable[Header]) -> int:
-    """The value that becomes 255 in all pictures of more than 8 bits a channel; their brightest
-    says it where `bits` is 0."""
+    """The value that becomes 255 in all pictures of more than 8 bits a channel;
+    their brightest says it where `bits` is 0."""
     return 2**bits - 1 if bits else top(head.peak for head in headers)
 
 
 def taken(headers: Iterable[Header], brightest: int) -> dict[str, str]:
-    """What was assumed of pictures of more than 8 bits a channel, and of several pages, in
-    words."""
+    """What was assumed of pictures of more than 8 bits a channel,
+    and of several pages, in words."""
     found = list(headers)
     deep, several = [head for head in found if head.peak], sum(head.several for head in found)
     told = {}

@@ -81,8 +81,8 @@ def paths(options: Options, lower: np.ndarray, reach: float) -> np.ndarray:
 
 
 def log_density(values: Tensor, lower: np.ndarray) -> Tensor:
-    """The exact log-density in nats (N,) of values (N, T, C) in the data's units: log N(0, L L^T)
-    summed over channels, L (T, T)."""
+    """The exact log-density in nats (N,) of values (N, T, C) in the data's units:
+    log N(0, L L^T) summed over channels, L (T, T)."""
     n, length, channels = values.shape
     columns = values.double().permute(1, 0, 2).reshape(length, -1).numpy()
     white = solve_triangular(lower, columns, lower=True).reshape(length, n, channels)
@@ -109,8 +109,8 @@ class GaussianProcess:
         return self.series.restore(series)
 
     def log_density(self, series: Tensor) -> Tensor:
-        """The log-density (N,) in nats of series (N, T, C) in [-1, 1], drawn or imagined, as values
-        of the process."""
+        """The log-density (N,) in nats of series (N, T, C) in [-1, 1], drawn or imagined,
+        as values of the process."""
         expected = (self.options.length, self.options.channels)
         if series.ndim != 3 or tuple(series.shape[1:]) != expected:
             raise Mistake(

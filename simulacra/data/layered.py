@@ -123,8 +123,8 @@ class Outline(NamedTuple):
         return float(self.radius * (1 + np.abs(self.waves).sum()))
 
     def depth(self, z: np.ndarray) -> np.ndarray:
-        """How deep inside the edge places z lie, in pixels, to first order at the edge: float32 of
-        z's shape."""
+        """How deep inside the edge places z lie, in pixels, to first order at the edge:
+        float32 of z's shape."""
         z = z.astype(np.complex64)
         rho = np.maximum(np.abs(z), np.float32(1e-6))
         once = power = z / rho
@@ -197,8 +197,8 @@ class Truth(NamedTuple):
 
 
 def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
-    """The photographs to use, with width and height: the folder's, or the pagoda and the flower, CC
-    BY 2.0, of scikit-learn."""
+    """The photographs to use, with width and height:
+    the folder's, or the pagoda and the flower, CC BY 2.0, of scikit-learn."""
     if options.path:
         folder, names = locate(options.path, root), list(files(options, root))
     else:
@@ -232,8 +232,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
 
 
 def developed(image: Image.Image, scale: float, mirrored: bool) -> Tensor:
-    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame, as which `scale` of its
-    own pixels count."""
+    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame,
+    as which `scale` of its own pixels count."""
     coarse, fine = (
         [max(2, round(side * to / scale)) for side in image.size] for to in (SHARP, FINE)
     )
@@ -300,8 +300,8 @@ def staged(
 def grounded(
     options: Options, image: Image.Image, view: Similarity, dice: np.random.Generator
 ) -> tuple[Sheet, float]:
-    """The background's sheet, on which all views find room, and how many of the photograph's pixels
-    are one of the frame."""
+    """The background's sheet, on which all views find room,
+    and how many of the photograph's pixels are one of the frame."""
     h, w = options.height, options.width
     tilt = np.exp(1j * dice.uniform(-0.15, 0.15))
     corners = tilt * view(np.array([0, w, 1j * h, w + 1j * h]))
@@ -346,8 +346,8 @@ def cut(outline: Outline, image: Image.Image, scale: float, dice: np.random.Gene
 
 
 def tinted(figure: Sheet, points: np.ndarray, under: Tensor, dice: np.random.Generator) -> Sheet:
-    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,), and a low
-    contrast raised."""
+    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,),
+    and a low contrast raised."""
     own = figure.colours_at(points[None])[0]
     apart = own.mean(1) - under + torch.from_numpy(dice.normal(0, 0.3, 3)).float()
     length = dice.uniform(0.15, 0.4) / apart.square().mean().sqrt().clamp(min=1e-6)
@@ -461,8 +461,8 @@ class Layered:
         self._picture = lru_cache(8)(lambda i: photograph(paths[i], side))
 
     def scene(self, split: str, number: int) -> Scene:
-        """The scene of a split's clip of that number from 0; how many clips there are does not
-        change it."""
+        """The scene of a split's clip of that number from 0;
+        how many clips there are does not change it."""
         dice = np.random.Generator(
             np.random.PCG64(fold(self.options.seed, "data", "layered", split, int(number)))
         )
@@ -477,8 +477,8 @@ class Layered:
         return Scene(self.options, outline, pose, view, figure, ground)
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "video" (batch, T, 3, H, W), and "mask" (batch, 1, H, W), the
-        first frames', 0 or 1."""
+        """The k-th training batch: "video" (batch, T, 3, H, W),
+        and "mask" (batch, 1, H, W), the first frames', 0 or 1."""
         return self._painted("train", self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:

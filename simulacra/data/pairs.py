@@ -59,8 +59,8 @@ def listed(words: list[str]) -> str:
 
 
 def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
-    """The pairs by name, in alphabetical order, each complete; pictures of other names are no part
-    of any."""
+    """The pairs by name, in alphabetical order, each complete;
+    pictures of other names are no part of any."""
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: {end: [] for end in ENDS})
     for picture in pictures:
         stem = str(Path(picture).with_suffix(""))

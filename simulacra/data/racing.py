@@ -83,8 +83,8 @@ class Split(NamedTuple):
         )
 
     def fixed(self, places: np.ndarray) -> list[tuple[int, int]]:
-        """Episode and first row of the examples at these places, one after the other, the last
-        ending with its drive."""
+        """Episode and first row of the examples at these places,
+        one after the other, the last ending with its drive."""
         drives, numbers = self.find(places)
         spare = self.rows[drives] - self.counts[drives] * self.length
         starts = self.skips[drives] + spare + numbers * self.length
@@ -157,15 +157,15 @@ class Racing:
         return self._batch(self.splits["train"].scattered(places, stream.random(batch)))
 
     def take(self, split: str, n: int) -> Batch:
-        """The first n examples of the split's fixed shuffled order; sequences are cut so that a
-        drive's last ends with it."""
+        """The first n examples of the split's fixed shuffled order;
+        sequences are cut so that a drive's last ends with it."""
         return self._batch(
             self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
         )
 
     def part(self, split: str, start: int, stop: int) -> Batch:
-        """Those from `start` to before `stop` of the same order, so that a whole split is read in
-        flat memory."""
+        """Those from `start` to before `stop` of the same order,
+        so that a whole split is read in flat memory."""
         splits = self.splits[choose("split", split, list(self.splits))]
         return self._batch(splits.fixed(self.order.take(split, stop)[start:]))
 

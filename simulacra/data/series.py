@@ -164,8 +164,8 @@ def whole(
 
 
 def windows(file: Path, table: np.ndarray, options: Options) -> tuple[Split, Split]:
-    """Splits of one long table (R, C) cut into windows, the last share of rows held out; no row is
-    in both."""
+    """Splits of one long table (R, C) cut into windows, the last share of rows held out;
+    no row is in both."""
     rows, length = len(table), options.length
     if rows < 2 * length:
         raise Mistake(
@@ -195,8 +195,8 @@ def finite(file: Path, values: np.ndarray) -> None:
 
 
 def clock(columns: list[str], table: np.ndarray) -> list[str]:
-    """A note if the first of several columns of one long table (R, C) only grows, as time or a
-    row's number does."""
+    """A note if the first of several columns of one long table (R, C) only grows,
+    as time or a row's number does."""
     if table.shape[1] < 2 or len(table) < 3 or not (np.diff(table[:, 0]) > 0).all():
         return []
     return [
@@ -206,8 +206,8 @@ def clock(columns: list[str], table: np.ndarray) -> list[str]:
 
 
 def constants(columns: list[str], low: np.ndarray, high: np.ndarray) -> list[str]:
-    """A note on each channel that is the same number in all training series, the ends of each
-    (C,)."""
+    """A note on each channel that is the same number in all training series,
+    the ends of each (C,)."""
     still = [
         f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b
     ]

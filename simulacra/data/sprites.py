@@ -93,8 +93,8 @@ class Cast(NamedTuple):
 
 
 def chosen(options: Options, total: int) -> np.ndarray:
-    """Which of the source's characters, (characters,) int64; asking for more of them changes
-    none."""
+    """Which of the source's characters, (characters,) int64;
+    asking for more of them changes none."""
     if options.characters > total:
         raise Mistake(
             f"data.characters = {options.characters}; "
@@ -263,8 +263,8 @@ def downsample(frames: np.ndarray, size: int) -> np.ndarray:
 def neighbours(
     strips: Sequence[Strip], both_ways: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of one character: numbers of the first and the second frame and of the strip, (P,)
-    each."""
+    """The pairs of one character: numbers of the first and the second frame and of the strip,
+    (P,) each."""
     strip = np.repeat(np.arange(len(strips)), [one.length - 1 for one in strips])
     first = np.arange(len(strip)) + strip  # each strip before has one frame more than pairs
     if not both_ways:
@@ -310,8 +310,8 @@ class Sprites:
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
 
     def labels(self, split: str, n: int) -> dict[str, np.ndarray]:
-        """Whose pairs `take(split, n)` returns: "character", "action" and "view", (n,) texts
-        each."""
+        """Whose pairs `take(split, n)` returns:
+        "character", "action" and "view", (n,) texts each."""
         places = self.pairs.order.take(split, n)
         character, pair = np.divmod(self.rows[split][places], len(self.strip))
         strips = self.cast.strips

@@ -92,8 +92,8 @@ def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:
 
 
 def shared(one: Image.Image, two: Image.Image, y: int, x: int) -> tuple[Image.Image, Image.Image]:
-    """The parts that both pictures show, if the second lies y pixels down and x right of the
-    first."""
+    """The parts that both pictures show, if the second lies y pixels down
+    and x right of the first."""
     w, h = one.width - abs(x), one.height - abs(y)
     left, top = max(-x, 0), max(-y, 0)
     return one.crop((left, top, left + w, top + h)), two.crop(
@@ -176,8 +176,8 @@ class Video:
         )
 
     def _aligned(self, images: Iterable[Image.Image]) -> Iterator[np.ndarray]:
-        """The two frames of each pair, one after the other, without the translation between
-        them."""
+        """The two frames of each pair, one after the other,
+        without the translation between them."""
         before: deque[tuple[Image.Image, np.ndarray]] = deque(maxlen=self.options.gap)
         for image in images:
             grey = np.asarray(image.convert("L"), np.float32)

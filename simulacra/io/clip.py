@@ -84,8 +84,8 @@ def named(names: list[str]) -> str:
 
 
 def numbering(names: list[str]) -> dict[str, list[str]]:
-    """The names by how they are numbered: their stems with # for each number; with their endings
-    where one stem has several."""
+    """The names by how they are numbered: their stems with # for each number;
+    with their endings where one stem has several."""
     stems = Counter(Path(name).stem.lower() for name in names)
     found: dict[str, list[str]] = {}
     for name in names:
@@ -160,8 +160,8 @@ def others(folder: Path) -> list[str]:
 
 
 def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """The pictures that are none of these masks, nor called mask or matte among others that are
-    not; and notes."""
+    """The pictures that are none of these masks,
+    nor called mask or matte among others that are not; and notes."""
     own = {mask.resolve() for mask in masks if mask.resolve().is_relative_to(folder.resolve())}
     left = [name for name in names if own and (folder / name).resolve() in own]
     called = [name for name in names if name not in left and MASK.search(Path(name).stem.lower())]
@@ -173,8 +173,8 @@ def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[lis
 
 
 def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[str]]:
-    """The names of the frames in a folder, in order, these masks not among them, and notes on what
-    is not among them."""
+    """The names of the frames in a folder, in order, these masks not among them,
+    and notes on what is not among them."""
     names, notes = at_home(folder, sorted(listing(folder)[0], key=natural))
     names, more = unmasked(folder, names, masks)
     notes += more
@@ -187,8 +187,8 @@ def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[st
 
 
 def stills(folder: Path, size: int, masks: Sequence[Path] = ()) -> Clip:
-    """The frames that are a folder's pictures, but for these masks, in natural order of their
-    names."""
+    """The frames that are a folder's pictures,
+    but for these masks, in natural order of their names."""
     names, notes = chosen(folder, masks)
     heads = usable(folder, names, lambda _, path: header(path))
     brightest = top(head.peak for head in heads.values())
@@ -226,8 +226,8 @@ def taken(heads: Iterable[Header], brightest: int) -> list[str]:
 
 
 def colourless(image: Image.Image) -> bool:
-    """Whether a frame is grey, by its mode or, where that has a palette or colours, by every
-    pixel."""
+    """Whether a frame is grey, by its mode or,
+    where that has a palette or colours, by every pixel."""
     if is_grey(image.mode):
         return True
     red, green, blue = image.convert("RGB").split()
@@ -235,8 +235,8 @@ def colourless(image: Image.Image) -> bool:
 
 
 def beat(durations: list[float]) -> tuple[float, list[str]]:
-    """Frames per second of frames that last so many milliseconds, 0 if they do not say, and what a
-    person should be told."""
+    """Frames per second of frames that last so many milliseconds, 0 if they do not say,
+    and what a person should be told."""
     if len(durations) < 2 or not all(durations):
         missing = sum(not one for one in durations)
         told = (

@@ -64,8 +64,8 @@ def paced(fps: float) -> tuple[float, list[str]]:
 
 
 def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
-    """A warning if width and height of a mask have another ratio than the clip's, as shown or as
-    stored."""
+    """A warning if width and height of a mask have another ratio than the clip's,
+    as shown or as stored."""
 
     def fits(one: tuple[int, int]) -> bool:
         return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
@@ -77,8 +77,8 @@ def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, in
 
 
 def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
-    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their
-    sizes differ."""
+    """The frames of a clip in RGB, transparency laid on white, which is noted.
+    A Mistake if their sizes differ."""
     extent, clear = (0, 0), False
     for i, (name, image) in enumerate(source.frames):
         with blaming(f"{name} of {path}"):
@@ -145,9 +145,10 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
 
 def is_clear(image: Image.Image) -> bool:
     """Whether something of a frame is transparent."""
-    return (
-        image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
-    )  # type: ignore[operator]
+    if not image.has_transparency_data:
+        return False
+    least = image.convert("RGBA").getchannel("A").getextrema()[0]
+    return least < 255  # type: ignore[operator]
 
 
 def read_mask(

@@ -81,14 +81,14 @@ def _sign(value: int) -> int:
 
 
 def squared(width: int, height: int, ratio: float) -> tuple[int, int]:
-    """The size of a frame in square pixels whose own are `ratio` times as wide as high; never
-    smaller."""
+    """The size of a frame in square pixels whose own are `ratio` times as wide as high;
+    never smaller."""
     return (round(width * ratio), height) if ratio >= 1 else (width, round(height / ratio))
 
 
 def shape_of(stream: Any) -> tuple[float, list[str]]:
-    """How many times as wide as high a stream's pixels are, and a note if what it says cannot be
-    meant."""
+    """How many times as wide as high a stream's pixels are,
+    and a note if what it says cannot be meant."""
     found = float(stream.sample_aspect_ratio or 1)
     if 1 / ODD <= found <= ODD:
         return found, []
@@ -158,8 +158,8 @@ def _is_cover(stream: Any) -> bool:
 
 @contextmanager
 def playing(file: Path) -> Iterator[tuple[Any, Any]]:
-    """A film's container and its first video stream. A Mistake if it has none; a cover picture is
-    none."""
+    """A film's container and its first video stream.
+    A Mistake if it has none; a cover picture is none."""
     import av  # a tenth of a second that most data sets need not pay
 
     with blaming(file), av.open(str(file)) as container:
@@ -170,8 +170,8 @@ def playing(file: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def pace(file: Path) -> tuple[float, list[str]]:
-    """Frames per second of a film, 0 if it does not say, and a note if its frames are unequally
-    long."""
+    """Frames per second of a film, 0 if it does not say,
+    and a note if its frames are unequally long."""
     with playing(file) as (container, stream):
         packets = [
             packet

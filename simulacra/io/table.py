@@ -101,8 +101,8 @@ def hint(text: str, value: float | None) -> str:
 
 
 def names_of(file: Path, asked: Asked) -> list[str] | None:
-    """The names of the columns, None if the first row is one of numbers. A Mistake if it could be
-    either."""
+    """The names of the columns, None if the first row is one of numbers.
+    A Mistake if it could be either."""
     rows = lines(file)
     first = next(rows, None)
     if not first:
@@ -115,7 +115,10 @@ def names_of(file: Path, asked: Asked) -> list[str] | None:
     if known is None:
         known = True if asked.ident or asked.label else holds_names(first, rows)
     if known is None:
-        parsed(file, None, Asked(header=False))  # a cell that is no number is told about first
+        try:
+            parsed(file, None, Asked(header=False))  # a cell that is no number is told about first
+        except Mistake as told:
+            raise Mistake(f"{told}; if the first row holds names, set data.header=true") from None
         shown = ", ".join(first[:5]) + ", ..." * (len(first) > 5)
         raise Mistake(
             f"{file}: the first row ({shown}) could be names or numbers; "
@@ -132,8 +135,8 @@ def names_of(file: Path, asked: Asked) -> list[str] | None:
 def chosen(
     file: Path, columns: list[str], asked: Asked, keys: Iterable[int]
 ) -> tuple[list[int], list[int], list[str]]:
-    """The places of the channels, those of columns that must be empty, and what was left out, in
-    words."""
+    """The places of the channels, those of columns that must be empty,
+    and what was left out, in words."""
     if asked.columns:
         return [position(file, columns, name, "columns") for name in asked.columns], [], []
     notes, places = [], [i for i in range(len(columns)) if i not in keys]
@@ -217,8 +220,8 @@ def grouped(file: Path, ids: list[str]) -> tuple[list[str], np.ndarray]:
 
 
 def classes(file: Path, ids: list[str], labels: list[list[str]]) -> tuple[list[str], np.ndarray]:
-    """The classes' names, numbers in order of size and text in alphabetical order, and the class of
-    each id (N,)."""
+    """The classes' names, numbers in order of size and text in alphabetical order,
+    and the class of each id (N,)."""
     for ident, found in zip(ids, labels, strict=True):
         if len(set(found)) > 1:
             raise Mistake(

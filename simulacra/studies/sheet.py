@@ -164,8 +164,8 @@ def sheets() -> list[str]:
 
 
 def headlines() -> dict[str, str]:
-    """The question of every sheet, by its name; whether what it holds can be run is not looked
-    at."""
+    """The question of every sheet, by its name;
+    whether what it holds can be run is not looked at."""
     return {name: str(config.read(find(name)).get("name", "")) for name in sheets()}
 
 
@@ -180,8 +180,8 @@ def find(source: str) -> Path:
 
 
 def read(path: Path) -> Sheet:
-    """A checked sheet: every run's config is resolved and every claim names cells before anything
-    is trained."""
+    """A checked sheet: every run's config is resolved
+    and every claim names cells before anything is trained."""
     raw = config.read(path)
     _is_plain(raw, path)
     claims = raw.pop("claim", [])
@@ -262,8 +262,8 @@ class Verdict(NamedTuple):
 
 
 def pairs(claim: Claim, sheet: Sheet) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of the first kind, each with that of the second which is the same in all that the claim
-    does not name."""
+    """Cells of the first kind, each with that of the second
+    which is the same in all that the claim does not name."""
     named = {key for side in claim.compare for key in side}
     first, second = ([cell for cell in sheet.cells() if cell.is_in(side)] for side in claim.compare)
     for one, other in itertools.product(first, second):

@@ -162,8 +162,8 @@ def sweep(
     crew: Crew | None = None,
     notify: Callable[[Job, str], None] = lambda job, what: None,
 ) -> None:
-    """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that
-    failed."""
+    """Finish all runs of a sheet, `text` being its file.
+    A Mistake at the end names those that failed."""
     todo, crew = jobs(sheet, out, preset), crew or Crew()
     with run.reached(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -185,8 +185,8 @@ def sweep(
 
 
 def _same_data(jobs: list[Job], root: Path | None) -> None:
-    """A Mistake if a finished run was trained on other data than there are now. Where there are
-    none, nothing is compared."""
+    """A Mistake if a finished run was trained on other data than there are now.
+    Where there are none, nothing is compared."""
     seen: dict[Any, fingerprint.Files] = {}
     for job in jobs:
         before = run.fingerprint_of(job.folder)

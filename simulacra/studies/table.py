@@ -31,8 +31,8 @@ SHOWN = (
 
 
 def table(sheet: Sheet, out: Path, preset: str | None = None) -> dict[str, Any]:
-    """What is known by now, written into OUT; a Mistake if nothing is, or if numbers do not
-    compare."""
+    """What is known by now, written into OUT;
+    a Mistake if nothing is, or if numbers do not compare."""
     if not out.is_dir():
         raise Mistake(f"no folder {out}; simulacra sweep makes one")
     todo = jobs(sheet, out, preset)

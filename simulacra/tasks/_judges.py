@@ -222,8 +222,8 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 def futures(
     opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None
 ) -> Tensor:
-    """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights
-    and the seed."""
+    """`count` futures of each picture, (N, count, C, H, W) on the CPU,
+    a function of the weights and the seed."""
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
         random.reseed(random.fold(seed, "futures", start))
@@ -235,8 +235,8 @@ def futures(
 
 
 def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
-    """`count` clips at most, all of them painted anew for each set, since a hole may be filled with
-    noise."""
+    """`count` clips at most, all of them painted anew for each set,
+    since a hole may be filled with noise."""
     no_extractor(protocol, clips_report.NAME)
     if not hasattr(opened.model, "unroll"):
         raise Mistake(
@@ -273,8 +273,8 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 
 
 def over_clips(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The variance of the mean of each number over clips, without those that lack it (NaN); NaN
-    with fewer than two."""
+    """The variance of the mean of each number over clips, without those that lack it (NaN);
+    NaN with fewer than two."""
     found = {}
     for name in rows[0]:
         values = torch.tensor(

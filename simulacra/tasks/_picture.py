@@ -1,5 +1,5 @@
-"""What predict, transfer and traverse share: a run of the right model, and a person's picture in
-the form that it takes."""
+"""What predict, transfer and traverse share:
+a run of the right model, and a person's picture in the form that it takes."""
 
 import contextlib
 import warnings
@@ -20,8 +20,8 @@ from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 
 
 def imaginer(opened: Opened) -> Any:
-    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what
-    fits."""
+    """The run's model, if it imagines futures of a picture;
+    otherwise a Mistake that says what fits."""
     if not hasattr(opened.model, "imagine"):
         raise Mistake(
             f"{opened.folder} is a run of model {opened.config.model}, which imagines "

@@ -88,8 +88,8 @@ def done(
     notify: Notify,
     note: Callable[[list[str]], None],
 ) -> Facts:
-    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it
-    then says of them."""
+    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1],
+    and what it then says of them."""
     found = _layer_folder.finished(out)
     lost, films = _layer_folder.lacking(out, frames) if found else (None, set())
     if found is None or lost:
@@ -167,8 +167,8 @@ def seen_as(frames: Tensor) -> Tensor:
 
 
 def facts_of(clip: Clip, first: Tensor, seed: int, names: tuple[str, str]) -> Facts:
-    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two
-    differ."""
+    """All that the layers depend on: `of`, its fingerprint,
+    and what tells a person how two differ."""
     T, _, H, W = clip.frames.shape
     sources = zip(("clip", "mask"), names, (clip.frames, first), strict=True)
     source = {

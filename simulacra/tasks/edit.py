@@ -1,5 +1,5 @@
-"""Edit: new composites of the layers that decompose made: without the object, before another
-background, or elsewhere."""
+"""Edit: new composites of the layers that decompose made:
+without the object, before another background, or elsewhere."""
 
 import json
 from pathlib import Path
@@ -65,8 +65,8 @@ def edit(
 
 
 def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W), and frames
-    per second."""
+    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W),
+    and frames per second."""
     told = folder / "quality.json"
     if not folder.is_dir() or not told.is_file():
         raise Mistake(

@@ -73,16 +73,16 @@ def painted(folder: Path) -> dict[int, Path]:
 
 
 def spread(steps: list[int], most: int) -> list[int]:
-    """At most this many of the steps, evenly chosen, the last and (of two and more) the first among
-    them."""
+    """At most this many of the steps, evenly chosen,
+    the last and (of two and more) the first among them."""
     return [steps[round(place)] for place in np.linspace(len(steps) - 1, 0, min(most, len(steps)))][
         ::-1
     ]
 
 
 def tile_of(folder: Path) -> tuple[int, int, int]:
-    """Height, width and channels of one picture of the run, or of the plot of one series, as a
-    sheet shows it."""
+    """Height, width and channels of one picture of the run,
+    or of the plot of one series, as a sheet shows it."""
     shapes = run.like_of(folder, 1)
     if "series" in shapes or "mean" in shapes:
         return easel.PLOT
@@ -164,8 +164,8 @@ def frames(tiles: np.ndarray, steps: list[int], columns: int, scale: int) -> lis
 
 
 def strip(tiles: np.ndarray, steps: list[int], scale: int) -> Image.Image:
-    """One column a step, its step above; one row a noise. Columns are as wide as their steps
-    need."""
+    """One column a step, its step above; one row a noise.
+    Columns are as wide as their steps need."""
     font = letters(max(12, tiles.shape[3] * scale // 5))
     captions = [f"{step:,}" for step in steps]
     tiles = enlarged(tiles.swapaxes(0, 1).reshape(-1, *tiles.shape[2:]), scale)

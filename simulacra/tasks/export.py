@@ -1,5 +1,5 @@
-"""Export: a run packed into a small folder that every looking verb opens, with a card that says
-where it comes from."""
+"""Export: a run packed into a small folder that every looking verb opens,
+with a card that says where it comes from."""
 
 import json
 import os
@@ -80,8 +80,8 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
 
 
 def _install(fresh: Path, out: Path) -> None:
-    """Move the files, all of which are on the disk, to where they belong; examples of a run packed
-    there before are removed."""
+    """Move the files, all of which are on the disk, to where they belong;
+    examples of a run packed there before are removed."""
     made = [path.relative_to(fresh) for path in sorted(fresh.rglob("*")) if path.is_file()]
     for name in made:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ def content(opened: Opened, most: int) -> bytes:
 
 
 def settings(opened: Opened) -> dict[str, Any]:
-    """The config, in which other runs are named by their folders in the packed one, and those only
-    begun from not at all."""
+    """The config, in which other runs are named by their folders in the packed one,
+    and those only begun from not at all."""
     plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
         plain["data"]["path"] = nearer(plain["data"]["path"])
@@ -147,8 +147,8 @@ def card(opened: Opened, title: str, note: str) -> str:
 
 
 def nearer(text: str) -> str:
-    """The text, in which paths inside the folder that one is in are named from there: nobody else
-    has it where it is."""
+    """The text, in which paths inside the folder that one is in are named from there:
+    nobody else has it where it is."""
     return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 

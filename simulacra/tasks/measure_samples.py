@@ -64,8 +64,8 @@ def _array(file: Path) -> np.ndarray:
 
 
 def as_pictures(values: Tensor | np.ndarray, what: str) -> tuple[Tensor, list[str]]:
-    """An array or tensor as pictures (N, C, H, W) in [-1, 1]; a Mistake that names shape, type or
-    range if it is none."""
+    """An array or tensor as pictures (N, C, H, W) in [-1, 1];
+    a Mistake that names shape, type or range if it is none."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     notes: list[str] = []
     if array.ndim == 3:
@@ -120,8 +120,8 @@ def _folder(folder: Path) -> tuple[Tensor, list[str]]:
 
 
 def against(name: str | Path, like: Tensor, root: Path | None) -> Data:
-    """The data set of this name, or a folder of pictures, whose pictures are like these samples (N,
-    C, H, W)."""
+    """The data set of this name, or a folder of pictures,
+    whose pictures are like these samples (N, C, H, W)."""
     C, H, W = like.shape[1:]
     place = Path(name).expanduser()
     if str(name) in data_sets.names():

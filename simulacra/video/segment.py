@@ -27,8 +27,8 @@ LEARNING = 0.7  # share of the time that training takes, for who is told
 
 
 def arrivals(frames: Tensor) -> Tensor:
-    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before, searched in
-    finer frames."""
+    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before,
+    searched in finer frames."""
     size, last, found = frames.shape[2:], None, []
     for frame in frames.split(1):
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)

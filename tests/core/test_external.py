@@ -1,5 +1,5 @@
-"""Models as most people would write one: nothing they learn or count is lost, or building them says
-what would be."""
+"""Models as most people would write one:
+nothing they learn or count is lost, or building them says what would be."""
 
 import json
 import os
@@ -450,8 +450,8 @@ def copied(simulacra, tmp_path):
     [["sample", "-o", "a.png"], ["paint"], ["measure"], ["export", "-o", "packed"], ["train"]],
 )
 def test_nobodys_code_runs_unasked(simulacra, copied, tmp_path, monkeypatch, verb):
-    """The copy in a run folder is not imported without --trust, and with it only if it is the
-    one."""
+    """The copy in a run folder is not imported without --trust,
+    and with it only if it is the one."""
     monkeypatch.chdir(tmp_path)
     mark = tmp_path / "executed"
     model_name = copied / "model.py"
@@ -503,8 +503,8 @@ def test_a_changed_source_is_refused(simulacra, tmp_path):
 
 
 def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
-    """In the config's own folder, else in the working directory; --set in the working directory
-    first."""
+    """In the config's own folder, else in the working directory;
+    --set in the working directory first."""
     toml = written(tmp_path, WHOLE["a module"])
     (tmp_path / "sub").mkdir()
     shutil.copy(toml, tmp_path / "sub")
@@ -557,8 +557,8 @@ def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
 
 
 def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
-    """Torch has modules whose file is a name without a folder, which is no file beside the
-    model."""
+    """Torch has modules whose file is a name without a folder,
+    which is no file beside the model."""
     monkeypatch.chdir(tmp_path)
     source = (
         "import sys, types\n"

@@ -1,5 +1,5 @@
-"""A new run begins with another run's weights: which, from where, and what is refused before a
-folder is made."""
+"""A new run begins with another run's weights:
+which, from where, and what is refused before a folder is made."""
 
 import json
 import shutil
@@ -107,8 +107,8 @@ def test_from_a_packed_run(simulacra, first, tmp_path):
 
 
 def test_the_older_name(tmp_path):
-    """hyper.begin is init_from: in TOML, --set and old config.json; and runs of it open and go
-    on."""
+    """hyper.begin is init_from: in TOML, --set and old config.json;
+    and runs of it open and go on."""
     VAE.train(tmp_path / "vae")
     named = GOES_ON.config(f"hyper.begin={tmp_path / 'vae'}")
     assert named == GOES_ON.config(f"init_from={tmp_path / 'vae'}") and named.init_from == str(

@@ -1,5 +1,5 @@
-"""Codes: what is read is what was encoded, sequences know no other episode, what is damaged or
-strange is refused by name."""
+"""Codes: what is read is what was encoded, sequences know no other episode,
+what is damaged or strange is refused by name."""
 
 from pathlib import Path
 from types import SimpleNamespace

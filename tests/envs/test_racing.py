@@ -1,5 +1,5 @@
-"""CarRacing in batches: two simulators are one game, what ends stays ended, and every trap of
-either is settled here."""
+"""CarRacing in batches: two simulators are one game, what ends stays ended,
+and every trap of either is settled here."""
 
 import os
 import signal
@@ -447,8 +447,8 @@ def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
 
 @pytest.mark.parametrize("before", ["asked", "heard"])
 def test_a_killed_process_is_an_error_within_seconds(before, monkeypatch):
-    """W15: workers of other programs died in silence. Here they die before they are asked, or
-    before they are heard."""
+    """W15: workers of other programs died in silence.
+    Here they die before they are asked, or before they are heard."""
     pool = Pool("gymnasium", [1, 2], threads=2)
     pool.reset()
     team = pool._simulator

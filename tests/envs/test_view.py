@@ -1,5 +1,5 @@
-"""What an eye sees is a part of what it is: where it meets recordings, codes, a memory, an agent or
-the world, both agree."""
+"""What an eye sees is a part of what it is:
+where it meets recordings, codes, a memory, an agent or the world, both agree."""
 
 import json
 from pathlib import Path
@@ -83,8 +83,8 @@ def older(run: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both, and a memory
-    each."""
+    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both,
+    and a memory each."""
     folder = tmp_path_factory.mktemp("view")
     for hud, prefix in (False, ""), (True, "bar_"):
         recordings(folder / f"{prefix}store", hud)
@@ -198,8 +198,8 @@ def test_a_packed_run_keeps_its_view(home, tmp_path):
 
 
 def test_older_eyes_are_asked_what_they_were_trained_on(home, tmp_path):
-    """Their store; pictures, which show the bar or not; where nothing is left, what is assumed is
-    said."""
+    """Their store; pictures, which show the bar or not;
+    where nothing is left, what is assumed is said."""
     eye = older(an_eye(tmp_path, "old", "racing", home / "bar_store"))
     assert seeing.of_run(reopen(eye, None)) == (of_frames(64, True), ())
     for bar in False, True:

@@ -19,8 +19,8 @@ def test_one(): pass
 
 
 def outcome(folder: Path, reason: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What pytest says, in a folder beside ours, of one test that passes and one that is skipped
-    for this reason."""
+    """What pytest says, in a folder beside ours,
+    of one test that passes and one that is skipped for this reason."""
     (folder / "test_one.py").write_text(ONE.format(reason))
     (folder / "conftest.py").write_text("from tests_of_the_house import *\n")
     (folder / "tests_of_the_house.py").symlink_to(TESTS / "conftest.py")

@@ -1,5 +1,5 @@
-"""The notebook: pages that open from disk, show what runs and experiments hold, and nothing that is
-not theirs."""
+"""The notebook: pages that open from disk, show what runs and experiments hold,
+and nothing that is not theirs."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""The Python face: a few lines do what the command line does, with the same numbers, and mistakes
-say what is possible."""
+"""The Python face: a few lines do what the command line does, with the same numbers,
+and mistakes say what is possible."""
 
 import json
 import subprocess

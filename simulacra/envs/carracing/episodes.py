@@ -15,6 +15,7 @@ older than checksums have the identity that follows from their contents.
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,8 +103,8 @@ def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def entry(path: Path, size: int) -> Entry:
-    """Where the episode's arrays lie, from its header; a Mistake if the file is no whole recording
-    of frames of this size."""
+    """Where the episode's arrays lie, from its header;
+    a Mistake if the file is no whole recording of frames of this size."""
     try:
         with path.open("rb") as file:
             n = int.from_bytes(file.read(8), "little")
@@ -143,11 +144,26 @@ def entry(path: Path, size: int) -> Entry:
             f"{path}: {wrong} is {found.get(wrong, 'not there')}; "
             f"allowed: {wanted.get(wrong, 'nothing of this name')}"
         )
+    if not tight(raw):
+        raise Mistake(f"{path}: its arrays do not lie side by side, so it is damaged; {AGAIN}")
     if there != 8 + n + end:
         raise Mistake(
             f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again"
         )
     return Entry(path, length, places, facts, identity)
+
+
+def tight(raw: dict[str, Any]) -> bool:
+    """Whether the arrays of a safetensors header lie one after the other,
+    each as long as its shape says."""
+    reached = 0
+    for about in sorted(raw.values(), key=lambda about: about["data_offsets"][0]):
+        start, end = about["data_offsets"]
+        size = math.prod(about["shape"]) * np.dtype(BYTES[about["dtype"]]).itemsize
+        if start != reached or end - start != size:
+            return False
+        reached = end
+    return True
 
 
 class Store:
@@ -190,8 +206,8 @@ class Store:
         return identified(one.facts, checksums.table(self.read(i, name) for name in KINDS))
 
     def _verified(self, i: int) -> np.ndarray:
-        """The checksums of the i-th episode, a column an array; a Mistake if they or its facts are
-        not what was written."""
+        """The checksums of the i-th episode, a column an array;
+        a Mistake if they or its facts are not what was written."""
         if i not in self._sums:
             one = self.entries[i]
             sums = self._rows(i, SUMS, 0, one.length)
@@ -217,8 +233,8 @@ class Store:
         return found.reshape(count, *shape[1:])
 
     def _check(self, i: int, name: str, start: int, rows: np.ndarray) -> None:
-        """A Mistake if rows of an array are not those that were recorded; episodes older than
-        checksums have none."""
+        """A Mistake if rows of an array are not those that were recorded;
+        episodes older than checksums have none."""
         if not self.entries[i].identity:
             return
         wrong = (
@@ -273,8 +289,8 @@ def place(folder: Path, number: int) -> Path:
 
 
 def write(folder: Path, episode: Episode) -> Path:
-    """The path of the episode, once it is there whole; a Mistake if an array has another shape or
-    kind than it should."""
+    """The path of the episode, once it is there whole;
+    a Mistake if an array has another shape or kind than it should."""
     arrays = {name: getattr(episode, name) for name in KINDS}
     size, path = episode.frames.shape[-1], place(folder, episode.facts.number)
     for name, shape in shapes(len(episode.frames), size).items():
@@ -314,8 +330,8 @@ def identified(facts: Facts, sums: np.ndarray) -> str:
 
 
 def identity(spec: Spec) -> str:
-    """The identity of a store: a digest of all that its episodes follow from, but for what has its
-    default."""
+    """The identity of a store: a digest of all that its episodes follow from,
+    but for what has its default."""
     usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
     # 1 and 1.0 are alike
     told: dict[str, Any] = msgspec.to_builtins(

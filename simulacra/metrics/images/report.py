@@ -84,8 +84,8 @@ def space(rows: int, columns: int) -> Tensor:
 
 
 def recalled(seen: Features, train: Tensor) -> Tensor:
-    """How far each picture is, or its mirror image where training mirrors, from the nearest
-    training features (T, D), (N,)."""
+    """How far each picture is, or its mirror image where training mirrors,
+    from the nearest training features (T, D), (N,)."""
     apart = nearest(seen.features, train)
     return apart if seen.mirrored is None else torch.minimum(apart, nearest(seen.mirrored, train))
 
@@ -101,8 +101,8 @@ def memory(fake: Tensor, held_out: Tensor) -> dict[str, float]:
 
 
 def subset(fake: int, real: int) -> int:
-    """How many of so many fakes and reals the kernel distance compares at once: of all, every
-    subset would be the same."""
+    """How many of so many fakes and reals the kernel distance compares at once:
+    of all, every subset would be the same."""
     return min(SIZE, fake // 2, real // 2)
 
 
@@ -140,8 +140,8 @@ def scores(fake: Features) -> dict[str, float]:
 def compare(
     fake: Features, real: Features, *, train: Training | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Every metric that applies, by name; `train` is what may have been memorised, in which case
-    `real` is held out."""
+    """Every metric that applies, by name; `train` is what may have been memorised,
+    in which case `real` is held out."""
     one, other = smooth(fake.features, real.features), coverage(fake.features, real.features)
     found = {
         "frechet": one["frechet"],
@@ -156,8 +156,8 @@ def compare(
 def report(
     fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name; `memorisation` only
-    with `train`."""
+    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name;
+    `memorisation` only with `train`."""
     seen = look(real, extractor)
     known = None if train is None else training([train], len(train), extractor, seen)
     return compare(look(fake, extractor), seen, train=known, seed=seed)
@@ -169,8 +169,8 @@ def report(
 def spread(
     fake: Features, real: Features, train: Training | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """The variance of each metric that the choice of the reals makes; NaN where there is none to be
-    known."""
+    """The variance of each metric that the choice of the reals makes;
+    NaN where there is none to be known."""
     unknown = dict.fromkeys(NO_INTERVAL, float("nan"))
     return unknown | by_halves(fake.features, real.features, seed) | by_groups(fake, real, train)
 

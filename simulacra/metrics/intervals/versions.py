@@ -37,8 +37,8 @@ def stamped(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def alike(metric: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """A Mistake if runs, by name, have the metric in different versions; it says which must be
-    measured again."""
+    """A Mistake if runs, by name, have the metric in different versions;
+    it says which must be measured again."""
     found: dict[int, list[str]] = {}
     for name, row in rows:
         found.setdefault(version(row), []).append(name)

@@ -44,8 +44,8 @@ def autocorrelation_distance(fake: Tensor, real: Tensor, lags: int | None = None
 
 
 def cross_correlation(series: Tensor) -> Tensor:
-    """(C (C - 1) / 2,): the correlation of each pair of channels at the same step, over all series
-    (N, T, C)."""
+    """(C (C - 1) / 2,): the correlation of each pair of channels at the same step,
+    over all series (N, T, C)."""
     x = centred(series).flatten(0, 1)
     if x.shape[1] < 2:
         raise Mistake("cross-correlation of series with 1 channel; allowed: 2 or more")
@@ -54,8 +54,8 @@ def cross_correlation(series: Tensor) -> Tensor:
 
 
 def cross_correlation_distance(fake: Tensor, real: Tensor) -> float:
-    """The root mean square difference of the channels' correlations of (N, T, C) and (M, T, C); 0
-    is equal, 2 the most."""
+    """The root mean square difference of the channels' correlations of (N, T, C) and (M, T, C);
+    0 is equal, 2 the most."""
     return float((cross_correlation(fake) - cross_correlation(real)).square().mean().sqrt())
 
 

@@ -1,5 +1,5 @@
-"""All metrics that apply to fake and real series (N, T, C) in [-1, 1], and those that only data of
-a known law allow."""
+"""All metrics that apply to fake and real series (N, T, C) in [-1, 1],
+and those that only data of a known law allow."""
 
 import math
 from dataclasses import dataclass

@@ -38,8 +38,8 @@ def hard(masks: Tensor) -> Tensor:
 
 
 def copy_first(mask: Tensor, count: int) -> Tensor:
-    """The first mask, (H, W) with or without axes of 1 before them, for all of `count` frames,
-    (count, 1, H, W) float."""
+    """The first mask, (H, W) with or without axes of 1 before them,
+    for all of `count` frames, (count, 1, H, W) float."""
     if count < 1:
         raise Mistake(f"a mask copied to {count} frames; allowed: 1 and more")
     return single(mask).repeat(count, 1, 1, 1)

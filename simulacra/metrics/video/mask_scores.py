@@ -52,8 +52,8 @@ def checked(mask: Tensor, true: Tensor) -> None:
 
 
 def jaccard(mask: Tensor, true: Tensor) -> Tensor:
-    """Region similarity J (T,) float64, 0 to 1: the intersection of masks (T, H, W) bool over their
-    union; 1 if both are empty."""
+    """Region similarity J (T,) float64, 0 to 1:
+    the intersection of masks (T, H, W) bool over their union; 1 if both are empty."""
     checked(mask, true)
     shared, either = (mask & true).sum((1, 2)).double(), (mask | true).sum((1, 2)).double()
     return torch.where(either == 0, 1.0, shared / either.clamp(min=1))
@@ -69,8 +69,8 @@ def boundary(mask: Tensor) -> Tensor:
 
 
 def tolerance(height: int, width: int) -> int:
-    """How many pixels apart boundaries of frames of this size may be and match: 4 at 432x240, 8 at
-    854x480."""
+    """How many pixels apart boundaries of frames of this size may be and match:
+    4 at 432x240, 8 at 854x480."""
     return math.ceil(TOLERANCE * math.hypot(height, width))
 
 
@@ -146,8 +146,8 @@ def sequence(masks: Tensor, true: Tensor) -> Scores:
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Scores]]:
-    """Each sequence and its numbers, as they come, and last "mean" and the mean over sequences,
-    whatever their lengths."""
+    """Each sequence and its numbers, as they come,
+    and last "mean" and the mean over sequences, whatever their lengths."""
     if not results:
         raise Mistake("no sequences to report; needed: at least one")
     rows = [(name, dict(scores)) for name, scores in results.items()]
@@ -211,8 +211,8 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def read(folder: Path) -> tuple[list[str], list[Reading]]:
-    """The names, without .png, and what was read of a folder's .png files, in natural order. A
-    Mistake if sizes differ."""
+    """The names, without .png, and what was read of a folder's .png files, in natural order.
+    A Mistake if sizes differ."""
     files = pictures(folder)
     if not files:
         raise Mistake(f"{folder} holds no masks; needed: .png files, one a frame")

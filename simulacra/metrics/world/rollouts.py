@@ -58,8 +58,8 @@ class Ahead(NamedTuple):
 def alone(
     opened: Opened, source: Codes, *, drives: int = DRIVES, windows: int = 500, seed: int = 0
 ) -> dict[str, Grouped]:
-    """One-step losses and open-loop errors of a run of world_memory on the held-out episodes of its
-    codes."""
+    """One-step losses and open-loop errors of a run
+    of world_memory on the held-out episodes of its codes."""
     held = source.whole("held_out", drives)
     return losses(opened, held, source.whole("train", drives), seed) | code_errors(
         ahead(opened, held, windows)
@@ -103,8 +103,8 @@ def losses(opened: Opened, held: Drives, train: Drives, seed: int = 0) -> dict[s
 
 
 def priced(M: Memory, z: Tensor, batch: Batch) -> Tensor | None:
-    """The rewards (T,) that M believes were paid along one drive, B = 1; None if it has no head for
-    their values."""
+    """The rewards (T,) that M believes were paid along one drive, B = 1;
+    None if it has no head for their values."""
     if M.form.reward not in ("value", "twohot"):
         return None
     follows, _ = M(z, batch["action"])
@@ -134,8 +134,8 @@ def moved(opened: Opened, batch: Batch) -> Batch:
 
 
 def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
-    """What M imagines in windows of drives, their forecasts one after the other, evenly thinned to
-    at most `windows`."""
+    """What M imagines in windows of drives,
+    their forecasts one after the other, evenly thinned to at most `windows`."""
     model: Any = opened.model
     C, longest = model.hyper.context, max(batch["mean"].shape[1] for batch in held.values())
     ks = [k for k in AHEAD if C + k <= longest]
@@ -163,8 +163,8 @@ def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
 
 
 def code_errors(found: Ahead) -> dict[str, Grouped]:
-    """`open_k`: the root mean square error of codes relative to that of the last code shown, as the
-    model logs it."""
+    """`open_k`: the root mean square error of codes relative to that of the last code shown,
+    as the model logs it."""
     off = (found.imagined - found.true).double().square().mean(2)
     still = (found.shown[:, None] - found.true).double().square().mean(2)
     return {
@@ -174,8 +174,8 @@ def code_errors(found: Ahead) -> dict[str, Grouped]:
 
 
 def picture_errors(found: Ahead, eye: Eye, store: Store, device: Any = None) -> dict[str, Grouped]:
-    """`picture_k`: PSNR in dB, of the mean squared error, of decoded codes against the frames that
-    were recorded."""
+    """`picture_k`: PSNR in dB, of the mean squared error,
+    of decoded codes against the frames that were recorded."""
     number = numbers(store)
 
     def frame(name: str, t: int) -> Tensor:
@@ -269,8 +269,8 @@ def stateful(
 def thinned(
     drives: Drives, of: dict[str, probes.Known], memory: Any
 ) -> tuple[Tensor, probes.Known]:
-    """Some steps of all drives: codes (n, Z), with a memory codes and states (n, Z + H), and what
-    is known of them."""
+    """Some steps of all drives: codes (n, Z), with a memory codes and states (n, Z + H),
+    and what is known of them."""
     codes: list[Tensor] = []
     for batch in drives.values():
         z = batch["mean"]
@@ -305,8 +305,8 @@ def unseen(source: Codes, store: Store, drives: int) -> Drives:
 
 
 def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
-    """What is known of whole drives, by name; a Mistake if the store's drive of that name is
-    another, by its actions."""
+    """What is known of whole drives, by name;
+    a Mistake if the store's drive of that name is another, by its actions."""
     number, roads = numbers(store), probes.turns(store)
     found = {}
     for name, batch in drives.items():
@@ -327,8 +327,8 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
 
 
 def same_recordings(source: Codes, store: Store, drives: Drives) -> None:
-    """A Mistake if codes are of other recordings than the store's of these names, as far as they
-    say of which they are."""
+    """A Mistake if codes are of other recordings than the store's of these names,
+    as far as they say of which they are."""
     number, told = (
         numbers(store),
         {one.path.stem: one.recording for one in source.episodes if one.recording},

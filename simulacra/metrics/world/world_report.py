@@ -29,8 +29,8 @@ HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {rollouts.CRASH}".
 def of_memory(
     opened: Opened, source: Codes, windows: int, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another model of
-    codes."""
+    """Rows of a run of world_memory on held-out episodes, and notes;
+    a Mistake for another model of codes."""
     model_name = opened.config.model
     if model_name == "world_controller":
         raise Mistake(

@@ -81,8 +81,8 @@ class Trunk(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM (arXiv 1506.04214, without peepholes); output and cell in one tensor (B,
-    2 width, H, W)."""
+    """A convolutional LSTM (arXiv 1506.04214, without peepholes);
+    output and cell in one tensor (B, 2 width, H, W)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -117,7 +117,7 @@ class Generator(nn.Module):
             self.carry = nn.Conv2d(h.width, h.width, 3, padding=1, bias=False)
         elif temporal == "convlstm":
             self.cell = ConvLSTM(h.width)
-        # of C, and of A
+        # three channels of C, one of A
         self.heads = nn.ModuleList(nn.Conv2d(w, 4, 7, padding=3, bias=False) for w in widths)
         self.mask: nn.Module | None = None  # m is A
         self.reads_foreground = mask == "foreground"
@@ -129,8 +129,8 @@ class Generator(nn.Module):
     def forward(
         self, x: Tensor, carried: Tensor | None, t: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given; None
-        before the first."""
+        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given;
+        None before the first."""
         features = self.trunk(x)
         if self.temporal == "convlstm":
             carried = self.cell(
@@ -156,8 +156,8 @@ class Generator(nn.Module):
         return features, C.tanh(), A.sigmoid(), kept
 
     def matte(self, features: Tensor, foreground: Tensor, A: Tensor, gain: float) -> Tensor:
-        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground or of the
-        features."""
+        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground
+        or of the features."""
         if self.mask is None:
             return A
         read: Tensor = self.mask(foreground if self.reads_foreground else features[:, : self.width])
@@ -311,8 +311,8 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
 
 
 def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Whether the patch at each place of the grid touches the mask (B, 1, H, W): (B, places), row
-    by row."""
+    """Whether the patch at each place of the grid touches the mask (B, 1, H, W):
+    (B, places), row by row."""
     return F.max_pool2d(mask, patch, stride).flatten(1) > 0
 
 

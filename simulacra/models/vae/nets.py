@@ -33,8 +33,8 @@ Shape = tuple[int, int, int]
 
 
 class Border(nn.Module):
-    """Pictures with black borders of these widths (left, right, top, bottom); negative ones are cut
-    off."""
+    """Pictures with black borders of these widths (left, right, top, bottom);
+    negative ones are cut off."""
 
     def __init__(self, *widths: int):
         super().__init__()
@@ -84,8 +84,8 @@ class Normed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Picture -> mean and log-variance (B, z_size) of q(z | x); `tanh` is defect V6: both pass
-    through one."""
+    """Picture -> mean and log-variance (B, z_size) of q(z | x);
+    `tanh` is defect V6: both pass through one."""
 
     def __init__(self, body: nn.Module, size: int, z_size: int, tanh: bool = False):
         super().__init__()
@@ -126,8 +126,8 @@ def reparameterize(mean: Tensor, s: Tensor) -> Tensor:
 
 
 def borders(shape: Shape, step: int) -> tuple[Border, Border, int, int]:
-    """Borders that make a picture's sides multiples of `step`, those that undo it, and the new
-    height and width."""
+    """Borders that make a picture's sides multiples of `step`, those that undo it,
+    and the new height and width."""
     _, H, W = shape
     down, right = -H % step, -W % step
     widths = right // 2, right - right // 2, down // 2, down - down // 2
@@ -172,8 +172,8 @@ HALVINGS = 4
 
 
 def light(shape: Shape, w: int, z_size: int) -> Coder:
-    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w, 2w, 4w, 8w
-    channels, and back."""
+    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w,
+    2w, 4w, 8w channels, and back."""
     grow, shrink, H, W = borders(shape, 2**HALVINGS)
     rows, cols = blocks.coarsest(H, W, HALVINGS)
     widths = [w * 2**i for i in range(HALVINGS)]
@@ -293,8 +293,8 @@ def notes_D(
 def of_larsen(
     shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False
 ) -> Coder:
-    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation, rectifiers, tanh at the
-    end, its own range here."""
+    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation,
+    rectifiers, tanh at the end, its own range here."""
     grow, shrink, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
 
@@ -319,8 +319,8 @@ def of_larsen(
 def larsen_D(
     shape: Shape, w: int, frozen: bool = False, raw: bool = False, squashed: bool = False
 ) -> Discriminator:
-    """The authors' discriminator (w = 64). phi is the last convolution's output, normalised; before
-    that by `raw`."""
+    """The authors' discriminator (w = 64).
+    phi is the last convolution's output, normalised; before that by `raw`."""
     grow, _, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
     thin = max(1, w // 2)

@@ -27,8 +27,8 @@ DEPTH = 10.0  # how much faster than other weights the order of layers is learnt
 
 
 def grouped(maps: Tensor, kernels: Tensor, pad: int) -> Tensor:
-    """Each map with its own kernel, padded by `pad` on all sides: maps (B, C, H, W) with (B, C, k,
-    l)."""
+    """Each map with its own kernel, padded by `pad` on all sides:
+    maps (B, C, H, W) with (B, C, k, l)."""
     B, C, H, W = maps.shape
     out = F.conv2d(
         maps.reshape(1, B * C, H, W),
@@ -174,8 +174,8 @@ def shares(opacity: Tensor, ahead: Tensor) -> Tensor:
 
 
 class Layers(nn.Module):
-    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, in an order
-    that is learnt."""
+    """Our painter: I1, z -> I2, as layers that are moved and laid over a background,
+    in an order that is learnt."""
 
     def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
         super().__init__()

@@ -1,5 +1,5 @@
-"""An agent as its run has left it: the controller, the memory, and the eye through which both
-see."""
+"""An agent as its run has left it: the controller, the memory,
+and the eye through which both see."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,8 +67,8 @@ def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
 
 
 def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
-    """The eye of the run folder `eye`, or else of the config; a Mistake if neither names one, or if
-    it sees other frames."""
+    """The eye of the run folder `eye`, or else of the config;
+    a Mistake if neither names one, or if it sees other frames."""
     hyper: Any = opened.config.hyper
     named = str(eye) if eye else getattr(hyper, "eye", "")
     if not named:
@@ -88,8 +88,8 @@ def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
 
 
 def same_codes(batch: Batch, eye: str) -> None:
-    """A Mistake with both hashes if the codes of a batch are of another eye than that of this
-    hash."""
+    """A Mistake with both hashes if the codes of a batch are of another eye than
+    that of this hash."""
     there = bytes(batch["eye"][0].tolist()).hex()
     if there != eye:
         raise Mistake(

@@ -119,8 +119,8 @@ def keep(folder: Path, view: View | None) -> None:
 
 
 def found(model: Any, source: Any, like: dict[str, Tensor]) -> View | None:
-    """What a model sees in training: as it says itself, as its data say, or, of an eye, as its
-    pictures show."""
+    """What a model sees in training: as it says itself,
+    as its data say, or, of an eye, as its pictures show."""
     if getattr(model, "drives", False):
         return model.view()
     if (view := getattr(source, "view", None)) is not None:

@@ -32,8 +32,8 @@ class Screen(NamedTuple):
 
 
 def writable(out: Path, *suffixes: str) -> None:
-    """A Mistake if a file has another suffix than these or cannot be written; nothing is made
-    yet."""
+    """A Mistake if a file has another suffix than these or cannot be written;
+    nothing is made yet."""
     if out.suffix not in suffixes or out.is_dir():
         raise Mistake(
             f"cannot write '{out.name}'; allowed: the name of a {' or a '.join(suffixes)}"

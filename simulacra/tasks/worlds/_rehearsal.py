@@ -22,8 +22,8 @@ ACTIONS = 3
 
 
 def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
-    """A Mistake if a stage cannot be built, or cannot be made of those before it. `steps`: of the
-    longest recording."""
+    """A Mistake if a stage cannot be built, or cannot be made of those before it.
+    `steps`: of the longest recording."""
     eye, memory = plans["eye"], plans["memory"]
     if length := getattr(eye.data, "length", 0):
         raise Mistake(f"stage eye: data.length = {length}; allowed: 0, single frames")
@@ -88,8 +88,8 @@ def _built(stage: str, plan: Config, like: Batch) -> None:
 
 
 def unchanged(plans: Mapping[Path, Config]) -> None:
-    """A Mistake if a run is there that was made with another config, but for what it goes on
-    from."""
+    """A Mistake if a run is there that was made with another config,
+    but for what it goes on from."""
     for folder, plan in plans.items():
         if not (folder / "config.json").exists():
             continue

@@ -99,8 +99,8 @@ class Tape:
 
 
 def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> list[store.Episode]:
-    """The episodes of these plans, driven at once. One that ends before its recording begins is
-    recorded from its start."""
+    """The episodes of these plans, driven at once.
+    One that ends before its recording begins is recorded from its start."""
     tapes, ghosts = [Tape(one, spec) for one in plans], Ghosts([one.track for one in plans])
     drivers: list[Policy] = [
         policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans

@@ -1,5 +1,5 @@
-"""Dream: a film of what a memory makes up, seen through its eye: with a controller at the wheel, or
-along recorded actions."""
+"""Dream: a film of what a memory makes up, seen through its eye:
+with a controller at the wheel, or along recorded actions."""
 
 import math
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:
-    """What the mean of a search distribution does in the dreams of the memory that its run
-    carries."""
+    """What the mean of a search distribution does in the dreams of the memory
+    that its run carries."""
     model: Any = opened.model
     agent = agent_of(opened, asked.eye)
     batch = opened.examples(asked.count)

@@ -30,8 +30,8 @@ MOST = 6e4  # of float16, less a little
 
 
 class Recorded(NamedTuple):
-    """One episode of n frames: on seeing frame i the action i was taken, which earned the reward
-    i."""
+    """One episode of n frames: on seeing frame i the action i was taken,
+    which earned the reward i."""
 
     frames: Any  # (n, C, H, W) uint8, an array or a memory map
     actions: Any  # (n, A)
@@ -170,8 +170,8 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
 
 
 def _alike(there: Episode, recorded: Recorded, store: str) -> None:
-    """A Mistake if codes that do not say of what they are, are not of this recording, as far as
-    actions, rewards, ends tell."""
+    """A Mistake if codes that do not say of what they are, are not of this recording,
+    as far as actions, rewards, ends tell."""
     found = load_file(there.path)
     wanted = moved(recorded)
     if any(not torch.equal(found[name], wanted[name]) for name in wanted):

@@ -116,8 +116,8 @@ class Site:
         return self.out / self.eye
 
     def path(self, stage: str, turn: int = 0) -> Path:
-        """Of a stage in a round; controllers carry the seed of their search, rounds that of the
-        site, unless it is 0."""
+        """Of a stage in a round; controllers carry the seed of their search,
+        rounds that of the site, unless it is 0."""
         plain = f"{stage}{f'_{turn}' * (turn > 0)}"
         if stage in OF_CONTROLLERS:
             seed = self.seed if self.search is None else self.search
@@ -238,8 +238,8 @@ def _under(notify: Callable[[str, float], None], name: str, _: str, share: float
 
 
 def precursor(site: Site) -> Site | None:
-    """Where the VAE is that a VAE-GAN goes on from; None for a VAE, and where the nets are others,
-    as published."""
+    """Where the VAE is that a VAE-GAN goes on from;
+    None for a VAE, and where the nets are others, as published."""
     if site.eye == "vae" or site.preset == "paper":
         return None
     kept = [change for change in site.changes.get("eye", []) if not change.startswith("hyper.")]
@@ -295,8 +295,8 @@ def learnt(site: Site, turn: int) -> None:
 
 
 def memory(site: Site, turn: int = 0) -> None:
-    """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads,
-    which the paper's has not."""
+    """M, which learns V's codes; in a round, from where it was.
+    It is dreamt in, so it has heads, which the paper's has not."""
     own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
     site.train("memory", site.folder, *_memory(site, turn), *own, turn=turn)
 
@@ -311,8 +311,8 @@ def _memory(site: Site, turn: int) -> list[str]:
 
 
 def head(site: Site) -> str:
-    """Which reward head memories have: that of the first one where it is there, since the others go
-    on from it."""
+    """Which reward head memories have: that of the first one where it is there,
+    since the others go on from it."""
     first = site.path("memory")
     there = (
         run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
@@ -394,8 +394,8 @@ def table(site: Site, run: Path, course: Course) -> Path:
 
 
 def scored(site: Site, run: Path, course: Course) -> Score:
-    """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read
-    from its table if that is there."""
+    """The mean of a run's search distribution on some tracks, as `simulacra score` has it;
+    read from its table if that is there."""
     place = table(site, run, course)
     if not place.exists():
 
@@ -428,8 +428,8 @@ def world(site: Site) -> Score:
 
 
 def stages(site: Site, best: Path, course: Course) -> str:
-    """What each took; and what the chosen dream and the stages in the world are worth, on the
-    selection tracks."""
+    """What each took; and what the chosen dream and the stages in the world are worth,
+    on the selection tracks."""
     extent, seen = EXTENTS[site.preset], selection(site)
     places = [site.out / name for name in MIXTURES]
     if first := precursor(site):
