@@ -40,6 +40,7 @@ class Printer:
 
     @cached_property
     def console(self) -> "Console":
+        """rich's console, made when it is first asked for."""
         from rich.console import Console
 
         return Console(highlight=False, **self._options)
@@ -122,6 +123,7 @@ def settled(changes: list[str] | None, root: Path | None) -> list[str]:
 
 
 def report(paths: list[Path], done: list[str]) -> None:
+    """Print what was assumed, a yellow note a line, then the paths that were written."""
     for line in done:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
     for path in paths:

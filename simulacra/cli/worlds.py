@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from simulacra.core.progress import Progress
 
 
+Drivers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent.",
+    ),
+]
+Lead = Annotated[
+    int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
+]
+Driver = Annotated[
+    Path | None,
+    typer.Option(
+        help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is)."
+    ),
+]
+
+
 def note(sentences: Sequence[str]) -> None:
     """Print what was assumed, converted or left out."""
     for sentence in sentences:
@@ -32,29 +50,14 @@ def collect(
     ],
     episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
-    driver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SHARE",
-            help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, "
-            "agent.",
-        ),
-    ] = None,
+    driver: Drivers = None,
     simulator: Annotated[
         str, typer.Option(help="envpool, or gymnasium, a few times slower.")
     ] = "envpool",
-    lead: Annotated[
-        int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
-    ] = 0,
+    lead: Lead = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
-    agent: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run of world_controller, who drives as learnt (with lapses) or agent (as it "
-            "is)."
-        ),
-    ] = None,
+    agent: Driver = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -86,11 +89,9 @@ def collect(
         return
     note(driven.notes if driven else ())
     for name, value in found.items():
-        told = (
-            ", ".join(f"{key} {part}" for key, part in value.items())
-            if isinstance(value, dict)
-            else str(value)
-        )
+        told = str(value)
+        if isinstance(value, dict):
+            told = ", ".join(f"{key} {part}" for key, part in value.items())
         out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
 
 

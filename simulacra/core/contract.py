@@ -10,7 +10,7 @@ Batch = dict[str, Tensor]
 (B, T, C) float32, the training data in [-1, 1]; "next": (B, C, H, W), the frame after "image",
 where the data are pairs of frames; "label": (B,) int64, where the data set has labels. Clips:
 "video": (B, T, C, H, W) in [-1, 1], "mask": (B, 1, H, W), what covers the object in the first
-frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in video/flow.py.
+frame, 0 or 1, and perhaps "forward" and "backward" flow (B, T-1, 2, H, W) as in nn/optical_flow.py.
 Recorded drives: "video" with "action" (B, T, 3), "reward" and "done" (B, T); action t was chosen on
 seeing frame t. Their codes: "mean" and "log_variance" (B, T, Z), "action", "reward", "done", and
 "eye" (B, 16) uint8, the hash of who made them."""
@@ -59,9 +59,10 @@ class Model(Protocol):
     #     where that is not 0.
 
     # Optional, asked by predict, transfer, traverse and measure of a model that imagines futures of
-    # a picture: imagine, transfer and traverse, as models/visual_dynamics.py has them. Asked by
-    # reconstruct and interpolate: encode(x) -> mean and log-variance, and decode(z) -> pictures, as
-    # models/vae.py has them.
+    # a picture:
+    # imagine, transfer and traverse, as models/visual_dynamics/visual_dynamics.py has them.
+    # Asked by reconstruct and interpolate:
+    # encode(x) -> mean and log-variance, and decode(z) -> pictures, as models/vae/vae.py has them.
 
 
 class Data(Protocol):
@@ -75,8 +76,8 @@ class Data(Protocol):
     classes: int
     """How many classes the labels name; 0 without labels."""
     extractor: str
-    """The feature extractor that fits these (see measure/extractors.py); "series", "pairs",
-    "clips", "codes" if none."""
+    """The feature extractor that fits these (see metrics/images/extractors.py);
+    "series", "pairs", "clips", "codes" if none."""
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: a pure function of its arguments, whole epochs shuffled, the
@@ -88,9 +89,10 @@ class Data(Protocol):
     def size(self, split: str) -> int:
         """How many examples the split holds."""
 
-    # Optional, asked by measure, which looks at whole splits: def part(self, split: str, start:
-    # int, stop: int) -> Batch: those from `start` to before `stop` of the order of take. Training
-    # pictures that are mirrored at random say so with an option `flip`.
+    # Optional, asked by measure, which looks at whole splits:
+    # def part(self, split: str, start: int, stop: int) -> Batch: those from `start` to before
+    #     `stop` of the order of take.
+    # Training pictures that are mirrored at random say so with an option `flip`.
 
     def describe(self) -> dict[str, str]:
         """Facts for a person before training: counts, shapes,

@@ -6,7 +6,8 @@ data.json              the fingerprint of the files that it is trained on
 model.py                the source of the model, if it is not part of the package
 shapes.json            shape and type of the training batch, so that the model can be rebuilt
                        without the data
-view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
+view.json              of eyes, memories and agents of a world: what is shown of it
+                       (envs/carracing/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and
                        unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log

@@ -39,7 +39,7 @@ class Clip(NamedTuple):
     stored: tuple[int, int] | None = None
 
 
-def model_for(pixels: int) -> int:
+def frames_that_fit(pixels: int) -> int:
     """How many frames of so many pixels fit into the memory that is free."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, int(0.7 * free / (NEED * pixels)))
@@ -109,7 +109,7 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
     for plain in coloured(path, source, notes):
         if not found:
             extent, size = plain.size, fitting(*plain.size, longest)
-            most = model_for(size[0] * size[1])
+            most = frames_that_fit(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(
                     f"{path}: frames of {size[0]}x{size[1]}; "

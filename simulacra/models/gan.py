@@ -252,9 +252,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.nets == "conv":
         return layers.normal_init(conv_G(h, shape), 0.02), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
-        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(
-            infogan_D(h, shape), 0.02
-        )
+        G = layers.normal_init(infogan_G(h, shape), 0.02)
+        return G, layers.normal_init(infogan_D(h, shape), 0.02)
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
@@ -262,6 +261,9 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
 
 
 class GAN:
+    """Generator and discriminator of pictures "image" (B, C, H, W) in [-1, 1], and the generator's
+    average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -272,6 +274,8 @@ class GAN:
         self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D, then one of G; both losses and D's mean logits as scalars, and where
+        slopes are penalised R1 and R2."""
         h, x, gamma = self.hyper, batch["image"], value_at(self.hyper.gamma, k)
         optim.set_rate(self.opt_G, value_at(h.rate_G, k))
         optim.set_rate(self.opt_D, value_at(h.rate_D, k))
@@ -296,9 +300,9 @@ class GAN:
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | (
-            {"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {}
-        )
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()}
+        if gamma > 0:
+            scores |= {"R1": R1.mean(), "R2": R2.mean()}
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
 
     def judge(
@@ -323,7 +327,7 @@ class GAN:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing)."""
+        """How the game stands (adversarial.standing)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
@@ -334,6 +338,7 @@ class GAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, C, H, W) in [-1, 1], by the averaged weights."""
         with eval_mode(G := self.average.module):
             return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
 

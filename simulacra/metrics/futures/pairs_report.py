@@ -230,7 +230,7 @@ def neighbours_flow(reals: Reals) -> Tensor:
     seen = torch.cat(
         [
             thumb(shapes.paint(one, torch.zeros_like(one.displacement)))
-            for one in map(truth.at, truth.chunks(256))
+            for one in map(truth.select, truth.chunks(256))
         ]
     )
     nearest = (

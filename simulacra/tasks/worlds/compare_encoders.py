@@ -37,7 +37,7 @@ from simulacra.models.world.artefacts import eye_of
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
-# is better
+# metrics, or how their names begin, of which less is better
 LOWER = (
     "feature_error",
     "frechet",
