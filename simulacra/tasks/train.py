@@ -24,7 +24,16 @@ from simulacra.core import (
     threads,
 )
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Data
+from simulacra.core.contract import (
+    Batch,
+    Data,
+    Game,
+    HasCheck,
+    HasLook,
+    HasNotes,
+    HasWon,
+    option,
+)
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
@@ -112,9 +121,9 @@ def _built(
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
     """The model has seen its data before the first step, if it asks for that; `like` is the first
     batch."""
-    if hasattr(model, "check"):
+    if isinstance(model, HasCheck):
         model.check(like)
-    if hasattr(model, "look"):
+    if isinstance(model, HasLook):
         model.look(examples, len(next(iter(like.values()))))
 
 
@@ -130,9 +139,9 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
 def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     """A Mistake if the model is told of other classes than the data have; what the data took for
     granted is told."""
-    for note in getattr(source, "notes", []):
+    for note in source.notes if isinstance(source, HasNotes) else ():
         notify(note)
-    asked = getattr(checked.hyper, "classes", 0)
+    asked = option(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = (
             f"0 or {source.classes}, as many as the data have"
@@ -291,14 +300,13 @@ def _roll_back(stage: _Stage, step: int, why: str) -> bool:
 
 
 def _settings(model: Any) -> health.Settings:
-    return health.Settings(
-        equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {}
-    )
+    won = dict(model.won()) if isinstance(model, HasWon) else {}
+    return health.Settings(equilibrium=equilibrium(model), won=won)
 
 
 def equilibrium(model: Any) -> dict[str, float]:
     """The analytic equilibrium of each of the model's losses, where it states one."""
-    return model.equilibrium() if hasattr(model, "equilibrium") else {}
+    return dict(model.equilibrium()) if isinstance(model, Game) else {}
 
 
 @contextlib.contextmanager
