@@ -16,7 +16,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ from simulacra.tasks import train as training
 from simulacra.tasks._picture import check_prior, imaginer, within
 from simulacra.tasks.predict import rolled
 
-Able = TypeVar("Able")
 ZOO = config.asset("zoo")
 Pictures = Tensor | np.ndarray | Path | str | Sequence[Path | str]
 """Pictures (N, C, H, W) as `measure` takes them, or files: whatever they are, they become as the
@@ -150,19 +149,23 @@ class Loaded:
             found.append("dream")
         return [*found, "measure"]
 
-    def _need(self, method: str, protocol: type[Able]) -> Able:
-        """The model as one that can do this; a Mistake that says what it can if it cannot."""
-        if method in self.can and isinstance(self.model, protocol):
-            return self.model
-        raise Mistake(
-            f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
-            f"{', '.join(self.can)}"
-        )
+    def _need(self, method: str) -> None:
+        """A Mistake that says what the run can, if it cannot do this."""
+        if method not in self.can:
+            raise Mistake(
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
+                f"{', '.join(self.can)}"
+            )
+
+    def _coder(self, method: str) -> AutoEncoder:
+        """The model as one that turns pictures into codes and back."""
+        self._need(method)
+        return reconstruct.coder(self._opened)
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:
         """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed; of
         one class if `label` says so."""
-        self._need("sample", Model)
+        self._need("sample")
         labels = None if label is None else sample.of_class(self._opened, label)
         return torch.cat(list(sample.parts(self._opened, n, seed, labels)))
 
@@ -190,13 +193,13 @@ class Loaded:
     @torch.no_grad()
     def encode(self, given: Pictures) -> Tensor:
         """The mean codes (N, z_size) of pictures."""
-        model = self._need("encode", AutoEncoder)
+        model = self._coder("encode")
         return answers.encoded(model, self.pictures(given))[0].cpu()
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, z_size)."""
-        model = self._need("decode", AutoEncoder)
+        model = self._coder("decode")
         if codes.ndim != 2:
             raise Mistake(f"codes of shape {tuple(codes.shape)}; allowed: (N, z_size)")
         try:
@@ -210,16 +213,14 @@ class Loaded:
     @torch.no_grad()
     def reconstruct(self, given: Pictures) -> Tensor:
         """What pictures become when they are only their codes, (N, C, H, W)."""
-        return reconstruct.rebuilt(
-            self._need("reconstruct", AutoEncoder), self.pictures(given)
-        ).cpu()
+        return reconstruct.rebuilt(self._coder("reconstruct"), self.pictures(given)).cpu()
 
     @torch.no_grad()
     def interpolate(
         self, first: Pictures, second: Pictures, steps: int = 8, kind: str = "spherical"
     ) -> Tensor:
         """The way from one picture to another, both ends included, (steps, C, H, W)."""
-        model = self._need("interpolate", AutoEncoder)
+        model = self._coder("interpolate")
         within(steps=(steps, 1000))
         start, end = (answers.encoded(model, self.pictures(one))[0][0] for one in (first, second))
         made = answers.decoded(model, latent.path(start, end, steps, kind))
@@ -236,7 +237,7 @@ class Loaded:
         prior: str | None = None,
     ) -> Tensor:
         """n possible futures of one picture, `roll` frames each, (n, roll, C, H, W)."""
-        self._need("predict", Futures)
+        self._need("predict")
         within(futures=(n, 1000), roll=(roll, 1000))
         check_prior(self._opened, prior)
         now = self.pictures(picture)
@@ -251,7 +252,9 @@ class Loaded:
         their first frames (N, 1, H, W), 0 or 1, into layers by their names (N, T - 1, C or 1, H,
         W): "composite", "foreground", "background", "mask" ... A clip of one's own is taken apart
         by `simulacra.decompose`, which trains for it."""
-        model = self._need("decompose", Layered)
+        self._need("decompose")
+        model = self.model
+        assert isinstance(model, Layered)
         like = self._opened.like(1)
         for name, given in ("video", video), ("mask", mask):
             there = tuple(like[name].shape[1:])
@@ -275,7 +278,7 @@ class Loaded:
     ) -> Drive:
         """A drive on one track, its seed None for the first of those on which nothing is trained or
         scored."""
-        self._need("drive", Agent)
+        self._need("drive")
         from simulacra.tasks.worlds import drive as driving
 
         notes, trip = driving.driven_on(self._opened, track, steps, simulator, seed)
@@ -287,7 +290,7 @@ class Loaded:
     ) -> Dream:
         """n dreams side by side, which begin with held-out codes; `tau` is the temperature, None
         the run's own."""
-        self._need("dream", Model)
+        self._need("dream")
         from simulacra.tasks.worlds import dream as dreaming
 
         found = dreaming.dreamt(self._opened, dreaming.Asked(steps, n, tau, None, seed))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from simulacra.core import config
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Model
+from simulacra.core.contract import Batch, HasPacked, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import Held, parts
 

@@ -25,12 +25,15 @@ from simulacra.core import (
 )
 from simulacra.core.config import Config
 from simulacra.core.contract import (
+    Agent,
+    AutoEncoder,
     Batch,
     Data,
     Game,
     HasCheck,
     HasLook,
     HasNotes,
+    HasView,
     HasWon,
     option,
 )
@@ -39,7 +42,6 @@ from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
 from simulacra.core.warm_start import Begun, begin
 from simulacra.metrics.health import health, verdict
-from simulacra.models.world import seeing
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
@@ -206,7 +208,7 @@ class _Stage:
 def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
     """The start is recorded in the run folder, or is refused; what a person should know of it."""
     folder, checked, source = stage.run.folder, stage.config, stage.source
-    view = seeing.begun(folder, stage.model, source, like)
+    keep_view = _seen(folder, stage.model, source, like)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
     code, files = (
         external.source_of(checked.model),
@@ -219,8 +221,18 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
         "files": files,
     }
     lines = run.begin(folder, config.plain(checked), start, like, **how)
-    seeing.keep(folder, view)
+    keep_view()
     return [*([begun.said] if begun else []), *lines]
+
+
+def _seen(folder: Path, model: Any, source: Data, like: Batch) -> Callable[[], None]:
+    """What writes down what a run sees of a world, where its model or its data may see one; a
+    Mistake if it sees something else than before. All others know nothing of worlds."""
+    if not isinstance(model, (Agent, AutoEncoder)) and not isinstance(source, HasView):
+        return lambda: None
+    from simulacra.models.world import seeing
+
+    return partial(seeing.keep, folder, seeing.begun(folder, model, source, like))
 
 
 def _play(

@@ -40,7 +40,7 @@ READINGS = {
 
 def summary(
     rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()
-) -> list[str]:
+) -> list[str]:  # noqa: B008 (frozen)
     """Sentences for a person at the end of training: what happened, then how the run stands."""
     looks, rows = (
         [row for row in rows if "distinct" in row],

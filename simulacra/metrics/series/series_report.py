@@ -107,9 +107,14 @@ def of_gaussian_process(fake: Tensor, source: Any) -> dict[str, float]:
     """Where the data are a Gaussian process: the mean exact log-density in nats of a series.
     Without noise in the process the density all but forbids roughness, so that the number would say
     nothing else."""
-    if not isinstance(source, HasLogDensity) or not source.options.noise:
+    if not isinstance(source, HasLogDensity) or not noise_of(source):
         return {}
     return {"log_density": float(source.log_density(fake).mean())}
+
+
+def noise_of(source: Any) -> float:
+    """The standard deviation of the noise in data that are a Gaussian process."""
+    return float(source.options.noise)
 
 
 def counts(name: str, n_fake: int, n_real: int) -> dict[str, int]:
@@ -120,7 +125,7 @@ def counts(name: str, n_fake: int, n_real: int) -> dict[str, int]:
 
 def notes(source: Any) -> list[str]:
     """What a reader of the numbers has to know, one sentence each."""
-    if isinstance(source, HasLogDensity) and not source.options.noise:
+    if isinstance(source, HasLogDensity) and not noise_of(source):
         return [
             "data.noise = 0, so no log-density: it would measure roughness alone; train with "
             "data.noise=0.05 to have it"

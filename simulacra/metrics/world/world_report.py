@@ -3,7 +3,7 @@
 from math import nan
 from typing import Any
 
-from simulacra.core.contract import Agent, AutoEncoder, HasView, HasWhence, Memory
+from simulacra.core.contract import Agent, HasView, Memory
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able
 from simulacra.data.codes import Codes
@@ -47,16 +47,10 @@ def of_memory(
     found = rollouts.alone(opened, source, windows=windows, seed=seed)
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
-        f"open_k: error k steps ahead over that of the last code; {opened.model.hyper.context} "
-        "steps are shown",  # type: ignore[attr-defined]
+        f"open_k: error k steps ahead over that of the last code; {opened.config.hyper.context} "
+        "steps are shown",
     ]
     return rows(found, "episodes"), notes
-
-
-def sees(opened: Opened, source: Any) -> bool:
-    """Whether the run is of an eye, and its data are frames of which truths are known."""
-    eye = isinstance(opened.model, AutoEncoder)
-    return eye and isinstance(source, HasWhence) and "image" in source.take("train", 1)
 
 
 def of_eye(
