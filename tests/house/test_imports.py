@@ -1,5 +1,5 @@
-"""What opening, sampling and measuring a run of faces imports: nothing of the simulated worlds. Each
-in a fresh process."""
+"""What opening, sampling and measuring a run of faces imports: nothing of the simulated worlds.
+Each in a fresh process."""
 
 import json
 import os

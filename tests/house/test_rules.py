@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simulacra import cli
+from simulacra import cli, metrics
 from simulacra.core import config
 
 HOME = Path(config.__file__).parents[2]
@@ -302,6 +302,19 @@ def test_no_model_names_another_but_to_begin_with_it(model_name):
 )
 def test_a_name_is_found_wherever_it_decides(line):
     assert list(named(ast.parse(line), {"vae", "vaegan", "gan"}))
+
+
+def test_a_type_checker_sees_the_metrics_that_there_are():
+    """What is imported late is imported at once for a type checker, from the same places."""
+    (seen,) = [n for n in parsed(PACKAGE / "metrics" / "__init__.py").body if isinstance(n, ast.If)]
+    renamed = {n.value.id: n.targets[0].id for n in seen.body if isinstance(n, ast.Assign)}
+    found = {
+        renamed.get(alias.name, alias.asname): f"{node.module}.{alias.name}"
+        for node in seen.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert found == {name: f"simulacra.{place}" for name, place in metrics.FACE.items()}
 
 
 def test_rates_are_set_by_the_loop(model_name):
