@@ -5,7 +5,8 @@ Looking costs next to nothing, draws no random number and changes no weight. Not
 decoder without a bound would else show clipped pictures and too good a distance.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +16,7 @@ from simulacra.core import contract
 from simulacra.core.conform import signature
 from simulacra.core.contract import AutoEncoder, Batch, Futures, Layered
 from simulacra.core.errors import Mistake
+from simulacra.core.state import Looked, untouched
 
 
 @runtime_checkable
@@ -25,6 +27,7 @@ class Named(Protocol):
 
 
 ROUNDING = 1e-3  # so far may a picture be beyond [-1, 1]
+PICTURES = "pictures are float32 (N, C, H, W), clips (N, T, C, H, W), in [-1, 1]"
 AXES = {"image": 4, "series": 3, "video": 4, "mean": 3}  # of samples, by what a batch holds
 
 
@@ -116,17 +119,57 @@ def unrolled(model: Layered, batch: Batch) -> dict[str, Tensor]:
     return dict(layers)
 
 
+def tried(model: contract.Model, like: Batch) -> None:
+    """What an untrained model samples, encodes and decodes is looked at, of a batch: a Mistake now,
+    not at the first picture an hour later. Weights, buffers and what it remembers stay as they are.
+    A method that fails before the first step is left to that first picture."""
+    with untouched(model, set(Looked(model).prints)), torch.no_grad():
+        with _unless_mistaken():
+            sampled(model, like)
+        if isinstance(model, AutoEncoder) and "image" in like:
+            with _unless_mistaken():
+                decoded(model, encoded(model, like["image"])[0])
+
+
+@contextlib.contextmanager
+def _unless_mistaken() -> Iterator[None]:
+    """Nothing but a Mistake comes through."""
+    try:
+        yield
+    except Mistake:
+        raise
+    except Exception:  # of a model that needs its first step first
+        return
+
+
+def drawn(source: contract.Data, k: int, batch: int, seed: int) -> Batch:
+    """The k-th training batch of a data set: named tensors with as many rows, pictures and clips in
+    [-1, 1], of float32."""
+    found, wanted = source.draw(k, batch, seed), (contract.Data, "draw")
+    if not isinstance(found, Mapping) or not found:
+        _refuse(source, wanted, found)
+    for name, one in found.items():
+        if not isinstance(one, Tensor) or not one.ndim or len(one) != batch:
+            _refuse(source, wanted, {name: one}, f"; batch = {batch}")
+    for name, axes in ("image", 4), ("next", 4), ("video", 5):
+        if (one := found.get(name)) is not None:
+            if one.ndim != axes or one.dtype != torch.float32:
+                _refuse(source, wanted, {name: one}, f" of {one.dtype}; {PICTURES}")
+            _in_range(source, wanted, one, f"; {PICTURES}")
+    return dict(found)
+
+
 def _of(batch: Batch) -> str:
     """What the examples of a batch are, in words."""
     kind = next((kind for kind in AXES if kind in batch), "")
     return f" of {kind} {tuple(batch[kind].shape[1:])}" if kind else ""
 
 
-def _in_range(model: Any, wanted: tuple[type, str], found: Tensor) -> Tensor:
+def _in_range(model: Any, wanted: tuple[type, str], found: Tensor, more: str = "") -> Tensor:
     """The pictures; a Mistake if they are beyond [-1, 1]. NaN is no question of range."""
     low, high = (float(one) for one in torch.aminmax(found.detach())) if found.numel() else (0, 0)
     if low < -1 - ROUNDING or high > 1 + ROUNDING:
-        _refuse(model, wanted, found, f"; its values are {low:.3g} to {high:.3g}")
+        _refuse(model, wanted, found, f"; its values are {low:.3g} to {high:.3g}{more}")
     return found
 
 

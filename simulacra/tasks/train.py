@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra.core import (
+    answers,
     config,
     data_sets,
     distributed,
@@ -86,7 +87,7 @@ def train(
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
         _checked(checked, source, notify if first else lambda line: None)
-        like = source.draw(0, checked.batch, checked.seed)
+        like = answers.drawn(source, 0, checked.batch, checked.seed)
         model, begun = _built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
@@ -115,6 +116,8 @@ def _built(
     run.storable(model, checked.model)
     if run.checkpoints(folder):
         return model, None
+    if external.is_path(checked.model):  # the package's own are tested
+        answers.tried(model, to(where, like))
     begun = begin(checked, model, folder, where)
     _met(model, like, partial(_examples, source, where))
     return model, begun

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import of_model, works
+from tiny import equal, of_model, works
 from torch import Tensor, nn
 
 from simulacra.core import answers, config, contract, loop, optim, random
@@ -243,6 +243,60 @@ def test_futures_and_layers_have_their_shapes() -> None:
     flat = with_methods(unroll=lambda self, batch: {"mask": X})
     with pytest.raises(Mistake, match=r"unroll returned a dict of 'mask'.*wanted: unroll"):
         answers.unrolled(flat, {"video": torch.zeros(5, 3, 1, 4, 4)})
+
+
+class Counted(Coder):
+    """A module with a batch norm and a counter, which sampling moves."""
+
+    def __init__(self) -> None:
+        self.norm, self.count = nn.BatchNorm2d(1), 0
+
+    def sample(self, batch: Any) -> Any:
+        self.count += 1
+        return {"samples": self.norm(batch["image"])}
+
+
+def test_a_model_is_tried_and_left_as_it_was() -> None:
+    model, batch = Counted(), {"image": torch.rand(5, 1, 4, 4)}
+    before = copy.deepcopy(model.norm.state_dict())
+    answers.tried(model, batch)
+    assert model.count == 0 and equal(dict(before), dict(model.norm.state_dict()))
+    with pytest.raises(Mistake, match="decode returned"):
+        answers.tried(with_methods(Coder, decode=lambda self, z: z), batch)
+    with pytest.raises(Mistake, match="sample returned a tensor"):
+        answers.tried(with_methods(sample=lambda self, batch: batch["image"]), batch)
+
+
+def test_what_fails_before_the_first_step_is_left_to_the_first_picture() -> None:
+    def unready(self: Any, batch: Any) -> Any:
+        raise ValueError("nothing was stored yet")
+
+    answers.tried(with_methods(sample=unready), {"image": X})
+
+
+BATCHES = {
+    "bytes": ({"image": X.to(torch.uint8)}, "shape (5, 1, 4, 4) of torch.uint8; pictures are"),
+    "0 to 255": ({"image": X + 255}, "its values are 255 to 255; pictures are float32"),
+    "channels last": ({"image": X[0]}, "shape (1, 4, 4); batch = 5"),
+    "a list": ({"image": [X]}, "a list of 1"),
+    "labels of fewer": ({"image": X, "label": torch.zeros(4)}, "'label': a tensor of shape (4,)"),
+    "a tensor": (X, "returned a tensor of shape (5, 1, 4, 4); wanted: draw(k, batch, seed) ->"),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_batches_of_a_wrong_kind_are_told(case: str) -> None:
+    batch, found = BATCHES[case]
+    source = type("Mine", (Digits,), {"draw": lambda self, k, n, seed: batch})()
+    with pytest.raises(Mistake) as told:
+        answers.drawn(source, 0, 5, 0)
+    assert "Mine.draw returned " in str(told.value) and found in str(told.value)
+
+
+def test_a_right_batch_is_drawn() -> None:
+    batch = {"image": X, "label": torch.zeros(5, dtype=torch.int64)}
+    source = type("Mine", (Digits,), {"draw": lambda self, k, n, seed: batch})()
+    assert answers.drawn(source, 0, 5, 0) == batch
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 3.0, torch.ones(())])
