@@ -212,7 +212,7 @@ SAMPLES = {
     ),
     "too few": (
         lambda self, batch: {"samples": batch["image"][:1]},
-        "a dict of 'samples': a tensor of shape (1, 1, 4, 4); the batch has 5 rows of image (1, 4, 4)",
+        "a dict of 'samples': a tensor of shape (1, 1, 4, 4); the batch has 5 rows of image",
     ),
 }
 
