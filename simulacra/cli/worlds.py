@@ -195,7 +195,7 @@ def compare_eyes(
     """Train both eyes on the same frames, a memory and controllers on each,
     and write one table with intervals."""
     from simulacra.tasks.worlds.compare_encoders import sheet, table
-    from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
+    from simulacra.tasks.worlds.world import Site, arm, changes, eyes, until
 
     if seeds < 2:
         raise Mistake(
@@ -205,7 +205,7 @@ def compare_eyes(
 
     with _staged() as (notify, shown):
         asked = changes(change or [], until("dream"))
-        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in EYES]
+        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in eyes()]
         arms = {site.eye: arm(site, seeds) for site in sites}
         rows, text = table(arms, notify=lambda what: notify(f"measuring {what}", 0.0))
     write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")

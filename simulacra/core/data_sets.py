@@ -41,17 +41,26 @@ def module(name: str) -> ModuleType:
 def fingerprint(options: Any, root: Path | None) -> "Files":
     """Of the files that training on these options reads; empty of data that are generated, and of
     those that are held to a published checksum whenever they are read."""
+    from simulacra.core.contract import HasFiles, HasWhole
     from simulacra.core.fingerprint import of_files
 
     one = module(options.__struct_config__.tag)
-    if not hasattr(one, "files"):
-        return {}
-    return of_files(one.files(options, root), whole=getattr(one, "WHOLE", False))
+    return (
+        of_files(one.files(options, root), whole=isinstance(one, HasWhole) and one.WHOLE)
+        if isinstance(one, HasFiles)
+        else {}
+    )
 
 
 def load(options: Any, root: Path | None) -> "Data":
-    """The data set that these options belong to, its files read from the data folder `root`."""
-    return module(options.__struct_config__.tag).Data(options, root)
+    """The data set that these options belong to, its files read from the data folder `root`; a
+    Mistake if it is not what the contract asks for."""
+    from simulacra.core.conform import check_data
+
+    name = options.__struct_config__.tag
+    found: Data = module(name).Data(options, root)
+    check_data(found, name)
+    return found
 
 
 def data_root(option: Path | None) -> Path | None:

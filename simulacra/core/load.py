@@ -10,7 +10,17 @@ from typing import Any
 import torch
 
 from simulacra import __version__
-from simulacra.core import config, data_sets, distributed, external, packed, random, run, subnormal
+from simulacra.core import (
+    config,
+    conform,
+    data_sets,
+    distributed,
+    external,
+    packed,
+    random,
+    run,
+    subnormal,
+)
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root
@@ -96,7 +106,8 @@ def _packed(
 
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
-    """The model's model, its first weights a function of the seed."""
+    """The config's model, its first weights a function of the seed; a Mistake if it cannot be built
+    of such a batch, or is not what the contract asks for."""
     subnormal.flush()
     random.reseed(random.fold(checked.seed, "init"))
     with device:
@@ -114,13 +125,15 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
                 f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, "
                 f"the data hold {_held(like)}"
             ) from None
-    for method in "step", "sample":
-        if not callable(getattr(model, method, None)):
-            raise Mistake(
-                f"model {checked.model}: its Model has no method {method}; needed: step and sample"
-            )
+    conform.check_model(model, checked.model)
     complete(model, checked.model)
     return model
+
+
+def able(protocol: type) -> str:
+    """The names of the models that can do what a protocol describes, asked of their classes; for
+    messages."""
+    return conform.able(protocol, {name: config.model(name).Model for name in config.models()})
 
 
 def _same(hyper: Any) -> Any:

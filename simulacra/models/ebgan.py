@@ -349,15 +349,17 @@ class EBGAN:
         self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of D and `steps_G` of G, or one of MAGAN's warm-up; losses, energies and margin
         or k_t as scalars. A Mistake at step 0 if no energy can reach the margin."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         if k == 0 and h.rule == "margin":
             self.set_margin(x)
         if h.rule == "magan" and k < (h.warm + 1) * h.epoch:

@@ -270,15 +270,17 @@ class GAN:
         C, H, W = like["image"].shape[1:]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of D, then one of G; both losses and D's mean logits as scalars, and where
         slopes are penalised R1 and R2."""
         h, x, gamma = self.hyper, batch["image"], value_at(self.hyper.gamma, k)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         with torch.no_grad():
             fake = self.G(noise(x, h.z_size))

@@ -253,7 +253,7 @@ LATE = {
     ),
     "no loss": (
         BASE + STEP + "        moved(self.net(x), x, self.opt)\n",
-        "step returned NoneType",
+        "step returned nothing; wanted: step(batch, k) -> a dict of names and numbers to log",
     ),
 }
 

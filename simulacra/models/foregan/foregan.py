@@ -222,20 +222,8 @@ class ForeGAN:
         self.Gb = initial(Generator(h, 3 + 2 * h.flow_b, h.temporal_b, self.steps))
         self.Df = initial(Critic(h.widths_D, h.tail_D, self.patch, masks=h.lambda_Dm != 0))
         self.Db = initial(Critic(h.widths_D, h.tail_D, self.patch))
-        G, D = nn.ModuleList([self.Gf, self.Gb]), nn.ModuleList([self.Df, self.Db])
-        self.opt_G = optim.adam(G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(D, value_at(h.rate_D, 0), h.beta1, h.beta2)
-
-    def check(self, batch: Batch) -> None:
-        """A Mistake if no clip of the batch has a patch beside its object, which is all that the
-        background critic could take for real."""
-        if ever(self.hyper.lambda_Db) and bool(
-            places(batch["mask"], self.patch, self.stride).all()
-        ):
-            raise Mistake(
-                f"hyper.patch = {list(self.hyper.patch)}: no such patch of the first frame is free "
-                "of the object; allowed: shares of the frame that fit beside it"
-            )
+        self.opt_G = optim.adam(nn.ModuleList([self.Gf, self.Gb]), h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(nn.ModuleList([self.Df, self.Db]), h.rate_D, h.beta1, h.beta2)
 
     # --- painting ---
 
@@ -369,13 +357,15 @@ class ForeGAN:
         epoch = self.hyper.defects.epoch
         return ((k % epoch if epoch else k) + 1) % self.hyper.critic_steps == 0
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of the critics, and of the generators where it is their turn; losses, scores and
         the means of attention and mask as scalars."""
         h, turn, steps = self.hyper, self.generators_play(k), self.span(batch)
         count = steps if h.over_time == "sum" else 1
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         with torch.set_grad_enabled(turn):
             made = self.unroll(batch)
             fake = self.made(made, batch)

@@ -309,18 +309,22 @@ class RGAN:
         self.low = -1.0 if h.version == "v6" else published.RANGES[h.version][0]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
-        if h.version != "v6":  # Keras's constraint on LSTMs
-            for net, optimizer in (self.G, self.opt_G), (self.D, self.opt_D):
-                optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+        for net, optimizer in (
+            ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ()
+        ):
+            # Keras's constraint on LSTMs
+            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of D (two as published), then one of G; losses, D's mean logits and the share of
         G's numbers beyond [-1, 1] as scalars."""
         h, x, y = self.hyper, batch["image"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         told = self.step_published(x, k) if self.as_published else self.step_D(x, y, k)
         fake = self.make(self.G, noise(x, h.z_size), y)

@@ -173,18 +173,19 @@ class RGANSeries:
         if h.stabilise.spectral:
             stabilise.spectral(self.D)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
         self.opt_D: Optimizer = SGD(self.D.named_parameters(), value_at(h.rate_D, 0))
         if h.optimizer_D == "adam":
-            self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+            self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """`steps_D` moves of D, each on its share of the batch, then `steps_G` of G; what the last
         of either told, as scalars."""
         h, x, y = self.hyper, batch["series"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
-
         for i in range(h.steps_D):
             own = slice(i % len(x), None, h.steps_D)
             told = self.step_D(x[own], None if y is None else y[own], k)

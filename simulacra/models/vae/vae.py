@@ -120,13 +120,16 @@ class VAE:
         C, H, W = like["image"].shape[1:]
         self.net = blocks.channels_last(coder(h, (C, H, W)))
         self.average = EMA(self.net)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of the nets; as scalars the loss and the KL divergence, in nats of a picture,
         and the squared error in units of [0, 1]."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.Enc(x)
         sse = squared_error(self.net.Dec(reparameterize(mean, s)), x)
         KL, numbers = maths.gaussian_kl(mean, s), x[0].numel()

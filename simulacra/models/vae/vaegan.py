@@ -242,7 +242,7 @@ def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Opti
     """Adam, or RMSProp as torch has it, over a module's named weights."""
     if h.mover == "rmsprop":
         return RMSprop(module.named_parameters(), lr=value_at(rate, 0), weight_decay=h.decay)
-    adam = optim.adam(module, value_at(rate, 0), beta1, h.beta2)
+    adam = optim.adam(module, rate, beta1, h.beta2)
     adam.param_groups[0]["weight_decay"] = h.decay
     return adam
 
@@ -274,12 +274,15 @@ class VAEGAN:
         self.opt_G = optimizer(h, self.net.Dec, h.rate_G, h.beta1)
         self.opt_D = optimizer(h, self.D, h.rate_D, h.beta1_D)
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        h = self.hyper
+        return {"opt_E": h.rate_E, "opt_G": h.rate_G, "opt_D": h.rate_D}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of all players but those whom the gate lets wait; losses, errors, mean logits,
         who waited, and KL in nats, as scalars."""
         h, x, defects = self.hyper, batch["image"], self.hyper.defects
-        for player, rate in (self.opt_E, h.rate_E), (self.opt_G, h.rate_G), (self.opt_D, h.rate_D):
-            optim.set_rate(player, value_at(rate, k))
         p = self.played(x)
         KL, costs = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p)
         adversarial = value_at(h.adversarial, k)

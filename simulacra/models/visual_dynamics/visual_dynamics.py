@@ -295,13 +295,16 @@ class VisualDynamics:
         self.memory = Memory(h.memory, h.z_size)
         self.fitted: tuple[int, Mixture] | None = None  # to this many posteriors
         self.weight = KLWeight(h)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of the nets; as scalars the loss and KL in nats of a pair, the mean squared
         error in [-1, 1], beta, and KL of the eight dimensions that use most."""
         h, I1, I2 = self.hyper, batch["image"], batch["next"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.posterior(I1, I2)
         error = (self.net.painter(I1, self.net.reparameterize(mean, s)) - I2).square().flatten(1)
         KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))

@@ -8,7 +8,7 @@ uint8, (P E, 3, H, W).
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ LIMIT = 1000  # steps of an official episode
 DRAWN = 64  # steps whose noise is drawn at once
 
 
+@runtime_checkable
 class Eye(Protocol):
     """V: pictures to codes and back."""
 

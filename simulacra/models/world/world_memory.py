@@ -43,7 +43,7 @@ from simulacra.core.idle import refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
-from simulacra.core.schedules import NonNegative, Schedule, value_at
+from simulacra.core.schedules import NonNegative, Schedule
 from simulacra.models.world.memory_nets import (
     Form,
     Memory,
@@ -160,7 +160,7 @@ class WorldMemory:
             )
         self.M = Memory(form)
         self.average = EMA(self.M)
-        self.opt = optim.adam(self.M, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.M, h.rate, h.beta1, h.beta2)
 
     def begin(self, other: "WorldMemory") -> tuple[str, ...]:
         """Go on from another run's M as one looks at it, as after more drives."""
@@ -172,11 +172,14 @@ class WorldMemory:
         self.average.follow()
         return "M", "average"
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of M on codes drawn anew; losses as scalars, that of the code in nats a number.
         A Mistake if the codes are of another eye than those before."""
         h, z = self.hyper, self.sample_codes(batch)
-        optim.set_rate(self.opt, value_at(h.rate, k))
         self.meet(batch["eye"])
         told = self.losses(self.M, z, batch)
         loss = told["loss_z"]
