@@ -45,7 +45,6 @@ def of_memory(
     same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
     check_eye(model.average.module, source.eye[None])
     found = rollouts.alone(opened, source, windows=windows, seed=seed)
-    context = opened.model.hyper.context  # type: ignore[attr-defined]
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
         f"open_k: error k steps ahead over that of the last code; {opened.config.hyper.context} "

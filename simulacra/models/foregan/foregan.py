@@ -225,6 +225,17 @@ class ForeGAN:
         self.opt_G = optim.adam(nn.ModuleList([self.Gf, self.Gb]), h.rate_G, h.beta1, h.beta2)
         self.opt_D = optim.adam(nn.ModuleList([self.Df, self.Db]), h.rate_D, h.beta1, h.beta2)
 
+    def check(self, batch: Batch) -> None:
+        """A Mistake if no clip of the batch has a patch beside its object, which is all that the
+        background critic could take for real."""
+        if ever(self.hyper.lambda_Db) and bool(
+            places(batch["mask"], self.patch, self.stride).all()
+        ):
+            raise Mistake(
+                f"hyper.patch = {list(self.hyper.patch)}: no such patch of the first frame is free "
+                "of the object; allowed: shares of the frame that fit beside it"
+            )
+
     # --- painting ---
 
     def first(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

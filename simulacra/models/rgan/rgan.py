@@ -311,11 +311,9 @@ class RGAN:
         self.average = EMA(self.G)
         self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
         self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
-        for net, optimizer in (
-            ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ()
-        ):
-            # Keras's constraint on LSTMs
-            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+        if h.version != "v6":  # Keras's constraint on LSTMs
+            for net, optimizer in (self.G, self.opt_G), (self.D, self.opt_D):
+                optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
 
     def rates(self) -> dict[str, Schedule]:
         """Learning rates, set before every step."""
