@@ -1,5 +1,5 @@
 """Which one-line mistakes would the tests notice? tests/mutants.json lists 300, one in a line;
-docs/mutants.md tells more.
+docs/results/mutants.md tells more.
 
     python scripts/mutants.py cover --cache FOLDER               # once: which tests run which lines, how long each takes
     python scripts/mutants.py run --cache FOLDER -o FILE.jsonl   # every mutant that FILE.jsonl does not have yet
