@@ -1,4 +1,4 @@
-"""The site: built strictly, and opened from disk on a phone's width and a desk's, light and dark."""
+"""The site: built strictly, opened from disk on a phone and on a desk, in light and in dark."""
 
 import importlib.util
 import re
