@@ -219,8 +219,8 @@ def evolve(
     fps: Annotated[int, typer.Option(help="Frames per second of an animation.")] = 4,
     scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
 ) -> None:
-    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor
-    data are needed."""
+    """Show the same noise through training, from the pictures in the run.
+    Neither checkpoints nor data are needed."""
     from simulacra.tasks.evolve import evolve as verb
 
     steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
@@ -245,8 +245,8 @@ def export(
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Pack what one looks at of a run into a small folder, which all verbs but train open as a
-    run."""
+    """Pack what one looks at of a run into a small folder,
+    which all verbs but train open as a run."""
     from simulacra.core.load import reopen
     from simulacra.tasks.export import export as verb
 

@@ -62,14 +62,14 @@ def score(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Score an agent: its mean return over 100 fixed tracks to the official end, with interval, and
-    a line in metrics.jsonl."""
+    """Score an agent: its mean return over 100 fixed tracks to the official end, with interval,
+    and a line in metrics.jsonl."""
     if (run is None) == (driver is None):
         raise Mistake("score needs a run folder or --driver, and not both")
     if driver and (eye or step is not None):
         raise Mistake(
-            f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run "
-            "folder"
+            f"driver = {driver} has no eye and no checkpoint; "
+            "allowed: --eye and --step with a run folder"
         )
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
@@ -105,8 +105,8 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         ("return", f"{_interval(found)} ({who}, {where})"),
         (
             "between tracks",
-            f"standard deviation {_number(found['std'])}; of the mean "
-            f"{_number(found['standard_error'])}",
+            f"standard deviation {_number(found['std'])}; "
+            f"of the mean {_number(found['standard_error'])}",
         ),
         (
             "laps finished",
@@ -155,8 +155,8 @@ def drive(
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Film an agent: what it sees, what its eye keeps of it, and what its memory had expected
-    (world_controller)."""
+    """Film an agent: what it sees, what its eye keeps of it,
+    and what its memory had expected (world_controller)."""
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
@@ -202,8 +202,8 @@ def dream(
     root: DataFolder = None,
     trust: Trust = False,
 ) -> None:
-    """Film what a memory dreams: an agent at the wheel (world_controller), or beside what was
-    recorded (world_memory)."""
+    """Film what a memory dreams: an agent at the wheel (world_controller),
+    or beside what was recorded (world_memory)."""
     from simulacra.core.load import reopen
     from simulacra.tasks.worlds._film import Screen
     from simulacra.tasks.worlds.dream import Asked
@@ -211,7 +211,8 @@ def dream(
 
     opened = reopen(run, root, step=step)
     found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))
-    what = f"{len(found.clips)} dreams of up to {found.clips.shape[1]} steps at temperature {found.tau:g}"
+    dreams, longest = found.clips.shape[:2]
+    what = f"{dreams} dreams of up to {longest} steps at temperature {found.tau:g}"
     out.print(what if found.lengths else f"{what}, each beside its recording", soft_wrap=True)
     if found.returns:
         mean = sum(found.returns) / len(found.returns)

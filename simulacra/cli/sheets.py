@@ -112,7 +112,10 @@ def _print(found: dict[str, Any]) -> None:
             or "not measured"
         )
         mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
-        rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; difference {ends}, {claim['n']} seeds)"
+        rest = (
+            f"{claim['says']} ({claim['metric']}: {claim['expect']}; "
+            f"difference {ends}, {claim['n']} seeds)"
+        )
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
     if found["missing"]:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
@@ -127,8 +130,8 @@ def notebook(
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with
-    their verdicts."""
+    """Make pages of runs and experiments that open from disk:
+    pictures, curves, tables, claims with their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)

@@ -32,8 +32,8 @@ def decompose(
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run
-    goes on."""
+    """Take a clip apart into foreground, matte and clean background, from one mask.
+    A stopped run goes on."""
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 

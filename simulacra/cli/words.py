@@ -1,5 +1,5 @@
-"""What all parts of the command line share: the program, where it prints, and the arguments and
-options of many verbs."""
+"""What all parts of the command line share:
+the program, where it prints, and the arguments and options of many verbs."""
 
 import os
 import sys
@@ -32,8 +32,8 @@ app.add_typer(data_app, name="data")
 
 
 class Printer:
-    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said
-    without it, faster."""
+    """Where lines and tables go. It imports rich for the first of them:
+    help and mistakes are said without it, faster."""
 
     def __init__(self, **options: Any):
         self._options = options
@@ -61,8 +61,8 @@ err = Printer(stderr=True)
 
 
 def a_run(folder: Path | None) -> Path | None:
-    """The run folder that an argument names; a Mistake if it is none, before anything is imported
-    that takes seconds."""
+    """The run folder that an argument names;
+    a Mistake if it is none, before anything is imported that takes seconds."""
     if folder is not None:
         from simulacra.core.config import run_file
 
@@ -112,8 +112,8 @@ Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many p
 
 
 def settled(changes: list[str] | None, root: Path | None) -> list[str]:
-    """Changes as they were typed, a relative data.path that is in the working directory made
-    absolute."""
+    """Changes as they were typed, a relative data.path
+    that is in the working directory made absolute."""
     from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)

@@ -128,7 +128,10 @@ def encode(
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
-    told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
+    told = (
+        f"{done.written} episodes ({done.frames:,} frames) in {target}, "
+        f"{done.already} were there; eye {done.eye}"
+    )
     out.print(escape(told), soft_wrap=True)
     note(done.notes)
 
@@ -155,8 +158,8 @@ def world(
     ] = 0,
     change: StageChanges = None,
 ) -> None:
-    """World Models from nothing: record, train eye, memory and controller, in the dream and then in
-    the world, and score."""
+    """World Models from nothing: record, train eye, memory and controller,
+    in the dream and then in the world, and score."""
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
@@ -177,10 +180,8 @@ def world(
         f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True
     )
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
-    out.print(
-        f"what each stage took and was worth: {escape(str(site.path('stages').with_suffix('.md')))}",
-        soft_wrap=True,
-    )
+    stages = escape(str(site.path("stages").with_suffix(".md")))
+    out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
 
 
 @app.command("compare-eyes")
@@ -190,8 +191,8 @@ def compare_eyes(
     seeds: Annotated[int, typer.Option(help="Controllers of each eye, at least 2.")] = 3,
     change: StageChanges = None,
 ) -> None:
-    """Train both eyes on the same frames, a memory and controllers on each, and write one table
-    with intervals."""
+    """Train both eyes on the same frames, a memory and controllers on each,
+    and write one table with intervals."""
     from simulacra.tasks.worlds.compare_encoders import sheet, table
     from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
 
@@ -214,8 +215,8 @@ def compare_eyes(
 
 @contextmanager
 def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
-    """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another
-    signal than Ctrl-C."""
+    """Whoever is told of stages, and of trainings;
+    a stop is exit status 130, or 143 after another signal than Ctrl-C."""
     from simulacra.core.progress import Progress, Stages
     from simulacra.tasks.worlds.world import Stopped
 

@@ -63,7 +63,8 @@ class Progress:
 
     def _say(self, now: float, step: int) -> None:
         self.spoke = now
-        told = f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
+        pace = f"{self._rate(now, step)}{self._left(now, step)}"
+        told = f"{self.title}: {step:,}/{self.steps:,} {pace} {self.losses}"
         self.console.print(told, markup=False, soft_wrap=True)
 
     def _speed(self, now: float, step: int) -> float:
@@ -72,11 +73,9 @@ class Progress:
 
     def _rate(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
-        return (
-            f"{speed * self.batch:,.0f} examples/s"
-            if speed * self.batch >= 1 or not speed
-            else f"{1 / speed:,.0f} s a step"
-        )
+        if speed * self.batch >= 1 or not speed:
+            return f"{speed * self.batch:,.0f} examples/s"
+        return f"{1 / speed:,.0f} s a step"
 
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
@@ -84,8 +83,8 @@ class Progress:
 
 
 class Stages:
-    """A context in which `told` hears of named stages, one after the other, and the share of each
-    that is done."""
+    """A context in which `told` hears of named stages, one after the other,
+    and the share of each that is done."""
 
     def __init__(self, console: Console, quiet: bool = False):
         self.console, self.quiet = console, quiet

@@ -38,12 +38,10 @@ def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ignored = {
-        number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is signal.SIG_IGN
-    }
-    ours = {signal.SIGINT, *ENDING} - (
-        ignored & {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])}
-    )
+    every = {signal.SIGINT, *ENDING}
+    ignored = {number for number in every if signal.getsignal(number) is signal.SIG_IGN}
+    left = {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])}
+    ours = every - (ignored & left)
     old = {number: signal.signal(number, act) for number in ours}
     try:
         yield
@@ -65,8 +63,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def asked() -> Iterator[list[int]]:
-    """The signals that have asked to end so far: one that the clock sees between steps. The second
-    one interrupts."""
+    """The signals that have asked to end so far: one that the clock sees between steps.
+    The second one interrupts."""
     numbers: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -16,8 +16,8 @@ ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over ti
 def show(
     name: str, root: Path | None, changes: list[str], sheet: Path | None
 ) -> tuple[dict[str, str], Path | None]:
-    """Facts about the data of a data set's or config's name, and a painted sheet if one is asked
-    for."""
+    """Facts about the data of a data set's or config's name,
+    and a painted sheet if one is asked for."""
     options = _options(name, changes)
     source = data_sets.load(options, root)
     facts = {"data set": str(msgspec.to_builtins(options))} | source.describe()

@@ -1,5 +1,5 @@
-"""Configs, config.json, --set and sheets as nobody should write them: a Mistake of one line, and
-never anything else."""
+"""Configs, config.json, --set and sheets as nobody should write them:
+a Mistake of one line, and never anything else."""
 
 import datetime
 import json

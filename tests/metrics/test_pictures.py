@@ -1,5 +1,5 @@
-"""Every metric against another implementation, explicit loops, closed forms or a documented
-value."""
+"""Every metric against another implementation,
+explicit loops, closed forms or a documented value."""
 
 from math import e, exp, isnan, log
 
@@ -299,8 +299,8 @@ def test_what_repeats_share_is_added_to_the_interval():
 
 
 def test_an_interval_covers_the_choice_of_the_reals_too():
-    """Of 60 experiments, each with reals and samples of its own; with reals taken as given .62 to
-    .82 are covered."""
+    """Of 60 experiments, each with reals and samples of its own;
+    with reals taken as given .62 to .82 are covered."""
     rows = []
     for k in range(60):
         real = Features(normal(200, 4, 100 * k), None, False)

@@ -34,8 +34,8 @@ def texture(height: int, width: int, seed: int) -> Tensor:
 
 
 def scene() -> tuple[Tensor, Tensor, Tensor]:
-    """A textured square that moves right over a textured ground that stays: frames, masks, the
-    ground."""
+    """A textured square that moves right over a textured ground that stays:
+    frames, masks, the ground."""
     ground, block = (
         texture(H, W, 1),
         texture(16, 16, 2) * 0.3 + torch.tensor([0.7, -0.5, -0.5])[:, None, None],
@@ -100,8 +100,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_over_and_back_by_hand() -> None:
-    """F = (I - (1 - a) B) / a: of a = 0.5, B = -1, I = 0 it is 1; and the composite is the frame
-    again."""
+    """F = (I - (1 - a) B) / a: of a = 0.5, B = -1, I = 0 it is 1;
+    and the composite is the frame again."""
     frames, ground = torch.zeros(1, 3, 16, 16), -torch.ones(1, 3, 16, 16)
     matte = torch.zeros(1, 1, 16, 16)
     matte[..., 4:12, 4:12] = 1
@@ -233,8 +233,8 @@ def test_what_is_done_is_not_done_again(
 def test_a_stopped_run_goes_on(
     film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after the masks: they are not sought again, and the files are those of a run that was
-    not stopped."""
+    """Stopped after the masks: they are not sought again,
+    and the files are those of a run that was not stopped."""
     words = "decompose", film / "frames", "--mask", film / "mask.png"
     simulacra(*words, "-o", tmp_path / "whole").success()
     with monkeypatch.context() as patch:
@@ -586,8 +586,8 @@ def test_work_that_is_not_to_be_believed_is_done_again(
 @pytest.mark.parametrize("content", [b"", bytes(30), b"[]", b'{"of": 3}', b'{"of": "x'])
 @pytest.mark.usefixtures("remade")
 def test_a_broken_note_of_whose_layers_they_are(content: bytes, film: Path, tmp_path: Path) -> None:
-    """In the folder of what is being done it means to begin again; nothing else in it is
-    removed."""
+    """In the folder of what is being done it means to begin again;
+    nothing else in it is removed."""
     (tmp_path / "out" / "work").mkdir(parents=True)
     (tmp_path / "out" / "work" / "of.json").write_bytes(content)
     (tmp_path / "out" / "work" / "mine.txt").write_text("somebody's")
@@ -704,8 +704,8 @@ def test_backgrounds_stand_upright(taken: Path, simulacra, tmp_path: Path) -> No
 
 
 def test_backgrounds_of_every_kind_of_clip(taken: Path, simulacra, tmp_path: Path) -> None:
-    """All that decompose takes: films by any of its endings, animations, folders; and what is done
-    to them is said."""
+    """All that decompose takes: films by any of its endings, animations, folders;
+    and what is done to them is said."""
     ground = torch.tensor([-1.0, 0, 1])[None, :, None, None] * torch.ones(2, 3, H, W)
     ground[1] = -ground[1]
     for end in FILMS:
