@@ -1,6 +1,6 @@
 """A headless Chromium that is spoken to through a pipe: pages as a person's screen would show them.
 
-The protocol is Chromium's own (DevTools), one JSON message after another, each ended by a zero byte.
+The protocol is Chromium's own (DevTools): JSON messages, each ended by a zero byte.
 """
 
 import json
