@@ -183,3 +183,11 @@ def test_settings_of_a_guide_exist(page):
     }
     named = re.findall(r"`hyper\.(\w+)", (HOME / "docs" / page).read_text())
     assert set(named) - {"begin"} <= known, set(named) - known  # begin: the older name of init_from
+
+
+@pytest.mark.parametrize("page", [*PAGES, "zoo/README.md"])
+def test_links_lead_somewhere(page):
+    """Files that a page names are there; the site's own build looks at anchors too."""
+    text = re.sub(r"```.*?^```$", "", (HOME / page).read_text(), flags=re.S | re.M)
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert "://" in link or (HOME / page).parent.joinpath(link).exists(), f"{page}: {link}"
