@@ -142,7 +142,7 @@ def _unless_mistaken() -> Iterator[None]:
         return
 
 
-def drawn(source: contract.Data, k: int, batch: int, seed: int) -> Batch:
+def drawn_batch(source: contract.Data, k: int, batch: int, seed: int) -> Batch:
     """The k-th training batch of a data set: named tensors with as many rows, pictures and clips in
     [-1, 1], of float32."""
     found, wanted = source.draw(k, batch, seed), (contract.Data, "draw")

@@ -87,7 +87,7 @@ def train(
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
         _checked(checked, source, notify if first else lambda line: None)
-        like = answers.drawn(source, 0, checked.batch, checked.seed)
+        like = answers.drawn_batch(source, 0, checked.batch, checked.seed)
         model, begun = _built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)

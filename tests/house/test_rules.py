@@ -18,7 +18,7 @@ MODELS = config.model_files()
 SOURCES = sorted(path.relative_to(HOME).as_posix() for path in PACKAGE.rglob("*.py"))
 BOOKS = sorted(
     path.relative_to(HOME).as_posix()
-    for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")]
+    for path in [HOME / "README.md", *(HOME / "docs").rglob("*.md")]
     if path.exists()
 )
 HOUSE = {"io.paint", "tasks", "studies", "cli", "data", "metrics"}  # not for models
