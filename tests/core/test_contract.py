@@ -289,14 +289,14 @@ def test_batches_of_a_wrong_kind_are_told(case: str) -> None:
     batch, found = BATCHES[case]
     source = type("Mine", (Digits,), {"draw": lambda self, k, n, seed: batch})()
     with pytest.raises(Mistake) as told:
-        answers.drawn(source, 0, 5, 0)
+        answers.drawn_batch(source, 0, 5, 0)
     assert "Mine.draw returned " in str(told.value) and found in str(told.value)
 
 
 def test_a_right_batch_is_drawn() -> None:
     batch = {"image": X, "label": torch.zeros(5, dtype=torch.int64)}
     source = type("Mine", (Digits,), {"draw": lambda self, k, n, seed: batch})()
-    assert answers.drawn(source, 0, 5, 0) == batch
+    assert answers.drawn_batch(source, 0, 5, 0) == batch
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 3.0, torch.ones(())])
