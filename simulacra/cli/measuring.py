@@ -66,7 +66,7 @@ def measure(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run: a table, and a line a metric in metrics.jsonl. With --against, pictures that
+    """Measure a run: a table, and rows in metrics.jsonl. With --against, pictures that
     any program made; with
     --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from simulacra.core import data_sets, external
-from simulacra.core.errors import Mistake, choose, shown
+from simulacra.core.errors import Mistake, choose, shown, unknown
 from simulacra.core.source import constant, fields
 from simulacra.core.tables import contents, parted
 from simulacra.core.tables import is_file as is_file
@@ -73,10 +73,8 @@ def model(name: str) -> Any:
     if external.is_path(name):
         return external.model(name)
     if name not in models():
-        raise Mistake(
-            f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}; or the "
-            "path of a .py file"
-        )
+        what = f"model '{shown(name, quoted=False)}'"
+        raise Mistake(f"{unknown(what, name, models())}; or the path of a .py file")
     return import_module(
         ".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts))
     )
@@ -100,7 +98,7 @@ def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
         and name not in models()
         and (beside := sorted(one.name for one in path.parent.glob("*.py")))
     ):
-        found = f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}"
+        found = unknown(f"model '{shown(name, quoted=False)}'", name, models())
         raise Mistake(f"{found}; or the path of a .py file, such as {beside[0]}")
 
 
@@ -240,7 +238,8 @@ def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> No
 
 
 def _unknown(key: str, allowed: list[str], prefix: str) -> str:
-    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {', '.join(prefix + called(name) for name in allowed)}"
+    what = f"key {prefix}{shown(key, quoted=False)}"
+    return unknown(what, key, map(called, allowed), prefix)
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:

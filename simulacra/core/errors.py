@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 LONGEST = 200  # letters of a value that a message shows
 
@@ -27,11 +27,27 @@ def shown(value: object, *, quoted: bool = True) -> str:
 def choose(kind: str, found: str, allowed: list[str]) -> str:
     """`found`, if it is one of `allowed`; otherwise a Mistake that lists them."""
     if found not in allowed:
-        raise Mistake(
-            f"unknown {kind} '{shown(found, quoted=False)}'; there is: "
-            f"{', '.join(allowed) or 'none'}"
-        )
+        raise Mistake(unknown(f"{kind} '{shown(found, quoted=False)}'", found, allowed))
     return found
+
+
+def unknown(what: str, found: str, allowed: Iterable[str], prefix: str = "") -> str:
+    """What is said of a word that is none of those allowed: `what` names it, `prefix` stands before
+    each of them."""
+    allowed = list(allowed)
+    there = ", ".join(prefix + word for word in allowed) or "none"
+    return f"unknown {what}{meant(found, allowed, prefix)}; there is: {there}"
+
+
+def meant(found: str, allowed: Iterable[str], prefix: str = "") -> str:
+    """Which of the allowed words a mistyped one is nearest to, as a question in brackets; nothing
+    if none is near."""
+    from difflib import get_close_matches
+
+    by_small = {word.lower(): word for word in allowed}
+    near = get_close_matches(found.lower()[:LONGEST], by_small, n=2, cutoff=0.7)
+    names = " or ".join(prefix + by_small[word] for word in near)
+    return f" (did you mean {names}?)" if near else ""
 
 
 @contextlib.contextmanager

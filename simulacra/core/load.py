@@ -10,7 +10,17 @@ from typing import Any
 import torch
 
 from simulacra import __version__
-from simulacra.core import config, data_sets, distributed, external, packed, random, run, subnormal
+from simulacra.core import (
+    config,
+    data_sets,
+    distributed,
+    external,
+    packed,
+    random,
+    run,
+    subnormal,
+    zoo,
+)
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root
@@ -58,8 +68,10 @@ def reopen(
     step: int | None = None,
     weights: str = "average",
 ) -> Opened:
-    """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    """Open a run folder, or zoo/NAME, for sampling, painting and measuring; `weights` is "average"
+    or "raw"."""
     choose("weights", weights, ["average", "raw"])
+    folder = zoo.place_of(folder)
     raw = run.config_of(folder)
     external.admit_copy(folder, str(raw.get("room")))
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))

@@ -10,8 +10,10 @@ from simulacra.cli.words import Json, Results, app, out, report
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
+PANEL = "Clips"
 
-@app.command()
+
+@app.command(rich_help_panel=PANEL)
 def decompose(
     path: Annotated[
         Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")
@@ -32,8 +34,7 @@ def decompose(
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run
-    goes on."""
+    """Take a clip apart from one mask: object, matte, background. A stopped run goes on."""
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 
@@ -60,7 +61,7 @@ def decompose(
         out.print(f"{name:28}{value:.4g}" if isinstance(value, float) else f"{name:28}{value}")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def edit(
     layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
     target: Results,

@@ -11,6 +11,8 @@ import typer
 from simulacra.cli.words import DataFolder, Json, Preset, app, err, escape, out
 from simulacra.core.signals import saying
 
+PANEL = "Experiments"
+
 Sheet = Annotated[
     str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")
 ]
@@ -18,7 +20,7 @@ Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; other
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def sweep(
     source: Sheet,
     target: Runs = None,
@@ -76,9 +78,9 @@ def _counted(count: int) -> Callable[[Any, str], None]:
     return report
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
-    """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
+    """What runs of a sheet say of its claims. Each is supported, refuted or undecided."""
     from simulacra.studies import sheet
 
     path = sheet.find(source)
@@ -118,7 +120,7 @@ def _print(found: dict[str, Any]) -> None:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def notebook(
     places: Annotated[
         list[Path],
@@ -127,8 +129,8 @@ def notebook(
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with
-    their verdicts."""
+    """Make pages of runs and experiments that open from disk. They show pictures, curves, tables,
+    and claims with their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)
