@@ -117,7 +117,7 @@ class Loaded:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """What was measured of it, a row a value with its provenance."""
-        return run.read_rows(self.folder / "metrics.jsonl")
+        return run.read_rows(zoo.results(self.folder)[0] / "metrics.jsonl")
 
     @property
     def can(self) -> list[str]:

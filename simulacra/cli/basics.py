@@ -50,8 +50,9 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train a model, or go on where its run folder stands."""
-    from simulacra.core import config, data_sets
+    from simulacra.core import config, data_sets, zoo
 
+    source = str(zoo.place_of(source)) if source in zoo.names() else source
     place = data_sets.data_root(root)
     changes = settled(change, place)
     checked = config.resolve(

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,18 +63,24 @@ def sweep(
             preset=preset,
             at_once=at_once,
             crew=crew,
-            notify=_counted(len(left)),
+            notify=_counted(len(left), at_once),
         )
     _print(report(asked, place, preset))
 
 
-def _counted(count: int) -> Callable[[Any, str], None]:
-    """Says which of so many runs has ended, and how."""
+def _counted(count: int, at_once: int) -> Callable[[Any, str], None]:
+    """Says which of so many runs has ended, and how, and about how long the others will take: as
+    many rounds of `at_once` as are left, each as long as those so far."""
     ended: list[str] = []
+    begun = time.monotonic()
 
     def report(job: Any, what: str) -> None:
         ended.append(what)
-        out.print(f"{len(ended)} of {count}: {escape(f'{job}: {what}')}", soft_wrap=True)
+        rounds = -(-(count - len(ended)) // at_once)
+        each = (time.monotonic() - begun) / -(-len(ended) // at_once)
+        left = f"; about {rounds * each / 60:,.0f} min left" if rounds else ""
+        line = f"{len(ended)} of {count}: {escape(f'{job}: {what}')}{left}"
+        out.print(line, soft_wrap=True)
 
     return report
 

@@ -395,6 +395,7 @@ def drive(
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
+    from simulacra.tasks.worlds.drive import LIMIT
     from simulacra.tasks.worlds.drive import drive as verb
 
     track = SELECTION[0] if track is None else track
@@ -415,6 +416,8 @@ def drive(
         f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}",
         soft_wrap=True,
     )
+    if trip.steps >= steps and steps < LIMIT and not finished:
+        out.print(f"cut at {steps:,} of at most {LIMIT:,} steps; --steps N for more")
     report([trip.path], list(trip.notes))
 
 

@@ -1,5 +1,6 @@
 """TOML -> checked, resolved config; presets; the directory is the registry."""
 
+import json
 import math
 import re
 import typing
@@ -207,6 +208,9 @@ def check(raw: dict[str, Any], source: str) -> Config:
         if key not in raw:
             raise Mistake(f"{source}: {called(key)} is missing")
     _renamed(raw, source)
+    top = [field.encode_name for field in msgspec.structs.fields(Config)]
+    if odd := next((key for key in raw if key not in top), None):
+        raise Mistake(f"{source}: {_unknown(odd, top, '', _inner(raw))}")
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     _check_name(flat.name, source)
     if flat.model in models():
@@ -218,6 +222,16 @@ def check(raw: dict[str, Any], source: str) -> Config:
         "hyper": convert(raw.get("hyper", {}), model(flat.model).Hyper, source, "hyper."),
     }
     return msgspec.structs.replace(flat, **checked)
+
+
+def _inner(raw: dict[str, Any]) -> list[str]:
+    """The dotted keys of a config's hyperparameters and data options, as far as their source
+    tells."""
+    name, data = raw.get("room"), raw.get("data")
+    of = {"hyper": fields(model_files()[name], "Hyper")} if name in models() else {}
+    if isinstance(data, dict) and data.get("name") in data_sets.names():
+        of["data"] = fields(data_sets.path(data["name"]), "Options")
+    return [f"{table}.{key}" for table, keys in of.items() for key in keys]
 
 
 def _check_name(name: str, source: str) -> None:
@@ -237,9 +251,9 @@ def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> No
             raise Mistake(f"{source}: {_unknown(key, allowed, prefix)}")
 
 
-def _unknown(key: str, allowed: list[str], prefix: str) -> str:
+def _unknown(key: str, allowed: list[str], prefix: str, elsewhere: Sequence[str] = ()) -> str:
     what = f"key {prefix}{shown(key, quoted=False)}"
-    return unknown(what, key, map(called, allowed), prefix)
+    return unknown(what, key, [prefix + called(name) for name in allowed], elsewhere)
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
@@ -445,12 +459,18 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
         return f"{prefix}{called(missing[1])} is missing"
     where = re.search(r" - at `\$\.?(.*)`$", message)
     if not where or not where[1]:
-        return f"{prefix.rstrip('.') or 'config'}: {message}"
+        there = ", ".join(prefix + called(name) for name in known)
+        return f"{prefix.rstrip('.') or 'config'} = {shown(raw)}: expected keys; there is: {there}"
     key = re.split(r"[.\[]", where[1])[0]
     field = known.get(key)
     many = "any of" if typing.get_origin(field) is tuple else "one of"
     field = typing.get_args(field)[0] if many == "any of" else field
     options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
+    if message.startswith("Expected `array`") and isinstance(raw[key], (str, int, float)):
+        parts = raw[key].split(",") if isinstance(raw[key], str) else [raw[key]]
+        words = [part.strip() if isinstance(part, str) else part for part in parts]
+        written = f"{prefix}{called(key)}='{json.dumps(words, ensure_ascii=False)}'"
+        return f"{prefix}{called(key)} = {shown(raw[key])}: expected a list, such as {written}"
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
     return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
 

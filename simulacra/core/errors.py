@@ -31,23 +31,29 @@ def choose(kind: str, found: str, allowed: list[str]) -> str:
     return found
 
 
-def unknown(what: str, found: str, allowed: Iterable[str], prefix: str = "") -> str:
-    """What is said of a word that is none of those allowed: `what` names it, `prefix` stands before
-    each of them."""
+def unknown(
+    what: str,  # names the word
+    found: str,
+    allowed: Iterable[str],
+    elsewhere: Iterable[str] = (),  # words of other places, one of which may have been meant
+) -> str:
+    """What is said of a word that is none of those allowed."""
     allowed = list(allowed)
-    there = ", ".join(prefix + word for word in allowed) or "none"
-    return f"unknown {what}{meant(found, allowed, prefix)}; there is: {there}"
+    near = meant(found, [*allowed, *elsewhere])
+    return f"unknown {what}{near}; there is: {', '.join(allowed) or 'none'}"
 
 
-def meant(found: str, allowed: Iterable[str], prefix: str = "") -> str:
+def meant(found: str, allowed: Iterable[str]) -> str:
     """Which of the allowed words a mistyped one is nearest to, as a question in brackets; nothing
-    if none is near."""
+    if none is near. Of dotted words the last part is compared."""
     from difflib import get_close_matches
 
-    by_small = {word.lower(): word for word in allowed}
-    near = get_close_matches(found.lower()[:LONGEST], by_small, n=2, cutoff=0.7)
-    names = " or ".join(prefix + by_small[word] for word in near)
-    return f" (did you mean {names}?)" if near else ""
+    words: dict[str, str] = {}
+    for word in allowed:
+        words.setdefault(word.rpartition(".")[2].lower(), word)
+    last = found.rpartition(".")[2].lower()[:LONGEST]
+    near = [last] if last in words else get_close_matches(last, words, n=2, cutoff=0.7)
+    return f" (did you mean {' or '.join(words[word] for word in near)}?)" if near else ""
 
 
 @contextlib.contextmanager

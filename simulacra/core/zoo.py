@@ -49,14 +49,3 @@ def results(folder: Path) -> tuple[Path, list[str]]:
         return folder, []
     place = Path("runs", "zoo", *folder.resolve().relative_to(FOLDER.resolve()).parts)
     return place, [f"{folder} comes with Simulacra and stays as it is: results go into {place}"]
-
-
-def to_train(folder: Path) -> Path:
-    """A folder to train in; a Mistake if it is a run of the zoo."""
-    if within(folder):
-        name = f"zoo/{folder.resolve().relative_to(FOLDER.resolve()).as_posix()}"
-        raise Mistake(
-            f"{name} comes with Simulacra and is not trained in; allowed: --run FOLDER to train "
-            f"its config from nothing there, and --set init_from={name} to begin with its weights"
-        )
-    return folder

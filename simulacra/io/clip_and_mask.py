@@ -5,7 +5,7 @@ Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures 
 them.
 """
 
-import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core import memory
 from simulacra.core.errors import Mistake
 from simulacra.io import clip as data
 from simulacra.io.clip import blaming
@@ -39,10 +40,11 @@ class Clip(NamedTuple):
     stored: tuple[int, int] | None = None
 
 
-def model_for(pixels: int) -> int:
-    """How many frames of so many pixels fit into the memory that is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, int(0.7 * free / (NEED * pixels)))
+def frames_that_fit(pixels: int) -> int:
+    """How many frames of so many pixels fit into the memory that is free; all that there can be
+    where the system does not say."""
+    free = memory.free()
+    return sys.maxsize if free is None else max(1, int(0.7 * free / (NEED * pixels)))
 
 
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:
@@ -109,7 +111,7 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
     for plain in coloured(path, source, notes):
         if not found:
             extent, size = plain.size, fitting(*plain.size, longest)
-            most = model_for(size[0] * size[1])
+            most = frames_that_fit(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(
                     f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high "

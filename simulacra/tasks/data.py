@@ -8,6 +8,7 @@ import torch
 
 from simulacra.core import config, data_sets
 from simulacra.core.errors import Mistake, meant, shown
+from simulacra.core.source import fields
 from simulacra.io import paint as easel
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
@@ -57,7 +58,9 @@ def _options(name: str, changes: list[str]) -> object:
     for change in changes:
         config.change(raw, change)
     if other := next((key for key in raw if key != "data"), None):
+        there = [f"data.{key}" for key in fields(data_sets.path(name), "Options")]
         raise Mistake(
             f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
+            f"{meant(other, there)}; there is: {', '.join(there) or 'none'}"
         )
     return config.check_data(raw["data"], name)
