@@ -1,5 +1,5 @@
-"""A file that one process holds at a time: fcntl on Linux and macOS, msvcrt on Windows. Only Linux is
-tested."""
+"""A file that one process holds at a time: fcntl on Linux and macOS, msvcrt on Windows. Only Linux
+is tested."""
 
 from typing import IO, Any
 

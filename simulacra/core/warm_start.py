@@ -62,7 +62,7 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
 def _states(source: Path) -> tuple[int, dict[str, Any]]:
     """Step and state of each part of a run's newest checkpoint, or of a packed run."""
     if packed.is_packed(source):
-        return zoo.facts(source)[0], zoo.states(source)
+        return packed.facts(source)[0], packed.states(source)
     files = run.checkpoints(source)
     if not files:
         raise Mistake(f"{source} has no checkpoint yet; train it first")
