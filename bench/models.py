@@ -141,8 +141,8 @@ def main() -> None:
     asked = parser.parse_args()
     root = data_root(asked.data)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, preset {asked.preset}")
-    titles = f"{'config':22}{'steps/s':>9}{'median':>9}{'images/s':>10}{'GFLOP/step':>12}{'share':>8}{'clock':>8}"
-    print(titles + f"{'peak MB':>9}{'matmul GFLOP/s':>16}")
+    titles = f"{'config':22}{'steps/s':>9}{'median':>9}{'images/s':>10}{'GFLOP/step':>12}"
+    print(titles + f"{'share':>8}{'clock':>8}{'peak MB':>9}{'matmul GFLOP/s':>16}")
     for name in asked.configs or config.configs():
         try:
             # so that the peak memory is this config's
@@ -152,8 +152,9 @@ def main() -> None:
             print(f"{name:22}left out: {mistake}")
             continue
         print(
-            f"{name:22}{row['steps/s']:9.2f}{row['median']:9.2f}{row['images/s']:10.0f}{row['GFLOP/step']:12.2f}{row['share']:8.0%}"
-            f"{row['clock'] * row['steps/s']:8.2%}{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
+            f"{name:22}{row['steps/s']:9.2f}{row['median']:9.2f}{row['images/s']:10.0f}"
+            f"{row['GFLOP/step']:12.2f}{row['share']:8.0%}{row['clock'] * row['steps/s']:8.2%}"
+            f"{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
         )
 
 

@@ -58,8 +58,8 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
 
 
 def schedules(hyper: dict[str, Any], under: str = "hyper") -> dict[str, list[Any]]:
-    """Those of the hyperparameters that change with the step, nested ones too, by their full
-    key."""
+    """Those of the hyperparameters that change with the step,
+    nested ones too, by their full key."""
     found = {}
     for key, value in hyper.items():
         if isinstance(value, dict):

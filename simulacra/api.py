@@ -109,8 +109,8 @@ class Loaded:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """Its networks by name, plain torch modules; averages are the weights with which one
-        samples."""
+        """Its networks by name, plain torch modules;
+        averages are the weights with which one samples."""
         inner = {name: getattr(part, "module", part) for name, part in parts(self.model).items()}
         return {name: one for name, one in inner.items() if isinstance(one, nn.Module)}
 
@@ -140,21 +140,21 @@ class Loaded:
     def _need(self, method: str) -> Any:
         if method not in self.can:
             raise Mistake(
-                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
-                f"{', '.join(self.can)}"
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; "
+                f"it can: {', '.join(self.can)}"
             )
         return self.model
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:
-        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed; of
-        one class if `label` says so."""
+        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed;
+        of one class if `label` says so."""
         self._need("sample")
         labels = None if label is None else sample.of_class(self._opened, label)
         return torch.cat(list(sample.parts(self._opened, n, seed, labels)))
 
     def pictures(self, given: Pictures) -> Tensor:
-        """Pictures as the run's own are, (N, C, H, W) on its device: files are cropped and resized,
-        arrays have to fit."""
+        """Pictures as the run's own are, (N, C, H, W) on its device:
+        files are cropped and resized, arrays have to fit."""
         one = isinstance(given, (str, Path))
         if one and Path(given).suffix.lower() not in measure_samples.ARRAYS:  # type: ignore[arg-type]
             given = [given]  # type: ignore[list-item]
@@ -168,8 +168,8 @@ class Loaded:
         there = tuple(self._opened.like(1)["image"].shape[1:])
         if tuple(x.shape[1:]) != there:
             raise Mistake(
-                f"pictures of shape {tuple(x.shape[1:])}; those of {self.folder} are {there}, "
-                "channels first"
+                f"pictures of shape {tuple(x.shape[1:])}; "
+                f"those of {self.folder} are {there}, channels first"
             )
         return x.to(self._opened.device)
 
@@ -234,8 +234,8 @@ class Loaded:
         *,
         simulator: str = "gymnasium",
     ) -> Drive:
-        """A drive on one track, its seed None for the first of those on which nothing is trained or
-        scored."""
+        """A drive on one track, its seed None for the first of those on
+        which nothing is trained or scored."""
         self._need("drive")
         from simulacra.tasks.worlds import drive as driving
 
@@ -246,8 +246,8 @@ class Loaded:
     def dream(
         self, n: int = 4, steps: int = 300, seed: int = 0, *, tau: float | None = None
     ) -> Dream:
-        """n dreams side by side, which begin with held-out codes; `tau` is the temperature, None
-        the run's own."""
+        """n dreams side by side, which begin with held-out codes;
+        `tau` is the temperature, None the run's own."""
         self._need("dream")
         from simulacra.tasks.worlds import dream as dreaming
 
@@ -298,8 +298,8 @@ def train(
     device: str = "cpu",
     extend: bool = False,  # allow more steps than the run in the folder was made for
 ) -> Loaded:
-    """Train, or go on training what is in the run folder, and open it. Ctrl-C saves, then raises
-    KeyboardInterrupt."""
+    """Train, or go on training what is in the run folder, and open it.
+    Ctrl-C saves, then raises KeyboardInterrupt."""
     root = data_root(Path(data) if data else None)
     changes, notes = typed(
         [f"{key}={written(key, value)}" for key, value in (set or {}).items()], root
@@ -348,8 +348,8 @@ def measure(
     seed: int = 0,
     data: Path | str | None = None,  # the data folder
 ) -> list[dict[str, Any]]:
-    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones: a row a metric
-    with its provenance."""
+    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones:
+    a row a metric with its provenance."""
     root = data_root(Path(data) if data else None)
     rows, notes = measure_samples.measure_samples(
         samples, against, extractor=extractor, seed=seed, root=root

@@ -87,8 +87,8 @@ def _interrupted(stop: BaseException, heard: list[int]) -> int:
 
 
 def _explained(error: Exception) -> str:
-    """What to say of an error that is of the command line or the machine and not of the program;
-    nothing if it may be."""
+    """What to say of an error that is of the command line
+    or the machine and not of the program; nothing if it may be."""
     # that of a wrong command line, whose class moves between versions of typer
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see --help)"
@@ -100,7 +100,8 @@ def _explained(error: Exception) -> str:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and MEMORY.search(str(error))
     ):
-        return f"not enough memory for what was asked ({shown(str(error), quoted=False)}); ask for less or smaller ones"
+        said = shown(str(error), quoted=False)
+        return f"not enough memory for what was asked ({said}); ask for less or smaller ones"
     return ""
 
 

@@ -121,7 +121,10 @@ def _print(found: dict[str, Any]) -> None:
             or "not measured"
         )
         mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
-        rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; difference {ends}, {claim['n']} seeds)"
+        rest = (
+            f"{claim['says']} ({claim['metric']}: {claim['expect']}; "
+            f"difference {ends}, {claim['n']} seeds)"
+        )
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
     if found["missing"]:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)

@@ -140,10 +140,8 @@ def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
         caption=f"{first['n_real']:,} held-out episodes; seed {first['seed']}{_intervals(rows)}"
         if first["extractor"] == "codes"
         else f"{first['n_fake']:,} samples x {first['repeats']} against {first['n_real']:,} "
-        f"{first['split']} {kind}; "
-        f"{first['extractor']} {first['extractor_hash']}; seed {first['seed']}{prior}; floor: "
-        f"{floor} as samples"
-        f"{_intervals(rows)}",
+        f"{first['split']} {kind}; {first['extractor']} {first['extractor_hash']}; "
+        f"seed {first['seed']}{prior}; floor: {floor} as samples{_intervals(rows)}",
     )
     for name in "metric", "value", "95 % interval", "floor":
         table.add_column(name, justify="left" if name == "metric" else "right")

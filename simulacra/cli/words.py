@@ -1,5 +1,5 @@
-"""What all parts of the command line share: the program, where it prints, and the arguments and
-options of many verbs."""
+"""What all parts of the command line share:
+the program, where it prints, and the arguments and options of many verbs."""
 
 import os
 import sys
@@ -37,8 +37,8 @@ app.add_typer(data_app, name="data")
 
 
 class Printer:
-    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said
-    without it, faster."""
+    """Where lines and tables go. It imports rich for the first of them:
+    help and mistakes are said without it, faster."""
 
     def __init__(self, **options: Any):
         self._options = options
@@ -119,8 +119,8 @@ Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many p
 
 
 def settled(changes: list[str] | None, root: Path | None) -> list[str]:
-    """Changes as they were typed, a relative data.path that is in the working directory made
-    absolute."""
+    """Changes as they were typed, a relative data.path
+    that is in the working directory made absolute."""
     from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)

@@ -164,7 +164,10 @@ def encode(
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
-    told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
+    told = (
+        f"{done.written} episodes ({done.frames:,} frames) in {target}, "
+        f"{done.already} were there; eye {done.eye}"
+    )
     out.print(escape(told), soft_wrap=True)
     note(done.notes)
 
@@ -213,10 +216,8 @@ def world(
         f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True
     )
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
-    out.print(
-        f"what each stage took and was worth: {escape(str(site.path('stages').with_suffix('.md')))}",
-        soft_wrap=True,
-    )
+    stages = escape(str(site.path("stages").with_suffix(".md")))
+    out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
 
 
 @app.command("compare-eyes", rich_help_panel=PANEL)
@@ -250,8 +251,8 @@ def compare_eyes(
 
 @contextmanager
 def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
-    """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another
-    signal than Ctrl-C."""
+    """Whoever is told of stages, and of trainings;
+    a stop is exit status 130, or 143 after another signal than Ctrl-C."""
     from simulacra.core.progress import Progress, Stages
     from simulacra.tasks.worlds.world import Stopped
 
@@ -449,7 +450,8 @@ def dream(
 
     opened = reopen(run, root, step=step)
     found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))
-    what = f"{len(found.clips)} dreams of up to {found.clips.shape[1]} steps at temperature {found.tau:g}"
+    dreams, longest = found.clips.shape[:2]
+    what = f"{dreams} dreams of up to {longest} steps at temperature {found.tau:g}"
     out.print(what if found.lengths else f"{what}, each beside its recording", soft_wrap=True)
     if found.returns:
         mean = sum(found.returns) / len(found.returns)

@@ -69,8 +69,8 @@ def models() -> list[str]:
 
 
 def model(name: str) -> Any:
-    """A model of this name, or one from a path that was admitted; its Hyper and Model are the
-    contract."""
+    """A model of this name, or one from a path that was admitted;
+    its Hyper and Model are the contract."""
     if external.is_path(name):
         return external.model(name)
     if name not in models():
@@ -84,16 +84,13 @@ def model(name: str) -> Any:
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
     """Put the resolved name of a model in place of its path, and run its code, which a person's
     config names; the copy in a run folder needs trust."""
-    name, asked = (
-        str(raw.get("room", "")),
-        any(text.partition("=")[0].strip() in ("model", "room") for text in changes),
-    )
+    name = str(raw.get("room", ""))
+    asked = any(text.partition("=")[0].strip() in ("model", "room") for text in changes)
     if external.is_known(name):
         external.admit_copy(path.parent, name)
     elif external.is_path(name):
-        raw["room"] = external.admit(
-            name, [Path(), path.parent] if asked else [path.parent, Path()]
-        )
+        places = [Path(), path.parent] if asked else [path.parent, Path()]
+        raw["room"] = external.admit(name, places)
     elif (
         name
         and name not in models()
@@ -149,8 +146,8 @@ def resolve(
         raw = read(path)
         if preset and preset != raw.get("preset"):
             raise Mistake(
-                f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML "
-                "files"
+                f"{path} is resolved already (preset {raw.get('preset')}); "
+                "presets belong to TOML files"
             )
     else:
         wanted = [
@@ -163,9 +160,8 @@ def resolve(
         if "room" not in raw:
             raise Mistake(f"{source}: model is missing")
         experiments = raw.pop("experiment", {})
-        raw = _with_experiments(
-            _with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path
-        )
+        raw = _with_preset(raw, preset or "laptop", path)
+        raw = _with_experiments(raw, experiments, "".join(wanted[-1:]), path)
         if path.parent.resolve() != FOLDER.resolve():
             given += _own(path, preset or "laptop", "".join(wanted[-1:]))
     _renamed(raw, source, strict=True)
@@ -243,8 +239,8 @@ def _check_name(name: str, source: str) -> None:
 
 
 def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> None:
-    """A Mistake if a key is not among the fields of a class, as far as its source tells; the import
-    of it takes seconds."""
+    """A Mistake if a key is not among the fields of a class, as far as its source tells;
+    the import of it takes seconds."""
     allowed = fields(path, kind)
     for key in raw if isinstance(raw, dict) and allowed else ():
         if key not in allowed:
@@ -268,9 +264,8 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
         value, there = hyper[old], raw.get(key) or ""
         if strict and there and value and there != value:
             raise Mistake(
-                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = "
-                f"{shown(there)}; allowed: one of "
-                f"them"
+                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, "
+                f"and {key} = {shown(there)}; allowed: one of them"
             )
         raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
         raw[key] = value or there if strict else value
@@ -281,13 +276,8 @@ def check_data(raw: Any, source: str) -> Any:
     if not isinstance(raw, dict) or "name" not in raw:
         raise Mistake(f"{source}: data.name is missing; there is: {', '.join(data_sets.names())}")
     name = raw["name"] if isinstance(raw["name"], str) else shown(raw["name"])
-    _check_keys(
-        {key: value for key, value in raw.items() if key != "name"},
-        data_sets.path(name),
-        "Options",
-        source,
-        "data.",
-    )
+    own = {key: value for key, value in raw.items() if key != "name"}
+    _check_keys(own, data_sets.path(name), "Options", source, "data.")
     return convert(raw, data_sets.module(name).Options, source, "data.")
 
 
@@ -323,8 +313,8 @@ def settled(
             idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)())
         )
         notify(
-            f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, "
-            "its default, stands"
+            f"{checked.name}: hyper.{name} = {old} changes nothing, "
+            f"since it needs {needs}: {new}, its default, stands"
         )
     return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
@@ -348,8 +338,8 @@ def based(path: Path) -> dict[str, Any]:
 
 
 def _own(path: Path, preset: str, wanted: str) -> list[str]:
-    """The dotted names of all values that a TOML file, itself and not its base, gives in this
-    preset and these experiments."""
+    """The dotted names of all values that a TOML file,
+    itself and not its base, gives in this preset and these experiments."""
     raw = read(path)
     presets, experiments = raw.pop("preset", {}), raw.pop("experiment", {})
     chosen = [
@@ -386,8 +376,8 @@ def _is_named(raw: dict[str, Any], path: Path) -> None:
 
 
 def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path) -> dict[str, Any]:
-    """The tables [experiment.NAME] of these names, parted by commas, laid on the preset one after
-    the other."""
+    """The tables [experiment.NAME] of these names,
+    parted by commas, laid on the preset one after the other."""
     if not isinstance(tables, dict) or not all(
         isinstance(table, dict) for table in tables.values()
     ):
@@ -400,16 +390,13 @@ def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path)
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, tables key by key. A table that names another data set replaces the
-    old one."""
+    """`over` laid on `under`, tables key by key.
+    A table that names another data set replaces the old one."""
     out = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        renamed = (
-            both
-            and key == "data"
-            and value.get("name", out[key].get("name")) != out[key].get("name")
-        )
+        name = out[key].get("name") if both else None
+        renamed = both and key == "data" and value.get("name", name) != name
         out[key] = merge(out[key], value) if both and not renamed else value
     return out
 
@@ -429,8 +416,8 @@ def change(raw: dict[str, Any], text: str) -> None:
 
 
 def convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
-    """The raw table as a structure; a Mistake names key, with `prefix` before it, value found and
-    values allowed."""
+    """The raw table as a structure; a Mistake names key,
+    with `prefix` before it, value found and values allowed."""
     for field in msgspec.structs.fields(kind) if isinstance(raw, dict) else ():
         if (
             isinstance(field.type, type)
@@ -472,12 +459,13 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
         written = f"{prefix}{called(key)}='{json.dumps(words, ensure_ascii=False)}'"
         return f"{prefix}{called(key)} = {shown(raw[key])}: expected a list, such as {written}"
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
-    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
+    expected = expected.removeprefix("Expected ")
+    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected}"
 
 
 def _sane(value: Any, prefix: str) -> None:
-    """Numbers are finite and fit 64 bits; words can be written down and name files; the steps of a
-    schedule do not fall."""
+    """Numbers are finite and fit 64 bits; words can be written down and name files;
+    the steps of a schedule do not fall."""
     for field in msgspec.structs.fields(value):
         item = getattr(value, field.name)
         if isinstance(item, msgspec.Struct):

@@ -31,27 +31,32 @@ class Model(Protocol):
         """Play one step of the paper's algorithm; return the scalars to log."""
 
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """Named results for paint and measure, len(batch) of each; "samples" is what the model
-        imagines."""
+        """Named results for paint and measure, len(batch) of each;
+        "samples" is what the model imagines."""
 
-    # Optional, where a run begins with another run's weights (init_from): INIT_PARTS, a tuple of the parts that it takes, or a
-    #     dict from its own parts to those of the other run; without it all modules, learnt tensors and averages. INIT_MODELS, a
-    #     tuple of the models of which the other run may be; without it this model. Instead of both,
-    # def begin(self, other: Model) -> Sequence[str]: take what it can of the other run's model, and name the parts that are now
-    #     its; ValueError if it does not fit.
+    # Optional, where a run begins with another run's weights (init_from):
+    # INIT_PARTS: a tuple of the parts that it takes, or a dict from its own parts to those of the
+    #     other run; without it all modules, learnt tensors and averages.
+    # INIT_MODELS: a tuple of the models of which the other run may be; without it this model.
+    # Instead of both,
+    # def begin(self, other: Model) -> Sequence[str]: take what it can of the other run's model, and
+    #     name the parts that are now its; ValueError if it does not fit.
 
     # Optional, asked before a run folder is made:
-    # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this model.
-    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the model wants to know of the
-    #     training data before its first step, of which each call shows the same examples, each once, on all processes; a step
-    #     has `batch` examples.
+    # def check(self, batch: Batch) -> None: a Mistake if the values of a batch are not for this
+    #     model.
+    # def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None: measure what the
+    #     model wants to know of the training data before its first step, of which each call shows
+    #     the same examples, each once, on all processes; a step has `batch` examples.
 
     # Optional, read by the clock and by the health monitor:
-    # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch) -> Mapping[str, Tensor]: further
-    #     scalars for logged steps; held_out is always the same. It changes no weight and no buffer, so that logging more
-    #     or less often leaves the training the same bits.
+    # def health(self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch)
+    #     -> Mapping[str, Tensor]: further scalars for logged steps; held_out is always the same. It
+    #     changes no weight and no buffer, so that logging more or less often leaves the training
+    #     the same bits.
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
-    # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
+    # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won,
+    #     where that is not 0.
 
     # Optional, asked by predict, transfer, traverse and measure of a model that imagines futures of
     # a picture: imagine, transfer and traverse, as models/visual_dynamics.py has them. Asked by
@@ -88,8 +93,8 @@ class Data(Protocol):
     # pictures that are mirrored at random say so with an option `flip`.
 
     def describe(self) -> dict[str, str]:
-        """Facts for a person before training: counts, shapes, what is done to the files (crop,
-        resize, mode)."""
+        """Facts for a person before training: counts, shapes,
+        what is done to the files (crop, resize, mode)."""
 
     # Optional, said before a training: notes, a list of lines on what was assumed, converted or
     # left out.

@@ -44,11 +44,9 @@ def fingerprint(options: Any, root: Path | None) -> "Files":
     from simulacra.core.fingerprint import of_files
 
     one = module(options.__struct_config__.tag)
-    return (
-        of_files(one.files(options, root), whole=getattr(one, "WHOLE", False))
-        if hasattr(one, "files")
-        else {}
-    )
+    if not hasattr(one, "files"):
+        return {}
+    return of_files(one.files(options, root), whole=getattr(one, "WHOLE", False))
 
 
 def load(options: Any, root: Path | None) -> "Data":
@@ -57,11 +55,10 @@ def load(options: Any, root: Path | None) -> "Data":
 
 
 def data_root(option: Path | None) -> Path | None:
-    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not
-    there."""
-    named = option or (
-        Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None
-    )
+    """The data folder: --data, or SIMULACRA_DATA, or None;
+    a Mistake if it is named and not there."""
+    said = os.environ.get("SIMULACRA_DATA")
+    named = option or (Path(said) if said else None)
     if named and not named.is_dir():
         raise Mistake(f"no data folder {named}")
     return named.resolve() if named else None

@@ -10,8 +10,8 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class EMA(Generic[Net]):
-    """A moving average of a module's weights, with which one samples (arXiv 1806.04498). Buffers
-    are copied."""
+    """A moving average of a module's weights, with which one samples (arXiv 1806.04498).
+    Buffers are copied."""
 
     def __init__(self, module: Net):
         self.source = module

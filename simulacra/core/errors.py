@@ -8,17 +8,16 @@ LONGEST = 200  # letters of a value that a message shows
 
 
 class Mistake(Exception):
-    """A user's mistake: one line naming the thing, the value found and the values allowed. The
-    command line exits 2."""
+    """A user's mistake: one line naming the thing, the value found and the values allowed.
+    The command line exits 2."""
 
 
 def shown(value: object, *, quoted: bool = True) -> str:
-    """A value as a message shows it: on one line, and shortened if it is long. `quoted` is False
-    for words that stay bare."""
+    """A value as a message shows it: on one line, and shortened if it is long.
+    `quoted` is False for words that stay bare."""
     try:
         text = repr(value) if quoted else str(value)
-    # of whole numbers with thousands of digits, and of tables in tables in tables
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # thousands of digits; tables in tables in tables
         text = f"{type(value).__name__} that is too long to show"
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 20]} ... ({len(text):,} letters)"

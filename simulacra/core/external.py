@@ -81,14 +81,11 @@ def admit(name: str, places: list[Path]) -> str:
     meant = Path(name).expanduser()
     file = next((place / meant for place in places if is_file(place / meant)), None)
     if file is None:
-        looked = (
-            ""
-            if meant.is_absolute()
-            else f" in {' nor '.join(dict.fromkeys(str(place.resolve()) for place in places))}"
-        )
+        folders = dict.fromkeys(str(place.resolve()) for place in places)
+        looked = "" if meant.is_absolute() else f" in {' nor '.join(folders)}"
         raise Mistake(
-            f"model = {shown(name)}: there is no such file{looked}; allowed: a name, or the path "
-            "of a .py file"
+            f"model = {shown(name)}: there is no such file{looked}; "
+            "allowed: a name, or the path of a .py file"
         )
     source = _read(file)
     model_name = f"{file.name}@{_hash(source)}"
@@ -103,14 +100,12 @@ def admit_copy(folder: Path, model_name: str) -> None:
     found = IDENTITY.fullmatch(model_name)
     if not found or found[2] in _loaded:
         return
-    file = (
-        folder / COPY if is_file(folder / COPY) or not is_file(folder / OLDER) else folder / OLDER
-    )
+    older = is_file(folder / OLDER) and not is_file(folder / COPY)
+    file = folder / (OLDER if older else COPY)
     if not _trust.get():
         raise Mistake(
-            f"{folder} is a run of a model that is not part of the package, {found[1]}; read "
-            f"{file}, and allow it to run "
-            f"with --trust"
+            f"{folder} is a run of a model that is not part of the package, {found[1]}; "
+            f"read {file}, and allow it to run with --trust"
         )
     source = _read(file)
     if _hash(source) != found[2]:
@@ -126,8 +121,8 @@ def model(name: str) -> ModelFile:
     found = IDENTITY.fullmatch(name)
     if not found or found[2] not in _loaded:
         raise Mistake(
-            f"model {name} is not part of the package, and its code is not run unasked; allowed: "
-            "--trust"
+            f"model {name} is not part of the package, and its code is not run unasked; "
+            "allowed: --trust"
         )
     return _loaded[found[2]]
 
@@ -166,15 +161,13 @@ def _load(file: Path, source: bytes) -> None:
             f"model {file} imports {error.name}, which is not installed; a model is one file"
         ) from None
     except Exception as error:
-        raise Mistake(
-            f"model {file} cannot be run: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}"
-        ) from error
+        said = " ".join(str(error).split())[:200]
+        raise Mistake(f"model {file} cannot be run: {type(error).__name__}: {said}") from error
     _alone(file, set(sys.modules) - before)
     if not isinstance(getattr(module, "Model", None), type):
         raise Mistake(
-            f"model {file} has no Model; needed: a class of this name, as by its last line `Model "
-            "= ...`"
+            f"model {file} has no Model; "
+            "needed: a class of this name, as by its last line `Model = ...`"
         )
     Hyper, given = _hyper(file, getattr(module, "Hyper", None))
     _loaded[digest] = ModelFile(
@@ -189,27 +182,26 @@ def _alone(file: Path, imported: set[str]) -> None:
         place = getattr(sys.modules.get(name), "__file__", None)
         if place and Path(place).is_file() and Path(place).resolve().parent == home:
             raise Mistake(
-                f"model {file} imports {name}, a file beside it, which a run would not have; a "
-                "model is one file"
+                f"model {file} imports {name}, a file beside it, which a run would not have; "
+                "a model is one file"
             )
 
 
 def _hyper(file: Path, kind: Any) -> tuple[type[msgspec.Struct], Callable[[Any], Any]]:
     """A strict structure of the model's hyperparameters, and what makes the model's own of it."""
     if kind is None:
-        return msgspec.defstruct(
-            "Hyper", [], frozen=True, forbid_unknown_fields=True
-        ), lambda checked: checked
+        none = msgspec.defstruct("Hyper", [], frozen=True, forbid_unknown_fields=True)
+        return none, lambda checked: checked
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         strict = msgspec.defstruct(
             "Hyper", [], bases=(kind,), kw_only=True, forbid_unknown_fields=True
         )
-        # its own: a model may change it
+        # a copy of its own, which a model may change
         return strict, lambda checked: msgspec.structs.replace(checked)
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
         raise Mistake(
-            f"model {file}: its Hyper is no class of fields; allowed: a msgspec Struct, a "
-            "dataclass, or none"
+            f"model {file}: its Hyper is no class of fields; "
+            "allowed: a msgspec Struct, a dataclass, or none"
         )
     hints = typing.get_type_hints(kind, include_extras=True)
     fields: list[Any] = []

@@ -50,8 +50,8 @@ class Opened:
         return data_sets.load(self.config.data, self.root)
 
     def examples(self, n: int) -> Batch:
-        """The first n held-out examples: of those that a packed run brings, unless a data folder
-        was named, or of the run's data."""
+        """The first n held-out examples: of those that a packed run brings,
+        unless a data folder was named, or of the run's data."""
         if not self.named and packed.has_examples(self.folder):
             return packed.examples(self.folder, n)
         return self.data().take("held_out", n)
@@ -123,8 +123,8 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             if error.args[0] not in KINDS:
                 raise
             raise Mistake(
-                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data "
-                f"hold {_held(like)}"
+                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, "
+                f"the data hold {_held(like)}"
             ) from None
     for method in "step", "sample":
         if not callable(getattr(model, method, None)):
@@ -167,8 +167,8 @@ def to(device: torch.device, batch: Batch) -> Batch:
 
 
 def root_of(folder: Path, option: Path | None) -> Path | None:
-    """The data folder of a run: --data, or the one that it was last trained with if that still
-    exists, or SIMULACRA_DATA."""
+    """The data folder of a run: --data, or the one that it was last trained with
+    if that still exists, or SIMULACRA_DATA."""
     if option:
         return data_root(option)
     starts = run.starts(folder)

@@ -80,13 +80,13 @@ def watched(model: Model) -> Iterator[None]:
     if list(now) != list(before):
         which = sorted(now.keys() ^ before.keys()) or list(now)
         raise Mistake(
-            f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that "
-            "a run can go on"
+            f"a step makes or drops the part {which[0]}; "
+            "allowed: parts made in __init__, so that a run can go on"
         )
     if grown := next((name for name in now if now[name] != before[name]), ""):
         raise Mistake(
-            f"a step changes which weights {grown} moves; allowed: groups made in __init__, so "
-            "that a run can go on"
+            f"a step changes which weights {grown} moves; "
+            "allowed: groups made in __init__, so that a run can go on"
         )
     if lost := moved(model, moving):
         raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
@@ -101,14 +101,14 @@ def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -
     for path in after.lost(built):
         if path in after.strays:
             raise Mistake(
-                f"a step changes the module {path}, which is in no part, so no checkpoint would "
-                f"hold it; {ADVICE}"
+                f"a step changes the module {path}, "
+                f"which is in no part, so no checkpoint would hold it; {ADVICE}"
             )
         if path not in run.lost:
             run.lost.add(path)
             notify(
-                f"steps change {path}, which no checkpoint can hold: a run that is resumed may not "
-                "end as an unbroken one"
+                f"steps change {path}, "
+                "which no checkpoint can hold: a run that is resumed may not end as an unbroken one"
             )
 
 
@@ -116,8 +116,8 @@ def numbers(found: object) -> dict[str, Tensor]:
     """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
     if not isinstance(found, Mapping) or not found:
         raise Mistake(
-            f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, "
-            "one or more"
+            f"step returned {type(found).__name__}; "
+            "allowed: a dict of names and numbers to log, one or more"
         )
     values = {
         name: torch.as_tensor(value) if isinstance(value, (int, float)) else value
@@ -125,11 +125,9 @@ def numbers(found: object) -> dict[str, Tensor]:
     }
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
-            kind = (
-                f"a tensor of shape {tuple(value.shape)}"
-                if isinstance(value, Tensor)
-                else type(value).__name__
-            )
+            kind = type(value).__name__
+            if isinstance(value, Tensor):
+                kind = f"a tensor of shape {tuple(value.shape)}"
             raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
     return {name: value.reshape(()) for name, value in values.items()}
 
@@ -157,16 +155,16 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
 
 
 def sound(model: Model, step: int) -> None:
-    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step
-    later."""
+    """NotFinite names the first weight that is NaN or infinite:
+    a loss tells of it only one step later."""
     for name, weight in weights(model).items():
         if not weight.isfinite().all():
             raise NotFinite(f"weight {name}", "not finite", step)
 
 
 def alike(model: Model, step: int) -> None:
-    """A Mistake if processes that train together have come to other weights, as where a model
-    averages no gradients."""
+    """A Mistake if processes that train together have come to other weights,
+    as where a model averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
     if world_size() == 1 or not moved:
         return
@@ -174,7 +172,6 @@ def alike(model: Model, step: int) -> None:
     mean = all_mean(own)
     if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
         raise Mistake(
-            f"at step {step:,} the processes have different weights; allowed: steps that go "
-            "through descend, which "
-            f"averages gradients over processes, or one process"
+            f"at step {step:,} the processes have different weights; allowed: steps "
+            "that go through descend, which averages gradients over processes, or one process"
         )

@@ -30,8 +30,8 @@ def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
 
 
 def _clipped(gradient: list[Tensor], most: float) -> list[Tensor]:
-    """Not in place: autograd may return one tensor for two weights, or one number for all of a
-    tensor."""
+    """Not in place: autograd may return one tensor for two weights,
+    or one number for all of a tensor."""
     norm = torch.stack([g.norm() for g in gradient]).norm()
     factor = (most / (norm + 1e-12)).clamp(max=1)
     return [g * factor for g in gradient]

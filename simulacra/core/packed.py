@@ -4,7 +4,8 @@ few megabytes that is opened as a run is. `simulacra export` writes them.
 config.json, shapes.json   as in a run folder
 weights.safetensors        named PART/TENSOR, with the step and the hash of the whole run's weights
 README.md                  where it comes from and what was measured
-examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no data
+examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no
+                           data
 eye/, memory/, ...         the runs that the config names, packed too
 
 What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages
@@ -51,7 +52,7 @@ def kept(model: Model) -> dict[str, Tensor]:
     each = {
         f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()
     }
-    # none is shared
+    # copies, so that none is shared
     return {
         name: value.detach().clone(memory_format=torch.contiguous_format)
         for name, value in each.items()
@@ -131,14 +132,14 @@ def examples(folder: Path, n: int) -> Batch:
         raise _unreadable(folder, error, EXAMPLES) from None
     if n > (here := min(map(len, found.values()), default=0)):
         raise Mistake(
-            f"{n} examples of {folder}, which brings {here}; allowed: as many, or more from its "
-            "data (--data)"
+            f"{n} examples of {folder}, which brings {here}; "
+            "allowed: as many, or more from its data (--data)"
         )
     return {name: value[:n] for name, value in found.items()}
 
 
 def _unreadable(folder: Path, error: Exception, name: str = WEIGHTS) -> Mistake:
     return Mistake(
-        f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); fetch or export it "
-        "again"
+        f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); "
+        "fetch or export it again"
     )

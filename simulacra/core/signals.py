@@ -65,8 +65,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def asked() -> Iterator[list[int]]:
-    """The signals that have asked to end so far: one that the clock sees between steps. The second
-    one interrupts."""
+    """The signals that have asked to end so far: one that the clock sees between steps.
+    The second one interrupts."""
     numbers: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,5 @@
-"""What a Python file says of itself, read without running it: a list of models or a mistyped key
-need no torch."""
+"""What a Python file says of itself, read without running it:
+a list of models or a mistyped key need no torch."""
 
 import ast
 import re
@@ -25,13 +25,13 @@ def _docstring(path: Path) -> str:
 
 
 def headline(path: Path) -> str:
-    """The first line of the file's docstring."""
-    return _docstring(path).partition("\n")[0]
+    """The first paragraph of the file's docstring, in a line."""
+    return " ".join(_docstring(path).partition("\n\n")[0].split())
 
 
 def sentence(path: Path) -> str:
     """The first sentence of the file's docstring, without the title before its colon."""
-    words = _docstring(path).partition("\n\n")[0].split()
+    words = headline(path).split()
     ends = (n for n, word in enumerate(words) if word.endswith(".") and n < len(words) - 1)
     first = " ".join(words[: next(ends, len(words)) + 1])
     title, colon, rest = first.partition(": ")
@@ -39,8 +39,8 @@ def sentence(path: Path) -> str:
 
 
 def fields(path: Path, name: str) -> list[str]:
-    """The annotated fields of a class that inherits no others; of another class, or none, nothing
-    is known: []."""
+    """The annotated fields of a class that inherits no others;
+    of another class, or none, nothing is known: []."""
     for node in _parsed(path).body:
         if isinstance(node, ast.ClassDef) and node.name == name and _is_bare(node):
             return [
@@ -52,8 +52,8 @@ def fields(path: Path, name: str) -> list[str]:
 
 
 def constant(path: Path, name: str, default: Any) -> Any:
-    """The plain value that a name is given at the top of the file; the default where there is
-    none."""
+    """The plain value that a name is given at the top of the file;
+    the default where there is none."""
     for node in _parsed(path).body:
         if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == [name]:
             return ast.literal_eval(node.value)

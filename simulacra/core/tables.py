@@ -1,5 +1,5 @@
-"""Tables of keys as files and people write them, before anybody knows what they should hold; damage
-of any kind is one line."""
+"""Tables of keys as files and people write them, before anybody knows what they should hold;
+damage of any kind is one line."""
 
 import json
 import tomllib

@@ -1,5 +1,5 @@
-"""How many threads compute, and how they wait for each other. This file imports no torch: it has to
-come first."""
+"""How many threads compute, and how they wait for each other.
+This file imports no torch: it has to come first."""
 
 import contextlib
 import os
@@ -36,23 +36,20 @@ def held(starts: list[dict[str, Any]]) -> Iterator[list[str]]:
 
     before = torch.get_num_threads()
     first = starts[0].get("threads") if starts and isinstance(starts[0], dict) else None
-    known = (
-        first
-        if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST
-        else before
-    )
+    known = before
+    if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST:
+        known = first
     told = []
     if known != before:
         told.append(
-            f"threads = {known}, with which this run was begun, not {before}: its bits depend on "
-            "the number"
+            f"threads = {known}, with which this run was begun, "
+            f"not {before}: its bits depend on the number"
         )
         torch.set_num_threads(known)
     if known > 1 and not IN_TIME:
         told.append(
             f"torch was imported before simulacra: its {known} threads spin while they wait, and "
-            "stall beside other programs; "
-            "import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
+            "stall beside other programs; import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
         )
     try:
         yield told

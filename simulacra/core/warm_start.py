@@ -53,7 +53,10 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
     except (Mistake, ValueError) as error:
         raise Mistake(f"{key}: {error}") from None
     new = [name for name in parts(model) if name not in taken]
-    said = f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; new: {', '.join(new) or 'nothing'}"
+    said = (
+        f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; "
+        f"new: {', '.join(new) or 'nothing'}"
+    )
     return Begun(
         said, {"run": str(source), "step": step, "weights": run.digest(states), "parts": taken}
     )
@@ -76,8 +79,8 @@ def _own(model: Any, source: Path, device: torch.device) -> list[str]:
 
 
 def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
-    """The names of the parts that took a state. All are looked at before the first one is
-    changed."""
+    """The names of the parts that took a state.
+    All are looked at before the first one is changed."""
     mine = parts(model)
     usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, EMA))}
     wanted = getattr(model, "INIT_PARTS", usual)
@@ -91,17 +94,14 @@ def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
         if told := unlike(mine[name].state_dict(), state):
             raise Mistake(f"part {name} has another shape: {told}")
     for name, state in found.items():
-        (
-            mine[name].unpack
-            if packed and hasattr(mine[name], "unpack")
-            else mine[name].load_state_dict
-        )(state)
+        unpacked = packed and hasattr(mine[name], "unpack")
+        (mine[name].unpack if unpacked else mine[name].load_state_dict)(state)
     return list(found)
 
 
 def unlike(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """The first tensor that two states do not both have in one shape, in words; nothing if there is
-    none."""
+    """The first tensor that two states do not both have in one shape, in words;
+    nothing if there is none."""
     shapes = [
         {name: tuple(one.shape) for name, one in state.items() if hasattr(one, "shape")}
         for state in (there, here)

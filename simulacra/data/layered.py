@@ -123,8 +123,8 @@ class Outline(NamedTuple):
         return float(self.radius * (1 + np.abs(self.waves).sum()))
 
     def depth(self, z: np.ndarray) -> np.ndarray:
-        """How deep inside the edge places z lie, in pixels, to first order at the edge: float32 of
-        z's shape."""
+        """How deep inside the edge places z lie, in pixels, to first order at the edge:
+        float32 of z's shape."""
         z = z.astype(np.complex64)
         rho = np.maximum(np.abs(z), np.float32(1e-6))
         once = power = z / rho
@@ -197,16 +197,16 @@ class Truth(NamedTuple):
 
 
 def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
-    """The photographs to use, with width and height: the folder's, or the pagoda and the flower, CC
-    BY 2.0, of scikit-learn."""
+    """The photographs to use, with width and height:
+    the folder's, or the pagoda and the flower, CC BY 2.0, of scikit-learn."""
     if options.path:
         folder, names = locate(options.path, root), list(files(options, root))
     else:
         spec = find_spec("sklearn")  # to import it takes a second
         if spec is None or not spec.submodule_search_locations:
             raise Mistake(
-                "data set 'layered' needs the package 'scikit-learn', which is not installed, or "
-                "data.path"
+                "data set 'layered' needs the package 'scikit-learn', "
+                "which is not installed, or data.path"
             )
         folder, names = (
             Path(spec.submodule_search_locations[0], "datasets", "images"),
@@ -214,8 +214,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
         )
     if len(names) < 2:
         raise Mistake(
-            f"{folder} holds {len(names)} picture; needed: 2 or more, for the object and for the "
-            "background"
+            f"{folder} holds {len(names)} picture; "
+            "needed: 2 or more, for the object and for the background"
         )
     found = {
         folder / name: head.size
@@ -225,15 +225,15 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
     for path, (w, h) in found.items():
         if min(w, h) < least:
             raise Mistake(
-                f"picture {path} is {w}x{h}; allowed: sides of at least {least:g}, half the "
-                "frames' shorter side"
+                f"picture {path} is {w}x{h}; "
+                f"allowed: sides of at least {least:g}, half the frames' shorter side"
             )
     return found
 
 
 def developed(image: Image.Image, scale: float, mirrored: bool) -> Tensor:
-    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame, as which `scale` of its
-    own pixels count."""
+    """The photograph (3, h, w) in [-1, 1], FINE pixels to one of the frame,
+    as which `scale` of its own pixels count."""
     coarse, fine = (
         [max(2, round(side * to / scale)) for side in image.size] for to in (SHARP, FINE)
     )
@@ -300,8 +300,8 @@ def staged(
 def grounded(
     options: Options, image: Image.Image, view: Similarity, dice: np.random.Generator
 ) -> tuple[Sheet, float]:
-    """The background's sheet, on which all views find room, and how many of the photograph's pixels
-    are one of the frame."""
+    """The background's sheet, on which all views find room,
+    and how many of the photograph's pixels are one of the frame."""
     h, w = options.height, options.width
     tilt = np.exp(1j * dice.uniform(-0.15, 0.15))
     corners = tilt * view(np.array([0, w, 1j * h, w + 1j * h]))
@@ -346,8 +346,8 @@ def cut(outline: Outline, image: Image.Image, scale: float, dice: np.random.Gene
 
 
 def tinted(figure: Sheet, points: np.ndarray, under: Tensor, dice: np.random.Generator) -> Sheet:
-    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,), and a low
-    contrast raised."""
+    """The figure with its mean colour at points (n,) moved near the colour `under`, (3,),
+    and a low contrast raised."""
     own = figure.colours_at(points[None])[0]
     apart = own.mean(1) - under + torch.from_numpy(dice.normal(0, 0.3, 3)).float()
     length = dice.uniform(0.15, 0.4) / apart.square().mean().sqrt().clamp(min=1e-6)
@@ -436,8 +436,8 @@ def check(options: Options) -> None:
         )
     if options.frames * h * w > MOST:
         raise Mistake(
-            f"data.frames x height x width = {options.frames} x {h} x {w} pixels; allowed: {MOST} "
-            "at most"
+            f"data.frames x height x width = {options.frames} x {h} x {w} pixels; "
+            f"allowed: {MOST} at most"
         )
     if not 0 < slow <= fast <= 20:
         raise Mistake(
@@ -461,8 +461,8 @@ class Layered:
         self._picture = lru_cache(8)(lambda i: photograph(paths[i], side))
 
     def scene(self, split: str, number: int) -> Scene:
-        """The scene of a split's clip of that number from 0; how many clips there are does not
-        change it."""
+        """The scene of a split's clip of that number from 0;
+        how many clips there are does not change it."""
         dice = np.random.Generator(
             np.random.PCG64(fold(self.options.seed, "data", "layered", split, int(number)))
         )
@@ -477,8 +477,8 @@ class Layered:
         return Scene(self.options, outline, pose, view, figure, ground)
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "video" (batch, T, 3, H, W), and "mask" (batch, 1, H, W), the
-        first frames', 0 or 1."""
+        """The k-th training batch: "video" (batch, T, 3, H, W),
+        and "mask" (batch, 1, H, W), the first frames', 0 or 1."""
         return self._painted("train", self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:
@@ -499,9 +499,8 @@ class Layered:
         o, (slow, fast) = self.options, (speed * self.options.unit for speed in self.options.speed)
         return {
             "source": f"{len(self.photographs)} photographs in "
-            f"{o.path or 'the package scikit-learn'}, "
-            f"{extent(self.photographs.values())}; an object cut from one moves over another; "
-            f"generated from seed {o.seed}",
+            f"{o.path or 'the package scikit-learn'}, {extent(self.photographs.values())}; "
+            f"an object cut from one moves over another; generated from seed {o.seed}",
             "clips": f"{o.count} to train on, {o.held_out} held out; both splits draw from all "
             "photographs",
             "shape": f"{o.frames} x 3 x {o.height} x {o.width} (frames, channels, height, width), "

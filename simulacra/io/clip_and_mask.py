@@ -66,8 +66,8 @@ def paced(fps: float) -> tuple[float, list[str]]:
 
 
 def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
-    """A warning if width and height of a mask have another ratio than the clip's, as shown or as
-    stored."""
+    """A warning if width and height of a mask have another ratio than the clip's,
+    as shown or as stored."""
 
     def fits(one: tuple[int, int]) -> bool:
         return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
@@ -79,8 +79,8 @@ def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, in
 
 
 def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
-    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their
-    sizes differ."""
+    """The frames of a clip in RGB, transparency laid on white, which is noted.
+    A Mistake if their sizes differ."""
     extent, clear = (0, 0), False
     for i, (name, image) in enumerate(source.frames):
         with blaming(f"{name} of {path}"):
@@ -91,8 +91,8 @@ def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.
         if i and plain.size != extent:
             (w, h), (width, height) = plain.size, extent
             raise Mistake(
-                f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one "
-                "size"
+                f"{path}: {name} is {w}x{h}, those before {width}x{height}; "
+                "allowed: frames of one size"
             )
         extent = plain.size
         yield plain
@@ -114,13 +114,13 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
             most = frames_that_fit(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(
-                    f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high "
-                    "and wide"
+                    f"{path}: frames of {size[0]}x{size[1]}; "
+                    f"allowed: at least {LEAST} pixels high and wide"
                 )
         if len(found) == most:
             raise Mistake(
-                f"{path} has more than {most} frames of {size[0]}x{size[1]}, which is what fits "
-                "into memory; "
+                f"{path} has more than {most} frames of {size[0]}x{size[1]}, "
+                "which is what fits into memory; "
                 f"take the first ones with --frames {most}, or smaller ones with --longest"
             )
         found.append(
@@ -134,8 +134,8 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
         raise Mistake(f"clip {path} has no frames")
     if size != extent:
         notes.append(
-            f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 "
-            "keeps its size)"
+            f"{path}: resized from {extent[0]}x{extent[1]} "
+            f"to {size[0]}x{size[1]} (--longest 0 keeps its size)"
         )
     return Clip(
         torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(),
@@ -147,9 +147,10 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
 
 def is_clear(image: Image.Image) -> bool:
     """Whether something of a frame is transparent."""
-    return (
-        image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
-    )  # type: ignore[operator]
+    if not image.has_transparency_data:
+        return False
+    least = image.convert("RGBA").getchannel("A").getextrema()[0]
+    return least < 255  # type: ignore[operator]
 
 
 def read_mask(
@@ -168,14 +169,13 @@ def read_mask(
     seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
     if not seen.any():
         raise Mistake(
-            f"mask {path} is empty; needed: the object in any colour on black or on transparency "
-            f"({reading.rule})"
+            f"mask {path} is empty; "
+            f"needed: the object in any colour on black or on transparency ({reading.rule})"
         )
     if seen.all():
         raise Mistake(
-            f"mask {path} covers the whole frame; needed: the object in any colour on black or on "
-            "transparency "
-            f"({'; '.join([reading.rule, *reading.notes])})"
+            f"mask {path} covers the whole frame; needed: the object in any colour on black "
+            f"or on transparency ({'; '.join([reading.rule, *reading.notes])})"
         )
     told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):
@@ -193,7 +193,7 @@ def read_mask(
         )
     if not seen.any():
         raise Mistake(
-            f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, "
-            "or --longest 0"
+            f"mask {path} is empty at {width}x{height}, the clip's size; "
+            "needed: a larger object, or --longest 0"
         )
     return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]

@@ -1,5 +1,5 @@
-"""Paths of data as a person types them: inside the data folder, or else relative to the working
-directory."""
+"""Paths of data as a person types them:
+inside the data folder, or else relative to the working directory."""
 
 import json
 import tomllib

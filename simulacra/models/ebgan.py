@@ -12,8 +12,8 @@ magan_mnist, ebgan_folder).
 
 Deviations
 - The margin may be given relative to the error of predicting the mean picture, measured on the
-  training data before the first step; the paper's own margins are 0.6 to 0.7 of it. `margin_unit =
-  "energy"` takes the paper's absolute numbers.
+  training data before the first step; the paper's own margins are 0.6 to 0.7 of it.
+  `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of the generator's weights (the paper samples the last
   weights).
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
@@ -39,7 +39,7 @@ from simulacra.core.contract import Batch
 from simulacra.core.distributed import all_gather, all_mean
 from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
-from simulacra.core.idle import refuse, unless
+from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
@@ -100,6 +100,8 @@ def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
     return (
         unless(h.rule == "margin", "rule = margin", "margin", "margin_unit")
+        | unless(ever(h.margin), "margin above 0", "margin_unit")
+        | unless(h.energy != "batch", "an energy of each picture, not of the batch", "hinge")
         | unless(h.rule != "began", "rule = margin or magan", "hinge")
         | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
         | unless(h.rule == "magan", "rule = magan", "epoch", "warm")
@@ -111,8 +113,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -131,8 +132,8 @@ def sse(rebuilt: Tensor, x: Tensor) -> Tensor:
 
 
 def batch_norm_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """As the notes coded it: the Frobenius norm of the whole batch's error over B, which falls as
-    1/sqrt(B). -> (1,)."""
+    """As the notes coded it: the Frobenius norm of the whole batch's error over B,
+    which falls as 1/sqrt(B). -> (1,)."""
     return (torch.linalg.vector_norm(rebuilt - x) / len(x)).view(1)
 
 
@@ -140,8 +141,8 @@ ENERGIES = {"l2": l2, "l1": l1, "sse": sse, "batch": batch_norm_error}
 
 
 def ceiling(energy: str, x: Tensor) -> float:
-    """The largest energy of pictures like x (B, C, H, W) when both they and the decoder's output
-    stay in [-1, 1]."""
+    """The largest energy of pictures like x (B, C, H, W) when both they
+    and the decoder's output stay in [-1, 1]."""
     return float(ENERGIES[energy](torch.ones_like(x), -torch.ones_like(x)).mean())
 
 
@@ -170,8 +171,7 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
 
 
-# --- rules: what holds the discriminator back
-# -------------------------------------------------------------------------
+# --- rules: what holds the discriminator back -----------------------------------------------------
 
 
 class Margin(nn.Module):
@@ -222,8 +222,8 @@ class Magan(nn.Module):
         return {"margin": self.margin}
 
     def close_epoch(self, real: Tensor, fake: Tensor, before: Tensor) -> None:
-        """End an epoch in which the energies summed to `real` and `fake`, `before` being the epoch
-        before (0: none)."""
+        """End an epoch in which the energies summed to `real` and `fake`,
+        `before` being the epoch before (0: none)."""
         mean = real / self.hyper.epoch
         if before > 0 and fake >= before and real < fake and mean < self.margin:
             self.margin.copy_(mean)
@@ -231,8 +231,8 @@ class Magan(nn.Module):
 
 
 class Began(nn.Module):
-    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence, of the energies
-    L(x) and L(G(z_G))."""
+    """BEGAN's k_t (eq. 3 there), held in [0, 1],
+    and its measure of convergence, of the energies L(x) and L(G(z_G))."""
 
     k_t: Tensor
 
@@ -254,8 +254,7 @@ class Began(nn.Module):
 RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -323,8 +322,7 @@ def _last(h: Hyper) -> list[nn.Module]:
     return [nn.Tanh()] if h.decoder == "tanh" else []
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class EBGAN:
@@ -376,8 +374,8 @@ class EBGAN:
         return losses | {"hinge_active": active, "pull_away": PT} | ruled
 
     def warm_up(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """MAGAN before the game: D learns real pictures, then one epoch measures their energy, the
-        first margin."""
+        """MAGAN before the game: D learns real pictures,
+        then one epoch measures their energy, the first margin."""
         E_x = self.E(x)
         if k < self.hyper.warm * self.hyper.epoch:
             descend((E_x.mean(), self.opt_D))
@@ -386,8 +384,8 @@ class EBGAN:
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
 
     def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
-        """Measure the margin's unit on the training data, which the first step would else do on its
-        own pictures."""
+        """Measure the margin's unit on the training data,
+        which the first step would else do on its own pictures."""
         h = self.hyper
         if h.rule == "margin" and h.margin_unit == "mean_predictor":
             error = maths.error_of_mean(
@@ -398,8 +396,8 @@ class EBGAN:
             self.measured = True
 
     def set_margin(self, x: Tensor) -> None:
-        """Measure the margin's unit on the first batch, unless `look` did; refuse a margin that no
-        energy can reach."""
+        """Measure the margin's unit on the first batch, unless `look` did;
+        refuse a margin that no energy can reach."""
         h = self.hyper
         if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
@@ -408,8 +406,8 @@ class EBGAN:
         )
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
             raise Mistake(
-                f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy "
-                f"reaches {most:.4g}"
+                f"hyper.margin is {top:.4g} in units of the energy; "
+                f"with a tanh decoder no energy reaches {most:.4g}"
             )
 
     def E(self, x: Tensor) -> Tensor:
@@ -417,8 +415,8 @@ class EBGAN:
         return self.energy(self.D(x)[0], x)
 
     def predict_mean(self, x: Tensor) -> Tensor:
-        """The energy of answering every picture with the mean one, estimated without bias for l2
-        and sse."""
+        """The energy of answering every picture with the mean one,
+        estimated without bias for l2 and sse."""
         x = all_gather(x)
         unbias = len(x) / max(1, len(x) - 1)
         return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
@@ -456,8 +454,8 @@ class EBGAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """ "samples", and pairs of pictures and their reconstructions, real ones and sampled
-        ones."""
+        """ "samples", and pairs of pictures and their reconstructions,
+        real ones and sampled ones."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             fake = G(noise(x, self.hyper.z_size))

@@ -1,13 +1,13 @@
 """GAN: the baseline that every other model is compared with, twice.
 
-`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss =
-"relativistic"` with both zero-centred penalties on nets without normalisation is the modern
+`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?".
+`loss = "relativistic"` with both zero-centred penalties on nets without normalisation is the modern
 reference: the discriminator judges pairs of a real and a generated picture, and its slope is held
 down at both.
 
 Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang
-et al. (R3GAN), arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734. How
-to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
+et al. (R3GAN), arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734.
+How to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
 
 Deviations
 - Rates and penalties follow piecewise-linear schedules where R3GAN has cosines; beta2 is constant.
@@ -95,13 +95,12 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def infogan_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """InfoGAN's generator as arXiv 1711.10337 uses it: z -> 1024 -> 128 x H/4 x W/4 -> 64 ->
-    picture."""
+    """InfoGAN's generator as arXiv 1711.10337 uses it:
+    z -> 1024 -> 128 x H/4 x W/4 -> 64 -> picture."""
     C, H, W = shape
     rows, cols = layers.coarsest(H, W, 2)
     flat = 128 * rows * cols
@@ -135,8 +134,8 @@ def infogan_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
 
 
 class Block(nn.Module):
-    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back; fix-up init, no
-    normalisation."""
+    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back;
+    fix-up init, no normalisation."""
 
     def __init__(self, channels: int, group: int, blocks: int):
         super().__init__()
@@ -154,8 +153,8 @@ class Block(nn.Module):
 
 
 class ResidualG(nn.Module):
-    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages, bilinearly doubled
-    -> picture."""
+    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages,
+    bilinearly doubled -> picture."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -185,8 +184,8 @@ class ResidualG(nn.Module):
 
 
 class ResidualD(nn.Module):
-    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps -> logit
-    (B, 1)."""
+    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps
+    -> logit (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -259,8 +258,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class GAN:
@@ -306,8 +304,8 @@ class GAN:
     def judge(
         self, x: Tensor, fake: Tensor, penalties: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits of reals and fakes and their slope penalties, each (B,). With penalties both go
-        through D at once."""
+        """Logits of reals and fakes and their slope penalties, each (B,).
+        With penalties both go through D at once."""
         if not penalties:
             zero = torch.zeros(len(x), device=x.device)
             return self.D(x).squeeze(1), self.D(fake).squeeze(1), zero, zero
@@ -318,8 +316,8 @@ class GAN:
         return d_x, d_g, R1, R2
 
     def equilibrium(self) -> dict[str, float]:
-        """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at
-        equal logits)."""
+        """Both games cost ln 2 where D cannot tell
+        (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
         return equilibrium()
 
     def health(

@@ -1,5 +1,5 @@
-"""What the notebook's pages say of a run and of an experiment, read from folders that may hold
-anything."""
+"""What the notebook's pages say of a run and of an experiment,
+read from folders that may hold anything."""
 
 import contextlib
 import errno
@@ -67,8 +67,8 @@ def reason(error: Exception) -> str:
 
 
 class Shelf:
-    """A folder that is shown, and the notebook that is being made. What is odd about the folder is
-    noted in `odd`."""
+    """A folder that is shown, and the notebook that is being made.
+    What is odd about the folder is noted in `odd`."""
 
     def __init__(self, folder: Path, fresh: Path):
         self.folder, self.fresh, self.odd = folder, fresh, list[Odd]()
@@ -80,8 +80,8 @@ class Shelf:
     @staticmethod
     @contextlib.contextmanager
     def telling(odd: list[Odd], what: str) -> Iterator[None]:
-        """Whatever is wrong with what is read is noted and ends nothing; a full disk, which is
-        ours, still does."""
+        """Whatever is wrong with what is read is noted and ends nothing;
+        a full disk, which is ours, still does."""
         try:
             yield
         except Exception as error:  # what may be in a folder is beyond listing
@@ -100,8 +100,8 @@ class Shelf:
         return os.path.lexists(self.folder / name)
 
     def file(self, name: str, most: int = LONGEST) -> Path:
-        """The path of a file that is read; a Mistake if it is none, leads out of the folder by a
-        link, or is too large."""
+        """The path of a file that is read; a Mistake if it is none,
+        leads out of the folder by a link, or is too large."""
         path = self.folder / name
         if not self.there(name):
             raise Mistake("is not there")
@@ -126,8 +126,8 @@ class Shelf:
         return json.loads(self.file(name).read_text())
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a .jsonl file that are some, [] if there is no file; others are noted, except
-        a last one cut short."""
+        """The rows of a .jsonl file that are some, [] if there is no file;
+        others are noted, except a last one cut short."""
         if not self.there(name):
             return []
         lines = self.file(name, LARGEST).read_bytes().splitlines()
@@ -166,8 +166,8 @@ class Shelf:
             return False
 
     def copies(self, wanted: Iterable[tuple[Path, str, str]]) -> list[dict[str, str]]:
-        """The copies of pictures, each with its caption and what distinguishes its name; what is
-        none is noted."""
+        """The copies of pictures, each with its caption and what distinguishes its name;
+        what is none is noted."""
         found = []
         for path, caption, under in wanted:
             with Shelf.telling(self.odd, path.relative_to(self.folder).as_posix()):
@@ -202,8 +202,8 @@ def checked(found: Any, needed: Mapping[str, type], what: str) -> dict[str, Any]
 
 
 def told_of_run(shelf: Shelf) -> dict[str, Any]:
-    """What the pages say of a run; its pictures are copied. An error if its config or its log
-    cannot be read."""
+    """What the pages say of a run; its pictures are copied.
+    An error if its config or its log cannot be read."""
     config = checked(_named(shelf.parsed, "config.json"), NEEDED, "config.json is no run's config")
     rows = [row for row in _named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
     folder, slug = shelf.folder, shelf.slug

@@ -81,8 +81,7 @@ def _over(what: str) -> str:
     return f"sampling of {what}, one training"
 
 
-# --- pictures
-# ---------------------------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------------------
 
 
 def _of_pictures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -155,8 +154,7 @@ def reals(source: Data, count: int) -> tuple[Batch, Batch]:
     return held_out, train
 
 
-# --- series
-# -----------------------------------------------------------------------------------------------------------
+# --- series ---------------------------------------------------------------------------------------
 
 
 def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -183,8 +181,7 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     )
 
 
-# --- futures
-# ----------------------------------------------------------------------------------------------------------
+# --- futures --------------------------------------------------------------------------------------
 
 
 def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
@@ -225,8 +222,8 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 def futures(
     opened: Opened, images: Tensor, count: int, seed: int, prior: str | None = None
 ) -> Tensor:
-    """`count` futures of each picture, (N, count, C, H, W) on the CPU, a function of the weights
-    and the seed."""
+    """`count` futures of each picture, (N, count, C, H, W) on the CPU,
+    a function of the weights and the seed."""
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
         random.reseed(random.fold(seed, "futures", start))
@@ -234,18 +231,17 @@ def futures(
     return torch.cat(parts)
 
 
-# --- clips
-# ------------------------------------------------------------------------------------------------------------
+# --- clips ----------------------------------------------------------------------------------------
 
 
 def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
-    """`count` clips at most, all of them painted anew for each set, since a hole may be filled with
-    noise."""
+    """`count` clips at most, all of them painted anew for each set,
+    since a hole may be filled with noise."""
     no_extractor(protocol, clips_report.NAME)
     if not hasattr(opened.model, "unroll"):
         raise Mistake(
-            f"model {opened.config.model} paints no layers, and these data are clips with a first "
-            "mask"
+            f"model {opened.config.model} paints no layers, "
+            "and these data are clips with a first mask"
         )
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)
@@ -277,8 +273,8 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 
 
 def over_clips(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The variance of the mean of each number over clips, without those that lack it (NaN); NaN
-    with fewer than two."""
+    """The variance of the mean of each number over clips, without those that lack it (NaN);
+    NaN with fewer than two."""
     found = {}
     for name in rows[0]:
         values = torch.tensor(

@@ -1,5 +1,5 @@
-"""The folder of a decomposed clip: whose layers it holds, which of its files are whole, and its
-films."""
+"""The folder of a decomposed clip: whose layers it holds,
+which of its files are whole, and its films."""
 
 import json
 from collections.abc import Iterator, Mapping

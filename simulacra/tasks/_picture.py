@@ -1,5 +1,5 @@
-"""What predict, transfer and traverse share: a run of the right model, and a person's picture in
-the form that it takes."""
+"""What predict, transfer and traverse share:
+a run of the right model, and a person's picture in the form that it takes."""
 
 import contextlib
 import warnings
@@ -20,13 +20,12 @@ from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 
 
 def imaginer(opened: Opened) -> Any:
-    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what
-    fits."""
+    """The run's model, if it imagines futures of a picture;
+    otherwise a Mistake that says what fits."""
     if not hasattr(opened.model, "imagine"):
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}, which imagines no futures "
-            "of a picture; use `simulacra "
-            f"sample`, or a run of model visual_dynamics"
+            f"{opened.folder} is a run of model {opened.config.model}, which imagines "
+            "no futures of a picture; use `simulacra sample`, or a run of model visual_dynamics"
         )
     return opened.model
 
@@ -52,8 +51,8 @@ def picture(path: Path, opened: Opened, white: int = 0) -> tuple[Tensor, str]:
     _, C, H, W = opened.like(1)["image"].shape
     if H != W or C not in (1, 3):
         raise Mistake(
-            f"the run's frames are {C} channels of {H}x{W}; pictures of one's own need squares, "
-            "grey or colour"
+            f"the run's frames are {C} channels of {H}x{W}; "
+            "pictures of one's own need squares, grey or colour"
         )
     mode = "L" if C == 1 else "RGB"
     try:

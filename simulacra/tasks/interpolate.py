@@ -1,5 +1,5 @@
-"""Interpolate: the way from one picture to another through what a run has learnt, as a strip or an
-animation."""
+"""Interpolate: the way from one picture to another through what a run has learnt,
+as a strip or an animation."""
 
 from pathlib import Path
 

@@ -45,14 +45,14 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     """The same, not yet written."""
     if protocol.count < LEAST or protocol.repeats < 1:
         raise Mistake(
-            f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples "
-            "and 1 repeat"
+            f"samples = {protocol.count}, repeats = {protocol.repeats}: "
+            f"at least {LEAST} samples and 1 repeat"
         )
     start, source = time.monotonic(), opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
         raise Mistake(
-            f"prior = {protocol.prior} is for futures of pictures, and model {opened.config.model} "
-            "imagines none"
+            f"prior = {protocol.prior} is for futures of pictures, "
+            f"and model {opened.config.model} imagines none"
         )
     if source.extractor == "codes":
         no_extractor(protocol, "codes")
@@ -148,8 +148,8 @@ def _check_downstream(opened: Opened, source: Data, extractor: Extractor | None)
     if not classes(opened) and not (extractor and extractor.own_classes):
         name = extractor.name if extractor else "series"
         raise Mistake(
-            f"--downstream of an unconditional model needs a classifier of these data; {name} is "
-            "none"
+            "--downstream of an unconditional model needs a classifier of these data; "
+            f"{name} is none"
         )
 
 

@@ -11,8 +11,8 @@ COUNT = 64  # pictures on a sheet
 
 
 def paint(opened: Opened, source: Data) -> list[Path]:
-    """The pictures of the opened checkpoint, in the run's pictures/<step>/. The same inputs and
-    noise at every step."""
+    """The pictures of the opened checkpoint, in the run's pictures/<step>/.
+    The same inputs and noise at every step."""
     count = min(COUNT, source.size("held_out"))
     random.reseed(random.fold(opened.config.seed, "paint"))
     named = opened.model.sample(to(opened.device, source.take("held_out", count)))

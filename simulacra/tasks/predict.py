@@ -42,8 +42,8 @@ def predict(
 
 
 def rolled(model: object, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
-    """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined
-    from the one before."""
+    """`count` films (count, 1 + roll, C, H, W) that begin with the picture;
+    each frame is imagined from the one before."""
     frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
     for _ in range(roll - 1):
         frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
-"""Reconstruct: what a person's pictures become when they are only the few numbers that a run keeps
-of them."""
+"""Reconstruct: what a person's pictures become when they are only the few numbers
+that a run keeps of them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,8 +23,8 @@ CODES = "encode", "decode"
 
 
 def coder(opened: Opened) -> Any:
-    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says
-    which models do."""
+    """The run's model, if it turns pictures into codes and back;
+    otherwise a Mistake that says which models do."""
     if all(hasattr(opened.model, method) for method in CODES):
         return opened.model
     able = [
@@ -33,9 +33,8 @@ def coder(opened: Opened) -> Any:
         if all(hasattr(config.model(model_name).Model, method) for method in CODES)
     ]
     raise Mistake(
-        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture "
-        "into a code and back; models "
-        f"that do: {', '.join(able)}"
+        f"{opened.folder} is a run of model {opened.config.model}, "
+        f"which does not turn a picture into a code and back; models that do: {', '.join(able)}"
     )
 
 
@@ -60,8 +59,8 @@ def found(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 
 def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
-    """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are, and a note where
-    something was done to one."""
+    """The files' pictures (n, C, H, W) in [-1, 1] as the run's pictures are,
+    and a note where something was done to one."""
     white = brightest(files, opened)
     read = {file: picture(file, opened, white) for file in files}
     return torch.cat([x for x, _ in read.values()]), [

@@ -27,14 +27,14 @@ def samples(opened: Opened, count: int, seed: int, labels: Tensor | None = None)
 
 
 def parts(opened: Opened, count: int, seed: int, labels: Labels | None = None) -> Iterator[Tensor]:
-    """The same a part at a time, so that no more than a part has to be kept. A Mistake at once if
-    there can be none."""
+    """The same a part at a time, so that no more than a part has to be kept.
+    A Mistake at once if there can be none."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
     if "mean" in opened.like(1):
         raise Mistake(
-            f"{opened.folder} imagines on from codes of its data; look at them with `simulacra "
-            "paint`"
+            f"{opened.folder} imagines on from codes of its data; "
+            "look at them with `simulacra paint`"
         )
     if hasattr(opened.model, "imagine"):
         raise Mistake(

@@ -110,8 +110,8 @@ def _built(
 
 
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
-    """The model has seen its data before the first step, if it asks for that; `like` is the first
-    batch."""
+    """The model has seen its data before the first step, if it asks for that;
+    `like` is the first batch."""
     if hasattr(model, "check"):
         model.check(like)
     if hasattr(model, "look"):
@@ -119,8 +119,8 @@ def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> No
 
 
 def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
-    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or
-    a fixed part of many."""
+    """Training examples, each once, in batches:
+    all of them, but for at most 1 % of a remainder, or a fixed part of many."""
     n = min(source.size("train"), LOOKED)
     size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
     for k in range(n // size):
@@ -128,8 +128,8 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
 
 
 def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
-    """A Mistake if the model is told of other classes than the data have; what the data took for
-    granted is told."""
+    """A Mistake if the model is told of other classes than the data have;
+    what the data took for granted is told."""
     for note in getattr(source, "notes", []):
         notify(note)
     asked = getattr(checked.hyper, "classes", 0)
@@ -159,8 +159,8 @@ class _Stage:
         return to(self.device, {name: distributed.own_rows(value) for name, value in batch.items()})
 
     def held_out(self) -> Batch:
-        """This process's rows, equally many in each, of at most a batch of held-out examples; the
-        same at every step."""
+        """This process's rows, equally many in each, of at most a batch of held-out examples;
+        the same at every step."""
         share = min(self.config.batch, self.source.size("held_out")) // distributed.world_size()
         batch = self.source.take("held_out", share * distributed.world_size() or 1)
         return to(
@@ -303,8 +303,8 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
-    """Join the other processes, take the run's number of threads, and collect the signals that ask
-    to end."""
+    """Join the other processes, take the run's number of threads,
+    and collect the signals that ask to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
         for line in told if distributed.rank() == 0 else ():
             note(line)

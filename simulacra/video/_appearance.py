@@ -250,8 +250,8 @@ def example(of: Source) -> tuple[Tensor, Tensor]:
 
 
 def loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)), p the sigmoid of the
-    logits, m the mask."""
+    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)),
+    p the sigmoid of the logits, m the mask."""
     p = logits.sigmoid()
     dice = 1 - (2 * (p * mask).sum() + 1) / (p.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + OVERLAP * dice

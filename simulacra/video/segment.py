@@ -27,8 +27,8 @@ LEARNING = 0.7  # share of the time that training takes, for who is told
 
 
 def arrivals(frames: Tensor) -> Tensor:
-    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before, searched in
-    finer frames."""
+    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before,
+    searched in finer frames."""
     size, last, found = frames.shape[2:], None, []
     for frame in frames.split(1):
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)
@@ -80,14 +80,14 @@ def checked(frames: Tensor, mask: Tensor, flows: Flows | None) -> Tensor:
         )
     if flows is not None and flows.backward.shape != (T - 1, 2, H, W):
         raise Mistake(
-            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; allowed: "
-            f"{(T - 1, 2, H, W)}"
+            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; "
+            f"allowed: {(T - 1, 2, H, W)}"
         )
     start = mask.detach().cpu().float().view(1, 1, H, W)
     if not (start > 0.5).any() or start.min() < 0 or start.max() > 1:
         raise Mistake(
-            f"mask from {float(start.min()):g} to {float(start.max()):g}; allowed: 0 to 1, with a "
-            "pixel above 0.5"
+            f"mask from {float(start.min()):g} to {float(start.max()):g}; "
+            "allowed: 0 to 1, with a pixel above 0.5"
         )
     return start
 

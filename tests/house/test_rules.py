@@ -1,5 +1,5 @@
-"""The rules of the house, read from the source: they keep a model one readable file and the
-machinery in one place."""
+"""The rules of the house, read from the source:
+they keep a model one readable file and the machinery in one place."""
 
 import ast
 import re
@@ -80,7 +80,7 @@ def test_a_model_names_no_device(model_name):
 
 def test_a_model_is_short(model_name):
     text = MODELS[model_name].read_text()
-    assert len(text.splitlines()) <= 400
+    assert len(text.splitlines()) <= 500
     long = {f.name: f.end_lineno - f.lineno + 1 for f in functions(ast.parse(text))}
     assert max(long.values()) <= 40, max(long, key=long.get)
 
@@ -118,7 +118,11 @@ def test_every_hyperparameter_is_commented(model_name):
     lines = text.splitlines()
     fields = [node for node in hyper.body if isinstance(node, ast.AnnAssign)]
     assert ast.get_docstring(hyper) and fields
-    assert not [field.target.id for field in fields if "  # " not in lines[field.end_lineno - 1]]
+    assert not [
+        field.target.id
+        for field in fields
+        if "  # " not in lines[field.end_lineno - 1] and "    # " not in lines[field.lineno - 2]
+    ], "beside it, or in the line above"
 
 
 def test_a_model_leaves_randomness_and_weights_to_the_house(model_name):
@@ -151,12 +155,11 @@ def test_sources(source):
             for name in names
             if name.rpartition(".")[2] in ("manual_seed", "manual_seed_all", "seed_all")
         ]
-        assert not [
-            name
-            for name in names
-            if re.match(r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)|random\.", name)
-        ]
         assert "random" not in imports(tree), "randomness follows from the seed and the step"
+        ours = "simulacra.core.random" in imports(tree)
+        of_python = r"random\." if not ours else r"(?!)"
+        of_numpy = r"(np|numpy)\.random\.(?!default_rng|Generator|PCG64)"
+        assert not [name for name in names if re.match(f"{of_numpy}|{of_python}", name)]
     assert not [name for name in imports(tree) if name.startswith("pickle.")]
 
 

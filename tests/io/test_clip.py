@@ -1,5 +1,5 @@
-"""Clips are read as they say: orientation, pace, shape of pixels; what is left out, assumed or
-converted is said."""
+"""Clips are read as they say: orientation, pace, shape of pixels;
+what is left out, assumed or converted is said."""
 
 import io
 from fractions import Fraction

@@ -1,5 +1,5 @@
-"""All metrics that apply to fake and real series (N, T, C) in [-1, 1], and those that only data of
-a known law allow."""
+"""All metrics that apply to fake and real series (N, T, C) in [-1, 1],
+and those that only data of a known law allow."""
 
 import math
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ def notes(source: Any) -> list[str]:
     """What a reader of the numbers has to know, one sentence each."""
     if hasattr(source, "log_density") and not source.options.noise:
         return [
-            "data.noise = 0, so no log-density: it would measure roughness alone; train with "
-            "data.noise=0.05 to have it"
+            "data.noise = 0, so no log-density: it would measure roughness alone; "
+            "train with data.noise=0.05 to have it"
         ]
     return []

@@ -29,26 +29,26 @@ HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {rollouts.CRASH}".
 def of_memory(
     opened: Opened, source: Codes, windows: int, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another model of
-    codes."""
+    """Rows of a run of world_memory on held-out episodes, and notes;
+    a Mistake for another model of codes."""
     model_name = opened.config.model
     if model_name == "world_controller":
         raise Mistake(
-            "a run of model world_controller is measured by its score on fixed tracks: simulacra "
-            "score RUN"
+            "a run of model world_controller is measured by its score on fixed tracks: "
+            "simulacra score RUN"
         )
     if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
         raise Mistake(
-            f"model {model_name} predicts no codes, and these data are codes; allowed: model "
-            "world_memory"
+            f"model {model_name} predicts no codes, and these data are codes; "
+            "allowed: model world_memory"
         )
     same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
     check_eye(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
     found = rollouts.alone(opened, source, windows=windows, seed=seed)
+    context = opened.model.hyper.context  # type: ignore[attr-defined]
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
-        f"open_k: error k steps ahead over that of the last code; {opened.model.hyper.context} "
-        "steps are shown",  # type: ignore[attr-defined]
+        f"open_k: error k steps ahead over that of the last code; {context} steps are shown",
     ]
     return rows(found, "episodes"), notes
 
@@ -78,8 +78,8 @@ def of_eye(
     ]
     tracks = found[0]["n_groups"]
     notes = [
-        f"psnr to aggregate_variance: {held.n:,} frames of {tracks} held-out tracks, intervals "
-        "over tracks"
+        f"psnr to aggregate_variance: {held.n:,} frames of {tracks} held-out tracks, "
+        "intervals over tracks"
     ]
     told = {
         "n_real": held.n,

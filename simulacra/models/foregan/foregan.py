@@ -12,8 +12,9 @@ Shapes: video (B, T, 3, H, W) in [-1, 1], mask (B, 1, H, W) 0 or 1, flows (B, T-
 pixels; of what is painted, the second axis is the S = T-1 steps.
 
 Reference: the notes and public code of VOS-ForeGAN. WGAN-GP: arXiv 1704.00028. GANimation: arXiv
-1807.09251. How to run: simulacra train foregan_davis, and --set experiment=3 as published, --set
-experiment=3,fixed without the defects.
+1807.09251.
+How to run: simulacra train foregan_davis, and --set experiment=3 as published,
+--set experiment=3,fixed without the defects.
 
 Deviations
 - Both generators share one Adam and both critics another one: what four with the same rate do.
@@ -40,6 +41,7 @@ from torch import Tensor, nn
 
 from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.errors import Mistake
 from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.random import uniform
@@ -67,8 +69,8 @@ SHOWN = 6  # clips on a sheet
 
 
 class Defects(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the public code does wrong; all off. Its compositing, gate and sum over time are
-    hyperparameters."""
+    """What the public code does wrong; all off.
+    Its compositing, gate and sum over time are hyperparameters."""
 
     # B1: generators are told to make critics' scores of fakes fall, as critics do
     sign: bool = False
@@ -158,6 +160,12 @@ def idle(h: Hyper) -> dict[str, str]:
             "lambda_Dm_gp",
         )
         | unless(h.critic_steps > 1, "critic_steps above 1", "defects.epoch")
+        | unless(
+            not 0 < h.defects.epoch < h.critic_steps,
+            "defects.epoch = 0 or at least critic_steps, for the generators to play at all",
+            *("rate_G", "detach", "lambda_rec", "lambda_Gf", "lambda_Gb", "lambda_Gm", "lambda_A"),
+            "lambda_TV",
+        )
     )
 
 
@@ -181,8 +189,7 @@ class Shown(NamedTuple):
     patches: Tensor  # (p, 3, h, w)
 
 
-# --- rules and losses: pure functions
-# ---------------------------------------------------------------------------------
+# --- rules and losses: pure functions -------------------------------------------------------------
 
 
 def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Tensor:
@@ -197,8 +204,8 @@ def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Te
 
 
 def composed(kind: str, foreground: Tensor, background: Tensor, m: Tensor) -> Tensor:
-    """The frame. "over": m Ifg + (1-m) Ibg. "additive": Ifg + (1-m) Ibg, which asks for a grey Ifg,
-    0, where m is 0."""
+    """The frame. "over": m Ifg + (1-m) Ibg.
+    "additive": Ifg + (1-m) Ibg, which asks for a grey Ifg, 0, where m is 0."""
     return (m * foreground if kind == "over" else foreground) + (1 - m) * background
 
 
@@ -221,8 +228,8 @@ def penalty(score_map: Tensor, x: Tensor, of_sum: bool = False) -> Tensor:
 
 
 def between(real: Tensor, fake: Tensor) -> Tensor:
-    """A random point on the line from each real picture to a fake one; as many as there are of
-    both."""
+    """A random point on the line from each real picture to a fake one;
+    as many as there are of both."""
     n = min(len(real), len(fake))
     return torch.lerp(real[:n], fake[:n], uniform(real[:n], 1, 1, 1)).detach().requires_grad_()
 
@@ -233,15 +240,15 @@ def mean(values: Tensor) -> Tensor:
 
 
 def total_variation(A: Tensor) -> Tensor:
-    """The sum of absolute differences of neighbouring pixels of maps (..., H, W), the mean over
-    maps."""
+    """The sum of absolute differences of neighbouring pixels of maps (..., H, W),
+    the mean over maps."""
     down, right = A.diff(dim=-2).abs().sum((-1, -2)), A.diff(dim=-1).abs().sum((-1, -2))
     return (down + right).mean()
 
 
 def flows(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Forward and backward flow (B, T-1, 2, H, W) of the clips: the batch's, or else found by dense
-    inverse search."""
+    """Forward and backward flow (B, T-1, 2, H, W) of the clips:
+    the batch's, or else found by dense inverse search."""
     if "forward" in batch:
         return batch["forward"], batch["backward"]
     found = [optical_flow.of_clip(clip) for clip in batch["video"]]
@@ -249,8 +256,7 @@ def flows(batch: Batch) -> tuple[Tensor, Tensor]:
     return forward, backward
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class ForeGAN:
@@ -279,6 +285,17 @@ class ForeGAN:
             nn.ModuleList([self.Df, self.Db]), value_at(h.rate_D, 0), h.beta1, h.beta2
         )
 
+    def check(self, batch: Batch) -> None:
+        """A Mistake if no clip of the batch has a patch beside its object, which is all that the
+        background critic could take for real."""
+        if ever(self.hyper.lambda_Db) and bool(
+            places(batch["mask"], self.patch, self.stride).all()
+        ):
+            raise Mistake(
+                f"hyper.patch = {list(self.hyper.patch)}: no such patch of the first frame is free "
+                "of the object; allowed: shares of the frame that fit beside it"
+            )
+
     # --- painting ---
 
     def first(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -287,8 +304,8 @@ class ForeGAN:
         return torch.where(m > 0.5, frame, EMPTY), filled(frame, m, self.hyper.hole), m
 
     def span(self, batch: Batch) -> int:
-        """How many steps of the batch's clips can be painted: all, unless heads of their own are
-        trained for each."""
+        """How many steps of the batch's clips can be painted:
+        all, unless heads of their own are trained for each."""
         own = "reductor" in (self.hyper.temporal, self.hyper.temporal_b)
         return min(batch["video"].shape[1] - 1, self.steps) if own else batch["video"].shape[1] - 1
 
@@ -323,8 +340,8 @@ class ForeGAN:
     # --- what critics see ---
 
     def reals(self, batch: Batch, steps: int) -> Shown:
-        """The first foreground and mask, and patches of the first frame that do not touch the
-        object, for each step of time."""
+        """The first foreground and mask, and patches of the first frame
+        that do not touch the object, for each step of time."""
         frame, m = (x.repeat_interleave(steps, 0) for x in (batch["video"][:, 0], batch["mask"]))
         allowed = ~places(m, self.patch, self.stride)
         fg = torch.where(m > 0.5, frame, EMPTY)
@@ -332,8 +349,8 @@ class ForeGAN:
         return Shown(fg, shape, self.patches(frame, allowed))
 
     def made(self, layers: Layers, batch: Batch) -> Shown:
-        """The same of what was painted; patches from anywhere, or from where they touch the first
-        mask."""
+        """The same of what was painted; patches from anywhere,
+        or from where they touch the first mask."""
         touched = places(
             batch["mask"].repeat_interleave(layers.mask.shape[1], 0), self.patch, self.stride
         )
@@ -377,8 +394,8 @@ class ForeGAN:
         ).sum()
 
     def play_D(self, real: Shown, fake: Shown, k: int, count: int) -> dict[str, Tensor]:
-        """The critics move: mean D(fake) - mean D(real) and its penalty for each of them, in one
-        gradient."""
+        """The critics move: mean D(fake) - mean D(real) and its penalty for each of them,
+        in one gradient."""
         games, defects = (
             self.adversaries(real, Shown(*(x.detach() for x in fake))),
             self.hyper.defects,
@@ -408,8 +425,8 @@ class ForeGAN:
     def loss_G(
         self, made: Layers, fake: Shown, batch: Batch, k: int, count: int
     ) -> dict[str, Tensor]:
-        """The generators' loss: L1, what critics say of what was painted, and what attention
-        costs."""
+        """The generators' loss: L1, what critics say of what was painted,
+        and what attention costs."""
         L1 = (made.composite - batch["video"][:, 1 : 1 + made.composite.shape[1]]).abs().mean()
         scores = {"Gf": mean(self.Df(fake.foreground)), "Gb": mean(self.Db(fake.patches))}
         if self.Df.end_of_masks is not None:
@@ -423,8 +440,8 @@ class ForeGAN:
         return {"loss_G": loss, "L1": L1} | scores
 
     def generators_play(self, k: int) -> bool:
-        """Whether step k is one of every n-th: the steps are counted over all epochs, or within
-        each by defect B10."""
+        """Whether step k is one of every n-th:
+        the steps are counted over all epochs, or within each by defect B10."""
         epoch = self.hyper.defects.epoch
         return ((k % epoch if epoch else k) + 1) % self.hyper.critic_steps == 0
 

@@ -29,8 +29,7 @@ LEAK = 0.01  # of the critics' rectifiers
 AGREE = 0.1
 
 
-# --- generators
-# -------------------------------------------------------------------------------------------------------
+# --- generators -----------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, stride: int = 1) -> nn.Sequential:
@@ -82,8 +81,8 @@ class Trunk(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM (arXiv 1506.04214, without peepholes); output and cell in one tensor (B,
-    2 width, H, W)."""
+    """A convolutional LSTM (arXiv 1506.04214, without peepholes);
+    output and cell in one tensor (B, 2 width, H, W)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -118,7 +117,7 @@ class Generator(nn.Module):
             self.carry = nn.Conv2d(h.width, h.width, 3, padding=1, bias=False)
         elif temporal == "convlstm":
             self.cell = ConvLSTM(h.width)
-        # of C, and of A
+        # three channels of C, one of A
         self.heads = nn.ModuleList(nn.Conv2d(w, 4, 7, padding=3, bias=False) for w in widths)
         self.mask: nn.Module | None = None  # m is A
         self.reads_foreground = mask == "foreground"
@@ -130,8 +129,8 @@ class Generator(nn.Module):
     def forward(
         self, x: Tensor, carried: Tensor | None, t: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given; None
-        before the first."""
+        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given;
+        None before the first."""
         features = self.trunk(x)
         if self.temporal == "convlstm":
             carried = self.cell(
@@ -146,8 +145,8 @@ class Generator(nn.Module):
         elif self.temporal == "reductor":
             if t >= len(self.heads):
                 raise ValueError(
-                    f"temporal = reductor has heads for {len(self.heads)} steps, and step {t + 1} "
-                    "was asked for"
+                    f"temporal = reductor has heads for {len(self.heads)} steps, "
+                    f"and step {t + 1} was asked for"
                 )
             if carried is not None:
                 features = torch.cat([features, self.reduce[t - 1](carried)], 1)
@@ -157,16 +156,15 @@ class Generator(nn.Module):
         return features, C.tanh(), A.sigmoid(), kept
 
     def matte(self, features: Tensor, foreground: Tensor, A: Tensor, gain: float) -> Tensor:
-        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground or of the
-        features."""
+        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground
+        or of the features."""
         if self.mask is None:
             return A
         read: Tensor = self.mask(foreground if self.reads_foreground else features[:, : self.width])
         return (gain * read).sigmoid()
 
 
-# --- critics
-# ----------------------------------------------------------------------------------------------------------
+# --- critics --------------------------------------------------------------------------------------
 
 
 class Critic(nn.Module):
@@ -211,8 +209,7 @@ class Critic(nn.Module):
         return score
 
 
-# --- what they are shown
-# ----------------------------------------------------------------------------------------------
+# --- what they are shown --------------------------------------------------------------------------
 
 
 def flow_as_input(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
@@ -310,13 +307,12 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
     return F.grid_sample(x, places, align_corners=False)
 
 
-# --- patches
-# ----------------------------------------------------------------------------------------------------------
+# --- patches --------------------------------------------------------------------------------------
 
 
 def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Whether the patch at each place of the grid touches the mask (B, 1, H, W): (B, places), row
-    by row."""
+    """Whether the patch at each place of the grid touches the mask (B, 1, H, W):
+    (B, places), row by row."""
     return F.max_pool2d(mask, patch, stride).flatten(1) > 0
 
 

@@ -10,7 +10,8 @@ noise, multi-scale gradients, augmentation and a spectral norm that bounds.
 Reference: "RGAN Model Performance Summary" I to V (atreyasha/mv-temporal-rgan); its parent,
 Esteban, Hyland, Raetsch, arXiv 1706.02633. v6: R3GAN, arXiv 2501.05441; multi-scale gradients,
 arXiv 1903.06048; projection, arXiv 1802.05637; scans in two directions after ReNet, arXiv
-1505.00393. How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits,
+1505.00393.
+How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits,
 rgan_fashion, rgan_folder.
 
 Deviations
@@ -127,8 +128,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- networks of v6
-# ---------------------------------------------------------------------------------------------------
+# --- networks of v6 -------------------------------------------------------------------------------
 
 
 class Scan(nn.Module):
@@ -174,8 +174,8 @@ class Residual(nn.Module):
 
 
 def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """The sides of the maps after 0, 1, ... halvings, rounded up; ValueError if the picture is too
-    small."""
+    """The sides of the maps after 0, 1, ... halvings, rounded up;
+    ValueError if the picture is too small."""
     least = 2**levels
     if min(height, width) < least:
         raise ValueError(
@@ -185,14 +185,14 @@ def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 
 
 def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """The picture and its halves, quarters, ..., as means over squares; odd sides are rounded
-    up."""
+    """The picture and its halves, quarters, ..., as means over squares;
+    odd sides are rounded up."""
     return [x] + [F.avg_pool2d(x, 2**i, ceil_mode=True) for i in range(1, levels)]
 
 
 class Generator(nn.Module):
-    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1], the full one first,
-    smaller ones if multi_scale."""
+    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1],
+    the full one first, smaller ones if multi_scale."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -234,8 +234,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, C, H, W), or a list of one and its smaller versions, and y (B, classes) -> logit
-    (B, 1)."""
+    """Pictures (B, C, H, W), or a list of one and its smaller versions,
+    and y (B, classes) -> logit (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -296,8 +296,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
             raise ValueError(
-                f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and "
-                f"{h.loss}"
+                f"{h.version} takes classes = 0 and loss = non_saturating, "
+                f"found {h.classes} and {h.loss}"
             )
         if h.form == "published" and h.gamma:
             raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
@@ -313,8 +313,7 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return Generator(h, shape), stabilise.spectral(D) if h.stabilise.spectral else D
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class RGAN:
@@ -382,8 +381,8 @@ class RGAN:
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
 
     def step_published(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """Two moves of the discriminator, on reals and then on fakes from G in evaluation mode;
-        half of both losses is told."""
+        """Two moves of the discriminator, on reals
+        and then on fakes from G in evaluation mode; half of both losses is told."""
         h = self.hyper
         with eval_mode(self.G), torch.no_grad():
             fake = self.make(self.G, noise(x, h.z_size))
@@ -396,8 +395,8 @@ class RGAN:
         return {"loss_D": (loss_x + loss_g) / 2, "D_real": d_x.mean(), "D_fake": d_g.mean()}
 
     def make(self, G: nn.Module, z: Tensor, y: Tensor | None = None) -> list[Tensor]:
-        """Pictures in [-1, 1], or beyond it where a published G has no bound, the full size
-        first."""
+        """Pictures in [-1, 1], or beyond it where a published G has no bound,
+        the full size first."""
         if self.hyper.version == "v6":
             made: list[Tensor] = G(z, y)
             return made

@@ -10,14 +10,14 @@ Shapes: B series, T steps, C channels; x (B, T, C) in [-1, 1], z (B, T, z_size),
 logits d (B, T).
 
 Reference: Esteban, Hyland, Raetsch, arXiv 1706.02633; relativistic pairs and penalties: R3GAN,
-arXiv 2501.05441. How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your
-own .csv or .npy).
+arXiv 2501.05441.
+How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your own .csv or .npy).
 
 Deviations
 - The LSTMs have two biases (torch's weights) and start as torch starts them, with forget bias 1;
   the published output layer starts at standard deviation 1, where 100 units saturate the tanh.
-- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is batch
-  = 140; real series are drawn without replacement.
+- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is
+  batch = 140; real series are drawn without replacement.
 - Samples come from a moving average of G unless `average = 0`, as in the paper presets.
 - The laptop presets have Adam on both sides, rates that fall, and 64 units.
 - The differentially private training and the choice of the best epoch by MMD are not offered.
@@ -50,8 +50,8 @@ without_cudnn = torch.backends.cudnn.flags  # whose LSTM has no second derivativ
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code where nothing else
-    is said."""
+    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code
+    where nothing else is said."""
 
     # mean over steps (eq. 1 and 2) | R3GAN eq. 2
     loss: Literal["non_saturating", "relativistic"] = "non_saturating"
@@ -86,28 +86,26 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses
-# -----------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def loss_D(kind: str, d_x: Tensor, d_g: Tensor, target: Tensor) -> Tensor:
-    """The game of D, averaged over steps: logits (B, T), labels of reals (B,), not read in the
-    relativistic game. -> (B,)."""
+    """The game of D, averaged over steps: logits (B, T),
+    labels of reals (B,), not read in the relativistic game. -> (B,)."""
     if kind == "relativistic":
         return adversarial.relativistic(d_x, d_g).mean(1)
     return adversarial.non_saturating_D(d_x, d_g, target[:, None]).mean(1)
 
 
 def loss_G(kind: str, d_x: Tensor | None, d_g: Tensor) -> Tensor:
-    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game. ->
-    (B,)."""
+    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game.
+    -> (B,)."""
     return (
         adversarial.non_saturating_G(d_g) if d_x is None else adversarial.relativistic(d_g, d_x)
     ).mean(1)
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def at_each_step(x: Tensor, y: Tensor | None) -> Tensor:
@@ -143,7 +141,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.batch_mean = h.batch_mean
         self.read = lstm(channels * (1 + h.batch_mean) + h.classes, h.units)
-        # which sees differences alone
+        # no bias where differences alone are seen
         self.judge = nn.Linear(h.units, 1, bias=h.loss != "relativistic")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -153,8 +151,7 @@ class Discriminator(nn.Module):
         return logits
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class RGANSeries:

@@ -11,8 +11,9 @@ Shapes: x (B, C, H, W) in [-1, 1]; z, mean and log-variance s (B, z_size). Losse
 picture.
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, appendix A.1. VAE: arXiv 1312.6114.
-Calibrated: arXiv 2006.13202. How to run: simulacra train vae_mnist, vae_faces; --set
-experiment=published for the paper's nets and numbers.
+Calibrated: arXiv 2006.13202.
+How to run: simulacra train vae_mnist, vae_faces; --set experiment=published for the paper's nets
+and numbers.
 
 Deviations
 - The default nets are ours: a quarter of the weights, any size of pictures. `nets = "paper"` has
@@ -77,13 +78,12 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def squared_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]: a quarter of that
-    in [-1, 1]. -> (B,)."""
+    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]:
+    a quarter of that in [-1, 1]. -> (B,)."""
     return (rebuilt - x).square().flatten(1).sum(1) / 4
 
 
@@ -102,8 +102,7 @@ def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
     return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:
@@ -148,8 +147,8 @@ class VAE:
         return scalars | latent.summary(KL)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the
-        averaged weights."""
+        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W),
+        by the averaged weights."""
         with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
@@ -162,8 +161,8 @@ class VAE:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the mean
-        picture; active dimensions."""
+        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes,
+        and of the mean picture; active dimensions."""
         x = held_out["image"]
         mean, _ = self.encode(x)
         return latent.quality(self.decode(mean), x, mean)

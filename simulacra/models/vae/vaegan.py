@@ -13,8 +13,9 @@ Shapes: x (B, C, H, W) in [-1, 1]; z (B, z_size); logits (B,); features phi (B, 
 reconstruction, x_p a sample.
 
 Reference: Larsen, Sonderby, Larochelle, Winther, "Autoencoding beyond pixels", arXiv 1512.09300.
-Spectral norms: arXiv 1802.05957. How to run: simulacra train vaegan_mnist, vaegan_faces; --set
-experiment=larsen, --set experiment=notes, =notes,fixed.
+Spectral norms: arXiv 1802.05957.
+How to run: simulacra train vaegan_mnist, vaegan_faces; --set experiment=larsen,
+--set experiment=notes, =notes,fixed.
 
 Deviations
 - Ours has its own nets, with spectral norms instead of batch normalisation in the discriminator;
@@ -61,8 +62,8 @@ STRIPS = 8  # rows and columns of the sheet of interpolations
 
 
 class Defects(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What public codes do wrong; all off. Some need the nets that are named, which have the
-    part."""
+    """What public codes do wrong; all off.
+    Some need the nets that are named, which have the part."""
 
     # V1, nets = notes: D's second convolution reads the picture, so the first is dead
     dead_conv: bool = False
@@ -128,8 +129,8 @@ def idle(h: Hyper) -> dict[str, str]:
 
 
 class Costs(NamedTuple):
-    """The mean costs of the game: of real pictures, reconstructions and samples, for D; and the
-    same for the decoder."""
+    """The mean costs of the game: of real pictures, reconstructions and samples, for D;
+    and the same for the decoder."""
 
     real: Tensor
     rebuilt: Tensor
@@ -150,13 +151,12 @@ class Played(NamedTuple):
     game: Tensor  # the decoder's
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def costs_D(d_x: Tensor, d_r: Tensor, d_p: Tensor) -> Costs:
-    """Eq. 8, each term negated and averaged: -log D(x), -log(1 - D(x~)), -log(1 - D(x_p)), of
-    logits (B,)."""
+    """Eq. 8, each term negated and averaged:
+    -log D(x), -log(1 - D(x~)), -log(1 - D(x_p)), of logits (B,)."""
     return Costs(F.softplus(-d_x).mean(), F.softplus(d_r).mean(), F.softplus(d_p).mean())
 
 
@@ -169,8 +169,7 @@ def game_G(
     d_r: Tensor, d_p: Tensor, shares: tuple[float, float, float], form: str = "non-saturating"
 ) -> Tensor:
     """What the decoder minimises of its logits (B,): -log D, each times its share. "saturating":
-    log(1 - D). "helping":
-    -log(1 - D), which is D's own loss. -> scalar."""
+    log(1 - D). "helping": -log(1 - D), which is D's own loss. -> scalar."""
     _, of_r, of_p = shares
     sides = {"non-saturating": (1, -1), "saturating": (-1, 1), "helping": (1, 1)}
     sign, side = sides[form]
@@ -178,8 +177,8 @@ def game_G(
 
 
 def normalised(phi: Tensor, like: Tensor) -> Tensor:
-    """Features phi (B, c, ...) over the root mean square that each channel has in `like`, which
-    feels nothing of it."""
+    """Features phi (B, c, ...) over the root mean square that each channel has in `like`,
+    which feels nothing of it."""
     axes = [0, *range(2, like.ndim)]
     square = all_mean(like.square().mean(axes, keepdim=True))
     return phi / (square + 1e-8).sqrt()
@@ -210,13 +209,12 @@ def turns(
     return (G, D) if G or D else (True, True)
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Discriminator]:
-    """Encoder and decoder, and the discriminator, of pictures of this shape; ValueError where they
-    lack a defect's part."""
+    """Encoder and decoder, and the discriminator, of pictures of this shape;
+    ValueError where they lack a defect's part."""
     d = h.defects
     parts = {
         "dead_conv": "notes",
@@ -228,8 +226,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Di
     for name, owner in parts.items():
         if getattr(d, name) and (h.nets == "light" or owner not in ("", h.nets)):
             raise ValueError(
-                f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, found nets = "
-                f"{h.nets}"
+                f"hyper.defects.{name} is for nets = {owner or 'notes or larsen'}, "
+                f"found nets = {h.nets}"
             )
     if h.nets == "light":
         return nets.light(shape, h.width, h.z_size), nets.light_D(shape, h.width_D)
@@ -338,16 +336,16 @@ class VAEGAN:
         return noise(x.new_empty(count) if count else x, self.hyper.z_size)
 
     def features(self, phi_r: Tensor, phi_x: Tensor) -> Tensor:
-        """The distance of a reconstruction's features from the picture's; ours and the notes' are
-        normalised."""
+        """The distance of a reconstruction's features from the picture's;
+        ours and the notes' are normalised."""
         defects = self.hyper.defects
         if not defects.raw_features and self.hyper.nets != "larsen":
             phi_r, phi_x = normalised(phi_r, phi_x), normalised(phi_x, phi_x)
         return feature_loss(phi_r, phi_x, defects.means)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the
-        averaged weights."""
+        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W),
+        by the averaged weights."""
         with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s

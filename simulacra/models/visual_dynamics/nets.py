@@ -23,13 +23,12 @@ if TYPE_CHECKING:  # the model imports this file
 DEPTH = 10.0  # how much faster than other weights the order of layers is learnt
 
 
-# --- cross convolution
-# ------------------------------------------------------------------------------------------------
+# --- cross convolution ----------------------------------------------------------------------------
 
 
 def grouped(maps: Tensor, kernels: Tensor, pad: int) -> Tensor:
-    """Each map with its own kernel, padded by `pad` on all sides: maps (B, C, H, W) with (B, C, k,
-    l)."""
+    """Each map with its own kernel, padded by `pad` on all sides:
+    maps (B, C, H, W) with (B, C, k, l)."""
     B, C, H, W = maps.shape
     out = F.conv2d(
         maps.reshape(1, B * C, H, W),
@@ -65,8 +64,7 @@ def cross_convolution(maps: Tensor, kernels: Tensor) -> Tensor:
     return moved
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, norm: str, stride: int = 1) -> nn.Sequential:
@@ -176,8 +174,8 @@ def shares(opacity: Tensor, ahead: Tensor) -> Tensor:
 
 
 class Layers(nn.Module):
-    """Our painter: I1, z -> I2, as layers that are moved and laid over a background, in an order
-    that is learnt."""
+    """Our painter: I1, z -> I2, as layers that are moved and laid over a background,
+    in an order that is learnt."""
 
     def __init__(self, h: "Hyper", shape: tuple[int, int, int]):
         super().__init__()
@@ -185,8 +183,8 @@ class Layers(nn.Module):
         least = 2 ** (len(h.widths) - 1)
         if H % least or W % least:
             raise ValueError(
-                f"widths = {h.widths} take frames whose sides are multiples of {least}, found "
-                f"{H}x{W}"
+                f"widths = {h.widths} take frames whose sides are multiples of {least}, "
+                f"found {H}x{W}"
             )
         self.count, self.colours, self.side = h.layers, C, h.kernel
         down = [conv(C, h.widths[0], 3, h.norm)]

@@ -13,13 +13,14 @@ Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, 
 
 Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586. Kernels that sum to 1 and
 move pixels: arXiv 1605.07157. A prior learnt from the picture: arXiv 1802.07687. The rule for a
-reconstruction target: arXiv 1810.00597. How to run: simulacra train visual_dynamics_shapes,
-visual_dynamics_sprites, visual_dynamics_video, visual_dynamics_pairs.
+reconstruction target: arXiv 1810.00597.
+How to run: simulacra train visual_dynamics_shapes, visual_dynamics_sprites, visual_dynamics_video,
+visual_dynamics_pairs.
 
 Deviations
 - Losses are nats of one pair: squared error over 2 sigma^2 plus the KL divergence, both sums. The
-  sources average over pixels and over dimensions of z with a weight w; theirs is sigma^2 = w C H W
-  / (2 z_size).
+  sources average over pixels and over dimensions of z with a weight w; theirs is
+  sigma^2 = w C H W / (2 z_size).
 - Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size
   pass.
 - The difference image has the size of the frames.
@@ -120,8 +121,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- the net
-# ----------------------------------------------------------------------------------------------------------
+# --- the net --------------------------------------------------------------------------------------
 
 
 class Net(nn.Module):
@@ -131,13 +131,13 @@ class Net(nn.Module):
         super().__init__()
         if len(h.strides) != len(h.motion):
             raise ValueError(
-                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: "
-                "as many"
+                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; "
+                "allowed: as many"
             )
         if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
             raise ValueError(
-                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found "
-                f"{h.z_size}"
+                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, "
+                f"found {h.z_size}"
             )
         self.encoder = MotionEncoder(h, shape)
         self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
@@ -170,13 +170,12 @@ class Net(nn.Module):
         return mean, self.bounded(s)
 
 
-# --- priors, and the weight of KL
-# -------------------------------------------------------------------------------------
+# --- priors, and the weight of KL -----------------------------------------------------------------
 
 
 class Memory(nn.Module):
-    """The posteriors of the last training pairs, from which the empirical and the mixture prior are
-    made."""
+    """The posteriors of the last training pairs,
+    from which the empirical and the mixture prior are made."""
 
     mean: Tensor
     s: Tensor
@@ -203,8 +202,8 @@ class Memory(nn.Module):
 
 
 class KLWeight(nn.Module):
-    """beta, and the rule by which it moves; `told` is a moving average of the mean squared
-    error."""
+    """beta, and the rule by which it moves;
+    `told` is a moving average of the mean squared error."""
 
     beta: Tensor
     told: Tensor
@@ -268,19 +267,22 @@ class Mixture:
 
 
 def active(mean: Tensor) -> Tensor:
-    """Which dimensions of z (z_size,) have posterior means (n, z_size) that vary by more than 0.01
-    (arXiv 1509.00519)."""
+    """Which dimensions of z (z_size,) have posterior means (n, z_size)
+    that vary by more than 0.01 (arXiv 1509.00519)."""
     return mean.var(0, correction=0) > 0.01
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class VisualDynamics:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
+        if h.kernel % 2 == 0:
+            raise ValueError(
+                f"hyper.kernel = {h.kernel}; allowed: odd numbers, whose middle is no motion"
+            )
         _, C, H, W = like["image"].shape
         if "next" not in like:
             raise ValueError(
@@ -319,8 +321,8 @@ class VisualDynamics:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB);
-        active dimensions of z."""
+        """Of held-out pairs: PSNR of the posterior's mean,
+        of one sample and of I1 itself (dB); active dimensions of z."""
         I1, I2, net = held_out["image"], held_out["next"], self.average.module
         with eval_mode(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)

@@ -161,8 +161,8 @@ def drive(
 
 
 class Hands:
-    """A controller (N,) at the wheel of many cars, which act on mean codes and whose actions others
-    may overrule."""
+    """A controller (N,) at the wheel of many cars,
+    which act on mean codes and whose actions others may overrule."""
 
     def __init__(self, controller: Tensor, senses: Senses, rows: int):
         self.senses = senses
@@ -185,8 +185,8 @@ class Hands:
 
 
 def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tensor:
-    """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means; 0 for
-    the others."""
+    """Codes (N, Z) of frames whose episodes go on, drawn with the noise (N, Z) or the means;
+    0 for the others."""
     z = torch.zeros(len(alive), eye.z_size)
     for rows in alive.nonzero()[:, 0].split(CHUNK):
         mean, log_variance = eye.encode(pictures(np.asarray(frames)[rows.numpy()]))

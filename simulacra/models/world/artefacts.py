@@ -21,8 +21,8 @@ PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"
 
 
 class Coder:
-    """A model that codes pictures, as an eye: it keeps the size of its codes among its
-    hyperparameters."""
+    """A model that codes pictures, as an eye:
+    it keeps the size of its codes among its hyperparameters."""
 
     def __init__(self, model: Any):
         self.z_size: int = model.hyper.z_size
@@ -39,8 +39,8 @@ class Seen(NamedTuple):
 
 
 def hash_of(opened: Opened) -> str:
-    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it
-    was before."""
+    """The digest of an opened run's weights, as its file `done` has it;
+    of a packed run, what it was before."""
     if packed.is_packed(opened.folder):
         return packed.facts(opened.folder)[1]
     return run.digest(run.states(opened.model))
@@ -65,8 +65,8 @@ def eye_seen(opened: Opened) -> Seen:
 
 
 def eye_of_world(opened: Opened) -> Seen:
-    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world
-    can show."""
+    """The run's model as an eye for the world;
+    a Mistake if it sees other pictures than the world can show."""
     seen = eye_seen(opened)
     able = msgspec.structs.replace(WORLD, hud=None, crop=None)
     same(seen.view, str(opened.folder), able, "the world")
@@ -74,8 +74,8 @@ def eye_of_world(opened: Opened) -> Seen:
 
 
 def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
-    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is
-    what named it."""
+    """M of a run of world_memory, as one looks at it: averaged where the run averages.
+    `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
     if opened.config.model != "world_memory":
         raise Mistake(
@@ -89,8 +89,8 @@ def eye_at(folder: str) -> Seen:
     """The eye of a run folder."""
     if not folder:
         raise Mistake(
-            "hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see "
-            "pictures"
+            "hyper.eye is empty; allowed: the run folder of an eye, "
+            "since agents of this world see pictures"
         )
     return eye_of_world(reopen(Path(folder).expanduser(), None))
 

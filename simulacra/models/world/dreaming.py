@@ -93,8 +93,8 @@ class Dream:
 
 
 class Start(NamedTuple):
-    """Where E rollouts begin: frames that are only remembered, and the first to act on. (E, C, Z),
-    (E, C, A), (E, Z)."""
+    """Where E rollouts begin: frames that are only remembered, and the first to act on.
+    (E, C, Z), (E, C, A), (E, Z)."""
 
     codes: Tensor
     actions: Tensor
@@ -111,8 +111,8 @@ class Start(NamedTuple):
 
 
 def beginning(codes: Tensor, actions: Tensor, context: int) -> Start:
-    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A), of which the first
-    C are only remembered."""
+    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A),
+    of which the first C are only remembered."""
     return Start(codes[:, :context], actions[:, :context], codes[:, context])
 
 
@@ -142,8 +142,8 @@ def dream_returns(
     a reward head, in whose dreams nothing is earned."""
     if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
-            "this memory has no reward head, so nothing is earned in its dreams "
-            "(hyper.weight_reward above 0 trains one)"
+            "this memory has no reward head, "
+            "so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
         )
     typed, few = dream.typed(), max(1, ROWS // len(start.first))
     parts = []
@@ -200,8 +200,8 @@ def _dreamt(
 
 
 def earning(memory: Memory, follows: Prediction) -> Tensor:
-    """The reward dreamt, as the world would pay it, or 1 where it is positive of a memory of signs;
-    0 without that head."""
+    """The reward dreamt, as the world would pay it,
+    or 1 where it is positive of a memory of signs; 0 without that head."""
     if follows.reward is None:
         return torch.zeros(())
     return valued(memory.form.reward, follows.reward)

@@ -80,7 +80,10 @@ def derived(opened: Opened) -> Known:
     except Mistake:
         if shape.size != WORLD.size or shape.channels != WORLD.channels:
             return Known(shape)
-        assumed = f"{opened.folder} does not say whether its pictures show the bar of score and speed, and its data are not there"
+        assumed = (
+            f"{opened.folder} does not say whether its pictures show the bar of score and speed, "
+            "and its data are not there"
+        )
         return Known(
             msgspec.structs.replace(shape, hud=False), (f"{assumed}; assumed: they do not",)
         )
@@ -116,8 +119,8 @@ def keep(folder: Path, view: View | None) -> None:
 
 
 def found(model: Any, source: Any, like: dict[str, Tensor]) -> View | None:
-    """What a model sees in training: as it says itself, as its data say, or, of an eye, as its
-    pictures show."""
+    """What a model sees in training: as it says itself,
+    as its data say, or, of an eye, as its pictures show."""
     if getattr(model, "drives", False):
         return model.view()
     if (view := getattr(source, "view", None)) is not None:

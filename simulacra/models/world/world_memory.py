@@ -11,7 +11,8 @@ it. M reads (z_t, a_t) and predicts z_{t+1}, r_t, done_t.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, appendix A.2 and A.3, and its published code; Bishop,
 Mixture density networks, 1994; rewards as distributions (`reward = "twohot"`): Hafner et al., arXiv
-2301.04104. How to run: simulacra train memory_racing, on codes written by `simulacra encode`.
+2301.04104.
+How to run: simulacra train memory_racing, on codes written by `simulacra encode`.
 
 Deviations
 - The LSTM has torch's two biases (1,024 numbers more), and starts as torch starts it.
@@ -62,8 +63,8 @@ AHEAD = 1, 5, 20, 50  # steps of the open-loop errors
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code where nothing else
-    is said."""
+    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code
+    where nothing else is said."""
 
     units: Size = 256  # of the LSTM (A.2)
     mixtures: Size = 5  # components (A.2)
@@ -95,8 +96,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses
-# -----------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def loss_code(mixture: Mixture, z: Tensor) -> Tensor:
@@ -123,14 +123,13 @@ def loss_end(logit: Tensor, done: Tensor) -> Tensor:
 
 
 def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
-    """Nats a number of errors (..., Z) under a normal distribution around 0 fitted to other errors
-    (..., Z), each number's own."""
+    """Nats a number of errors (..., Z) under a normal distribution around 0 fitted
+    to other errors (..., Z), each number's own."""
     scale = seen.flatten(0, -2).square().mean(0).sqrt().clamp_min(1e-6)
     return -torch.distributions.Normal(torch.zeros_like(scale), scale).log_prob(error).mean()
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class WorldMemory:
@@ -155,8 +154,8 @@ class WorldMemory:
         )
         if like["mean"].shape[1] < 2:
             raise ValueError(
-                f"sequences of {like['mean'].shape[1]} steps; model world_memory takes 2 or more "
-                "(data.length)"
+                f"sequences of {like['mean'].shape[1]} steps; "
+                "model world_memory takes 2 or more (data.length)"
             )
         self.M = Memory(form)
         self.average = EMA(self.M)
@@ -188,8 +187,8 @@ class WorldMemory:
         return {"loss": loss, **told}
 
     def losses(self, M: Memory, z: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Every loss over codes z (B, T, Z): of the code over T - 1 steps, of reward and end over
-        all T."""
+        """Every loss over codes z (B, T, Z): of the code over T - 1 steps,
+        of reward and end over all T."""
         follows, _ = M(z, batch["action"])
         told = {"loss_z": loss_code(follows.code.select(slice(None), slice(-1)), z[:, 1:]).mean()}
         if follows.reward is not None:
@@ -210,8 +209,8 @@ class WorldMemory:
         check_eye(self.M, batch["eye"])
 
     def meet(self, eye: Tensor) -> None:
-        """Remember the hash of the eye that made the codes (B, 16), or refuse those of another
-        one."""
+        """Remember the hash of the eye that made the codes (B, 16),
+        or refuse those of another one."""
         if not self.M.eye.any():
             self.M.eye.copy_(eye[0])
         check_eye(self.M, eye)

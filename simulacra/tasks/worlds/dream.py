@@ -1,5 +1,5 @@
-"""Dream: a film of what a memory makes up, seen through its eye: with a controller at the wheel, or
-along recorded actions."""
+"""Dream: a film of what a memory makes up, seen through its eye:
+with a controller at the wheel, or along recorded actions."""
 
 import math
 from dataclasses import dataclass
@@ -65,15 +65,15 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
     models = {"world_controller": acted, "world_memory": followed}
     if opened.config.model not in models:
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}; allowed: models "
-            f"{', '.join(models)}"
+            f"{opened.folder} is a run of model {opened.config.model}; "
+            f"allowed: models {', '.join(models)}"
         )
     return models[opened.config.model](opened, asked)
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:
-    """What the mean of a search distribution does in the dreams of the memory that its run
-    carries."""
+    """What the mean of a search distribution does in the dreams of the memory
+    that its run carries."""
     model: Any = opened.model
     agent = agent_of(opened, asked.eye)
     batch = opened.examples(asked.count)

@@ -30,8 +30,8 @@ MOST = 6e4  # of float16, less a little
 
 
 class Recorded(NamedTuple):
-    """One episode of n frames: on seeing frame i the action i was taken, which earned the reward
-    i."""
+    """One episode of n frames: on seeing frame i the action i was taken,
+    which earned the reward i."""
 
     frames: Any  # (n, C, H, W) uint8, an array or a memory map
     actions: Any  # (n, A)
@@ -132,8 +132,8 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
         there = header(path)
         if there.eye != eye:
             raise Mistake(
-                f"{path} is of eye {there.eye}, this eye is {eye}; allowed: one eye a folder, "
-                "choose another with -o"
+                f"{path} is of eye {there.eye}, this eye is {eye}; "
+                "allowed: one eye a folder, choose another with -o"
             )
         if path.stem not in names:
             others += 1
@@ -151,8 +151,7 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
             if there.store != store:
                 raise Mistake(
                     f"{path} is of an episode of store {there.store}, this store is {store}; "
-                    "allowed: one store under these "
-                    f"names, choose another folder with -o"
+                    "allowed: one store under these names, choose another folder with -o"
                 )
             stale.add(path)
     told = [
@@ -162,8 +161,8 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
         ),
         (
             older,
-            "codes are older than identities of recordings; their actions, rewards and ends are "
-            "those of these recordings",
+            "codes are older than identities of recordings; "
+            "their actions, rewards and ends are those of these recordings",
         ),
         (others, f"other episodes' codes stay in {out}"),
     ]
@@ -171,15 +170,15 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
 
 
 def _alike(there: Episode, recorded: Recorded, store: str) -> None:
-    """A Mistake if codes that do not say of what they are, are not of this recording, as far as
-    actions, rewards, ends tell."""
+    """A Mistake if codes that do not say of what they are, are not of this recording,
+    as far as actions, rewards, ends tell."""
     found = load_file(there.path)
     wanted = moved(recorded)
     if any(not torch.equal(found[name], wanted[name]) for name in wanted):
         raise Mistake(
-            f"{there.path} is of another episode than that of this name in store {store}, whose "
-            "actions or rewards differ; "
-            f"allowed: one store under these names, choose another folder with -o"
+            f"{there.path} is of another episode than that of this name in store {store}, "
+            "whose actions or rewards differ; "
+            "allowed: one store under these names, choose another folder with -o"
         )
 
 
@@ -197,7 +196,10 @@ def codes(eye: Eye, recorded: Recorded, name: str) -> dict[str, Tensor]:
     """The tensors of one episode's file, as data/codes.py reads them."""
     n = len(recorded.frames)
     if not n or not n == len(recorded.actions) == len(recorded.rewards) == len(recorded.done):
-        lengths = f"{n} frames, {len(recorded.actions)} actions, {len(recorded.rewards)} rewards, {len(recorded.done)} ends"
+        lengths = (
+            f"{n} frames, {len(recorded.actions)} actions, {len(recorded.rewards)} rewards, "
+            f"{len(recorded.done)} ends"
+        )
         raise Mistake(f"episode {name} has {lengths}; allowed: 1 and more, equally many")
     made = [eye.encode(pictures(recorded.frames[i : i + CHUNK])) for i in range(0, n, CHUNK)]
     mean, log_variance = (torch.cat(part) for part in zip(*made, strict=True))

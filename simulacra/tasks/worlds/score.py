@@ -61,7 +61,8 @@ class Course:
 
     def path(self, opened: Opened) -> Path:
         """Where the table goes if nobody says otherwise."""
-        name = f"{self.simulator}_{'selection_' if self.selection else ''}{len(self.tracks())}_{opened.step}.csv"
+        kind = "selection_" if self.selection else ""
+        name = f"{self.simulator}_{kind}{len(self.tracks())}_{opened.step}.csv"
         return zoo.results(opened.folder)[0] / "scores" / name
 
 
@@ -161,8 +162,8 @@ def anchor(
     choose("driver", name, list(ANCHORS))
     if course.simulator != "gymnasium":
         raise Mistake(
-            f"simulator = {course.simulator}; allowed: gymnasium, in whose undrawn games drivers "
-            "drive"
+            f"simulator = {course.simulator}; "
+            "allowed: gymnasium, in whose undrawn games drivers drive"
         )
     seeds, rows = course.tracks(), list[Row]()
     artefacts.factory(course.simulator)
