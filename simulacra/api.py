@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import answers, config, external, packed, random, run
+from simulacra.core import answers, config, external, random, run, zoo
 from simulacra.core.config import Config
 from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
@@ -38,7 +38,6 @@ from simulacra.tasks import train as training
 from simulacra.tasks._picture import check_prior, imaginer, within
 from simulacra.tasks.predict import rolled
 
-ZOO = config.asset("zoo")
 Pictures = Tensor | np.ndarray | Path | str | Sequence[Path | str]
 """Pictures (N, C, H, W) as `measure` takes them, or files: whatever they are, they become as the
 run's own are."""
@@ -56,19 +55,7 @@ def list_configs() -> list[str]:
 
 def list_zoo() -> list[str]:
     """The names of the trained runs that come with Simulacra, as `load` takes them."""
-    return (
-        sorted(f"zoo/{place.name}" for place in ZOO.iterdir() if packed.is_packed(place))
-        if ZOO.is_dir()
-        else []
-    )
-
-
-def place_of(name: Path | str) -> Path:
-    """The folder of a run: a path, or a name of list_zoo()."""
-    place = Path(name).expanduser()
-    if not place.exists() and place.as_posix() in list_zoo():
-        return ZOO / place.name
-    return place
+    return zoo.names()
 
 
 class Drive(NamedTuple):
@@ -130,7 +117,7 @@ class Loaded:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """What was measured of it, a row a value with its provenance."""
-        return run.read_rows(self.folder / "metrics.jsonl")
+        return run.read_rows(zoo.results(self.folder)[0] / "metrics.jsonl")
 
     @property
     def can(self) -> list[str]:
@@ -323,8 +310,7 @@ def load(
     trust: bool = False,  # whether a model that the run brings may be run
 ) -> Loaded:
     """Open a run."""
-    place = place_of(name)
-    config.run_file(place)
+    place = zoo.run_of(name)
     with external.trusted(trust):
         return Loaded(reopen(place, data_root(Path(data) if data else None), device, step, weights))
 

@@ -1,8 +1,7 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
-Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's
-futures in `futures`, of clips in `video`, of simulated worlds in `worlds`, of agents in them in
-`driving`, of experiments in `sheets`, and the verb measure in `measuring`.
+One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
+measure in `measuring`, `pictures`, `clips`, `worlds`, `experiments`.
 """
 
 import os
@@ -14,17 +13,12 @@ from typing import Annotated
 import typer
 
 from simulacra import __version__
-from simulacra.cli import (  # each names its verbs to the program
-    basics,
-    driving,
-    eyes,
-    futures,
-    measuring,
-    sheets,
-    streams,
-    video,
-    worlds,
-)
+
+# each names its verbs to the program, and help lists them in this order
+from simulacra.cli import lists  # isort: skip
+from simulacra.cli import basics  # isort: skip
+from simulacra.cli import measuring  # isort: skip
+from simulacra.cli import pictures, clips, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
@@ -35,14 +29,13 @@ MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out
 __all__ = [
     "app",
     "basics",
-    "driving",
-    "eyes",
-    "futures",
+    "clips",
+    "experiments",
+    "lists",
     "main",
     "measuring",
-    "sheets",
+    "pictures",
     "streams",
-    "video",
     "worlds",
 ]
 

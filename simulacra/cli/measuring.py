@@ -66,9 +66,8 @@ def measure(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run: a table, and a line a metric in metrics.jsonl.
-    With --against, pictures that any program made; with --truth, J and F of masks in the DAVIS
-    layout."""
+    """Measure a run: a table, and rows in metrics.jsonl. With --against, pictures that any program
+    made; with --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
         _overlap(run, truth, csv, as_json)
         return

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulacra.cli.grouped import Grouped
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,6 +19,7 @@ COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [
 ]
 
 app = typer.Typer(
+    cls=Grouped,
     help="A laboratory for models that imagine: train, sample, paint, measure.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -26,7 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(
-    help="Data sets: what there is, and what training will do with it.", no_args_is_help=True
+    cls=Grouped,
+    help="Data sets: what there is, and what training will do with it.",
+    no_args_is_help=True,
 )
 app.add_typer(data_app, name="data")
 
@@ -62,13 +67,13 @@ err = Printer(stderr=True)
 
 
 def a_run(folder: Path | None) -> Path | None:
-    """The run folder that an argument names;
-    a Mistake if it is none, before anything is imported that takes seconds."""
-    if folder is not None:
-        from simulacra.core.config import run_file
+    """The run folder that an argument names, zoo/NAME one of those that come with Simulacra; a
+    Mistake if it is none, before anything is imported that takes seconds."""
+    if folder is None:
+        return None
+    from simulacra.core import zoo
 
-        run_file(folder)
-    return folder
+    return zoo.run_of(folder)
 
 
 def _trusted(context: typer.Context, given: bool) -> bool:
@@ -80,7 +85,9 @@ def _trusted(context: typer.Context, given: bool) -> bool:
     return given
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=a_run)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, or zoo/NAME.", callback=a_run)
+]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")
 ]

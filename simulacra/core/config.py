@@ -1,5 +1,6 @@
 """TOML -> checked, resolved config; presets; the directory is the registry."""
 
+import json
 import math
 import re
 import typing
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from simulacra.core import data_sets, external
-from simulacra.core.errors import Mistake, choose, shown
+from simulacra.core.errors import Mistake, choose, shown, unknown
 from simulacra.core.source import constant, fields
 from simulacra.core.tables import contents, parted
 from simulacra.core.tables import is_file as is_file
@@ -73,12 +74,11 @@ def model(name: str) -> Any:
     if external.is_path(name):
         return external.model(name)
     if name not in models():
-        raise Mistake(
-            f"unknown model '{shown(name, quoted=False)}'; "
-            f"there is: {', '.join(models())}; or the path of a .py file"
-        )
-    inside = model_files()[name].relative_to(HERE).with_suffix("")
-    return import_module(".".join(("simulacra", *inside.parts)))
+        what = f"model '{shown(name, quoted=False)}'"
+        raise Mistake(f"{unknown(what, name, models())}; or the path of a .py file")
+    return import_module(
+        ".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts))
+    )
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
@@ -96,7 +96,7 @@ def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
         and name not in models()
         and (beside := sorted(one.name for one in path.parent.glob("*.py")))
     ):
-        found = f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(models())}"
+        found = unknown(f"model '{shown(name, quoted=False)}'", name, models())
         raise Mistake(f"{found}; or the path of a .py file, such as {beside[0]}")
 
 
@@ -204,6 +204,9 @@ def check(raw: dict[str, Any], source: str) -> Config:
         if key not in raw:
             raise Mistake(f"{source}: {called(key)} is missing")
     _renamed(raw, source)
+    top = [field.encode_name for field in msgspec.structs.fields(Config)]
+    if odd := next((key for key in raw if key not in top), None):
+        raise Mistake(f"{source}: {_unknown(odd, top, '', _inner(raw))}")
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     _check_name(flat.name, source)
     if flat.model in models():
@@ -215,6 +218,16 @@ def check(raw: dict[str, Any], source: str) -> Config:
         "hyper": convert(raw.get("hyper", {}), model(flat.model).Hyper, source, "hyper."),
     }
     return msgspec.structs.replace(flat, **checked)
+
+
+def _inner(raw: dict[str, Any]) -> list[str]:
+    """The dotted keys of a config's hyperparameters and data options, as far as their source
+    tells."""
+    name, data = raw.get("room"), raw.get("data")
+    of = {"hyper": fields(model_files()[name], "Hyper")} if name in models() else {}
+    if isinstance(data, dict) and data.get("name") in data_sets.names():
+        of["data"] = fields(data_sets.path(data["name"]), "Options")
+    return [f"{table}.{key}" for table, keys in of.items() for key in keys]
 
 
 def _check_name(name: str, source: str) -> None:
@@ -234,9 +247,9 @@ def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> No
             raise Mistake(f"{source}: {_unknown(key, allowed, prefix)}")
 
 
-def _unknown(key: str, allowed: list[str], prefix: str) -> str:
-    there = ", ".join(prefix + called(name) for name in allowed)
-    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {there}"
+def _unknown(key: str, allowed: list[str], prefix: str, elsewhere: Sequence[str] = ()) -> str:
+    what = f"key {prefix}{shown(key, quoted=False)}"
+    return unknown(what, key, [prefix + called(name) for name in allowed], elsewhere)
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
@@ -433,12 +446,18 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
         return f"{prefix}{called(missing[1])} is missing"
     where = re.search(r" - at `\$\.?(.*)`$", message)
     if not where or not where[1]:
-        return f"{prefix.rstrip('.') or 'config'}: {message}"
+        there = ", ".join(prefix + called(name) for name in known)
+        return f"{prefix.rstrip('.') or 'config'} = {shown(raw)}: expected keys; there is: {there}"
     key = re.split(r"[.\[]", where[1])[0]
     field = known.get(key)
     many = "any of" if typing.get_origin(field) is tuple else "one of"
     field = typing.get_args(field)[0] if many == "any of" else field
     options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
+    if message.startswith("Expected `array`") and isinstance(raw[key], (str, int, float)):
+        parts = raw[key].split(",") if isinstance(raw[key], str) else [raw[key]]
+        words = [part.strip() if isinstance(part, str) else part for part in parts]
+        written = f"{prefix}{called(key)}='{json.dumps(words, ensure_ascii=False)}'"
+        return f"{prefix}{called(key)} = {shown(raw[key])}: expected a list, such as {written}"
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
     expected = expected.removeprefix("Expected ")
     return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected}"

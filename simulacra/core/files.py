@@ -36,7 +36,10 @@ def put(path: Path, fill: Callable[..., object]) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Have the names of a folder's files on the disk."""
+    """Have the names of a folder's files on the disk; Windows opens no folders, and writes them
+    unasked."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

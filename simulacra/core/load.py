@@ -20,6 +20,7 @@ from simulacra.core import (
     random,
     run,
     subnormal,
+    zoo,
 )
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
@@ -68,8 +69,10 @@ def reopen(
     step: int | None = None,
     weights: str = "average",
 ) -> Opened:
-    """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    """Open a run folder, or zoo/NAME, for sampling, painting and measuring; `weights` is "average"
+    or "raw"."""
     choose("weights", weights, ["average", "raw"])
+    folder = zoo.place_of(folder)
     raw = run.config_of(folder)
     external.admit_copy(folder, str(raw.get("room")))
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))

@@ -27,8 +27,9 @@ from simulacra.core.config import Config
 from simulacra.core.contract import Batch, HasPacked, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import Held, parts
+from simulacra.core.zoo import WEIGHTS as WEIGHTS
+from simulacra.core.zoo import place_of
 
-WEIGHTS = "weights.safetensors"
 EXAMPLES = "examples.safetensors"
 
 
@@ -78,7 +79,7 @@ def beside(checked: Config, folder: Path) -> Config:
     one, where it says, or next to this one, as after a move."""
     found = {}
     for name, value in named(checked).items():
-        places = folder / value, Path(value).expanduser(), folder.parent / Path(value).name
+        places = folder / value, place_of(value), folder.parent / Path(value).name
         found[name] = str(next((place for place in places if place.is_dir()), value))
     return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
 

@@ -24,7 +24,6 @@ done                   written last
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -34,7 +33,7 @@ from typing import Any, TextIO
 
 import torch
 
-from simulacra.core import fingerprint
+from simulacra.core import fingerprint, locks
 from simulacra.core.checkpoint import FORMAT as FORMAT
 from simulacra.core.checkpoint import checkpoints as checkpoints
 from simulacra.core.checkpoint import contents as contents
@@ -337,10 +336,8 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Mistake(f"another process is {doing} {folder}") from None
+        if not locks.hold(file):
+            raise Mistake(f"another process is {doing} {folder}")
         yield
 
 
@@ -433,6 +430,13 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def add_results(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a folder's metrics.jsonl; make the folder if need be."""
+    with reached(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        append_rows(folder / "metrics.jsonl", rows)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+# those that a system has: Windows knows SIGTERM alone of them
+IGNORABLE = {getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)}
+ENDING = (signal.SIGTERM, *sorted(IGNORABLE))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -38,10 +40,10 @@ def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    every = {signal.SIGINT, *ENDING}
-    ignored = {number for number in every if signal.getsignal(number) is signal.SIG_IGN}
-    left = {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])}
-    ours = every - (ignored & left)
+    ignored = {
+        number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is signal.SIG_IGN
+    }
+    ours = {signal.SIGINT, *ENDING} - (ignored & {*IGNORABLE, *([signal.SIGINT] if deaf else [])})
     old = {number: signal.signal(number, act) for number in ours}
     try:
         yield

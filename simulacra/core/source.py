@@ -2,9 +2,12 @@
 a list of models or a mistyped key need no torch."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+MOST = 25  # letters of a title
 
 
 @cache
@@ -12,9 +15,27 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
 
 
+def _docstring(path: Path) -> str:
+    """The file's docstring, or nothing. Where it is the first in the file nothing else is
+    parsed."""
+    text = path.read_text(encoding="utf-8")
+    first = re.match(r'"""(?:[^"\\]|\\.|"(?!""))*"""\n', text, re.S)
+    tree = ast.parse(first[0]) if first else _parsed(path)
+    return (ast.get_docstring(tree) or "").strip()
+
+
 def headline(path: Path) -> str:
     """The first paragraph of the file's docstring, in a line."""
-    return " ".join((ast.get_docstring(_parsed(path)) or "").partition("\n\n")[0].split())
+    return " ".join(_docstring(path).partition("\n\n")[0].split())
+
+
+def sentence(path: Path) -> str:
+    """The first sentence of the file's docstring, without the title before its colon."""
+    words = headline(path).split()
+    ends = (n for n, word in enumerate(words) if word.endswith(".") and n < len(words) - 1)
+    first = " ".join(words[: next(ends, len(words)) + 1])
+    title, colon, rest = first.partition(": ")
+    return (rest if colon and len(title) <= MOST else first).rstrip(".")
 
 
 def fields(path: Path, name: str) -> list[str]:

@@ -93,7 +93,7 @@ def parted(text: str) -> tuple[str, Any]:
     """The key and the value of `key=value`."""
     key, equals, word = text.partition("=")
     if not equals or not key.strip():
-        raise Mistake(f"--set takes key=value, found {shown(text)}")
+        raise Mistake(f"--set takes key=value, found {shown(text)}; such as hyper.margin=20")
     value: Any
     try:
         table = tomllib.loads(f"value = {word}")

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from simulacra.core import packed as zoo
-from simulacra.core import run
+from simulacra.core import packed, run, zoo
 from simulacra.core.config import Config
 from simulacra.core.contract import HasBegin, HasInitModels, HasInitParts, HasPacked
 from simulacra.core.ema import EMA
@@ -36,7 +35,7 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
     shape."""
     if not checked.init_from:
         return None
-    source, key = Path(checked.init_from).expanduser(), f"init_from = {checked.init_from}"
+    source, key = zoo.place_of(checked.init_from), f"init_from = {checked.init_from}"
     if source.resolve() == folder.resolve():
         raise Mistake(f"{key} is the run folder itself; choose another one with --run")
     try:
@@ -50,7 +49,7 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         taken = (
             _own(model, source, device)
             if isinstance(model, HasBegin)
-            else _taken(model, states, zoo.is_packed(source))
+            else _taken(model, states, packed.is_packed(source))
         )
     except (Mistake, ValueError) as error:
         raise Mistake(f"{key}: {error}") from None
@@ -66,8 +65,8 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
 
 def _states(source: Path) -> tuple[int, dict[str, Any]]:
     """Step and state of each part of a run's newest checkpoint, or of a packed run."""
-    if zoo.is_packed(source):
-        return zoo.facts(source)[0], zoo.states(source)
+    if packed.is_packed(source):
+        return packed.facts(source)[0], packed.states(source)
     files = run.checkpoints(source)
     if not files:
         raise Mistake(f"{source} has no checkpoint yet; train it first")

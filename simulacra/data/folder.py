@@ -22,6 +22,7 @@ from PIL import Image
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import Pictures, Split
 from simulacra.io.listing import Ignored, each, listing
+from simulacra.io.paths import lacking
 from simulacra.io.pictures import Header, decode, header, is_grey, top
 
 IN_MEMORY = 2**29  # bytes of pixels; more are kept in a temporary file
@@ -62,17 +63,13 @@ def locate(path: str, root: Path | None, maker: str = "") -> Path:
     `maker` begins the command that makes it."""
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
-        raise Mistake(
-            f"data.path is '{path}' and there is no data folder; "
-            "name one with --data or SIMULACRA_DATA, or give an absolute path"
-        )
+        raise Mistake(lacking(path, None))
     folder = meant if root is None else root / meant
-    if not folder.is_dir():
-        absent = f"not there; {maker} {folder} makes it" if maker else "not there"
-        raise Mistake(
-            f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}"
-        )
-    return folder
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise Mistake(f"data.path: {folder} is a file; it must be a folder")
+    raise Mistake(lacking(path, root) + (f"; {maker} {folder} makes it" if maker else ""))
 
 
 def files(options: Options, root: Path | None) -> dict[str, Path]:

@@ -24,6 +24,7 @@ from simulacra.core.errors import Mistake
 from simulacra.data._series import CHUNK, Sequences, Split, spanning
 from simulacra.data.folder import held_out
 from simulacra.io import table as _table
+from simulacra.io.paths import lacking
 
 SUFFIXES = ".npy", ".csv"
 WHOLE = True  # one number may be another one in a file of the same size
@@ -63,16 +64,12 @@ def locate(path: str, root: Path | None) -> Path:
             "data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder"
         )
     if root is None and not meant.is_absolute():
-        raise Mistake(
-            f"data.path is '{path}' and there is no data folder; "
-            "name one with --data or SIMULACRA_DATA, or give an absolute path"
-        )
+        raise Mistake(lacking(path, None))
     file = meant if root is None else root / meant
-    if not file.is_file():
-        raise Mistake(
-            f"data.path: {file} is "
-            f"{'a folder; it must be a file' if file.exists() else 'not there'}"
-        )
+    if file.exists() and not file.is_file():
+        raise Mistake(f"data.path: {file} is a folder; it must be a file")
+    if not file.exists():
+        raise Mistake(lacking(path, root))
     if file.suffix.lower() not in SUFFIXES:
         raise Mistake(f"data.path: {file} ends in '{file.suffix}'; allowed: {', '.join(SUFFIXES)}")
     return file

@@ -5,7 +5,7 @@ Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures 
 them.
 """
 
-import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core import memory
 from simulacra.core.errors import Mistake
 from simulacra.io import clip as data
 from simulacra.io.clip import blaming
@@ -40,9 +41,10 @@ class Clip(NamedTuple):
 
 
 def frames_that_fit(pixels: int) -> int:
-    """How many frames of so many pixels fit into the memory that is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, int(0.7 * free / (NEED * pixels)))
+    """How many frames of so many pixels fit into the memory that is free; all that there can be
+    where the system does not say."""
+    free = memory.free()
+    return sys.maxsize if free is None else max(1, int(0.7 * free / (NEED * pixels)))
 
 
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:

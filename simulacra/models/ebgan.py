@@ -1,4 +1,4 @@
-"""EBGAN: the discriminator is an auto-encoder whose reconstruction error is an energy.
+"""EBGAN: the discriminator is an auto-encoder, its error an energy.
 
 Low energy is carved where the data are and pushed up, to a margin, where the generator's pictures
 are; the pulling-away term keeps the codes of generated pictures from pointing the same way. Its

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -153,7 +154,16 @@ class Shelf:
         with self.file(path.relative_to(self.folder).as_posix(), LARGEST).open("rb") as file:
             if not file.read(16)[begins:].startswith(word):
                 raise Mistake(f"is no {path.suffix[1:].upper()}, and left out")
-        return {"path": self.copied(path, under), "caption": caption, "link": ""}
+        drawn = "plot" if self.plots else ""
+        return {"path": self.copied(path, under), "caption": caption, "link": "", "kind": drawn}
+
+    @cached_property
+    def plots(self) -> bool:
+        """Whether its pictures are plots of series, dark lines on white."""
+        try:
+            return "series" in self.parsed("shapes.json")
+        except Exception:  # then nothing is known of its pictures
+            return False
 
     def copies(self, wanted: Iterable[tuple[Path, str, str]]) -> list[dict[str, str]]:
         """The copies of pictures, each with its caption and what distinguishes its name;
@@ -198,7 +208,8 @@ def told_of_run(shelf: Shelf) -> dict[str, Any]:
     rows = [row for row in _named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
     folder, slug = shelf.folder, shelf.slug
     steps = shelf.attempt("pictures", lambda: _painted(shelf)) or []
-    media = shelf.copies((path, path.stem, "") for path in _media(shelf, steps[0])) if steps else []
+    wanted = _media(shelf, steps[0]) if steps else []
+    media = shelf.copies((path, in_words(path.stem), "") for path in wanted)
     starts = shelf.attempt("machine.json", lambda: _starts(shelf)) or []
     curves = shelf.attempt("curves.png", lambda: _curves(shelf)) or ""
     told = {
@@ -226,6 +237,26 @@ def told_of_run(shelf: Shelf) -> dict[str, Any]:
         "metrics": [],
     }
     return told | metrics | {"odd": [str(one) for one in shelf.odd]}
+
+
+# what models name what they paint, in words
+WORDS = {
+    "actions": "the dreamt actions",
+    "beside": "the liveliest number of the code, as it was and as the memory imagined it",
+    "dream": "what was recorded, and beside it what the memory dreams",
+    "futures": "a picture, imagined futures, and the true one",
+    "interpolated": "ways from one picture to another through the codes",
+    "layers": "the true frame and its layers, over time",
+    "moving": "a picture, imagined futures, and the true one, to and fro",
+    "reconstructed": "pictures, and what remains of them as codes",
+    "reconstructed_fake": "generated pictures, and what the discriminator makes of them",
+    "reconstructed_real": "real pictures, and what the discriminator makes of them",
+}
+
+
+def in_words(name: str) -> str:
+    """A caption for what a model calls so."""
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def _named(read: Callable[[str], T], name: str) -> T:

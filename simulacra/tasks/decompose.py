@@ -136,7 +136,7 @@ def layered(
         out / _layer_folder.SOFT,
         of,
         {"soft": (T, 1, H, W)},
-        lambda: segmented(frames, first, facts["seed"], notify),
+        lambda: segmented(frames, first, facts["seed"], notify, (out / _layer_folder.NETS, of)),
     )
     note(lines)
     matte = layers.mattes(frames, soft["soft"])
@@ -198,15 +198,21 @@ def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
     return found.hexdigest()
 
 
-def segmented(frames: Tensor, first: Tensor, seed: int, notify: Notify) -> dict[str, Tensor]:
-    """How probable the object is."""
-    from simulacra.video.segment import segment
+def segmented(
+    frames: Tensor, first: Tensor, seed: int, notify: Notify, place: tuple[Path, str]
+) -> dict[str, Tensor]:
+    """How probable the object is. The nets that find it are left at a place, with the fingerprint
+    of the work, as soon as each is whole."""
+    from simulacra.video.segment import Kept, segment
 
-    return {
-        "soft": segment(
-            frames, first, seed=seed, notify=lambda share: notify("object", share)
-        ).float()
-    }
+    soft = segment(
+        frames,
+        first,
+        seed=seed,
+        notify=lambda share: notify("object", share),
+        kept=Kept(*place),
+    )
+    return {"soft": soft.float()}
 
 
 def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from simulacra.core import config, random, run
+from simulacra.core import config, random, run, zoo
 from simulacra.core.contract import AutoEncoder, Data, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, commit
@@ -33,8 +33,10 @@ def measure(
     training examples get in place of samples."""
     rows, notes = measured(opened, protocol)
     rows = [versions.stamped(row) for row in rows]
+    place, said = zoo.results(opened.folder)
+    notes = [*notes, *said]
     tell(rows, notes)
-    run.append_rows(opened.folder / "metrics.jsonl", rows)
+    run.add_results(place, rows)
     return rows, notes
 
 

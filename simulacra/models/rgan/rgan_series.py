@@ -1,5 +1,5 @@
-"""RGAN on real sequences: an LSTM writes a series from noise that is fresh at every step, another
-judges every step.
+"""RGAN on real sequences: one LSTM writes a series, another judges it. The noise is fresh at every
+step, and every step is judged.
 
 As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one
 logit a step, whose cross-entropies are averaged over steps. Conditional (`classes`), both also get

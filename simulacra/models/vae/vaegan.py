@@ -1,4 +1,5 @@
-"""VAE-GAN: an auto-encoder whose error is measured by what a discriminator has learnt to look at.
+"""VAE-GAN: an auto-encoder whose error a discriminator measures. What counts is what the
+discriminator has learnt to look at.
 
 The encoder minimises the KL divergence of the posterior from N(0, I) and the distance of a
 reconstruction's features from those of the picture, where features are a layer of the

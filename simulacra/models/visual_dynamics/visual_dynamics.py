@@ -1,5 +1,5 @@
-"""Visual Dynamics: one picture in, many possible next frames out, by convolutions whose kernels are
-the motion.
+"""Visual Dynamics: one picture in, many possible next frames out. The kernels of its convolutions
+are the motion.
 
 A conditional variational autoencoder. The motion encoder reads a pair of frames into z; the kernel
 decoder turns z into kernels; each map of the first picture is convolved with its own kernel; what

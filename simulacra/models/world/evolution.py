@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.core import extras
 from simulacra.core.errors import Mistake
 
 STATE = [  # all that a generation changes and a later one reads
@@ -39,8 +40,8 @@ class Search:
             import cma
         except ImportError:
             raise Mistake(
-                "model world_controller needs the package cma; "
-                "allowed: pip install 'simulacra[worlds]'"
+                "model world_controller needs the package cma; install it with: "
+                f"{extras.install('worlds')}"
             ) from None
         quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
         # seed nan: the library seeds nothing

@@ -1,5 +1,5 @@
-"""C of World Models: one linear map from code and memory to actions, found by evolution, in the
-world or in M's dream of it.
+"""C of World Models: a linear map to actions, found by evolution. It maps code and memory, and is
+trained in the world or in M's dream of it.
 
 A step is one generation of CMA-ES: a population of controllers is drawn, each drives the same
 rollouts, and the search distribution learns from what they earned. All rollouts of all members run

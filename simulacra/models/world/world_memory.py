@@ -1,5 +1,5 @@
-"""M of World Models: an LSTM that predicts the next code of a world as a mixture, from this code
-and the action taken.
+"""M of World Models: an LSTM that predicts a world's next code. It predicts a mixture, from this
+code and the action taken.
 
 A picture's code is drawn anew at every step from the mean and variance that the eye gave it, so
 that M learns no false precision. Reward and end of the episode may be predicted beside the code;
