@@ -110,7 +110,7 @@ def test_help_is_grouped_and_whole(simulacra, monkeypatch):
         (["train", "ebgan_digits", "--set", "steps"], "found 'steps'; such as hyper.margin=20"),
         (["data", "show", "digts"], "'digts' (did you mean digits"),
         (
-            ["data", "show", "digits", "--set", "pda=3"],
+            ["data", "show", "digits", "--set", "pd=3"],
             "(did you mean data.pad?); there is: data.p",
         ),
         (["sweep", "world_lukc"], "(did you mean world_luck?)"),
@@ -155,7 +155,7 @@ def test_a_data_path_that_is_nowhere(simulacra, empty):
         assert f"data.path is '{path}', which is not there (looked for {empty / path})" in said
         assert "name one with --data or SIMULACRA_DATA" in said
         said = simulacra(*words, "--data", empty / "data").refusal()
-        assert f"{empty / 'data' / path} is not there, nor is {empty / path}" in said
+        assert f"{empty / 'data' / path} is not there" in said
 
 
 def test_a_data_path_that_a_config_means_elsewhere(simulacra, empty):

@@ -250,3 +250,22 @@ def test_flows_of_another_clip_are_a_mistake() -> None:
             torch.ones(8, 8),
             flows=optical_flow.Flows(torch.zeros(3, 2, 8, 8), torch.zeros(3, 2, 8, 8)),
         )
+
+
+@pytest.mark.parametrize("lost", [3, 2, 1])
+def test_a_stopped_training_goes_on_from_its_last_whole_net(lost, monkeypatch, tmp_path):
+    """To the same bits, without training those again that are there;
+    a damaged file, or one of another work, is not believed."""
+    monkeypatch.setattr(_appearance, "NETS", 3)
+    frames, masks = square([(20, 30), (22, 33)])
+    place = _appearance.Kept(tmp_path / "net.safetensors", "this work")
+    whole = segment(frames, masks[0], kept=place)
+    assert torch.equal(whole, segment(frames, masks[0])), "what is left changes nothing"
+    trained, cycle = [], _appearance.cycle
+    monkeypatch.setattr(_appearance, "cycle", lambda *words: trained.append(1) or cycle(*words))
+    assert torch.equal(segment(frames, masks[0], kept=place), whole) and not trained
+    place.file(lost).write_bytes(place.file(lost).read_bytes()[:-9])
+    assert torch.equal(segment(frames, masks[0], kept=place), whole)
+    assert len(trained) == 4 - lost
+    other = _appearance.Kept(place.path, "another work")
+    assert torch.equal(segment(frames, masks[0], kept=other), whole) and len(trained) == 7 - lost
