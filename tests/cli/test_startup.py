@@ -103,7 +103,7 @@ MISTAKES = [
     ),
     (
         ["train", "ebgan_digits", "--set", "hyper.margni=1"],
-        "unknown key hyper.margni (did you mean hyper.margin or hyper.margin_unit?); there is: hyper.",
+        "unknown key hyper.margni (did you mean hyper.margin or hyper.margin_unit?); there is: h",
     ),
     (["sample", "gone", "-o", "x.png"], "no run folder gone"),
     (["paint", "."], ". is no run folder: it has no config.json"),
