@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tiny import scribble
 
-from simulacra.core import config, random, run
+from simulacra.core import config, extras, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import policies, tracks
@@ -688,7 +688,7 @@ def test_a_simulator_that_is_not_installed(agent, simulacra, monkeypatch, tmp_pa
     for simulator in "gymnasium", "envpool":
         says = f"{simulator} cannot be imported"
         said = simulacra("score", agent, "--simulator", simulator, "--threads", threads).refusal()
-        assert says in said and "pip install 'simulacra[worlds]'" in said
+        assert says in said and extras.install("worlds") in said
         assert (
             says
             in simulacra(
