@@ -10,7 +10,17 @@ from typing import Any
 import torch
 
 from simulacra import __version__
-from simulacra.core import config, data_sets, distributed, external, packed, random, run, subnormal
+from simulacra.core import (
+    config,
+    data_sets,
+    distributed,
+    external,
+    installed,
+    packed,
+    random,
+    run,
+    subnormal,
+)
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root
@@ -61,8 +71,9 @@ def reopen(
     """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
     choose("weights", weights, ["average", "raw"])
     raw = run.config_of(folder)
-    external.admit_copy(folder, str(raw.get("room")))
+    external.admit_copies(folder, raw)
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
+    installed.say_differences(run.starts(folder), config.code_of(checked))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if packed.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)

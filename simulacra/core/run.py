@@ -3,7 +3,7 @@
 config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
 data.json              the fingerprint of the files that it is trained on
-model.py                the source of the model, if it is not part of the package
+model.py, data.py      the source of the model and of the data set, if they are from outside
 shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
 view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
@@ -22,8 +22,9 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import torch
@@ -41,7 +42,7 @@ from simulacra.core.checkpoint import storable as storable
 from simulacra.core.config import read, run_file
 from simulacra.core.contract import Batch, Model
 from simulacra.core.errors import Mistake
-from simulacra.core.files import write, write_text
+from simulacra.core.files import write, write_bytes, write_text
 from simulacra.core.fingerprint import Files
 from simulacra.core.fingerprint import digest as digest
 from simulacra.core.random import fold
@@ -49,7 +50,7 @@ from simulacra.core.state import kept
 from simulacra.core.tensorboard import Events
 
 # what a start leaves that was killed before it wrote the config
-BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.json"}
+BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.py", "data.json"}
 
 
 class Run:
@@ -222,7 +223,8 @@ def begin(
     *,
     extend: bool = False,  # allow more steps than the run was made for
     known: Any = dict,  # completes the config of an older run
-    source: bytes | None = None,  # the source of a model from outside the package
+    # FILE -> source of a model and of data from outside the package
+    sources: Mapping[str, bytes] = MappingProxyType({}),
     files: Callable[[], Files] = dict,  # the fingerprint of the data
 ) -> list[str]:
     """Make the folder, or check that its run is of this config and these data; record the start if
@@ -247,8 +249,8 @@ def begin(
         (folder / "done").unlink(missing_ok=True)
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
-        if source is not None:
-            write(folder / "model.py", lambda file: file.write(source))
+        for name, source in sources.items():
+            write_bytes(folder / name, source)
         if now and not known_data:
             write_text(folder / "data.json", json.dumps({"format": 1, "files": now}) + "\n")
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -309,14 +311,18 @@ ANEW = (
 )
 
 
+CODE = {"room": "model", "data.name": "data set"}
+
+
 def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     """Where two configs differ, in words."""
     words = []
     for key, (a, b) in changed.items():
         (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
-        if key == "room" and one and two and name == other:
+        if key in CODE and one and two and name == other:
             words.append(
-                f"the source of the model {name} has changed since ({one[:8]} there, {two[:8]} now)"
+                f"the source of the {CODE[key]} {name} has changed since ({one[:8]} there, "
+                f"{two[:8]} now)"
             )
         else:
             words.append(f"{'model' if key == 'room' else key} is {a} there, {b} asked")

@@ -17,6 +17,7 @@ from simulacra.core import (
     data_sets,
     distributed,
     external,
+    installed,
     loop,
     packed,
     run,
@@ -198,20 +199,21 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     """The start is recorded in the run folder, or is refused; what a person should know of it."""
     folder, checked, source = stage.run.folder, stage.config, stage.source
     view = seeing.begun(folder, stage.model, source, like)
+    names = config.code_of(checked)
+    code = installed.record(names)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    code, files = (
-        external.source_of(checked.model),
-        partial(data_sets.fingerprint, checked.data, stage.root),
-    )
+    start |= {installed.RECORD: code} if code else {}
     how: dict[str, Any] = {
         "extend": extend,
         "known": config.completed,
-        "source": code,
-        "files": files,
+        "sources": external.sources(names),
+        "files": partial(data_sets.fingerprint, checked.data, stage.root),
     }
+    before = run.starts(folder)
     lines = run.begin(folder, config.plain(checked), start, like, **how)
+    lines += installed.differences(before[-1].get(installed.RECORD, {}) if before else {}, code)
     seeing.keep(folder, view)
-    return [*([begun.said] if begun else []), *lines]
+    return [*([begun.said] if begun else []), *external.unkept(names), *lines]
 
 
 def _play(
