@@ -2,7 +2,8 @@
 
 Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's
 futures in `futures`, of clips in `video`, of simulated worlds in `worlds`, of agents in them in
-`driving`, of experiments in `sheets`, and the verb measure in `measuring`.
+`driving`, of experiments in `sheets`, of what one begins oneself in `new`, and the verb measure in
+`measuring`.
 """
 
 import os
@@ -20,6 +21,7 @@ from simulacra.cli import (  # each names its verbs to the program
     eyes,
     futures,
     measuring,
+    new,
     sheets,
     streams,
     video,
@@ -40,6 +42,7 @@ __all__ = [
     "futures",
     "main",
     "measuring",
+    "new",
     "sheets",
     "streams",
     "video",

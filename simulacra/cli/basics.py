@@ -10,6 +10,7 @@ from simulacra.cli.words import (
     Changes,
     DataFolder,
     Device,
+    Json,
     Preset,
     RunFolder,
     Step,
@@ -23,6 +24,7 @@ from simulacra.cli.words import (
     report,
     settled,
 )
+from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
 
@@ -31,11 +33,17 @@ def list_() -> None:
     """Models, configs, data sets and experiments."""
     from rich.table import Table
 
-    from simulacra.core import config, data_sets
+    from simulacra.core import config, data_sets, installed
     from simulacra.studies import sheet
 
     for title, names in (("models", config.models()), ("data sets", data_sets.names())):
         out.print(f"[bold]{title}[/]: {', '.join(names)}")
+    for title, offered in (
+        ("models of installed packages", installed.offers("model")),
+        ("data sets of installed packages", installed.offers("data")),
+    ):
+        if offered:
+            out.print(f"[bold]{title}[/]: {escape('; '.join(map(str, offered)))}", soft_wrap=True)
     table = Table(box=None, header_style="bold")
     for title in "config", "model", "data", "in one line":
         table.add_column(title, no_wrap=title == "config", overflow="fold")
@@ -102,12 +110,27 @@ def train(
         bool, typer.Option(help="Write TensorBoard event files beside the log.")
     ] = True,
     trust: Trust = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would do, and how long; write nothing."),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model, or go on where its run folder stands."""
     from simulacra.core import config, data_sets
 
+    if as_json and not dry_run:
+        raise Mistake("train --json: allowed: with --dry-run")
     place = data_sets.data_root(root)
     changes = settled(change, place)
+    if dry_run:
+        from simulacra.cli.dry_run import show
+
+        how = {"device": device, "extend": extend, "as_json": as_json}
+        show(
+            source, preset, changes, lambda name: run or _default_folder(source, name), place, **how
+        )
+        return
     checked = config.resolve(
         source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True)
     )

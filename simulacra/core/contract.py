@@ -53,6 +53,13 @@ class Model(Protocol):
     # def equilibrium(self) -> Mapping[str, float]: the value of each loss where no player can gain.
     # def won(self) -> Mapping[str, float]: the value that a loss falls to when its player has won, where that is not 0.
 
+    # Optional, asked by measure for rows of its own, named model.NAME:
+    # def measure(self, held_out: Batch, samples: Tensor) -> Mapping[str, float]: finite numbers by
+    #     name, the same names each time. `held_out` are examples that no step learns from, as many
+    #     as there are samples or as are held out; `samples` are (n, C, H, W) in [-1, 1] or
+    #     (n, T, C), one set that `sample` made, or training examples in their place (the floor). It
+    #     is asked once a set, after the random generators were seeded, and changes nothing.
+
     # Optional, asked by predict, transfer, traverse and measure of a model that imagines futures of
     # a picture: imagine, transfer and traverse, as models/visual_dynamics.py has them. Asked by
     # reconstruct and interpolate: encode(x) -> mean and log-variance, and decode(z) -> pictures, as

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import torch
 
@@ -229,32 +229,20 @@ def begin(
 ) -> list[str]:
     """Make the folder, or check that its run is of this config and these data; record the start if
     it is not done. Returns what a person should know."""
-    begun = (folder / "config.json").exists()
-    found = known(config_of(folder)) if begun else config
-    changed, known_data = differences(found, config), begun and (folder / "data.json").exists()
-    moved = "data.path" in changed and known_data
-    longer = _longer(
-        folder,
-        {key: pair for key, pair in changed.items() if not (moved and key == "data.path")},
-        extend,
-    )
-    finished = _finished(folder, config["steps"]) and not longer
-    if finished and not moved:
-        return _same_data(folder, files()) if known_data else []  # nothing starts
-    now = files()
-    notes = _same_data(folder, now) if begun else []
-    if moved:
-        notes.append(f"the same data are in another place: data.path was {changed['data.path'][0]}")
-    if longer:
+    there = standing(folder, config, extend=extend, known=known, files=files)
+    now, notes = there.files, there.notes
+    if there.finished and now is None:
+        return notes  # nothing starts
+    if there.longer:
         (folder / "done").unlink(missing_ok=True)
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
         for name, source in sources.items():
             write_bytes(folder / name, source)
-        if now and not known_data:
+        if now and not there.known:
             write_text(folder / "data.json", json.dumps({"format": 1, "files": now}) + "\n")
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-        if finished:
+        if there.finished:
             return notes
         write_text(folder / "machine.json", json.dumps([*starts(folder), machine], indent=2) + "\n")
         shapes = {
@@ -263,6 +251,38 @@ def begin(
         }
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
     return notes
+
+
+class Standing(NamedTuple):
+    """What a training finds in its folder."""
+
+    notes: list[str]  # what a person should know
+    finished: bool  # nothing is left to do
+    longer: bool  # the run is to be extended
+    known: bool  # the folder has a fingerprint of data
+    files: Files | None  # that of now; None: nothing starts, and nothing is written
+
+
+def standing(
+    folder: Path, config: dict[str, Any], *, extend: bool, known: Any, files: Callable[[], Files]
+) -> Standing:
+    """What a training of this config finds in the folder, which may not be there; a Mistake if its
+    run is of another config or other data. Nothing is written."""
+    begun = (folder / "config.json").exists()
+    found = known(config_of(folder)) if begun else config
+    changed, has_data = differences(found, config), begun and (folder / "data.json").exists()
+    moved = "data.path" in changed and has_data
+    apart = {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}
+    longer = _longer(folder, apart, extend)
+    finished = _finished(folder, config["steps"]) and not longer
+    if finished and not moved:
+        notes = _same_data(folder, files()) if has_data else []
+        return Standing(notes, finished, longer, has_data, None)
+    now = files()
+    notes = _same_data(folder, now) if begun else []
+    if moved:
+        notes.append(f"the same data are in another place: data.path was {changed['data.path'][0]}")
+    return Standing(notes, finished, longer, has_data, now)
 
 
 def _longer(folder: Path, apart: dict[str, tuple[Any, Any]], extend: bool) -> bool:
@@ -311,17 +331,15 @@ ANEW = (
 )
 
 
-CODE = {"room": "model", "data.name": "data set"}
-
-
 def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     """Where two configs differ, in words."""
     words = []
     for key, (a, b) in changed.items():
         (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
-        if key in CODE and one and two and name == other:
+        code = {"room": "model", "data.name": "data set"}.get(key)
+        if code and one and two and name == other:
             words.append(
-                f"the source of the {CODE[key]} {name} has changed since ({one[:8]} there, "
+                f"the source of the {code} {name} has changed since ({one[:8]} there, "
                 f"{two[:8]} now)"
             )
         else:
@@ -329,10 +347,8 @@ def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     return "; ".join(words)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is
-    for something else."""
+def ours(folder: Path) -> None:
+    """A Mistake if the folder is there and holds something else than a run."""
     with reached(folder):
         others = [] if (folder / "config.json").exists() else _others(folder)
     if others:
@@ -340,6 +356,13 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} holds {others[0]} and no run (no config.json); choose another folder with "
             "--run"
         )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is
+    for something else."""
+    ours(folder)
     with alone(folder, "training in"):
         yield
 

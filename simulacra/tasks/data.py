@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import torch
 
-from simulacra.core import config, data_sets
+from simulacra.core import config, data_sets, external, installed
 from simulacra.core.errors import Mistake, shown
 from simulacra.io import paint as easel
 
@@ -16,8 +16,8 @@ ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over ti
 def show(
     name: str, root: Path | None, changes: list[str], sheet: Path | None
 ) -> tuple[dict[str, str], Path | None]:
-    """Facts about the data of a data set's or config's name, and a painted sheet if one is asked
-    for."""
+    """Facts about the data of a data set's or config's name, or of a data set from outside
+    (path/file.py, package.module), and a painted sheet if one is asked for."""
     options = _options(name, changes)
     source = data_sets.load(options, root)
     facts = {"data set": str(msgspec.to_builtins(options))} | source.describe()
@@ -41,7 +41,9 @@ def show(
 
 
 def _options(name: str, changes: list[str]) -> object:
-    if name not in data_sets.names():
+    if _is_outside(name):
+        name = external.admit("data", name, [Path()])
+    elif name not in data_sets.names() and not installed.offer("data", name):
         if name not in config.configs() and not Path(name).exists():
             raise Mistake(
                 f"unknown data set or config '{name}'; data sets: {', '.join(data_sets.names())}"
@@ -55,3 +57,10 @@ def _options(name: str, changes: list[str]) -> object:
             f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
         )
     return config.check_data(raw["data"], name)
+
+
+def _is_outside(name: str) -> bool:
+    """Whether it is the file or the module of a data set, and no config and no run folder."""
+    if Path(name).suffix in (".toml", ".json") or Path(name).is_dir():
+        return False
+    return external.is_outside(name) and (name.endswith(".py") or "/" not in name)

@@ -72,12 +72,12 @@ def train(
     if (folder / "config.json").exists():
         # what changes nothing is refused where a run begins, not where an older one goes on
         checked = config.settled(checked)
-    with _computing(checked, folder, notify) as asked:
+    with computing(checked, folder, notify) as asked:
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
-        _checked(checked, source, notify if first else lambda line: None)
+        fits(checked, source, notify if first else lambda line: None)
         like = source.draw(0, checked.batch, checked.seed)
-        model, begun = _built(checked, folder, source, like, where)
+        model, begun = built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
@@ -97,7 +97,7 @@ def train(
                 opened.close()
 
 
-def _built(
+def built(
     checked: Config, folder: Path, source: Data, like: Batch, where: torch.device
 ) -> tuple[Any, Begun | None]:
     """The model, and what it begins from, if it begins and from anything."""
@@ -128,7 +128,7 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
+def fits(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     """A Mistake if the model is told of other classes than the data have; what the data took for
     granted is told."""
     for note in getattr(source, "notes", []):
@@ -304,7 +304,7 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
+def computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
     """Join the other processes, take the run's number of threads, and collect the signals that ask
     to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
