@@ -61,9 +61,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for key, value in flat(found["config"]):
         first, *rest = key.split(".")
         name = ".".join([called(first), *rest])
-        mark = f"  [yellow]*[/] the file: {escape(_word(changed[name][0]))}"
-        told = f"{name:{WIDE}} {escape(_word(value))}"
-        yield f"  {told}{mark if name in changed else ''}"
+        told = f"  {escape(name):{WIDE}} {escape(_word(value))}"
+        if name in changed:
+            told += f"  [yellow]*[/] {escape(_word(changed[name][0]))} in the file"
+        yield told
     yield "[bold]data[/]"
     for key, value in found["data"].items():
         yield f"  {escape(key):{WIDE}} {escape(value)}"

@@ -4,6 +4,7 @@ their file or module (external.py). Nothing is imported until it is asked for.""
 
 import os
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +72,21 @@ def load(options: Any, root: Path | None) -> "Data":
     """The data set that these options belong to, its files read from the data folder `root`. A
     Mistake if one from elsewhere lacks what training and measuring ask for."""
     one = module(options.__struct_config__.tag)
-    made: Data = one.Data(options, root)
-    if isinstance(one, external.Outside):
-        _complete(made, options.__struct_config__.tag)
-    return made
+    if not isinstance(one, external.Outside):
+        made: Data = one.Data(options, root)
+        return made
+    name = options.__struct_config__.tag
+    try:
+        signature(one.module.Data).bind(options, root)
+    except TypeError as error:
+        raise Mistake(
+            f"data set {name}: its Data is not made by Data(options, root): {error}"
+        ) from None
+    return _complete(one.Data(options, root), name)
 
 
-def _complete(made: Any, name: str) -> None:
-    """A Mistake if a data set has not what contract.Data asks of it."""
+def _complete(made: Any, name: str) -> "Data":
+    """A data set, if it has what contract.Data asks of it; otherwise a Mistake."""
     needed = "draw", "take", "size", "describe"
     lacks = [method for method in needed if not callable(getattr(made, method, None))]
     lacks += [fact for fact in ("classes", "extractor") if not hasattr(made, fact)]
@@ -87,6 +95,8 @@ def _complete(made: Any, name: str) -> None:
             f"data set {name}: its Data has no {', no '.join(lacks)}; needed: {', '.join(needed)}, "
             "classes, extractor"
         )
+    found: Data = made
+    return found
 
 
 def data_root(option: Path | None) -> Path | None:

@@ -66,8 +66,10 @@ class OwnMetrics:
         code = {"extractor": "model", "extractor_hash": _hash(self.opened), "resize": None}
         rows = []
         for name in names:
-            mean, low, high = interval([values[name] for values in self.sets])
-            known = math.isfinite(low)
+            each = [values[name] for values in self.sets]
+            mean, low, high = interval(each)
+            # a number that no sample moves, as of held-out examples alone, has none
+            known = math.isfinite(low) and min(each) < max(each)
             row = {
                 "metric": f"{PREFIX}{name}",
                 "value": mean,

@@ -41,6 +41,7 @@ def show(
 
 
 def _options(name: str, changes: list[str]) -> object:
+    given = name
     if _is_outside(name):
         name = external.admit("data", name, [Path()])
     elif name not in data_sets.names() and not installed.offer("data", name):
@@ -56,7 +57,7 @@ def _options(name: str, changes: list[str]) -> object:
         raise Mistake(
             f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
         )
-    return config.check_data(raw["data"], name)
+    return config.check_data(raw["data"], given)
 
 
 def _is_outside(name: str) -> bool:

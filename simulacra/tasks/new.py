@@ -5,7 +5,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from simulacra.core import config, data_sets, installed, run
+from simulacra.core import config, data_sets, installed
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.files import write_text
 
@@ -53,11 +53,13 @@ def new(name: str, folder: Path) -> list[Path]:
             f"name = '{name}' is that of a Python module, which {name}.py would hide; choose "
             "another"
         )
-    with run.reached(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, template in zip(paths, FILES.values(), strict=True):
             text = (TEMPLATES / template).read_text(encoding="utf-8")
             write_text(path, re.sub(r"\bNAME\b|(?<=test_)NAME\b", name, text))
+    except OSError as error:
+        raise Mistake(f"cannot write into {folder}: {error.strerror}") from None
     return paths
 
 
