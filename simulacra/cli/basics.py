@@ -126,7 +126,7 @@ def train(
     if dry_run:
         from simulacra.cli.dry_run import show
 
-        how = {"device": device, "extend": extend, "as_json": as_json}
+        how: dict[str, Any] = {"device": device, "extend": extend, "as_json": as_json}
         show(
             source, preset, changes, lambda name: run or _default_folder(source, name), place, **how
         )
