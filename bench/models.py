@@ -24,7 +24,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra.core import allocator, config, data_sets, loop, random
+from simulacra.core import allocator, config, data_sets, loop, optim, random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 
@@ -95,6 +95,7 @@ def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, An
     like = source.draw(0, checked.batch, 0)
     model = build(checked, like, torch.device("cpu"))
     for k in range(3):
+        optim.set_rates(model, k)
         model.step(like, k)
     ks = range(3, steps + 3)
     count, before = flops(model, like, ks), matmul_rate()
@@ -124,6 +125,7 @@ def overhead(model: Any, source: Any, checked: Any) -> float:
     start = time.perf_counter()
     for k in range(200):
         random.reseed(random.fold(0, "step", k))
+        optim.set_rates(model, k)
         source.draw(k, checked.batch, 0)
         loop.finite(scalars, k)
     return (time.perf_counter() - start) / 200
@@ -141,8 +143,8 @@ def main() -> None:
     asked = parser.parse_args()
     root = data_root(asked.data)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, preset {asked.preset}")
-    titles = f"{'config':22}{'steps/s':>9}{'median':>9}{'images/s':>10}{'GFLOP/step':>12}{'share':>8}{'clock':>8}"
-    print(titles + f"{'peak MB':>9}{'matmul GFLOP/s':>16}")
+    titles = f"{'config':22}{'steps/s':>9}{'median':>9}{'images/s':>10}{'GFLOP/step':>12}"
+    print(titles + f"{'share':>8}{'clock':>8}{'peak MB':>9}{'matmul GFLOP/s':>16}")
     for name in asked.configs or config.configs():
         try:
             # so that the peak memory is this config's
@@ -152,8 +154,9 @@ def main() -> None:
             print(f"{name:22}left out: {mistake}")
             continue
         print(
-            f"{name:22}{row['steps/s']:9.2f}{row['median']:9.2f}{row['images/s']:10.0f}{row['GFLOP/step']:12.2f}{row['share']:8.0%}"
-            f"{row['clock'] * row['steps/s']:8.2%}{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
+            f"{name:22}{row['steps/s']:9.2f}{row['median']:9.2f}{row['images/s']:10.0f}"
+            f"{row['GFLOP/step']:12.2f}{row['share']:8.0%}{row['clock'] * row['steps/s']:8.2%}"
+            f"{row['peak MB']:9.0f}{row['matmul GFLOP/s']:16.0f}"
         )
 
 

@@ -36,8 +36,8 @@ def per_second(work: Callable[[], int]) -> float:
 
 
 def driven(kind: str, cars: int, steps: int, truths: bool) -> int:
-    """Drive the scripted driver along, from the undrawn games, or constantly without them; how many
-    steps that were."""
+    """Drive the scripted driver along, from the undrawn games, or constantly without them;
+    how many steps that were."""
     seeds = list(range(1000, 1000 + cars))
     ghosts = Ghosts(seeds) if truths else None
     with Pool(kind, seeds) as pool:
@@ -85,8 +85,8 @@ def drawn_from(home: Path, batches: int, batch: int, length: int) -> int:
 
 
 def resident() -> float:
-    """Kilobytes of this process that are in memory, once all that was freed is handed back
-    (glibc)."""
+    """Kilobytes of this process that are in memory,
+    once all that was freed is handed back (glibc)."""
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1000
 

@@ -71,7 +71,8 @@ def seconds(config: str, steps: int, threads: int, wait: dict[str, str]) -> tupl
 def in_words(found: list[tuple[float, float]]) -> str:
     """A cell of the table."""
     passed, spent = zip(*found, strict=True)
-    return f"{statistics.mean(passed):.1f} ({min(passed):.1f} to {max(passed):.1f}); processor {statistics.mean(spent):.1f}"
+    wall = f"{statistics.mean(passed):.1f} ({min(passed):.1f} to {max(passed):.1f})"
+    return f"{wall}; processor {statistics.mean(spent):.1f}"
 
 
 def main() -> None:

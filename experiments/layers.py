@@ -1,15 +1,18 @@
 """How good are masks and backgrounds of `decompose`? Three tables, each beside what needs no
 learning.
 
-    python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10] [--parts masks
-    backgrounds generated]
+    python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10]
+                                 [--parts masks backgrounds generated]
 
-masks        J and F of every sequence in the DAVIS layout: the first mask copied, carried by flow, and ours.
-backgrounds  The true mask of each sequence, mirrored left to right, hides a second place; its true mask stays hidden too. Held
-             out are the pixels under the mirrored mask that do not belong to the object and that the plate fetched from another
-             frame; there the frame itself is the truth. Telea's inpainting of both holes beside it.
-generated    Clips of data set `layered`, held-out split, from the first mask alone: J, and PSNR of background (under the
-             object: all, and what another frame reveals), matte and composite, all against the exact layers.
+masks        J and F of every sequence in the DAVIS layout: the first mask copied, carried by flow,
+             and ours.
+backgrounds  The true mask of each sequence, mirrored left to right, hides a second place; its true
+             mask stays hidden too. Held out are the pixels under the mirrored mask that do not
+             belong to the object and that the plate fetched from another frame; there the frame
+             itself is the truth. Telea's inpainting of both holes beside it.
+generated    Clips of data set `layered`, held-out split, from the first mask alone: J, and PSNR of
+             background (under the object: all, and what another frame reveals), matte and
+             composite, all against the exact layers.
 """
 
 import argparse

@@ -28,8 +28,8 @@ from simulacra.models.world.seeing import shown
 
 
 def both(agent: Agent, factory: Factory, tracks: list[int]) -> tuple[Summary, Summary, Summary]:
-    """An agent's score on sampled codes, on their means, and what the means are worth, track by
-    track."""
+    """An agent's score on sampled codes, on their means,
+    and what the means are worth, track by track."""
     drawn, means = (
         score(agent.centre, replace(agent.senses, sampled=sampled), factory, tracks)
         for sampled in (True, False)

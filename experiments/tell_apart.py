@@ -80,8 +80,8 @@ def described(actions: torch.Tensor, rewards: torch.Tensor) -> NDArray[np.float6
 
 
 def right(one: Drives, other: Drives) -> list[bool]:
-    """For each track, whether both drives on it are told apart by what was learnt from the other
-    tracks. (tracks, draws, F)."""
+    """For each track, whether both drives on it are told apart
+    by what was learnt from the other tracks. (tracks, draws, F)."""
     verdicts = []
     for k in range(len(one)):
         seen = [np.delete(some, k, 0).reshape(-1, some.shape[2]) for some in (one, other)]
@@ -126,8 +126,8 @@ def by_kind(drivers: Drives, mine: Sequence[int]) -> float:
 
 
 def splits(drivers: int, mine: int) -> list[tuple[int, ...]]:
-    """All ways to call so many of the drivers one kind, the first of which is as asked; of halves,
-    one of each two mirrored."""
+    """All ways to call so many of the drivers one kind, the first of which is as asked;
+    of halves, one of each two mirrored."""
     found = list(itertools.combinations(range(drivers), mine))
     return [split for split in found if 0 in split] if 2 * mine == drivers else found
 
@@ -179,8 +179,8 @@ def main() -> None:
     within(steps=(asked.steps, LIMIT), seeds=(asked.seeds, 100))
     if not 3 <= asked.tracks <= len(SELECTION):
         raise Mistake(
-            f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, since the others are learnt "
-            "from"
+            f"tracks = {asked.tracks}; allowed: 3 to {len(SELECTION)}, "
+            "since the others are learnt from"
         )
     torch.set_num_threads(1)
     factory, tracks = artefacts.factory("envpool", 1), list(SELECTION[: asked.tracks])

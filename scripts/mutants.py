@@ -1,10 +1,14 @@
 """Which one-line mistakes would the tests notice? tests/mutants.json lists 300, one in a line;
-docs/mutants.md tells more.
+docs/results/mutants.md tells more.
 
-    python scripts/mutants.py cover --cache FOLDER               # once: which tests run which lines, how long each takes
-    python scripts/mutants.py run --cache FOLDER -o FILE.jsonl   # every mutant that FILE.jsonl does not have yet
-    python scripts/mutants.py table FILE.jsonl [OTHER.jsonl]     # the share killed in each stratum
-    python scripts/mutants.py check                              # the mutants whose line is gone
+    # once: which tests run which lines, and how long each takes
+    python scripts/mutants.py cover --cache FOLDER
+    # every mutant that FILE.jsonl does not have yet
+    python scripts/mutants.py run --cache FOLDER -o FILE.jsonl
+    # the share killed in each stratum
+    python scripts/mutants.py table FILE.jsonl [OTHER.jsonl]
+    # the mutants whose line is gone
+    python scripts/mutants.py check
 
 A mutant is tried in a copy of the source tree, in a process forked from one that has imported
 torch, on the tests that ran the mutated line, fastest first, until one fails or 60 seconds of
@@ -110,8 +114,8 @@ def cover(cache: Path, tests: list[Path], tree: Path, most: float) -> None:
 
 
 class Tests:
-    """What the coverage runs in a cache found: which tests passed, in how many seconds, and the
-    lines that each ran."""
+    """What the coverage runs in a cache found:
+    which tests passed, in how many seconds, and the lines that each ran."""
 
     def __init__(self, cache: Path, most: float = SECONDS, there: Path | None = None):
         self.most = most  # and only tests that are in the folder `there`
@@ -127,8 +131,8 @@ class Tests:
         ]
 
     def of(self, file: str, line: int) -> list[str]:
-        """The tests that ran a line (from 1), fastest first, as many as `most` seconds hold, at
-        least one."""
+        """The tests that ran a line (from 1), fastest first,
+        as many as `most` seconds hold, at least one."""
         names: set[str] = set()
         for connection in self.connections:
             names |= self.widened(contexts(connection, file, line))
@@ -172,8 +176,7 @@ def contexts(connection: sqlite3.Connection, file: str, line: int) -> set[str]:
 
     found = connection.execute(
         "select context.context, line_bits.numbits from line_bits join context on context.id = "
-        "line_bits.context_id "
-        "join file on file.id = line_bits.file_id where file.path like ?",
+        "line_bits.context_id join file on file.id = line_bits.file_id where file.path like ?",
         (f"%/{file}",),
     )
     return {name for name, bits in found if "|" in name and num_in_numbits(line, bits)}
@@ -233,8 +236,8 @@ def child(tree: Path, words: list[str], log: Path) -> None:
 
 
 def watched(pid: int, most: float, ending: int = signal.SIGKILL) -> tuple[int | None, float]:
-    """(exit status, processor seconds) of a child; None if the clock says more than `most` seconds
-    and it was ended."""
+    """(exit status, processor seconds) of a child;
+    None if the clock says more than `most` seconds and it was ended."""
     begun, late = time.monotonic(), False
     while True:
         ended, status, used = os.wait4(pid, os.WNOHANG)
@@ -248,8 +251,8 @@ def watched(pid: int, most: float, ending: int = signal.SIGKILL) -> tuple[int | 
 
 
 def tried(tree: Path, file: str, text: str, tests: list[str], log: Path) -> tuple[str, float]:
-    """(killed, survived, timeout, late, no test or an error; processor seconds) of a file's text in
-    a tree that is put back."""
+    """(killed, survived, timeout, late, no test or an error; processor seconds)
+    of a file's text in a tree that is put back."""
     if not tests:
         return "no test", 0.0
     path = tree / file
@@ -278,8 +281,8 @@ def tried(tree: Path, file: str, text: str, tests: list[str], log: Path) -> tupl
 def judged(
     source: str, mutant: Mutant, tree: Path, tests: Tests, base: str, also: list[str]
 ) -> dict[str, object]:
-    """The result of one mutant; `base` is the source that the coverage run had, `also` are tests
-    that it did not know."""
+    """The result of one mutant; `base` is the source that the coverage run had,
+    `also` are tests that it did not know."""
     try:
         text = mutated(source, mutant)
     except LookupError as error:
@@ -339,8 +342,8 @@ def results(files: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def table(files: Iterable[Path], mutants: list[Mutant]) -> str:
-    """Killed of those that are there and not equivalent, per stratum; what no test runs or was not
-    tried, is not killed."""
+    """Killed of those that are there and not equivalent, per stratum;
+    what no test runs or was not tried, is not killed."""
     found = {row["mutant"]: row["result"] for row in results(files)}
     columns = [
         "stratum",

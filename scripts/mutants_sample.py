@@ -121,8 +121,8 @@ def stratum(path: str, tree: ast.Module, name: str) -> str:
 
 
 def passed_over(tree: ast.Module) -> set[tuple[int, int]]:
-    """(line, column) of every node that is not mutated: annotations, defaults, decorators,
-    docstrings, what is raised."""
+    """(line, column) of every node that is not mutated:
+    annotations, defaults, decorators, docstrings, what is raised."""
     roots: list[ast.AST] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
@@ -152,8 +152,8 @@ def can_run(operator: str) -> bool:
 
 
 def of_cosmic_ray(source: str) -> Iterator[tuple[str, int, int, int]]:
-    """(operator, occurrence, line, column) of everything that cosmic-ray's operators change and
-    that can run."""
+    """(operator, occurrence, line, column) of everything
+    that cosmic-ray's operators change and that can run."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
@@ -187,8 +187,8 @@ def end_of_word(letter: str) -> bool:
 
 
 def by_cosmic_ray(source: str, name: str, occurrence: int) -> tuple[int, int, str, str] | None:
-    """(line, column, old, new) of one mutation; None where it spans lines or is not one that can
-    run."""
+    """(line, column, old, new) of one mutation;
+    None where it spans lines or is not one that can run."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
@@ -202,8 +202,8 @@ def by_cosmic_ray(source: str, name: str, occurrence: int) -> tuple[int, int, st
 
 
 def of_ours(tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, int, int, str, str]]:
-    """(operator, line, column, old, new) of calls left out and of reductions that become their
-    neighbour."""
+    """(operator, line, column, old, new) of calls left out
+    and of reductions that become their neighbour."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Expr)
@@ -232,8 +232,8 @@ def of_ours(tree: ast.Module, lines: list[str]) -> Iterator[tuple[str, int, int,
 def candidates(
     path: str, source: str
 ) -> Iterator[tuple[str, tuple[int, int], tuple[str, int] | tuple[str, int, int, str, str]]]:
-    """(stratum, place, how) of every mutation of a file; how is made to a mutant once it is
-    drawn."""
+    """(stratum, place, how) of every mutation of a file;
+    how is made to a mutant once it is drawn."""
     tree = ast.parse(source)
     over = passed_over(tree)
     owners = {
@@ -267,8 +267,8 @@ def made(
 
 
 def draw(each: int, seed: int) -> list[Mutant]:
-    """`each` mutants of every stratum: a place first (a line once), then one of what can be done to
-    it."""
+    """`each` mutants of every stratum: a place first (a line once),
+    then one of what can be done to it."""
     dice = random.Random(seed)
     pools: dict[str, dict[tuple[str, int], list[tuple[int, tuple]]]] = {}
     sources = {

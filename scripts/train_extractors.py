@@ -1,6 +1,6 @@
 """Trains the two grey feature extractors of simulacra.metrics and writes their weights.
 
-    python scripts/train_extractors.py --data DIR            # both, about 10 minutes on two idle cores
+    python scripts/train_extractors.py --data DIR    # both, about 10 minutes on two idle cores
     python scripts/train_extractors.py --data DIR --only mnist_cnn
 
 DIR holds mnist/ and fashion-mnist/ with the four official IDX files each, gzip. The last 5,000
@@ -62,8 +62,8 @@ RECIPES = {
 
 
 def pictures(data: Path, source: Source, test: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) in [0, 1] and labels (N,) of the official training or test files, in
-    their order."""
+    """Images (N, 1, 28, 28) in [0, 1] and labels (N,) of the official training or test files,
+    in their order."""
     paths = locate(source, data, url="")
     images, labels = (
         torch.tensor(read(paths[file], source.digests[file]))
@@ -89,8 +89,8 @@ def augmented(images: Tensor, recipe: Recipe) -> Tensor:
 
 
 def batches(n: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """The shuffled indices of one epoch; also reseeds, so that augmentation follows from (seed,
-    epoch)."""
+    """The shuffled indices of one epoch; also reseeds,
+    so that augmentation follows from (seed, epoch)."""
     reseed(fold(seed, "epoch", epoch))
     yield from torch.randperm(n)[: n - n % BATCH].split(BATCH)
 
@@ -98,8 +98,8 @@ def batches(n: int, seed: int, epoch: int) -> Iterator[Tensor]:
 def losses(
     model: Classifier, decoder: nn.Linear, images: Tensor, labels: Tensor, dropout: float = 0.2
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with dropout on the features, and the mean squared error of the rebuilt
-    pictures."""
+    """Cross-entropy with dropout on the features,
+    and the mean squared error of the rebuilt pictures."""
     features = model.features((2 * images - 1).contiguous(memory_format=torch.channels_last))
     wrong = F.cross_entropy(model.logits(F.dropout(features, dropout)), labels)
     return wrong, F.mse_loss(decoder(features), images.flatten(1))

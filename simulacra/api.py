@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import config, external, packed, random, run
+from simulacra.core import answers, config, external, random, run, zoo
 from simulacra.core.config import Config
-from simulacra.core.contract import Model
+from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, reopen, to
 from simulacra.core.parts import parts
 from simulacra.io.paths import typed
 from simulacra.nn import latent
@@ -38,7 +38,6 @@ from simulacra.tasks import train as training
 from simulacra.tasks._picture import check_prior, imaginer, within
 from simulacra.tasks.predict import rolled
 
-ZOO = config.asset("zoo")
 Pictures = Tensor | np.ndarray | Path | str | Sequence[Path | str]
 """Pictures (N, C, H, W) as `measure` takes them, or files: whatever they are, they become as the
 run's own are."""
@@ -56,19 +55,7 @@ def list_configs() -> list[str]:
 
 def list_zoo() -> list[str]:
     """The names of the trained runs that come with Simulacra, as `load` takes them."""
-    return (
-        sorted(f"zoo/{place.name}" for place in ZOO.iterdir() if packed.is_packed(place))
-        if ZOO.is_dir()
-        else []
-    )
-
-
-def place_of(name: Path | str) -> Path:
-    """The folder of a run: a path, or a name of list_zoo()."""
-    place = Path(name).expanduser()
-    if not place.exists() and place.as_posix() in list_zoo():
-        return ZOO / place.name
-    return place
+    return zoo.names()
 
 
 class Drive(NamedTuple):
@@ -122,52 +109,56 @@ class Loaded:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """Its networks by name, plain torch modules; averages are the weights with which one
-        samples."""
+        """Its networks by name, plain torch modules;
+        averages are the weights with which one samples."""
         inner = {name: getattr(part, "module", part) for name, part in parts(self.model).items()}
         return {name: one for name, one in inner.items() if isinstance(one, nn.Module)}
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """What was measured of it, a row a value with its provenance."""
-        return run.read_rows(self.folder / "metrics.jsonl")
+        return run.read_rows(zoo.results(self.folder)[0] / "metrics.jsonl")
 
     @property
     def can(self) -> list[str]:
         """The methods that its model has an answer to."""
-        model: Any = self.model
-        like = self._opened.like(1)
-        found = []
-        if not hasattr(model, "imagine") and not {"mean", "video"} & like.keys():
-            found.append("sample")
-        if all(hasattr(model, name) for name in reconstruct.CODES):
+        model, like = self.model, self._opened.like(1)
+        found = [] if sample.needs_data(self._opened) else ["sample"]
+        if isinstance(model, AutoEncoder) and "image" in like:
             found += ["encode", "decode", "reconstruct", "interpolate"]
-        if hasattr(model, "imagine") and "image" in like:
+        if isinstance(model, Futures) and "image" in like:
             found.append("predict")
-        if hasattr(model, "dream"):
+        if isinstance(model, Layered) and "video" in like:
+            found.append("decompose")
+        if isinstance(model, Agent):
             found += ["drive", "dream"]
-        elif hasattr(model, "imagine") and "mean" in like:
+        elif isinstance(model, Memory):
             found.append("dream")
         return [*found, "measure"]
 
-    def _need(self, method: str) -> Any:
+    def _need(self, method: str) -> None:
+        """A Mistake that says what the run can, if it cannot do this."""
         if method not in self.can:
             raise Mistake(
-                f"{self.folder} is a run of {self.config.model}, which cannot {method}; it can: "
-                f"{', '.join(self.can)}"
+                f"{self.folder} is a run of {self.config.model}, which cannot {method}; "
+                f"it can: {', '.join(self.can)}"
             )
-        return self.model
+
+    def _coder(self, method: str) -> AutoEncoder:
+        """The model as one that turns pictures into codes and back."""
+        self._need(method)
+        return reconstruct.coder(self._opened)
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:
-        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed; of
-        one class if `label` says so."""
+        """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed;
+        of one class if `label` says so."""
         self._need("sample")
         labels = None if label is None else sample.of_class(self._opened, label)
         return torch.cat(list(sample.parts(self._opened, n, seed, labels)))
 
     def pictures(self, given: Pictures) -> Tensor:
-        """Pictures as the run's own are, (N, C, H, W) on its device: files are cropped and resized,
-        arrays have to fit."""
+        """Pictures as the run's own are, (N, C, H, W) on its device:
+        files are cropped and resized, arrays have to fit."""
         one = isinstance(given, (str, Path))
         if one and Path(given).suffix.lower() not in measure_samples.ARRAYS:  # type: ignore[arg-type]
             given = [given]  # type: ignore[list-item]
@@ -181,24 +172,26 @@ class Loaded:
         there = tuple(self._opened.like(1)["image"].shape[1:])
         if tuple(x.shape[1:]) != there:
             raise Mistake(
-                f"pictures of shape {tuple(x.shape[1:])}; those of {self.folder} are {there}, "
-                "channels first"
+                f"pictures of shape {tuple(x.shape[1:])}; "
+                f"those of {self.folder} are {there}, channels first"
             )
         return x.to(self._opened.device)
 
     @torch.no_grad()
     def encode(self, given: Pictures) -> Tensor:
         """The mean codes (N, z_size) of pictures."""
-        return self._need("encode").encode(self.pictures(given))[0].cpu()
+        model = self._coder("encode")
+        return answers.encoded(model, self.pictures(given))[0].cpu()
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, z_size)."""
-        model = self._need("decode")
+        model = self._coder("decode")
         if codes.ndim != 2:
             raise Mistake(f"codes of shape {tuple(codes.shape)}; allowed: (N, z_size)")
         try:
-            return model.decode(codes.float().to(self._opened.device)).clamp(-1, 1).cpu()
+            made = answers.decoded(model, codes.float().to(self._opened.device))
+            return made.clamp(-1, 1).cpu()
         except RuntimeError as error:
             raise Mistake(
                 f"codes of shape {tuple(codes.shape)} do not fit: {str(error).splitlines()[0]}"
@@ -207,17 +200,18 @@ class Loaded:
     @torch.no_grad()
     def reconstruct(self, given: Pictures) -> Tensor:
         """What pictures become when they are only their codes, (N, C, H, W)."""
-        return reconstruct.rebuilt(self._need("reconstruct"), self.pictures(given)).cpu()
+        return reconstruct.rebuilt(self._coder("reconstruct"), self.pictures(given)).cpu()
 
     @torch.no_grad()
     def interpolate(
         self, first: Pictures, second: Pictures, steps: int = 8, kind: str = "spherical"
     ) -> Tensor:
         """The way from one picture to another, both ends included, (steps, C, H, W)."""
-        model = self._need("interpolate")
+        model = self._coder("interpolate")
         within(steps=(steps, 1000))
-        start, end = (model.encode(self.pictures(one))[0][0] for one in (first, second))
-        return model.decode(latent.path(start, end, steps, kind)).clamp(-1, 1).cpu()
+        start, end = (answers.encoded(model, self.pictures(one))[0][0] for one in (first, second))
+        made = answers.decoded(model, latent.path(start, end, steps, kind))
+        return made.clamp(-1, 1).cpu()
 
     @torch.no_grad()
     def predict(
@@ -239,6 +233,28 @@ class Loaded:
         random.reseed(random.fold(seed, "predict"))
         return rolled(imaginer(self._opened), now, n, roll, prior)[:, 1:]
 
+    @torch.no_grad()
+    def decompose(self, video: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Clips (N, T, C, H, W) in [-1, 1] as the run's own are, and what covers the object in
+        their first frames (N, 1, H, W), 0 or 1, into layers by their names (N, T - 1, C or 1, H,
+        W): "composite", "foreground", "background", "mask" ... A clip of one's own is taken apart
+        by `simulacra.decompose`, which trains for it."""
+        self._need("decompose")
+        model = self.model
+        assert isinstance(model, Layered)
+        like = self._opened.like(1)
+        for name, given in ("video", video), ("mask", mask):
+            there = tuple(like[name].shape[1:])
+            shape = tuple(given.shape[1:])
+            if given.ndim != like[name].ndim or shape[-3:] != there[-3:] or len(given) != len(mask):
+                raise Mistake(
+                    f"{name} of shape {tuple(given.shape)}; that of {self.folder} is "
+                    f"{('N', *there)}"
+                )
+        batch = {"video": video, "mask": mask}
+        made = answers.unrolled(model, to(self._opened.device, batch))
+        return {name: one.cpu() for name, one in made.items()}
+
     def drive(
         self,
         track: int | None = None,
@@ -247,8 +263,8 @@ class Loaded:
         *,
         simulator: str = "gymnasium",
     ) -> Drive:
-        """A drive on one track, its seed None for the first of those on which nothing is trained or
-        scored."""
+        """A drive on one track, its seed None for the first of those on
+        which nothing is trained or scored."""
         self._need("drive")
         from simulacra.tasks.worlds import drive as driving
 
@@ -259,8 +275,8 @@ class Loaded:
     def dream(
         self, n: int = 4, steps: int = 300, seed: int = 0, *, tau: float | None = None
     ) -> Dream:
-        """n dreams side by side, which begin with held-out codes; `tau` is the temperature, None
-        the run's own."""
+        """n dreams side by side, which begin with held-out codes;
+        `tau` is the temperature, None the run's own."""
         self._need("dream")
         from simulacra.tasks.worlds import dream as dreaming
 
@@ -294,8 +310,7 @@ def load(
     trust: bool = False,  # whether a model that the run brings may be run
 ) -> Loaded:
     """Open a run."""
-    place = place_of(name)
-    config.run_file(place)
+    place = zoo.run_of(name)
     with external.trusted(trust):
         return Loaded(reopen(place, data_root(Path(data) if data else None), device, step, weights))
 
@@ -312,8 +327,8 @@ def train(
     device: str = "cpu",
     extend: bool = False,  # allow more steps than the run in the folder was made for
 ) -> Loaded:
-    """Train, or go on training what is in the run folder, and open it. Ctrl-C saves, then raises
-    KeyboardInterrupt."""
+    """Train, or go on training what is in the run folder, and open it.
+    Ctrl-C saves, then raises KeyboardInterrupt."""
     root = data_root(Path(data) if data else None)
     changes, notes = typed(
         [f"{key}={written(key, value)}" for key, value in (set or {}).items()], root
@@ -362,8 +377,8 @@ def measure(
     seed: int = 0,
     data: Path | str | None = None,  # the data folder
 ) -> list[dict[str, Any]]:
-    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones: a row a metric
-    with its provenance."""
+    """Pictures of any origin, (N, C, H, W), a .npz or a folder, against real ones:
+    a row a metric with its provenance."""
     root = data_root(Path(data) if data else None)
     rows, notes = measure_samples.measure_samples(
         samples, against, extractor=extractor, seed=seed, root=root

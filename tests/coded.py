@@ -1,5 +1,5 @@
-"""Codes for tests: a small linear world whose laws are known, written as `simulacra encode` writes
-them, and eyes to match."""
+"""Codes for tests: a small linear world whose laws are known,
+written as `simulacra encode` writes them, and eyes to match."""
 
 from pathlib import Path
 
@@ -48,8 +48,8 @@ def batch(B: int = 4, T: int = 12, Z: int = 4, eye: str = EYE) -> dict[str, Tens
 
 
 class Colours:
-    """An eye that sees the mean of each channel: codes of 3 numbers, whose variance is as good as
-    none."""
+    """An eye that sees the mean of each channel:
+    codes of 3 numbers, whose variance is as good as none."""
 
     z_size = 3
 

@@ -31,8 +31,8 @@ class Said:
 
 
 class Child:
-    """A process that the launcher forked. It has its own number and memory; only its imports are
-    done."""
+    """A process that the launcher forked. It has its own number and memory;
+    only its imports are done."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""Fixtures of the house: models and configs as found on disk, runs trained once a session, command
-lines."""
+"""Fixtures of the house: models and configs as found on disk,
+runs trained once a session, command lines."""
 
 import os
 import re
@@ -136,8 +136,8 @@ def launcher() -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def launch(launcher: "subprocess.Popen[str]", tmp_path: Path) -> Callable[..., Child]:
-    """Start `simulacra ARGUMENTS...` in a process of its own; see launcher.py for what `limit` and
-    `dies` do."""
+    """Start `simulacra ARGUMENTS...` in a process of its own;
+    see launcher.py for what `limit` and `dies` do."""
 
     def start(*arguments: object, limit: int | None = None, dies: int | None = None) -> Child:
         return Child(launcher, tmp_path, [str(word) for word in arguments], limit, dies)

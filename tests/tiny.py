@@ -58,16 +58,16 @@ class Tiny:
         return build(checked, batches[0], CPU), batches
 
     def begun(self, place: Path, *more: str) -> tuple[Model, list[Batch]]:
-        """The model that begins with the weights that `init_from` names, as a new run would, and
-        its first batches."""
+        """The model that begins with the weights that `init_from` names,
+        as a new run would, and its first batches."""
         model, batches = self.model(*more)
         begin(self.config(*more), model, place / "new", CPU)
         return model, batches
 
 
 def scribble(rows: object, path: Path) -> Path:
-    """The path of something quickly written in place of curves, which take longer to draw than all
-    else in a tiny run."""
+    """The path of something quickly written in place of curves,
+    which take longer to draw than all else in a tiny run."""
     return paint.write(path, b"curves")
 
 
@@ -130,8 +130,8 @@ def own_frames() -> tuple[Path, Path]:
 
 @cache
 def of_config(name: str) -> Tiny | None:
-    """The config as it is if its data need no files, else on the embedded digits or on files made
-    for it, else on the data folder."""
+    """The config as it is if its data need no files,
+    else on the embedded digits or on files made for it, else on the data folder."""
     plain, digits, series = (
         Tiny(name),
         Tiny(name, ("data.name=digits",)),
@@ -159,15 +159,15 @@ def needed(tiny: Tiny | None, what: str) -> Tiny:
     """The config, or a skipped test that says why."""
     if tiny is None:
         pytest.skip(
-            f"{what} does not take the embedded digits, and SIMULACRA_DATA names no folder with "
-            "its data"
+            f"{what} does not take the embedded digits, "
+            "and SIMULACRA_DATA names no folder with its data"
         )
     return tiny
 
 
 def examples(batch: Batch) -> torch.Tensor:
-    """The pictures (B, C, H, W), series (B, T, C) or codes (B, T, Z) of a batch; of clips their
-    last frames."""
+    """The pictures (B, C, H, W), series (B, T, C) or codes (B, T, Z) of a batch;
+    of clips their last frames."""
     if "mean" in batch:
         return batch["mean"]
     if "video" in batch:
@@ -189,8 +189,8 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def assert_same(one: Path, two: Path) -> None:
-    """Two runs have ended with the same bits: names and tensors of the checkpoints, bytes of the
-    log, digests in `done`."""
+    """Two runs have ended with the same bits:
+    names and tensors of the checkpoints, bytes of the log, digests in `done`."""
     names = [[path.name for path in run.checkpoints(folder)] for folder in (one, two)]
     assert names[0] == names[1] != []
     for name in names[0]:

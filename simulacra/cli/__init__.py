@@ -1,9 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
-Verbs of training and looking are in `basics`, of codes of pictures in `eyes`, of one picture's
-futures in `futures`, of clips in `video`, of simulated worlds in `worlds`, of agents in them in
-`driving`, of experiments in `sheets`, of what one begins oneself in `new`, and the verb measure in
-`measuring`.
+One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
+measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `worlds`,
+`experiments`.
 """
 
 import os
@@ -15,18 +14,13 @@ from typing import Annotated
 import typer
 
 from simulacra import __version__
-from simulacra.cli import (  # each names its verbs to the program
-    basics,
-    driving,
-    eyes,
-    futures,
-    measuring,
-    new,
-    sheets,
-    streams,
-    video,
-    worlds,
-)
+
+# each names its verbs to the program, and help lists them in this order
+from simulacra.cli import lists  # isort: skip
+from simulacra.cli import basics  # isort: skip
+from simulacra.cli import measuring  # isort: skip
+from simulacra.cli import new  # isort: skip
+from simulacra.cli import pictures, clips, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
@@ -37,15 +31,14 @@ MEMORY = re.compile(r"allocate memory|[Ss]torage size calculation overflowed|out
 __all__ = [
     "app",
     "basics",
-    "driving",
-    "eyes",
-    "futures",
+    "clips",
+    "experiments",
+    "lists",
     "main",
     "measuring",
     "new",
-    "sheets",
+    "pictures",
     "streams",
-    "video",
     "worlds",
 ]
 
@@ -97,8 +90,8 @@ def _interrupted(stop: BaseException, heard: list[int]) -> int:
 
 
 def _explained(error: Exception) -> str:
-    """What to say of an error that is of the command line or the machine and not of the program;
-    nothing if it may be."""
+    """What to say of an error that is of the command line
+    or the machine and not of the program; nothing if it may be."""
     # that of a wrong command line, whose class moves between versions of typer
     if hasattr(error, "format_message"):
         return f"{error.format_message()} (see --help)"
@@ -110,7 +103,8 @@ def _explained(error: Exception) -> str:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and MEMORY.search(str(error))
     ):
-        return f"not enough memory for what was asked ({shown(str(error), quoted=False)}); ask for less or smaller ones"
+        said = shown(str(error), quoted=False)
+        return f"not enough memory for what was asked ({said}); ask for less or smaller ones"
     return ""
 
 

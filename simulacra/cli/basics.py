@@ -1,4 +1,4 @@
-"""Verbs of the laboratory: list, data, train, sample, paint, evolve, export."""
+"""Verbs of training and looking: train, sample, paint, evolve, export."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,6 @@ from simulacra.cli.words import (
     Trust,
     Weights,
     app,
-    data_app,
     err,
     escape,
     out,
@@ -26,65 +25,6 @@ from simulacra.cli.words import (
 )
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
-
-
-@app.command("list")
-def list_() -> None:
-    """Models, configs, data sets and experiments."""
-    from rich.table import Table
-
-    from simulacra.core import config, data_sets, installed
-    from simulacra.studies import sheet
-
-    for title, names in (("models", config.models()), ("data sets", data_sets.names())):
-        out.print(f"[bold]{title}[/]: {', '.join(names)}")
-    for title, offered in (
-        ("models of installed packages", installed.offers("model")),
-        ("data sets of installed packages", installed.offers("data")),
-    ):
-        if offered:
-            out.print(f"[bold]{title}[/]: {escape('; '.join(map(str, offered)))}", soft_wrap=True)
-    table = Table(box=None, header_style="bold")
-    for title in "config", "model", "data", "in one line":
-        table.add_column(title, no_wrap=title == "config", overflow="fold")
-    for name in config.configs():
-        raw = config.based(config.find(name))
-        table.add_row(
-            name, str(raw["room"]), str(raw["data"]["name"]), escape(config.headline(name))
-        )
-    out.print(table)
-    for name, question in sheet.headlines().items():
-        out.print(f"[bold]experiment {name}[/]: {escape(question)}", soft_wrap=True)
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """The data sets."""
-    from simulacra.core import data_sets
-
-    for name in data_sets.names():
-        out.print(f"[bold]{name:17}[/] {escape(data_sets.headline(name))}", soft_wrap=True)
-
-
-@data_app.command("show")
-def data_show(
-    name: Annotated[str, typer.Argument(help="A data set, or a config.")],
-    root: DataFolder = None,
-    sheet: Annotated[
-        Path | None, typer.Option("-o", help="Also paint a sheet of training examples here (.png).")
-    ] = None,
-    change: Changes = None,
-) -> None:
-    """What a data set holds and what is done to it, before any training."""
-    from simulacra.core.load import data_root
-    from simulacra.tasks.data import show
-
-    place = data_root(root)
-    facts, path = show(name, place, settled(change, place), sheet)
-    for key, value in facts.items():
-        out.print(f"[bold]{key:16}[/] {escape(value)}", soft_wrap=True)
-    if path:
-        out.print(f"[bold]{'sheet':16}[/] {escape(str(path))}", soft_wrap=True)
 
 
 @app.command()
@@ -117,10 +57,11 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model, or go on where its run folder stands."""
-    from simulacra.core import config, data_sets
+    from simulacra.core import config, data_sets, zoo
 
     if as_json and not dry_run:
         raise Mistake("train --json: allowed: with --dry-run")
+    source = str(zoo.place_of(source)) if source in zoo.names() else source
     place = data_sets.data_root(root)
     changes = settled(change, place)
     if dry_run:
@@ -221,7 +162,7 @@ def paint(
     device: Device = "cpu",
     trust: Trust = False,
 ) -> None:
-    """Paint a run's pictures again, from its fixed held-out inputs and fixed noise."""
+    """Paint a run's pictures again. Inputs are its fixed held-out ones, and its noise is fixed."""
     from simulacra.core.load import reopen
     from simulacra.tasks.paint import paint as verb
 
@@ -242,8 +183,8 @@ def evolve(
     fps: Annotated[int, typer.Option(help="Frames per second of an animation.")] = 4,
     scale: Annotated[int, typer.Option(help="Make each pixel this many pixels wide.")] = 2,
 ) -> None:
-    """Show the same noise through training, from the pictures in the run. Neither checkpoints nor
-    data are needed."""
+    """Show the same noise through training. It takes the pictures in the run: neither checkpoints
+    nor data are needed."""
     from simulacra.tasks.evolve import evolve as verb
 
     steps = verb(run, target, rows=rows, columns=columns, fps=fps, scale=scale)
@@ -268,8 +209,8 @@ def export(
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Pack what one looks at of a run into a small folder, which all verbs but train open as a
-    run."""
+    """Pack a run into a small folder. It holds what one looks at, and all verbs but train open it
+    as a run."""
     from simulacra.core.load import reopen
     from simulacra.tasks.export import export as verb
 

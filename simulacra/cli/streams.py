@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 
 class Stream:
-    """A text stream whose first failed write or flush is kept in `lost`; nothing more is said after
-    it."""
+    """A text stream whose first failed write or flush is kept in `lost`;
+    nothing more is said after it."""
 
     def __init__(self, inner: TextIO):
         self.inner = inner
@@ -44,11 +44,12 @@ class Stream:
 
 @contextlib.contextmanager
 def patient() -> Iterator[Stream]:
-    """Both streams are such while it lasts; yields that of output. Unknown letters are written as
-    \\u2713 and the like."""
+    """Both streams are such while it lasts; yields that of output.
+    Unknown letters are written as \\u2713 and the like."""
     old = sys.stdout, sys.stderr
     for name in "stdout", "stderr":
-        inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123 (closed by whoever began us: 2>&-)
+        # closed by whoever began us: 2>&-
+        inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123
         if hasattr(inner, "reconfigure"):
             # a file that somebody replaced by a pipe cannot be asked where it stands
             with contextlib.suppress(OSError):
@@ -63,8 +64,8 @@ def patient() -> Iterator[Stream]:
 
 
 def missed(out: Stream) -> str:
-    """Why a person has not got what was to be said; nothing if all was, or if its reader wanted no
-    more of it (`| head`)."""
+    """Why a person has not got what was to be said;
+    nothing if all was, or if its reader wanted no more of it (`| head`)."""
     out.flush()
     return (
         ""

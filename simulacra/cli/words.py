@@ -1,5 +1,5 @@
-"""What all parts of the command line share: the program, where it prints, and the arguments and
-options of many verbs."""
+"""What all parts of the command line share:
+the program, where it prints, and the arguments and options of many verbs."""
 
 import os
 import sys
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulacra.cli.grouped import Grouped
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,6 +19,7 @@ COMPLETION = {"--install-completion", "--show-completion"} & {*sys.argv} or [
 ]
 
 app = typer.Typer(
+    cls=Grouped,
     help="A laboratory for models that imagine: train, sample, paint, measure.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -26,20 +29,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(
-    help="Data sets: what there is, and what training will do with it.", no_args_is_help=True
+    cls=Grouped,
+    help="Data sets: what there is, and what training will do with it.",
+    no_args_is_help=True,
 )
 app.add_typer(data_app, name="data")
 
 
 class Printer:
-    """Where lines and tables go. It imports rich for the first of them: help and mistakes are said
-    without it, faster."""
+    """Where lines and tables go. It imports rich for the first of them:
+    help and mistakes are said without it, faster."""
 
     def __init__(self, **options: Any):
         self._options = options
 
     @cached_property
     def console(self) -> "Console":
+        """rich's console, made when it is first asked for."""
         from rich.console import Console
 
         return Console(highlight=False, **self._options)
@@ -61,13 +67,13 @@ err = Printer(stderr=True)
 
 
 def a_run(folder: Path | None) -> Path | None:
-    """The run folder that an argument names; a Mistake if it is none, before anything is imported
-    that takes seconds."""
-    if folder is not None:
-        from simulacra.core.config import run_file
+    """The run folder that an argument names, zoo/NAME one of those that come with Simulacra; a
+    Mistake if it is none, before anything is imported that takes seconds."""
+    if folder is None:
+        return None
+    from simulacra.core import zoo
 
-        run_file(folder)
-    return folder
+    return zoo.run_of(folder)
 
 
 def _trusted(context: typer.Context, given: bool) -> bool:
@@ -79,7 +85,9 @@ def _trusted(context: typer.Context, given: bool) -> bool:
     return given
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=a_run)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, or zoo/NAME.", callback=a_run)
+]
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")
 ]
@@ -112,8 +120,8 @@ Scale = Annotated[int, typer.Option(help="Make each pixel of a sheet this many p
 
 
 def settled(changes: list[str] | None, root: Path | None) -> list[str]:
-    """Changes as they were typed, a relative data.path that is in the working directory made
-    absolute."""
+    """Changes as they were typed, a relative data.path
+    that is in the working directory made absolute."""
     from simulacra.io.paths import typed
 
     found, notes = typed(changes or [], root)
@@ -122,6 +130,7 @@ def settled(changes: list[str] | None, root: Path | None) -> list[str]:
 
 
 def report(paths: list[Path], done: list[str]) -> None:
+    """Print what was assumed, a yellow note a line, then the paths that were written."""
     for line in done:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
     for path in paths:

@@ -1,4 +1,5 @@
-"""Verbs of simulated worlds: collect, encode, world, compare-eyes."""
+"""Verbs of simulated worlds and of agents in them: collect, encode, world, compare-eyes, score,
+drive, dream."""
 
 import json
 import sys
@@ -9,12 +10,65 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulacra.cli.words import Device, Json, Preset, RunFolder, Step, Trust, app, err, escape, out
+from simulacra.cli.words import (
+    DataFolder,
+    Device,
+    Json,
+    Preset,
+    RunFolder,
+    Scale,
+    Step,
+    Trust,
+    a_run,
+    app,
+    err,
+    escape,
+    out,
+    report,
+)
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.signals import saying
+from simulacra.envs import WORLDS
 
 if TYPE_CHECKING:
     from simulacra.core.progress import Progress
+
+PANEL = "Worlds"
+Film = Annotated[Path, typer.Option("-o", help="A .mp4 or a .gif.")]
+EyeFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--eye",
+        metavar="RUN",
+        help="Run folder of the eye, or zoo/NAME; otherwise the config's.",
+        callback=a_run,
+    ),
+]
+Simulator = Annotated[
+    str, typer.Option(help="gymnasium, which is official, or envpool, ten times faster.")
+]
+Rate = Annotated[float, typer.Option(help="Frames per second; the world runs at 50.")]
+Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small files.")]
+
+
+Drivers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent.",
+    ),
+]
+Lead = Annotated[
+    int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
+]
+Driver = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is).",
+        callback=a_run,
+    ),
+]
 
 
 def note(sentences: Sequence[str]) -> None:
@@ -23,7 +77,7 @@ def note(sentences: Sequence[str]) -> None:
         out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def collect(
     world: Annotated[str, typer.Argument(help="What to record: racing.")],
     target: Annotated[
@@ -32,34 +86,19 @@ def collect(
     ],
     episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
-    driver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SHARE",
-            help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, "
-            "agent.",
-        ),
-    ] = None,
+    driver: Drivers = None,
     simulator: Annotated[
         str, typer.Option(help="envpool, or gymnasium, a few times slower.")
     ] = "envpool",
-    lead: Annotated[
-        int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
-    ] = 0,
+    lead: Lead = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
-    agent: Annotated[
-        Path | None,
-        typer.Option(
-            help="A run of world_controller, who drives as learnt (with lapses) or agent (as it "
-            "is)."
-        ),
-    ] = None,
+    agent: Driver = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
     """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
-    choose("world", world, ["racing"])
+    choose("world", world, list(WORLDS))
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.models.world.agent import agent_of
@@ -86,11 +125,9 @@ def collect(
         return
     note(driven.notes if driven else ())
     for name, value in found.items():
-        told = (
-            ", ".join(f"{key} {part}" for key, part in value.items())
-            if isinstance(value, dict)
-            else str(value)
-        )
+        told = str(value)
+        if isinstance(value, dict):
+            told = ", ".join(f"{key} {part}" for key, part in value.items())
         out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
 
 
@@ -111,7 +148,7 @@ def _share(text: str) -> tuple[str, float]:
         ) from None
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def encode(
     run: RunFolder,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="A folder that collect filled.")],
@@ -128,7 +165,10 @@ def encode(
 
     with saying(lambda: _kept(target, "episodes of codes")):
         done = verb(reopen(run, None, device, step), Stored(Store(store)), target)
-    told = f"{done.written} episodes ({done.frames:,} frames) in {target}, {done.already} were there; eye {done.eye}"
+    told = (
+        f"{done.written} episodes ({done.frames:,} frames) in {target}, "
+        f"{done.already} were there; eye {done.eye}"
+    )
     out.print(escape(told), soft_wrap=True)
     note(done.notes)
 
@@ -144,7 +184,7 @@ StageChanges = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def world(
     target: Site = Path("runs/world"),
     preset: Preset = None,
@@ -155,8 +195,8 @@ def world(
     ] = 0,
     change: StageChanges = None,
 ) -> None:
-    """World Models from nothing: record, train eye, memory and controller, in the dream and then in
-    the world, and score."""
+    """World Models from nothing, from recording to a score. The eye, the memory and the controller
+    are trained, this one in the dream and then in the world."""
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
@@ -177,23 +217,21 @@ def world(
         f"score {found.mean:.0f} +- {found.std:.0f} over {found.n} tracks, {ends}", soft_wrap=True
     )
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
-    out.print(
-        f"what each stage took and was worth: {escape(str(site.path('stages').with_suffix('.md')))}",
-        soft_wrap=True,
-    )
+    stages = escape(str(site.path("stages").with_suffix(".md")))
+    out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
 
 
-@app.command("compare-eyes")
+@app.command("compare-eyes", rich_help_panel=PANEL)
 def compare_eyes(
     target: Site = Path("runs/world"),
     preset: Preset = None,
     seeds: Annotated[int, typer.Option(help="Controllers of each eye, at least 2.")] = 3,
     change: StageChanges = None,
 ) -> None:
-    """Train both eyes on the same frames, a memory and controllers on each, and write one table
-    with intervals."""
+    """Train both eyes on the same frames and compare them. A memory and controllers are trained on
+    each; what they are worth is one table with intervals."""
     from simulacra.tasks.worlds.compare_encoders import sheet, table
-    from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
+    from simulacra.tasks.worlds.world import Site, arm, changes, eyes, until
 
     if seeds < 2:
         raise Mistake(
@@ -203,7 +241,7 @@ def compare_eyes(
 
     with _staged() as (notify, shown):
         asked = changes(change or [], until("dream"))
-        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in EYES]
+        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in eyes()]
         arms = {site.eye: arm(site, seeds) for site in sites}
         rows, text = table(arms, notify=lambda what: notify(f"measuring {what}", 0.0))
     write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")
@@ -214,8 +252,8 @@ def compare_eyes(
 
 @contextmanager
 def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str], "Progress"]]]:
-    """Whoever is told of stages, and of trainings; a stop is exit status 130, or 143 after another
-    signal than Ctrl-C."""
+    """Whoever is told of stages, and of trainings;
+    a stop is exit status 130, or 143 after another signal than Ctrl-C."""
     from simulacra.core.progress import Progress, Stages
     from simulacra.tasks.worlds.world import Stopped
 
@@ -231,3 +269,198 @@ def _staged() -> Iterator[tuple[Callable[[str, float], None], Callable[[Any, str
     except Stopped as stopped:
         err.print(escape(str(stopped)), soft_wrap=True)
         sys.exit(stopped.status)
+
+
+@app.command(rich_help_panel=PANEL)
+def score(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A run folder (world_controller).", callback=a_run),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--tracks", help="How many of the tracks; otherwise all.")
+    ] = None,
+    simulator: Simulator = "gymnasium",
+    eye: EyeFolder = None,
+    selection: Annotated[
+        bool, typer.Option("--selection", help="The 32 tracks for choosing between checkpoints.")
+    ] = False,
+    target: Annotated[
+        Path | None, typer.Option("-o", help="A .csv, a row a track; otherwise in RUN/scores.")
+    ] = None,
+    driver: Annotated[
+        str | None, typer.Option(help="In place of RUN: idle, brownian or scripted.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")
+    ] = None,
+    step: Step = None,
+    threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Score an agent: its mean return over 100 fixed tracks. They are driven to the official end;
+    the return has an interval, and metrics.jsonl gets a line."""
+    if (run is None) == (driver is None):
+        raise Mistake("score needs a run folder or --driver, and not both")
+    if driver and (eye or step is not None):
+        raise Mistake(
+            f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run "
+            "folder"
+        )
+    from simulacra.core.load import reopen
+    from simulacra.core.progress import Stages
+    from simulacra.tasks.worlds.score import Course, anchor
+    from simulacra.tasks.worlds.score import score as verb
+
+    course = Course(simulator, count, selection, threads)
+    with saying(lambda: "no score was written"), Stages(out.console, quiet=as_json) as stages:
+        if run:
+            found = verb(
+                reopen(run, None, step=step),
+                course,
+                target,
+                eye=eye,
+                against=against,
+                notify=stages.update,
+            )
+        else:
+            found = anchor(driver or "", course, target, against=against, notify=stages.update)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, text in _score_lines(found, against):
+        out.print(f"[bold]{name:14}[/] {escape(text)}", soft_wrap=True)
+
+
+def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str, str]]:
+    where = (
+        f"{found['n']} {found['tracks']} tracks, {found['simulator']} {found['simulator_version']}"
+    )
+    who = f"driver {found['driver']}" if "driver" in found else f"step {found['step']:,}"
+    lines = [
+        ("return", f"{_interval(found)} ({who}, {where})"),
+        (
+            "between tracks",
+            f"standard deviation {_number(found['std'])}; of the mean "
+            f"{_number(found['standard_error'])}",
+        ),
+        (
+            "laps finished",
+            f"{found['lap_finished']:.0%}" if found["lap_finished"] is not None else "not told",
+        ),
+        (
+            "tiles reached",
+            f"{found['progress']:.1%}" if found["progress"] is not None else "not told",
+        ),
+        ("processor", f"{found['processor_seconds']:,.1f} s"),
+    ]
+    if "difference" in found:
+        lines.append(
+            ("difference", f"{_interval(found['difference'])} to {against}, track by track")
+        )
+    lines += [("table", found["table"])] if "table" in found else []
+    return lines + [("note", sentence) for sentence in found.get("notes", [])]
+
+
+def _interval(found: dict[str, Any]) -> str:
+    interval = f"95 % interval {_number(found['low'])} to {_number(found['high'])}"
+    return (
+        f"mean {_number(found['mean'])}, {interval if found['n'] > 1 else 'one track, no interval'}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.1f}"
+
+
+@app.command(rich_help_panel=PANEL)
+def drive(
+    run: RunFolder,
+    target: Film,
+    track: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", help="Which track; none of those that scores are for."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Longest drive, at most 1,000 steps.")] = 300,
+    simulator: Simulator = "gymnasium",
+    eye: EyeFolder = None,
+    seed: Annotated[int, typer.Option(help="Other seeds, other noise of codes.")] = 0,
+    scale: Scale = 3,
+    fps: Rate = 25,
+    every: Every = 1,
+    step: Step = None,
+    trust: Trust = False,
+) -> None:
+    """Film an agent in the world (world_controller). The film shows what it sees, what its eye
+    keeps of it, and what its memory had expected."""
+    from simulacra.core.load import reopen
+    from simulacra.envs.carracing.tracks import SELECTION
+    from simulacra.tasks.worlds._film import Screen
+    from simulacra.tasks.worlds.drive import LIMIT
+    from simulacra.tasks.worlds.drive import drive as verb
+
+    track = SELECTION[0] if track is None else track
+    screen, opened = Screen(fps, every, scale), reopen(run, None, step=step)
+    trip = verb(
+        opened,
+        target,
+        track=track,
+        steps=steps,
+        simulator=simulator,
+        eye=eye,
+        seed=seed,
+        screen=screen,
+    )
+    finished = ", the lap finished" if trip.lap_finished == 1 else ""
+    tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
+    out.print(
+        f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}",
+        soft_wrap=True,
+    )
+    if trip.steps >= steps and steps < LIMIT and not finished:
+        out.print(f"cut at {steps:,} of at most {LIMIT:,} steps; --steps N for more")
+    report([trip.path], list(trip.notes))
+
+
+@app.command(rich_help_panel=PANEL)
+def dream(
+    run: RunFolder,
+    target: Film,
+    steps: Annotated[
+        int,
+        typer.Option(help="Longest dream; along recorded actions no longer than the recordings."),
+    ] = 300,
+    tau: Annotated[float | None, typer.Option(help="Temperature; otherwise the run's own.")] = None,
+    count: Annotated[int, typer.Option(help="How many dreams, side by side.")] = 4,
+    eye: EyeFolder = None,
+    seed: Annotated[int, typer.Option(help="Other seeds, other dreams.")] = 0,
+    scale: Scale = 2,
+    fps: Rate = 25,
+    every: Every = 1,
+    step: Step = None,
+    root: DataFolder = None,
+    trust: Trust = False,
+) -> None:
+    """Film what a memory dreams (world_controller, world_memory). An agent is at the wheel, or the
+    dream is beside what was recorded."""
+    from simulacra.core.load import reopen
+    from simulacra.tasks.worlds._film import Screen
+    from simulacra.tasks.worlds.dream import Asked
+    from simulacra.tasks.worlds.dream import dream as verb
+
+    opened = reopen(run, root, step=step)
+    found = verb(opened, target, Asked(steps, count, tau, eye, seed), Screen(fps, every, scale))
+    dreams, longest = found.clips.shape[:2]
+    what = f"{dreams} dreams of up to {longest} steps at temperature {found.tau:g}"
+    out.print(what if found.lengths else f"{what}, each beside its recording", soft_wrap=True)
+    if found.returns:
+        mean = sum(found.returns) / len(found.returns)
+        each = ", ".join(f"{value:.1f}" for value in found.returns)
+        out.print(f"dreamt returns {each}; mean {mean:.1f}", soft_wrap=True)
+    if found.lengths:
+        returns = (
+            "" if found.returns else "; this memory has no reward head, so that nothing is earned"
+        )
+        out.print(f"lengths {', '.join(map(str, found.lengths))}{returns}", soft_wrap=True)
+    report([target], list(found.notes))

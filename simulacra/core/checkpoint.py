@@ -1,8 +1,9 @@
 """Checkpoints: which there are, what is in them, and putting it into a model. Never executes code
 from a file.
 
-checkpoints/<step>.pt      loadable under weights_only=True: "format", "step", "parts" (name: state) and perhaps "remembered",
-                           what the model's steps change beside its parts, by attribute
+checkpoints/<step>.pt      loadable under weights_only=True: "format", "step", "parts" (name: state)
+                           and perhaps "remembered", what the model's steps change beside its parts,
+                           by attribute
 """
 
 import io
@@ -24,8 +25,8 @@ STEP = re.compile(r"[0-9]{8,}")
 
 
 def step_of(name: str) -> int | None:
-    """The step that a checkpoint or a folder of pictures is named after, "00000007"; None of any
-    other name, a copy's too."""
+    """The step that a checkpoint or a folder of pictures is named after, "00000007";
+    None of any other name, a copy's too."""
     return int(name) if STEP.fullmatch(name) and name == f"{int(name):08d}" else None
 
 
@@ -52,7 +53,8 @@ def states(model: Model) -> dict[str, Any]:
 
 def contents(path: Path) -> dict[str, Any]:
     """What is in a checkpoint. Never executes code from the file."""
-    advice = f"remove it to go on from an older checkpoint; {path.parent} holds {len(checkpoints(path.parent.parent))}"
+    count = len(checkpoints(path.parent.parent))
+    advice = f"remove it to go on from an older checkpoint; {path.parent} holds {count}"
     try:
         with zipfile.ZipFile(path) as archive:
             if name := archive.testzip():  # torch.load does not look at the checksums
@@ -60,8 +62,8 @@ def contents(path: Path) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Mistake(
-            f"checkpoint {path} holds more than tensors and numbers, which is never loaded: "
-            f"{advice}"
+            f"checkpoint {path} holds more than tensors and numbers, "
+            f"which is never loaded: {advice}"
         ) from None
     except Exception as error:  # what is raised on damaged files is beyond listing
         reason = " ".join(str(error).split())[:100] or type(error).__name__
@@ -102,8 +104,8 @@ def put(path: Path, saved: dict[str, Any], model: Model) -> int:
 
 
 def storable(model: Model, model_name: str) -> None:
-    """A Mistake if the state of a part holds what is never loaded again: more than tensors,
-    numbers, texts, lists and dicts."""
+    """A Mistake if the state of a part holds what is never loaded again:
+    more than tensors, numbers, texts, lists and dicts."""
     for name, state in states(model).items():
         file = io.BytesIO()
         try:
@@ -117,8 +119,8 @@ def storable(model: Model, model_name: str) -> None:
             )
             raise Mistake(
                 f"model {model_name}: the state of part '{name}' holds "
-                f"{found[1] if found else reason[:100]}, which is never loaded "
-                f"from a checkpoint; allowed: tensors, numbers, texts, lists and dicts"
+                f"{found[1] if found else reason[:100]}, which is never loaded from a checkpoint; "
+                "allowed: tensors, numbers, texts, lists and dicts"
             ) from None
 
 

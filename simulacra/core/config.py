@@ -1,5 +1,6 @@
 """TOML -> checked, resolved config; presets; the directory is the registry."""
 
+import json
 import math
 import re
 import typing
@@ -12,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from simulacra.core import data_sets, external, installed
-from simulacra.core.errors import Mistake, choose, shown
-from simulacra.core.model_names import HERE, unknown
+from simulacra.core.errors import Mistake, choose, shown, unknown
+from simulacra.core.model_names import HERE, unknown_model
 from simulacra.core.model_names import model as model
 from simulacra.core.model_names import model_files as model_files
 from simulacra.core.model_names import models as models
@@ -73,7 +74,7 @@ def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
         and (beside := sorted(one.name for one in path.parent.glob("*.py")))
         and not installed.offer("model", name)
     ):
-        raise Mistake(f"{unknown(name)}; or the path of a .py file, such as {beside[0]}")
+        raise Mistake(f"{unknown_model(name)}; or the path of a .py file, such as {beside[0]}")
 
 
 def _resolved(kind: external.Kind, name: str, path: Path, changes: list[str]) -> str:
@@ -84,8 +85,7 @@ def _resolved(kind: external.Kind, name: str, path: Path, changes: list[str]) ->
     elif external.is_outside(name):
         keys = ("model", "room") if kind == "model" else (external.KEY[kind],)
         asked = any(text.partition("=")[0].strip() in keys for text in changes)
-        places = [Path(), path.parent] if asked else [path.parent, Path()]
-        return external.admit(kind, name, places)
+        return external.admit(kind, name, [Path(), path.parent][:: 1 if asked else -1])
     return name
 
 
@@ -140,8 +140,8 @@ def resolve(
         raw = read(path)
         if preset and preset != raw.get("preset"):
             raise Mistake(
-                f"{path} is resolved already (preset {raw.get('preset')}); presets belong to TOML "
-                "files"
+                f"{path} is resolved already (preset {raw.get('preset')}); "
+                "presets belong to TOML files"
             )
     else:
         wanted = [
@@ -154,9 +154,8 @@ def resolve(
         if "room" not in raw:
             raise Mistake(f"{source}: model is missing")
         experiments = raw.pop("experiment", {})
-        raw = _with_experiments(
-            _with_preset(raw, preset or "laptop", path), experiments, "".join(wanted[-1:]), path
-        )
+        raw = _with_preset(raw, preset or "laptop", path)
+        raw = _with_experiments(raw, experiments, "".join(wanted[-1:]), path)
         if path.parent.resolve() != FOLDER.resolve():
             given += _own(path, preset or "laptop", "".join(wanted[-1:]))
     _renamed(raw, source, strict=True)
@@ -199,6 +198,9 @@ def check(raw: dict[str, Any], source: str) -> Config:
         if key not in raw:
             raise Mistake(f"{source}: {called(key)} is missing")
     _renamed(raw, source)
+    top = [field.encode_name for field in msgspec.structs.fields(Config)]
+    if odd := next((key for key in raw if key not in top), None):
+        raise Mistake(f"{source}: {_unknown(odd, top, '', _inner(raw))}")
     flat = convert(raw | {"data": None, "hyper": None}, Config, source, "")
     _check_name(flat.name, source)
     if flat.model in models():
@@ -212,6 +214,16 @@ def check(raw: dict[str, Any], source: str) -> Config:
     return msgspec.structs.replace(flat, **checked)
 
 
+def _inner(raw: dict[str, Any]) -> list[str]:
+    """The dotted keys of a config's hyperparameters and data options, as far as their source
+    tells."""
+    name, data = raw.get("room"), raw.get("data")
+    of = {"hyper": fields(model_files()[name], "Hyper")} if name in models() else {}
+    if isinstance(data, dict) and data.get("name") in data_sets.names():
+        of["data"] = fields(data_sets.path(data["name"]), "Options")
+    return [f"{table}.{key}" for table, keys in of.items() for key in keys]
+
+
 def _check_name(name: str, source: str) -> None:
     """A Mistake if the name cannot be that of a folder in runs/."""
     if not name or name in (".", "..") or "/" in name or len(name.encode()) > LONGEST:
@@ -221,16 +233,17 @@ def _check_name(name: str, source: str) -> None:
 
 
 def _check_keys(raw: Any, path: Path, kind: str, source: str, prefix: str) -> None:
-    """A Mistake if a key is not among the fields of a class, as far as its source tells; the import
-    of it takes seconds."""
+    """A Mistake if a key is not among the fields of a class, as far as its source tells;
+    the import of it takes seconds."""
     allowed = fields(path, kind)
     for key in raw if isinstance(raw, dict) and allowed else ():
         if key not in allowed:
             raise Mistake(f"{source}: {_unknown(key, allowed, prefix)}")
 
 
-def _unknown(key: str, allowed: list[str], prefix: str) -> str:
-    return f"unknown key {prefix}{shown(key, quoted=False)}; there is: {', '.join(prefix + called(name) for name in allowed)}"
+def _unknown(key: str, allowed: list[str], prefix: str, elsewhere: Sequence[str] = ()) -> str:
+    what = f"key {prefix}{shown(key, quoted=False)}"
+    return unknown(what, key, [prefix + called(name) for name in allowed], elsewhere)
 
 
 def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
@@ -245,9 +258,8 @@ def _renamed(raw: dict[str, Any], source: str, strict: bool = False) -> None:
         value, there = hyper[old], raw.get(key) or ""
         if strict and there and value and there != value:
             raise Mistake(
-                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, and {key} = "
-                f"{shown(there)}; allowed: one of "
-                f"them"
+                f"{source}: hyper.{old} = {shown(value)}, the older name of {key}, "
+                f"and {key} = {shown(there)}; allowed: one of them"
             )
         raw["hyper"] = hyper = {name: item for name, item in hyper.items() if name != old}
         raw[key] = value or there if strict else value
@@ -296,8 +308,8 @@ def settled(
             idle.said(idle.value(hyper, name)) for hyper in (checked.hyper, type(checked.hyper)())
         )
         notify(
-            f"{checked.name}: hyper.{name} = {old} changes nothing, since it needs {needs}: {new}, "
-            "its default, stands"
+            f"{checked.name}: hyper.{name} = {old} changes nothing, "
+            f"since it needs {needs}: {new}, its default, stands"
         )
     return msgspec.structs.replace(checked, hyper=idle.settled(checked.hyper, left))
 
@@ -321,8 +333,8 @@ def based(path: Path) -> dict[str, Any]:
 
 
 def _own(path: Path, preset: str, wanted: str) -> list[str]:
-    """The dotted names of all values that a TOML file, itself and not its base, gives in this
-    preset and these experiments."""
+    """The dotted names of all values that a TOML file,
+    itself and not its base, gives in this preset and these experiments."""
     raw = read(path)
     presets, experiments = raw.pop("preset", {}), raw.pop("experiment", {})
     chosen = [
@@ -359,8 +371,8 @@ def _is_named(raw: dict[str, Any], path: Path) -> None:
 
 
 def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path) -> dict[str, Any]:
-    """The tables [experiment.NAME] of these names, parted by commas, laid on the preset one after
-    the other."""
+    """The tables [experiment.NAME] of these names,
+    parted by commas, laid on the preset one after the other."""
     if not isinstance(tables, dict) or not all(
         isinstance(table, dict) for table in tables.values()
     ):
@@ -373,16 +385,13 @@ def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path)
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, tables key by key. A table that names another data set replaces the
-    old one."""
+    """`over` laid on `under`, tables key by key.
+    A table that names another data set replaces the old one."""
     out = dict(under)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        renamed = (
-            both
-            and key == "data"
-            and value.get("name", out[key].get("name")) != out[key].get("name")
-        )
+        name = out[key].get("name") if both else None
+        renamed = both and key == "data" and value.get("name", name) != name
         out[key] = merge(out[key], value) if both and not renamed else value
     return out
 
@@ -402,8 +411,8 @@ def change(raw: dict[str, Any], text: str) -> None:
 
 
 def convert(raw: Any, kind: type, source: str, prefix: str) -> Any:
-    """The raw table as a structure; a Mistake names key, with `prefix` before it, value found and
-    values allowed."""
+    """The raw table as a structure; a Mistake names key,
+    with `prefix` before it, value found and values allowed."""
     for field in msgspec.structs.fields(kind) if isinstance(raw, dict) else ():
         if (
             isinstance(field.type, type)
@@ -432,19 +441,26 @@ def _explain(message: str, raw: Any, kind: type, prefix: str) -> str:
         return f"{prefix}{called(missing[1])} is missing"
     where = re.search(r" - at `\$\.?(.*)`$", message)
     if not where or not where[1]:
-        return f"{prefix.rstrip('.') or 'config'}: {message}"
+        there = ", ".join(prefix + called(name) for name in known)
+        return f"{prefix.rstrip('.') or 'config'} = {shown(raw)}: expected keys; there is: {there}"
     key = re.split(r"[.\[]", where[1])[0]
     field = known.get(key)
     many = "any of" if typing.get_origin(field) is tuple else "one of"
     field = typing.get_args(field)[0] if many == "any of" else field
     options = typing.get_args(field) if typing.get_origin(field) is typing.Literal else ()
+    if message.startswith("Expected `array`") and isinstance(raw[key], (str, int, float)):
+        parts = raw[key].split(",") if isinstance(raw[key], str) else [raw[key]]
+        words = [part.strip() if isinstance(part, str) else part for part in parts]
+        written = f"{prefix}{called(key)}='{json.dumps(words, ensure_ascii=False)}'"
+        return f"{prefix}{called(key)} = {shown(raw[key])}: expected a list, such as {written}"
     expected = f"{many}: {', '.join(map(str, options))}" if options else message[: where.start()]
-    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected.removeprefix('Expected ')}"
+    expected = expected.removeprefix("Expected ")
+    return f"{prefix}{called(key)} = {shown(raw.get(key))}: expected {expected}"
 
 
 def _sane(value: Any, prefix: str) -> None:
-    """Numbers are finite and fit 64 bits; words can be written down and name files; the steps of a
-    schedule do not fall."""
+    """Numbers are finite and fit 64 bits; words can be written down and name files;
+    the steps of a schedule do not fall."""
     for field in msgspec.structs.fields(value):
         item = getattr(value, field.name)
         if isinstance(item, msgspec.Struct):

@@ -58,53 +58,48 @@ def unknown(name: object) -> Mistake:
 def fingerprint(options: Any, root: Path | None) -> "Files":
     """Of the files that training on these options reads; empty of data that are generated, and of
     those that are held to a published checksum whenever they are read."""
+    from simulacra.core.contract import HasFiles, HasWhole
     from simulacra.core.fingerprint import of_files
 
     one = module(options.__struct_config__.tag)
     if isinstance(one, external.Outside):
         one, options = one.module, one.given(options)
-    if not hasattr(one, "files"):
-        return {}
-    return of_files(one.files(options, root), whole=getattr(one, "WHOLE", False))
+    return (
+        of_files(one.files(options, root), whole=isinstance(one, HasWhole) and one.WHOLE)
+        if isinstance(one, HasFiles)
+        else {}
+    )
 
 
 def load(options: Any, root: Path | None) -> "Data":
-    """The data set that these options belong to, its files read from the data folder `root`. A
-    Mistake if one from elsewhere lacks what training and measuring ask for."""
-    one = module(options.__struct_config__.tag)
-    if not isinstance(one, external.Outside):
-        made: Data = one.Data(options, root)
-        return made
+    """The data set that these options belong to, its files read from the data folder `root`; a
+    Mistake if it is not what the contract asks for."""
+    from simulacra.core.conform import check_data
+
     name = options.__struct_config__.tag
+    one = module(name)
+    if isinstance(one, external.Outside):
+        _made_so(one.module.Data, name)
+    found: Data = one.Data(options, root)
+    check_data(found, name)
+    return found
+
+
+def _made_so(kind: Any, name: str) -> None:
+    """A Mistake if a class is not made by Data(options, root)."""
     try:
-        signature(one.module.Data).bind(options, root)
+        signature(kind).bind(None, None)
     except TypeError as error:
         raise Mistake(
             f"data set {name}: its Data is not made by Data(options, root): {error}"
         ) from None
-    return _complete(one.Data(options, root), name)
-
-
-def _complete(made: Any, name: str) -> "Data":
-    """A data set, if it has what contract.Data asks of it; otherwise a Mistake."""
-    needed = "draw", "take", "size", "describe"
-    lacks = [method for method in needed if not callable(getattr(made, method, None))]
-    lacks += [fact for fact in ("classes", "extractor") if not hasattr(made, fact)]
-    if lacks:
-        raise Mistake(
-            f"data set {name}: its Data has no {', no '.join(lacks)}; needed: {', '.join(needed)}, "
-            "classes, extractor"
-        )
-    found: Data = made
-    return found
 
 
 def data_root(option: Path | None) -> Path | None:
-    """The data folder: --data, or SIMULACRA_DATA, or None; a Mistake if it is named and not
-    there."""
-    named = option or (
-        Path(os.environ["SIMULACRA_DATA"]) if os.environ.get("SIMULACRA_DATA") else None
-    )
+    """The data folder: --data, or SIMULACRA_DATA, or None;
+    a Mistake if it is named and not there."""
+    said = os.environ.get("SIMULACRA_DATA")
+    named = option or (Path(said) if said else None)
     if named and not named.is_dir():
         raise Mistake(f"no data folder {named}")
     return named.resolve() if named else None

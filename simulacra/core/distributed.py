@@ -1,5 +1,5 @@
-"""What many processes (torchrun) share: each has equal rows of a batch, and all have equal
-weights."""
+"""What many processes (torchrun) share:
+each has equal rows of a batch, and all have equal weights."""
 
 import torch
 import torch.distributed as dist

@@ -10,8 +10,8 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class EMA(Generic[Net]):
-    """A moving average of a module's weights, with which one samples (arXiv 1806.04498). Buffers
-    are copied."""
+    """A moving average of a module's weights, with which one samples (arXiv 1806.04498).
+    Buffers are copied."""
 
     def __init__(self, module: Net):
         self.source = module
@@ -35,9 +35,11 @@ class EMA(Generic[Net]):
         self.module.load_state_dict(self.source.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
+        """The averaged weights and the buffers, by the names that the module gives them."""
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put averaged weights back; the module that is averaged stays as it is."""
         self.module.load_state_dict(state)
 
     def packed(self) -> dict[str, Tensor]:

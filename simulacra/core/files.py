@@ -1,5 +1,5 @@
-"""Files written whole or not at all, and durably. The only way in which the laboratory writes a
-file that it may read again."""
+"""Files written whole or not at all, and durably.
+The only way in which the laboratory writes a file that it may read again."""
 
 import os
 import tempfile
@@ -19,8 +19,8 @@ def write(path: Path, fill: Callable[..., object]) -> None:
 
 
 def put(path: Path, fill: Callable[..., object]) -> None:
-    """The same without the last step, `settle(path.parent)`, which many files of one folder may
-    share."""
+    """The same without the last step, `settle(path.parent)`,
+    which many files of one folder may share."""
     handle, name = tempfile.mkstemp(".partial", f".{path.name[:200]}.", path.parent)
     partial = Path(name)
     try:
@@ -36,7 +36,10 @@ def put(path: Path, fill: Callable[..., object]) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Have the names of a folder's files on the disk."""
+    """Have the names of a folder's files on the disk; Windows opens no folders, and writes them
+    unasked."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

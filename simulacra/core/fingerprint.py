@@ -56,7 +56,7 @@ def of_files(files: Mapping[str, Path], *, whole: bool = False) -> Files:
 
 def _of_file(path: Path, whole: bool) -> list[Any]:
     h = blake2b(digest_size=8)
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # which Windows asks for
     try:
         size = os.fstat(handle).st_size
         if whole or size <= SMALL:
@@ -64,7 +64,8 @@ def _of_file(path: Path, whole: bool) -> list[Any]:
                 h.update(piece)
         else:
             for i in range(PIECES):
-                h.update(os.pread(handle, PIECE, (size - PIECE) * i // (PIECES - 1)))
+                os.lseek(handle, (size - PIECE) * i // (PIECES - 1), os.SEEK_SET)
+                h.update(os.read(handle, PIECE))
     finally:
         os.close(handle)
     return [size, h.hexdigest()]

@@ -17,18 +17,16 @@ from simulacra.core.schedules import Schedule
 
 
 def unless(met: bool, needs: str, *names: str) -> dict[str, str]:
-    """These hyperparameters, each with what it needs to change anything; none if that is met. `a.b`
-    is b of the table a."""
+    """These hyperparameters, each with what it needs to change anything;
+    none if that is met. `a.b` is b of the table a."""
     return {} if met else dict.fromkeys(names, needs)
 
 
 def ever(schedule: Schedule) -> bool:
     """Whether a schedule is above 0 at any step."""
-    return (
-        schedule > 0
-        if isinstance(schedule, (int, float))
-        else any(value > 0 for _, value in schedule)
-    )
+    if isinstance(schedule, (int, float)):
+        return schedule > 0
+    return any(value > 0 for _, value in schedule)
 
 
 def found(hyper: Any, idle: Mapping[str, str]) -> dict[str, str]:
@@ -41,8 +39,8 @@ def found(hyper: Any, idle: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse(hyper: Any, idle: Mapping[str, str]) -> None:
-    """ValueError naming every idle hyperparameter that is not at its default, what it needs, and
-    its default."""
+    """ValueError naming every idle hyperparameter that is not at its default, what it needs,
+    and its default."""
     lines = []
     for name, needs in found(hyper, idle).items():
         now, default = (said(value(one, name)) for one in (hyper, type(hyper)()))
@@ -54,8 +52,8 @@ def refuse(hyper: Any, idle: Mapping[str, str]) -> None:
 
 
 def settled(hyper: Any, idle: Mapping[str, str]) -> Any:
-    """The hyperparameters with all that are idle at their defaults, which changes nothing that is
-    computed."""
+    """The hyperparameters with all that are idle at their defaults,
+    which changes nothing that is computed."""
     for name in found(hyper, idle):
         hyper = _put(hyper, name.split("."), value(type(hyper)(), name))
     return hyper

@@ -12,6 +12,7 @@ import torch
 from simulacra import __version__
 from simulacra.core import (
     config,
+    conform,
     data_sets,
     distributed,
     external,
@@ -20,6 +21,7 @@ from simulacra.core import (
     random,
     run,
     subnormal,
+    zoo,
 )
 from simulacra.core.config import Config
 from simulacra.core.contract import Batch, Data, Model
@@ -50,8 +52,8 @@ class Opened:
         return data_sets.load(self.config.data, self.root)
 
     def examples(self, n: int) -> Batch:
-        """The first n held-out examples: of those that a packed run brings, unless a data folder
-        was named, or of the run's data."""
+        """The first n held-out examples: of those that a packed run brings,
+        unless a data folder was named, or of the run's data."""
         if not self.named and packed.has_examples(self.folder):
             return packed.examples(self.folder, n)
         return self.data().take("held_out", n)
@@ -68,8 +70,10 @@ def reopen(
     step: int | None = None,
     weights: str = "average",
 ) -> Opened:
-    """Open a run folder for sampling, painting and measuring; `weights` is "average" or "raw"."""
+    """Open a run folder, or zoo/NAME, for sampling, painting and measuring; `weights` is "average"
+    or "raw"."""
     choose("weights", weights, ["average", "raw"])
+    folder = zoo.place_of(folder)
     raw = run.config_of(folder)
     external.admit_copies(folder, raw)
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
@@ -107,7 +111,8 @@ def _packed(
 
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
-    """The model's model, its first weights a function of the seed."""
+    """The config's model, its first weights a function of the seed; a Mistake if it cannot be built
+    of such a batch, or is not what the contract asks for."""
     subnormal.flush()
     random.reseed(random.fold(checked.seed, "init"))
     with device:
@@ -122,16 +127,18 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
             if error.args[0] not in KINDS:
                 raise
             raise Mistake(
-                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, the data "
-                f"hold {_held(like)}"
+                f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, "
+                f"the data hold {_held(like)}"
             ) from None
-    for method in "step", "sample":
-        if not callable(getattr(model, method, None)):
-            raise Mistake(
-                f"model {checked.model}: its Model has no method {method}; needed: step and sample"
-            )
+    conform.check_model(model, checked.model)
     complete(model, checked.model)
     return model
+
+
+def able(protocol: type) -> str:
+    """The names of the models that can do what a protocol describes, asked of their classes; for
+    messages."""
+    return conform.able(protocol, {name: config.model(name).Model for name in config.models()})
 
 
 def _same(hyper: Any) -> Any:
@@ -166,8 +173,8 @@ def to(device: torch.device, batch: Batch) -> Batch:
 
 
 def root_of(folder: Path, option: Path | None) -> Path | None:
-    """The data folder of a run: --data, or the one that it was last trained with if that still
-    exists, or SIMULACRA_DATA."""
+    """The data folder of a run: --data, or the one that it was last trained with
+    if that still exists, or SIMULACRA_DATA."""
     if option:
         return data_root(option)
     starts = run.starts(folder)

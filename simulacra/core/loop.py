@@ -3,14 +3,18 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from simulacra.core.contract import Batch, Model
+from simulacra.core.answers import described
+from simulacra.core.conform import signature
+from simulacra.core.contract import Batch, HasHealth, Model
 from simulacra.core.distributed import all_mean, world_size
 from simulacra.core.errors import Mistake
+from simulacra.core.optim import set_rates
 from simulacra.core.parts import ADVICE, groups, moved, weights
 from simulacra.core.random import reseed
 from simulacra.core.run import Run
@@ -48,6 +52,7 @@ def fit(
     while k < steps:
         reseed(run.seed_of(k))
         batch = draw(k)
+        set_rates(model, k)
         with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
             scalars = numbers(model.step(batch, k))
         k += 1
@@ -80,13 +85,13 @@ def watched(model: Model) -> Iterator[None]:
     if list(now) != list(before):
         which = sorted(now.keys() ^ before.keys()) or list(now)
         raise Mistake(
-            f"a step makes or drops the part {which[0]}; allowed: parts made in __init__, so that "
-            "a run can go on"
+            f"a step makes or drops the part {which[0]}; "
+            "allowed: parts made in __init__, so that a run can go on"
         )
     if grown := next((name for name in now if now[name] != before[name]), ""):
         raise Mistake(
-            f"a step changes which weights {grown} moves; allowed: groups made in __init__, so "
-            "that a run can go on"
+            f"a step changes which weights {grown} moves; "
+            "allowed: groups made in __init__, so that a run can go on"
         )
     if lost := moved(model, moving):
         raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
@@ -101,45 +106,42 @@ def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -
     for path in after.lost(built):
         if path in after.strays:
             raise Mistake(
-                f"a step changes the module {path}, which is in no part, so no checkpoint would "
-                f"hold it; {ADVICE}"
+                f"a step changes the module {path}, "
+                f"which is in no part, so no checkpoint would hold it; {ADVICE}"
             )
         if path not in run.lost:
             run.lost.add(path)
             notify(
-                f"steps change {path}, which no checkpoint can hold: a run that is resumed may not "
-                "end as an unbroken one"
+                f"steps change {path}, "
+                "which no checkpoint can hold: a run that is resumed may not end as an unbroken one"
             )
 
 
 def numbers(found: object) -> dict[str, Tensor]:
     """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
     if not isinstance(found, Mapping) or not found:
-        raise Mistake(
-            f"step returned {type(found).__name__}; allowed: a dict of names and numbers to log, "
-            "one or more"
-        )
-    values = {
-        name: torch.as_tensor(value) if isinstance(value, (int, float)) else value
-        for name, value in found.items()
-    }
+        raise Mistake(f"step returned {described(found)}; wanted: {signature(Model, 'step')}")
+    values = on_one_device(found)
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
-            kind = (
-                f"a tensor of shape {tuple(value.shape)}"
-                if isinstance(value, Tensor)
-                else type(value).__name__
-            )
-            raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
+            raise Mistake(f"step returned {described(value)} as '{name}'; allowed: one number")
     return {name: value.reshape(()) for name, value in values.items()}
+
+
+def on_one_device(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with plain numbers as tensors, where the other tensors are."""
+    where = next((one.device for one in found.values() if isinstance(one, Tensor)), None)
+    return {
+        name: torch.as_tensor(value, device=where) if isinstance(value, (int, float)) else value
+        for name, value in found.items()
+    }
 
 
 def probe(
     model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch
 ) -> dict[str, Tensor]:
     """What the model's health method has to say of this step, if it has one."""
-    health = getattr(model, "health", None)
-    return dict(health(batch, scalars, held_out)) if health else {}
+    return dict(model.health(batch, scalars, held_out)) if isinstance(model, HasHealth) else {}
 
 
 def everyone(stop: bool) -> bool:
@@ -157,16 +159,16 @@ def finite(scalars: dict[str, Tensor], step: int) -> dict[str, float]:
 
 
 def sound(model: Model, step: int) -> None:
-    """NotFinite names the first weight that is NaN or infinite: a loss tells of it only one step
-    later."""
+    """NotFinite names the first weight that is NaN or infinite:
+    a loss tells of it only one step later."""
     for name, weight in weights(model).items():
         if not weight.isfinite().all():
             raise NotFinite(f"weight {name}", "not finite", step)
 
 
 def alike(model: Model, step: int) -> None:
-    """A Mistake if processes that train together have come to other weights, as where a model
-    averages no gradients."""
+    """A Mistake if processes that train together have come to other weights,
+    as where a model averages no gradients."""
     moved = {name: weight for name, weight in weights(model).items() if weight.requires_grad}
     if world_size() == 1 or not moved:
         return
@@ -174,7 +176,6 @@ def alike(model: Model, step: int) -> None:
     mean = all_mean(own)
     if everyone(bool(((own - mean).abs() > 1e-9 * (1 + mean.abs())).any())):
         raise Mistake(
-            f"at step {step:,} the processes have different weights; allowed: steps that go "
-            "through descend, which "
-            f"averages gradients over processes, or one process"
+            f"at step {step:,} the processes have different weights; allowed: steps "
+            "that go through descend, which averages gradients over processes, or one process"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simulacra.core import external, installed
-from simulacra.core.errors import Mistake, shown
+from simulacra.core.errors import Mistake, shown, unknown
 
 HERE = Path(__file__).parent.parent  # the package
 
@@ -36,10 +36,10 @@ def model(name: str) -> Any:
         )
     if one := installed.offer("model", name):
         return installed.load(one, "model")
-    raise Mistake(f"{unknown(name)}; or the path of a .py file, or package.module")
+    raise Mistake(f"{unknown_model(name)}; or the path of a .py file, or package.module")
 
 
-def unknown(name: str) -> str:
+def unknown_model(name: str) -> str:
     """That there is no model of this name, and which there are."""
     every = [*models(), *(one.name for one in installed.offers("model"))]
-    return f"unknown model '{shown(name, quoted=False)}'; there is: {', '.join(every)}"
+    return unknown(f"model '{shown(name, quoted=False)}'", name, every)

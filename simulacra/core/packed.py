@@ -4,7 +4,8 @@ few megabytes that is opened as a run is. `simulacra export` writes them.
 config.json, shapes.json   as in a run folder
 weights.safetensors        named PART/TENSOR, with the step and the hash of the whole run's weights
 README.md                  where it comes from and what was measured
-examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no data
+examples.safetensors       perhaps: a held-out batch, so that dreams can begin where there are no
+                           data
 eye/, memory/, ...         the runs that the config names, packed too
 
 What is kept of a part is its `packed()`, if it has one, and put back by `unpack(tensors)`: averages
@@ -23,11 +24,12 @@ from torch import Tensor, nn
 
 from simulacra.core import config
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Model
+from simulacra.core.contract import Batch, HasPacked, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import Held, parts
+from simulacra.core.zoo import WEIGHTS as WEIGHTS
+from simulacra.core.zoo import place_of
 
-WEIGHTS = "weights.safetensors"
 EXAMPLES = "examples.safetensors"
 
 
@@ -44,13 +46,13 @@ def has_examples(folder: Path) -> bool:
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
     packed = {
-        name: part.packed() if hasattr(part, "packed") else part.state_dict()
+        name: part.packed() if isinstance(part, HasPacked) else part.state_dict()
         for name, part in _looked_at(model).items()
     }
     each = {
         f"{name}/{key}": value for name, state in packed.items() for key, value in state.items()
     }
-    # none is shared
+    # copies, so that none is shared
     return {
         name: value.detach().clone(memory_format=torch.contiguous_format)
         for name, value in each.items()
@@ -60,7 +62,7 @@ def kept(model: Model) -> dict[str, Tensor]:
 def _looked_at(model: Model) -> dict[str, Any]:
     """The parts that one looks at."""
     mine = parts(model)
-    found = {name: part for name, part in mine.items() if hasattr(part, "packed")}
+    found = {name: part for name, part in mine.items() if isinstance(part, HasPacked)}
     return found or {
         name: part for name, part in mine.items() if isinstance(part, (nn.Module, Held))
     }
@@ -77,7 +79,7 @@ def beside(checked: Config, folder: Path) -> Config:
     one, where it says, or next to this one, as after a move."""
     found = {}
     for name, value in named(checked).items():
-        places = folder / value, Path(value).expanduser(), folder.parent / Path(value).name
+        places = folder / value, place_of(value), folder.parent / Path(value).name
         found[name] = str(next((place for place in places if place.is_dir()), value))
     return msgspec.structs.replace(checked, hyper=msgspec.structs.replace(checked.hyper, **found))
 
@@ -116,7 +118,7 @@ def unpack(folder: Path, model: Model) -> int:
                 for key, value in found.items()
                 if key.startswith(f"{name}/")
             }
-            (part.unpack if hasattr(part, "unpack") else part.load_state_dict)(mine)
+            (part.unpack if isinstance(part, HasPacked) else part.load_state_dict)(mine)
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
         raise _unreadable(folder, error) from None
     return step
@@ -130,14 +132,14 @@ def examples(folder: Path, n: int) -> Batch:
         raise _unreadable(folder, error, EXAMPLES) from None
     if n > (here := min(map(len, found.values()), default=0)):
         raise Mistake(
-            f"{n} examples of {folder}, which brings {here}; allowed: as many, or more from its "
-            "data (--data)"
+            f"{n} examples of {folder}, which brings {here}; "
+            "allowed: as many, or more from its data (--data)"
         )
     return {name: value[:n] for name, value in found.items()}
 
 
 def _unreadable(folder: Path, error: Exception, name: str = WEIGHTS) -> Mistake:
     return Mistake(
-        f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); fetch or export it "
-        "again"
+        f"cannot read {folder / name} ({' '.join(str(error).split())[:100]}); "
+        "fetch or export it again"
     )

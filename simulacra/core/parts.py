@@ -30,6 +30,7 @@ class Held:
         self.tensor = tensor
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The tensor as "value", without its gradient; it shares its memory."""
         return {"value": self.tensor.detach()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -84,8 +85,8 @@ def _collect(
 
 
 def weights(model: Any) -> dict[str, Tensor]:
-    """PART.NAME -> every parameter of the model's modules, and every tensor that is a part
-    itself."""
+    """PART.NAME -> every parameter of the model's modules,
+    and every tensor that is a part itself."""
     found: dict[str, Tensor] = {}
     for name, part in parts(model).items():
         if isinstance(part, nn.Module):
@@ -132,19 +133,16 @@ def complete(model: Any, model_name: str) -> None:
                 if _lost(one, places)
             ]
         if lost:
-            raise Mistake(
-                f"model {model_name}: {lost[0]} in no part, so no checkpoint would hold it; "
-                f"{ADVICE}"
-            )
+            told = f"{lost[0]} in no part, so no checkpoint would hold it"
+            raise Mistake(f"model {model_name}: {told}; {ADVICE}")
 
 
 def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
     """What of optimizers that have moved weights no checkpoint would hold, "" if nothing: the last
     net under `complete`, which does not see into every kind of object."""
     mine = parts(model)
-    known = {id(part) for part in mine.values()} | {
-        id(one.value) for one in _walk("", model, set(), 0) if one.saved
-    }
+    known = {id(part) for part in mine.values()}
+    known |= {id(one.value) for one in _walk("", model, set(), 0) if one.saved}
     places = _held(mine)
     for one in optimizers:
         name = type(one).__name__
@@ -157,7 +155,8 @@ def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
             if _lost(weight, places)
         ]
         if lost:
-            return f"an optimizer ({name}) moves a weight of shape {_shape(lost[0])} that is in no part"
+            shape = _shape(lost[0])
+            return f"an optimizer ({name}) moves a weight of shape {shape} that is in no part"
     return ""
 
 
@@ -172,8 +171,8 @@ def groups(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def strays(model: Any) -> dict[str, nn.Module]:
-    """Modules that are in no part and cannot learn by gradients, by their paths: they have to stay
-    as they were built."""
+    """Modules that are in no part and cannot learn by gradients, by their paths:
+    they have to stay as they were built."""
     places = _held(parts(model))
     found = [
         one
@@ -196,27 +195,22 @@ def _held(mine: dict[str, Any]) -> set[int]:
     tensors: list[Tensor] = []
     for part in mine.values():
         inner = [part, *attributes(part).values()]
-        tensors += [one.tensor for one in inner if isinstance(one, Held)] + [
-            one for one in inner if isinstance(one, Tensor)
-        ]
+        tensors += [one.tensor for one in inner if isinstance(one, Held)]
+        tensors += [one for one in inner if isinstance(one, Tensor)]
         for module in (one for one in inner if isinstance(one, nn.Module)):
             tensors += [*module.parameters(), *module.buffers()]
         if not isinstance(part, (nn.Module, Optimizer, Held)):
             state = part.state_dict()
-            tensors += [
-                one
-                for one in (state.values() if isinstance(state, dict) else ())
-                if isinstance(one, Tensor)
-            ]
-    return {id(one) for one in tensors} | {
-        one.data_ptr() for one in tensors if not is_lazy(one) and one.numel()
-    }
+            values = state.values() if isinstance(state, dict) else ()
+            tensors += [one for one in values if isinstance(one, Tensor)]
+    stored = {one.data_ptr() for one in tensors if not is_lazy(one) and one.numel()}
+    return {id(one) for one in tensors} | stored
 
 
 def _lost(weight: Tensor, places: set[int]) -> bool:
-    return id(weight) not in places and (
-        is_lazy(weight) or not weight.numel() or weight.data_ptr() not in places
-    )
+    if id(weight) in places:
+        return False
+    return is_lazy(weight) or not weight.numel() or weight.data_ptr() not in places
 
 
 def _walk(
@@ -263,8 +257,8 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
 
 @contextlib.contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Modules in evaluation mode, so that looking at them changes no buffer; their modes come back
-    at the end."""
+    """Modules in evaluation mode, so that looking at them changes no buffer;
+    their modes come back at the end."""
     modes = [module.training for module in modules]
     for module in modules:
         module.eval()

@@ -7,6 +7,8 @@ from types import TracebackType
 from rich import progress
 from rich.console import Console
 
+PAUSE = 20.0  # seconds between lines about one stage in a file
+
 
 class Progress:
     """A context in which `tick` is told of steps and `saved` of checkpoints."""
@@ -52,7 +54,8 @@ class Progress:
                 if name.startswith("loss") and not name.endswith("_from_equilibrium")
             ]
             self.losses = " ".join(f"{name} {row[name]:.3g}" for name in shown)
-        self.bar.update(self.task, completed=step, rate=self._rate(now, step), losses=self.losses)
+        rate = self._rate(now, step)
+        self.bar.update(self.task, completed=step, rate=rate, losses=self.losses)
         if not self.live and now - self.spoke > 10:
             self._say(now, step)
 
@@ -63,8 +66,10 @@ class Progress:
 
     def _say(self, now: float, step: int) -> None:
         self.spoke = now
-        told = f"{self.title}: {step:,}/{self.steps:,} {self._rate(now, step)}{self._left(now, step)} {self.losses}"
-        self.console.print(told, markup=False, soft_wrap=True)
+        parts = self._rate(now, step), self._left(now, step), self.losses
+        told = ", ".join(part for part in parts if part)
+        line = f"{self.title}: {step:,}/{self.steps:,} {told}".rstrip()
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def _speed(self, now: float, step: int) -> float:
         assert self.begun
@@ -72,20 +77,20 @@ class Progress:
 
     def _rate(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
-        return (
-            f"{speed * self.batch:,.0f} examples/s"
-            if speed * self.batch >= 1 or not speed
-            else f"{1 / speed:,.0f} s a step"
-        )
+        if not speed:  # of the first step that this process makes nothing is known yet
+            return ""
+        per_second = speed * self.batch
+        return f"{per_second:,.0f} examples/s" if per_second >= 1 else f"{1 / speed:,.0f} s a step"
 
     def _left(self, now: float, step: int) -> str:
         speed = self._speed(now, step)
-        return f", {(self.steps - step) / speed / 60:.1f} min left," if speed else ""
+        left = (self.steps - step) / speed / 60 if speed else 0.0
+        return f"{left:.1f} min left" if left else ""
 
 
 class Stages:
-    """A context in which `told` hears of named stages, one after the other, and the share of each
-    that is done."""
+    """A context in which `update` is told of named stages, one after the other, and the share of
+    each that is done. In a file it is a line when a stage begins, and one every PAUSE seconds."""
 
     def __init__(self, console: Console, quiet: bool = False):
         self.console, self.quiet = console, quiet
@@ -99,6 +104,7 @@ class Stages:
             *columns, progress.TimeElapsedColumn(), console=console, disable=not self.live
         )
         self.tasks: dict[str, progress.TaskID] = {}
+        self.spoke = time.monotonic()
 
     def __enter__(self) -> "Stages":
         self.bar.start()
@@ -116,6 +122,12 @@ class Stages:
         """Note how far a stage is, 0 to 1."""
         if stage not in self.tasks:
             self.tasks[stage] = self.bar.add_task(stage, total=1.0)
-            if not (self.live or self.quiet):
-                self.console.print(f"{stage} ...", markup=False)
+            self._say(f"{stage} ...")
+        elif time.monotonic() - self.spoke > PAUSE and share < 1:
+            self._say(f"{stage}: {share:.0%}")
         self.bar.update(self.tasks[stage], completed=share)
+
+    def _say(self, line: str) -> None:
+        self.spoke = time.monotonic()
+        if not (self.live or self.quiet):
+            self.console.print(line, markup=False)

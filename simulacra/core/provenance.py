@@ -1,5 +1,5 @@
-"""Which commit of Simulacra's own repository this code is. It imports nothing of the package, so
-that a build can ask too."""
+"""Which commit of Simulacra's own repository this code is.
+It imports nothing of the package, so that a build can ask too."""
 
 import os
 import subprocess
@@ -25,8 +25,8 @@ def commit(package: Path = Path(__file__).parent.parent) -> str | None:
 
 
 def _is_ours(package: Path) -> bool:
-    """Whether the package is tracked, right below the top of a repository that tracks a project of
-    this name there."""
+    """Whether the package is tracked, right below the top of a repository
+    that tracks a project of this name there."""
     top, project = package.parent, package.parent / "pyproject.toml"
     if _git(package, "rev-parse", "--show-prefix") != f"{package.name}/":
         return False

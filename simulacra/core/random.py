@@ -37,13 +37,11 @@ def noise(like: Tensor, *shape: int) -> Tensor:
     """Standard normal noise (len(like), *shape) on like's device. It is drawn for all processes and
     on the CPU, so that the numbers depend neither on how many processes there are nor on the
     device."""
-    return distributed.own_rows(torch.randn(len(like) * distributed.world_size(), *shape)).to(
-        like.device
-    )
+    drawn = torch.randn(len(like) * distributed.world_size(), *shape)
+    return distributed.own_rows(drawn).to(like.device)
 
 
 def uniform(like: Tensor, *shape: int) -> Tensor:
     """As `noise`, uniform in [0, 1)."""
-    return distributed.own_rows(torch.rand(len(like) * distributed.world_size(), *shape)).to(
-        like.device
-    )
+    drawn = torch.rand(len(like) * distributed.world_size(), *shape)
+    return distributed.own_rows(drawn).to(like.device)

@@ -4,13 +4,19 @@ config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
 data.json              the fingerprint of the files that it is trained on
 model.py, data.py      the source of the model and of the data set, if they are from outside
-shapes.json            shape and type of the training batch, so that the model can be rebuilt without the data
-view.json              of eyes, memories and agents of a world: what is shown of it (world/view.py)
-log.jsonl              step, images seen, scalars: a function of the config alone, so broken and unbroken runs agree
+shapes.json            shape and type of the training batch, so that the model can be rebuilt
+                       without the data
+view.json              of eyes, memories and agents of a world: what is shown of it
+                       (envs/carracing/view.py)
+log.jsonl              step, images seen, scalars: a function of the config alone, so broken and
+                       unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log
-checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and renamed
-pictures/<step>/       painted from fixed held-out inputs and fixed noise; curves.png: the log, painted
-rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked for)
+checkpoints/           <step>.pt, loadable under weights_only=True, written to a temporary file and
+                       renamed
+pictures/<step>/       painted from fixed held-out inputs and fixed noise
+curves.png             the log, painted
+rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked
+                       for)
 metrics.jsonl          a line a measured value, with its provenance
 events/                TensorBoard's view of the log
 lock                   held by the process that trains here
@@ -18,7 +24,6 @@ done                   written last
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -29,7 +34,7 @@ from typing import Any, NamedTuple, TextIO
 
 import torch
 
-from simulacra.core import fingerprint
+from simulacra.core import fingerprint, locks
 from simulacra.core.checkpoint import FORMAT as FORMAT
 from simulacra.core.checkpoint import checkpoints as checkpoints
 from simulacra.core.checkpoint import contents as contents
@@ -64,12 +69,8 @@ class Run:
         writer: bool = True,
         tensorboard: bool = False,
     ):
-        self.folder, self.config, self.writer, self.tensorboard = (
-            folder,
-            config,
-            writer,
-            tensorboard,
-        )
+        self.folder, self.config = folder, config
+        self.writer, self.tensorboard = writer, tensorboard
         self.seed: int = config["seed"]
         self.events: Events | None = None
         self._log: TextIO | None = None
@@ -82,16 +83,13 @@ class Run:
         self._stored = False  # whether a checkpoint was written by this process
 
     def seed_of(self, k: int) -> int:
-        """The seed of step k. A rollback gives all steps from the one it went back to other noise,
-        or they would collapse again."""
+        """The seed of step k. A rollback gives all steps
+        from the one it went back to other noise, or they would collapse again."""
         if self._turns is None:
             self._turns = [row["to"] for row in read_rows(self.folder / "rollbacks.jsonl")]
         attempt = sum(to <= k for to in self._turns)
-        return (
-            fold(self.seed, "step", k, "attempt", attempt)
-            if attempt
-            else fold(self.seed, "step", k)
-        )
+        again = ("attempt", attempt) if attempt else ()
+        return fold(self.seed, "step", k, *again)
 
     def roll_back(self, k: int, to: int, why: str) -> None:
         """Drop the checkpoints after step `to` and note it, so that the clock goes on from there
@@ -106,8 +104,8 @@ class Run:
         append_rows(self.folder / "rollbacks.jsonl", [{"at": k, "to": to, "why": why}])
 
     def resume(self, model: Model) -> int:
-        """Load the newest checkpoint into the model, rewind the log to it, and say at which step it
-        stands."""
+        """Load the newest checkpoint into the model, rewind the log to it,
+        and say at which step it stands."""
         files = checkpoints(self.folder)
         k = 0
         if files:
@@ -130,13 +128,13 @@ class Run:
         return k
 
     def logs(self, k: int) -> bool:
-        """Whether step k has a row in the log: the last of a run that was extended since has
-        none."""
+        """Whether step k has a row in the log:
+        the last of a run that was extended since has none."""
         return k % self.config["log_every"] == 0 or k == self.config["steps"]
 
     def saves(self, k: int) -> bool:
-        """Whether step k has a checkpoint, be the run broken or not; a stop may have saved
-        others."""
+        """Whether step k has a checkpoint, be the run broken or not;
+        a stop may have saved others."""
         return k % self.config["save_every"] == 0 or k == self.config["steps"]
 
     def path(self, k: int) -> Path:
@@ -151,16 +149,15 @@ class Run:
         seconds = round(time.monotonic() - self._start, 3)
         with full_disk(self.folder):
             for file, row in (self._clock, {"seconds": seconds}), (self._log, scalars):
-                file.write(
-                    json.dumps({"step": k, "images": k * self.config["batch"], **row}) + "\n"
-                )
+                told = {"step": k, "images": k * self.config["batch"], **row}
+                file.write(json.dumps(told) + "\n")
                 file.flush()
             if self.events:
                 self.events.add(k, scalars)
 
     def save(self, k: int, model: Model) -> Path:
-        """Write the checkpoint of step k, then remove those that the config's `keep` does not
-        keep."""
+        """Write the checkpoint of step k, then remove those
+        that the config's `keep` does not keep."""
         path = self.path(k)
         if not self.writer:
             return path
@@ -182,9 +179,8 @@ class Run:
         if not self.config["keep"]:
             return
         found = checkpoints(self.folder)
-        kept = [path for path in found if path == newest or self.saves(int(path.stem))][
-            -self.config["keep"] :
-        ]
+        kept = [path for path in found if path == newest or self.saves(int(path.stem))]
+        kept = kept[-self.config["keep"] :]
         for path in found:
             if path not in kept:
                 path.unlink()
@@ -193,10 +189,8 @@ class Run:
         """Mark the run as done, with a digest of its final weights."""
         if self.writer:
             with full_disk(self.folder):
-                write_text(
-                    self.folder / "done",
-                    json.dumps({"steps": k, "weights": digest(states(model))}) + "\n",
-                )
+                done = {"steps": k, "weights": digest(states(model))}
+                write_text(self.folder / "done", json.dumps(done) + "\n")
 
     def finished(self) -> bool:
         """Whether the run is marked as done and its last checkpoint is there."""
@@ -286,8 +280,8 @@ def standing(
 
 
 def _longer(folder: Path, apart: dict[str, tuple[Any, Any]], extend: bool) -> bool:
-    """Whether the configs differ in that more steps are asked for; a Mistake if they differ
-    otherwise."""
+    """Whether the configs differ in that more steps are asked for;
+    a Mistake if they differ otherwise."""
     longer = extend and list(apart) == ["steps"] and apart["steps"][1] > apart["steps"][0]
     if apart and not longer:
         raise Mistake(
@@ -302,26 +296,25 @@ def fingerprint_of(folder: Path) -> Files | None:
     files = found.get("files") if isinstance(found, dict) else None
     if (folder / "data.json").exists() and not isinstance(files, dict):
         raise Mistake(
-            f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; remove it to "
-            "have it made anew"
+            f"cannot read {folder / 'data.json'}: it holds no fingerprint of files; "
+            "remove it to have it made anew"
         )
     return files
 
 
 def _same_data(folder: Path, now: Files) -> list[str]:
-    """A Mistake if the run was trained with other data than these; otherwise what a person should
-    know."""
+    """A Mistake if the run was trained with other data than these;
+    otherwise what a person should know."""
     before = fingerprint_of(folder)
     if before is not None and (told := fingerprint.apart(before, now)):
         raise Mistake(
-            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin anew "
-            "from its weights: another "
-            f"folder with --run, and --set init_from={folder}"
+            f"{folder} was trained on other data: {told}. Give it the old ones back, or begin "
+            f"anew from its weights: another folder with --run, and --set init_from={folder}"
         )
     if before is None and now and checkpoints(folder):
         return [
-            "this run is older than fingerprints of data: those of now are noted in data.json and "
-            "asked for from here on"
+            "this run is older than fingerprints of data: "
+            "those of now are noted in data.json and asked for from here on"
         ]
     return []
 
@@ -353,8 +346,8 @@ def ours(folder: Path) -> None:
         others = [] if (folder / "config.json").exists() else _others(folder)
     if others:
         raise Mistake(
-            f"{folder} holds {others[0]} and no run (no config.json); choose another folder with "
-            "--run"
+            f"{folder} holds {others[0]} and no run (no config.json); "
+            "choose another folder with --run"
         )
 
 
@@ -369,16 +362,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone(folder: Path, doing: str) -> Iterator[None]:
-    """Make the folder and hold its file `lock` until the end; a Mistake if another process holds
-    it, `doing` the same there."""
+    """Make the folder and hold its file `lock` until the end;
+    a Mistake if another process holds it, `doing` the same there."""
     with reached(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Mistake(f"another process is {doing} {folder}") from None
+        if not locks.hold(file):
+            raise Mistake(f"another process is {doing} {folder}")
         yield
 
 
@@ -413,8 +404,8 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 
 
 def like_of(folder: Path, rows: int) -> Batch:
-    """A batch of zeros shaped as the run's data, so that a model can be rebuilt without its
-    data."""
+    """A batch of zeros shaped as the run's data,
+    so that a model can be rebuilt without its data."""
     shapes = _json(folder / "shapes.json")
     try:
         return {
@@ -423,8 +414,8 @@ def like_of(folder: Path, rows: int) -> Batch:
         }
     except (AttributeError, TypeError, ValueError, RuntimeError):
         raise Mistake(
-            f"cannot read {folder / 'shapes.json'}: it does not hold the shape and type of each "
-            "tensor"
+            f"cannot read {folder / 'shapes.json'}: "
+            "it does not hold the shape and type of each tensor"
         ) from None
 
 
@@ -459,8 +450,8 @@ def rewind(path: Path, keep: Callable[[int], bool]) -> dict[str, Any]:
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a .jsonl file, on a new line even where a kill cut the last one short; where a
-    disk is full, none of them."""
+    """Add rows to a .jsonl file, on a new line even where a kill cut the last one short;
+    where a disk is full, none of them."""
     with full_disk(path.parent), path.open("a+b", buffering=0) as file:
         file.seek(max(0, (size := file.tell()) - 1))
         start = "" if file.read(1) in (b"", b"\n") else "\n"
@@ -471,6 +462,13 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         except OSError:
             file.truncate(size)
             raise
+
+
+def add_results(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a folder's metrics.jsonl; make the folder if need be."""
+    with reached(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        append_rows(folder / "metrics.jsonl", rows)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+# those that a system has: Windows knows SIGTERM alone of them
+IGNORABLE = {getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)}
+ENDING = (signal.SIGTERM, *sorted(IGNORABLE))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,9 +43,7 @@ def heard(act: Callable[[int, FrameType | None], object], *, deaf: bool = False)
     ignored = {
         number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) is signal.SIG_IGN
     }
-    ours = {signal.SIGINT, *ENDING} - (
-        ignored & {signal.SIGHUP, signal.SIGUSR1, *([signal.SIGINT] if deaf else [])}
-    )
+    ours = {signal.SIGINT, *ENDING} - (ignored & {*IGNORABLE, *([signal.SIGINT] if deaf else [])})
     old = {number: signal.signal(number, act) for number in ours}
     try:
         yield
@@ -65,8 +65,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def asked() -> Iterator[list[int]]:
-    """The signals that have asked to end so far: one that the clock sees between steps. The second
-    one interrupts."""
+    """The signals that have asked to end so far: one that the clock sees between steps.
+    The second one interrupts."""
     numbers: list[int] = []
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -29,8 +29,8 @@ class _Unkept(Exception):
 
 
 def plain(value: Any) -> Any:
-    """The value as nested dicts, lists, numbers, texts and tensors; _Unkept if it is nothing
-    such."""
+    """The value as nested dicts, lists, numbers, texts and tensors;
+    _Unkept if it is nothing such."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -54,8 +54,8 @@ def plain(value: Any) -> Any:
 
 
 def put(old: Any, saved: Any) -> Any:
-    """The value that was `plain`: `old` itself, filled anew, where that is such a container or
-    generator."""
+    """The value that was `plain`: `old` itself, filled anew,
+    where that is such a container or generator."""
     if isinstance(saved, Tensor):
         return saved.clone().to(old.device) if isinstance(old, Tensor) else saved.clone()
     if not isinstance(saved, dict):
@@ -95,8 +95,8 @@ def _turned(old: Any, value: Any) -> Any:
 
 
 def places(model: Any) -> dict[str, tuple[Any, str]]:
-    """PATH -> (object, attribute) of all that is neither a part, nor in the state of one, nor a
-    hyperparameter."""
+    """PATH -> (object, attribute) of all that is neither a part,
+    nor in the state of one, nor a hyperparameter."""
     found: dict[str, tuple[Any, str]] = {}
     own, seen = type(model).__module__, {id(model)}
 
@@ -128,13 +128,8 @@ def places(model: Any) -> dict[str, tuple[Any, str]]:
 def _inside(value: Any, own: str) -> Iterator[tuple[str, Any]]:
     """What of a value is looked into: itself, as a module or an object of a class of the file
     `own`, or all that lies in it, if those are such."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, (list, tuple))
-        else ()
-    )
+    many = enumerate(value) if isinstance(value, (list, tuple)) else ()
+    items = value.items() if isinstance(value, dict) else many
     each = [(f".{key}", item) for key, item in items] or [("", value)]
     if all(
         isinstance(item, nn.Module) or (_is_own(item, own) and not hasattr(item, "state_dict"))
@@ -148,8 +143,8 @@ def _is_own(value: Any, own: str) -> bool:
 
 
 def shared(model: Any) -> dict[str, Any]:
-    """NAME -> value of what a model from outside keeps in its class or its file, where no
-    checkpoint looks."""
+    """NAME -> value of what a model from outside keeps in its class or its file,
+    where no checkpoint looks."""
     own = sys.modules.get(type(model).__module__)
     if own is None or own.__name__ not in watched:
         return {}
@@ -168,8 +163,8 @@ def shared(model: Any) -> dict[str, Any]:
 
 
 def _told(value: Any) -> object:
-    """What tells a value that cannot be kept: which object it is, and, of iterators, how far it
-    is."""
+    """What tells a value that cannot be kept:
+    which object it is, and, of iterators, how far it is."""
     if isinstance(value, msgspec.Struct):
         return repr(value)
     try:
@@ -179,8 +174,8 @@ def _told(value: Any) -> object:
 
 
 def _plain_state(value: Any) -> Any:
-    """What a copy of an object would be made of, types by their names; _Unkept if it is not
-    plain."""
+    """What a copy of an object would be made of, types by their names;
+    _Unkept if it is not plain."""
     made = value.__reduce_ex__(2)
     if isinstance(made, str):
         raise _Unkept
@@ -215,8 +210,8 @@ class Looked:
         return [path for path, told in self.prints.items() if before.prints.get(path) != told]
 
     def lost(self, before: "Looked") -> list[str]:
-        """The paths of what is not what it was and cannot be kept; what was None and is opened late
-        does not count."""
+        """The paths of what is not what it was and cannot be kept;
+        what was None and is opened late does not count."""
         opaque = [
             path for path, told in self.opaque.items() if before.opaque.get(path, told) != told
         ]

@@ -1,5 +1,5 @@
-"""Tables of keys as files and people write them, before anybody knows what they should hold; damage
-of any kind is one line."""
+"""Tables of keys as files and people write them, before anybody knows what they should hold;
+damage of any kind is one line."""
 
 import json
 import tomllib
@@ -93,7 +93,7 @@ def parted(text: str) -> tuple[str, Any]:
     """The key and the value of `key=value`."""
     key, equals, word = text.partition("=")
     if not equals or not key.strip():
-        raise Mistake(f"--set takes key=value, found {shown(text)}")
+        raise Mistake(f"--set takes key=value, found {shown(text)}; such as hyper.margin=20")
     value: Any
     try:
         table = tomllib.loads(f"value = {word}")

@@ -8,8 +8,8 @@ from typing import Any
 
 
 class Events:
-    """An open event file. Rows that older files of the folder hold after step `k` are void, as the
-    log was rewound."""
+    """An open event file. Rows that older files of the folder hold after step `k` are void,
+    as the log was rewound."""
 
     def __init__(self, folder: Path, k: int):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -17,16 +17,12 @@ class Events:
 
         folder.mkdir(exist_ok=True)
         self.event = Event
-        self.file = (folder / f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}").open(
-            "wb"
-        )
+        name = f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}"
+        self.file = (folder / name).open("wb")
         self.writer = RecordWriter(self.file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        self._write(
-            Event(
-                wall_time=time.time(), step=k + 1, session_log=SessionLog(status=SessionLog.START)
-            )
-        )
+        begun = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=time.time(), step=k + 1, session_log=begun))
 
     def add(self, k: int, scalars: dict[str, float]) -> None:
         """Write a row of the log."""

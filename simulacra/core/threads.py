@@ -1,5 +1,5 @@
-"""How many threads compute, and how they wait for each other. This file imports no torch: it has to
-come first."""
+"""How many threads compute, and how they wait for each other.
+This file imports no torch: it has to come first."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ def wait_passively() -> bool:
     """Let threads sleep while they wait for each other, unless the environment says how they wait
     already; whether that is in time. OpenMP reads it once, when torch is imported. By default
     threads that wait spin, and where anything else runs on the machine they spin on the very
-    processor that the one they wait for needs (docs/reading_a_run.md has the measurement)."""
+    processor that the one they wait for needs (docs/results/threads.md has the measurement)."""
     if not any(name in os.environ for name in POLICIES):
         if "torch" in sys.modules:
             return False
@@ -36,23 +36,20 @@ def held(starts: list[dict[str, Any]]) -> Iterator[list[str]]:
 
     before = torch.get_num_threads()
     first = starts[0].get("threads") if starts and isinstance(starts[0], dict) else None
-    known = (
-        first
-        if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST
-        else before
-    )
+    known = before
+    if isinstance(first, int) and not isinstance(first, bool) and 1 <= first <= MOST:
+        known = first
     told = []
     if known != before:
         told.append(
-            f"threads = {known}, with which this run was begun, not {before}: its bits depend on "
-            "the number"
+            f"threads = {known}, with which this run was begun, "
+            f"not {before}: its bits depend on the number"
         )
         torch.set_num_threads(known)
     if known > 1 and not IN_TIME:
         told.append(
             f"torch was imported before simulacra: its {known} threads spin while they wait, and "
-            "stall beside other programs; "
-            "import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
+            "stall beside other programs; import simulacra first, or set OMP_WAIT_POLICY=PASSIVE"
         )
     try:
         yield told

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from simulacra.core import packed as zoo
-from simulacra.core import run
+from simulacra.core import packed, run, zoo
 from simulacra.core.config import Config
+from simulacra.core.contract import HasBegin, HasInitModels, HasInitParts, HasPacked
 from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
@@ -35,12 +35,12 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
     shape."""
     if not checked.init_from:
         return None
-    source, key = Path(checked.init_from).expanduser(), f"init_from = {checked.init_from}"
+    source, key = zoo.place_of(checked.init_from), f"init_from = {checked.init_from}"
     if source.resolve() == folder.resolve():
         raise Mistake(f"{key} is the run folder itself; choose another one with --run")
     try:
         there = str(run.config_of(source).get("room"))
-        allowed = getattr(model, "INIT_MODELS", None) or (checked.model,)
+        allowed = model.INIT_MODELS if isinstance(model, HasInitModels) else (checked.model,)
         if there.partition("@")[0] not in [name.partition("@")[0] for name in allowed]:
             raise Mistake(
                 f"{source} is a run of model {there}; allowed: model {', '.join(allowed)}"
@@ -48,13 +48,16 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         step, states = _states(source)
         taken = (
             _own(model, source, device)
-            if hasattr(model, "begin")
-            else _taken(model, states, zoo.is_packed(source))
+            if isinstance(model, HasBegin)
+            else _taken(model, states, packed.is_packed(source))
         )
     except (Mistake, ValueError) as error:
         raise Mistake(f"{key}: {error}") from None
     new = [name for name in parts(model) if name not in taken]
-    said = f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; new: {', '.join(new) or 'nothing'}"
+    said = (
+        f"begins with the weights of {source} at step {step:,}: {', '.join(taken)}; "
+        f"new: {', '.join(new) or 'nothing'}"
+    )
     return Begun(
         said, {"run": str(source), "step": step, "weights": run.digest(states), "parts": taken}
     )
@@ -62,8 +65,8 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
 
 def _states(source: Path) -> tuple[int, dict[str, Any]]:
     """Step and state of each part of a run's newest checkpoint, or of a packed run."""
-    if zoo.is_packed(source):
-        return zoo.facts(source)[0], zoo.states(source)
+    if packed.is_packed(source):
+        return packed.facts(source)[0], packed.states(source)
     files = run.checkpoints(source)
     if not files:
         raise Mistake(f"{source} has no checkpoint yet; train it first")
@@ -77,11 +80,11 @@ def _own(model: Any, source: Path, device: torch.device) -> list[str]:
 
 
 def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
-    """The names of the parts that took a state. All are looked at before the first one is
-    changed."""
+    """The names of the parts that took a state.
+    All are looked at before the first one is changed."""
     mine = parts(model)
     usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, EMA))}
-    wanted = getattr(model, "INIT_PARTS", usual)
+    wanted = model.INIT_PARTS if isinstance(model, HasInitParts) else usual
     pairs = dict(wanted) if isinstance(wanted, dict) else {name: name for name in wanted}
     found = {name: states[other] for name, other in pairs.items() if other in states}
     if not found:
@@ -94,17 +97,17 @@ def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
     for name, state in found.items():
         (
             mine[name].unpack
-            if packed and hasattr(mine[name], "unpack")
+            if packed and isinstance(mine[name], HasPacked)
             else mine[name].load_state_dict
         )(state)
     return list(found)
 
 
 def unlike(here: dict[str, Any], there: dict[str, Any]) -> str:
-    """The first tensor that two states do not both have in one shape, in words; nothing if there is
-    none."""
+    """The first tensor that two states do not both have in one shape, in words;
+    nothing if there is none."""
     shapes = [
-        {name: tuple(one.shape) for name, one in state.items() if hasattr(one, "shape")}
+        {name: tuple(one.shape) for name, one in state.items() if isinstance(one, Tensor)}
         for state in (there, here)
     ]
     for name in [*shapes[1], *shapes[0]]:

@@ -33,8 +33,8 @@ def found(folder: Path, file: str) -> Path | None:
 
 
 def home(source: Source, root: Path | None) -> Path:
-    """The folder the files belong in: the one named after the data set, or the data folder itself
-    if only that has them."""
+    """The folder the files belong in: the one named after the data set,
+    or the data folder itself if only that has them."""
     if root is None:
         raise Mistake(
             f"data set '{source.name}' needs a data folder; name one with --data or SIMULACRA_DATA"
@@ -57,16 +57,16 @@ def locate(source: Source, root: Path | None, url: str) -> dict[str, Path]:
     missing = [file for file, path in paths.items() if path is None]
     if missing:
         raise Mistake(
-            f"data set '{source.name}': no {', '.join(missing)} (raw or .gz) in {folder}; put the "
-            "official IDX files "
-            f"there, or set data.url to a mirror's address to have them downloaded"
+            f"data set '{source.name}': no {', '.join(missing)} (raw or .gz) in {folder}; "
+            "put the official IDX files there, "
+            "or set data.url to a mirror's address to have them downloaded"
         )
     return {file: path for file, path in paths.items() if path is not None}
 
 
 def unpacked(path: Path) -> bytes:
-    """The file's content, decompressed where the name ends in .gz; no more is read than the
-    official files hold."""
+    """The file's content, decompressed where the name ends in .gz;
+    no more is read than the official files hold."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = bytes(file.read(LARGEST + 1))
@@ -80,15 +80,15 @@ def unpacked(path: Path) -> bytes:
 
 
 def read(path: Path, digest: str) -> np.ndarray:
-    """The array in an IDX file of bytes, (N, H, W) or (N,) uint8; it must be the one with this
-    MD5."""
+    """The array in an IDX file of bytes, (N, H, W) or (N,) uint8;
+    it must be the one with this MD5."""
     data = unpacked(path)
     axes = 3 if "idx3" in path.name else 1
     head = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]) or len(data) < head:
         raise Mistake(
-            f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}, expected "
-            f"0000080{axes}"
+            f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}, "
+            f"expected 0000080{axes}"
         )
     shape = tuple(int(length) for length in np.frombuffer(data, ">u4", count=axes, offset=4))
     wanted = head + int(np.prod(shape, dtype=object))

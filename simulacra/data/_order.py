@@ -1,5 +1,5 @@
-"""The order in which every data set shows its examples: whole epochs shuffled, a pure function of
-step and seed."""
+"""The order in which every data set shows its examples:
+whole epochs shuffled, a pure function of step and seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ def shuffled(n: int, seed: int) -> np.ndarray:
 
 @dataclass
 class Order:
-    """Which places of the splits "train" and "held_out" are shown; one epoch is kept, which changes
-    no answer."""
+    """Which places of the splits "train" and "held_out" are shown;
+    one epoch is kept, which changes no answer."""
 
     sizes: Mapping[str, int]  # of both splits
     kind: str  # what the examples are called, in the plural
     _epoch: tuple[tuple[int, int], np.ndarray] | None = field(default=None, repr=False)
 
     def draw(self, k: int, batch: int, seed: int) -> np.ndarray:
-        """The k-th training batch's places, (batch,): of each epoch the incomplete last batch is
-        dropped."""
+        """The k-th training batch's places, (batch,):
+        of each epoch the incomplete last batch is dropped."""
         n = self.sizes["train"]
         if not 1 <= batch <= n:
             raise Mistake(

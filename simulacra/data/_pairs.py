@@ -1,5 +1,5 @@
-"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]: "image" is seen, "next"
-follows it."""
+"""Pairs of frames kept as bytes, in two splits, drawn as floats in [-1, 1]:
+"image" is seen, "next" follows it."""
 
 import math
 from dataclasses import dataclass
@@ -81,14 +81,14 @@ class Pairs:
             "shape": f"{channels} x {height} x {width} (channels, height, width), bytes become "
             "floats in [-1, 1]",
             "copying": f"the first frame as the next one: MSE {errors.mean():.5f} in [0, 1], "
-            f"{decibels(errors.mean()):.2f} dB "
-            f"over held-out pairs; {(errors == 0).mean():.1%} of them do not change",
+            f"{decibels(errors.mean()):.2f} dB over held-out pairs; "
+            f"{(errors == 0).mean():.1%} of them do not change",
         }
 
 
 def decibels(mse: float) -> float:
-    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1]; infinite without
-    an error."""
+    """The peak signal-to-noise ratio of a mean squared error in units of [0, 1];
+    infinite without an error."""
     return -10 * math.log10(mse) if mse else math.inf
 
 

@@ -28,8 +28,8 @@ def floats(pixels: np.ndarray) -> Tensor:
 
 
 def mirrored(images: Tensor, seed: int) -> Tensor:
-    """The pictures (B, C, H, W), each flipped left to right or not by a coin that follows from the
-    seed."""
+    """The pictures (B, C, H, W), each flipped left to right
+    or not by a coin that follows from the seed."""
     coins = torch.rand(len(images), 1, 1, 1, generator=generator(seed, "flip")) < 0.5
     return torch.where(coins, images.flip(-1), images)
 
@@ -94,8 +94,8 @@ class Pictures:
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "image" (batch, C, H, W) and, where there are labels, "label"
-        (batch,)."""
+        """The k-th training batch: "image" (batch, C, H, W) and,
+        where there are labels, "label" (batch,)."""
         drawn = self.train.select(self.order.draw(k, batch, seed))
         if self.flip:
             drawn["image"] = mirrored(drawn["image"], fold(seed, "step", k))
@@ -107,8 +107,8 @@ class Pictures:
         return (self.train if split == "train" else self.held_out).select(places)
 
     def part(self, split: str, start: int, stop: int) -> Batch:
-        """Those from `start` to before `stop` of the same order, so that a whole split is read in
-        flat memory."""
+        """Those from `start` to before `stop` of the same order,
+        so that a whole split is read in flat memory."""
         places = self.order.take(split, stop)[start:]
         return (self.train if split == "train" else self.held_out).select(places)
 

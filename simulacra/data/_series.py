@@ -80,8 +80,8 @@ def affordable(count: int, length: int, channels: int) -> None:
     """A Mistake if a set of that many numbers should not be generated."""
     if count * length * channels > MOST:
         raise Mistake(
-            f"data.count x length x channels = {count} x {length} x {channels} numbers; allowed: "
-            f"{MOST} at most, 1 GiB"
+            f"data.count x length x channels = {count} x {length} x {channels} numbers; "
+            f"allowed: {MOST} at most, 1 GiB"
         )
 
 
@@ -100,8 +100,8 @@ class Sequences:
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "series" (batch, T, C) and, where there are labels, "label"
-        (batch,)."""
+        """The k-th training batch: "series" (batch, T, C) and,
+        where there are labels, "label" (batch,)."""
         return self._at(self.train, self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:

@@ -102,8 +102,8 @@ def header(path: Path) -> Episode:
             or "nothing"
         )
         raise Mistake(
-            f"{path} holds {shapes}; allowed: "
-            f"{', '.join(f'{name} {kind}' for name, kind in KINDS.items())}, alike long"
+            f"{path} holds {shapes}; "
+            f"allowed: {', '.join(f'{name} {kind}' for name, kind in KINDS.items())}, alike long"
         )
     eye = told.get("eye", "")
     if len(eye) != HEX or set(eye) - set("0123456789abcdef"):
@@ -121,8 +121,8 @@ def header(path: Path) -> Episode:
 
 
 def sound(episode: Episode) -> None:
-    """A Mistake if the contents of a file are not those that were written; an older file has no
-    digest."""
+    """A Mistake if the contents of a file are not those that were written;
+    an older file has no digest."""
     if not episode.identity:
         return
     try:
@@ -133,8 +133,8 @@ def sound(episode: Episode) -> None:
         ) from None
     if found != episode.identity:
         raise Mistake(
-            f"{episode.path} is damaged: its contents are not those that were encoded; remove it "
-            "and encode it again"
+            f"{episode.path} is damaged: its contents are not those that were encoded; "
+            "remove it and encode it again"
         )
 
 
@@ -149,14 +149,13 @@ def read(folder: Path, eye: str) -> list[Episode]:
         if one.eye != (eye or found[0].eye):
             where = "data.eye asks for" if eye else f"{found[0].path.name} is of"
             raise Mistake(
-                f"{one.path} is of eye {one.eye}, {where} {eye or found[0].eye}; allowed: one eye "
-                "for all"
+                f"{one.path} is of eye {one.eye}, {where} {eye or found[0].eye}; "
+                "allowed: one eye for all"
             )
         if one.sizes != found[0].sizes:
             raise Mistake(
-                f"{one.path} has codes and actions of {one.sizes} numbers, {found[0].path.name} of "
-                f"{found[0].sizes}; allowed: "
-                f"one size for all"
+                f"{one.path} has codes and actions of {one.sizes} numbers, "
+                f"{found[0].path.name} of {found[0].sizes}; allowed: one size for all"
             )
         first = next((other for other in found if other.view is not None), one)
         view.same(first.view, first.path.name, one.view, str(one.path))
@@ -188,8 +187,8 @@ def places(episodes: list[Episode], options: Options) -> dict[str, list[Place]]:
         if not some:
             longest = max(one.frames for one in episodes)
             raise Mistake(
-                f"data.length = {options.length}: no episode of split '{split}' is that long; the "
-                f"longest has {longest}"
+                f"data.length = {options.length}: no episode of split '{split}' is that long; "
+                f"the longest has {longest}"
             )
     return found
 
@@ -264,8 +263,8 @@ class Codes:
                 row = {name: file.get_slice(name)[here] for name in KINDS}
         except (SafetensorError, OSError) as error:
             raise Mistake(
-                f"cannot read {path} ({' '.join(str(error).split())[:100]}); it was whole when "
-                "training began"
+                f"cannot read {path} ({' '.join(str(error).split())[:100]}); "
+                "it was whole when training began"
             ) from None
         for name, value in row.items():
             if not value.isfinite().all():

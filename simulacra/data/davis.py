@@ -75,8 +75,8 @@ def chosen(folder: Path, resolution: str) -> str:
         return choose("data.resolution", resolution, found)
     if len(found) != 1:
         raise Mistake(
-            f"{folder} holds {', '.join(found) or 'no folder'}; choose one resolution with "
-            "data.resolution"
+            f"{folder} holds {', '.join(found) or 'no folder'}; "
+            "choose one resolution with data.resolution"
         )
     return found[0]
 
@@ -101,8 +101,8 @@ def inside(folder: Path) -> Path:
     """The folder, if it is there."""
     if not folder.is_dir():
         raise Mistake(
-            f"{folder} is not there; the layout is JPEGImages/<res>/<sequence>/*.jpg, "
-            "Annotations/<res>/<sequence>/*.png"
+            f"{folder} is not there; "
+            "the layout is JPEGImages/<res>/<sequence>/*.jpg, Annotations/<res>/<sequence>/*.png"
         )
     return folder
 
@@ -140,8 +140,8 @@ def covered(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[int, int]) -> Clip:
-    """The first `length` frames, the first frame's mask, which has its name, and the flow between
-    the frames."""
+    """The first `length` frames, the first frame's mask,
+    which has its name, and the flow between the frames."""
     found = [read_frame(path) for path in frames[:length]]
     shapes = {one.shape[1:] for one in found}
     if len(shapes) > 1:
@@ -161,8 +161,8 @@ def read_clip(frames: list[Path], annotations: Path, length: int, size: tuple[in
     mask = covered(whole, size)
     if not mask.any():
         raise Mistake(
-            f"mask {path} covers no pixel of {size[1]}x{size[0]}; needed: an object in the first "
-            "frame"
+            f"mask {path} covers no pixel of {size[1]}x{size[0]}; "
+            "needed: an object in the first frame"
         )
     video = floats(np.stack(found))
     both = optical_flow.of_clip(video)
@@ -189,8 +189,8 @@ def layout(options: Options, root: Path | None) -> Layout:
     short = min(found, key=lambda name: len(found[name]))
     if len(found[short]) < options.frames:
         raise Mistake(
-            f"{frames / short} has {len(found[short])} frames; needed: data.frames = "
-            f"{options.frames}"
+            f"{frames / short} has {len(found[short])} frames; "
+            f"needed: data.frames = {options.frames}"
         )
     return Layout(
         resolution, frames, masks, found, min(options.frames * options.roll, len(found[short]))
@@ -213,8 +213,8 @@ def sequences(options: Options, frames: Path, masks: Path) -> list[str]:
     names = list(dict.fromkeys(options.sequences or masked))
     if lost := [name for name in options.held_out if name not in names]:
         raise Mistake(
-            f"data.held_out names {lost[0]}, which data.sequences leaves out; allowed: "
-            f"{', '.join(names)}"
+            f"data.held_out names {lost[0]}, which data.sequences leaves out; "
+            f"allowed: {', '.join(names)}"
         )
     if set(names) <= set(options.held_out):
         raise Mistake(f"data.held_out names all {len(names)} sequences; needed: one to train on")
@@ -295,8 +295,8 @@ class Davis:
             if not path.is_file():
                 if i < self.length:
                     raise Mistake(
-                        f"{path} is not there; to measure, all of the first {self.length} frames "
-                        "need their masks"
+                        f"{path} is not there; "
+                        f"to measure, all of the first {self.length} frames need their masks"
                     )
                 break
             masks.append(covered(read_mask(path), self.options.size)[0])

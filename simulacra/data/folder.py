@@ -22,6 +22,7 @@ from PIL import Image
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import Pictures, Split
 from simulacra.io.listing import Ignored, each, listing
+from simulacra.io.paths import lacking
 from simulacra.io.pictures import Header, decode, header, is_grey, top
 
 IN_MEMORY = 2**29  # bytes of pixels; more are kept in a temporary file
@@ -58,22 +59,17 @@ class Options(
 
 
 def locate(path: str, root: Path | None, maker: str = "") -> Path:
-    """The folder meant, which exists; where it does not, `maker` begins the command that makes
-    it."""
+    """The folder meant, which exists; where it does not,
+    `maker` begins the command that makes it."""
     meant = Path(path).expanduser()
     if root is None and not meant.is_absolute():
-        raise Mistake(
-            f"data.path is '{path}' and there is no data folder; name one with --data or "
-            "SIMULACRA_DATA, or give an "
-            f"absolute path"
-        )
+        raise Mistake(lacking(path, None))
     folder = meant if root is None else root / meant
-    if not folder.is_dir():
-        absent = f"not there; {maker} {folder} makes it" if maker else "not there"
-        raise Mistake(
-            f"data.path: {folder} is {'a file; it must be a folder' if folder.exists() else absent}"
-        )
-    return folder
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise Mistake(f"data.path: {folder} is a file; it must be a folder")
+    raise Mistake(lacking(path, root) + (f"; {maker} {folder} makes it" if maker else ""))
 
 
 def files(options: Options, root: Path | None) -> dict[str, Path]:
@@ -83,8 +79,8 @@ def files(options: Options, root: Path | None) -> dict[str, Path]:
 
 
 def files_if_named(options: Any, root: Path | None) -> dict[str, Path]:
-    """The pictures of data that are made of a folder's, if a folder is named; otherwise they come
-    with a package."""
+    """The pictures of data that are made of a folder's, if a folder is named;
+    otherwise they come with a package."""
     return files(options, root) if options.path else {}
 
 
@@ -108,8 +104,8 @@ def space(shape: tuple[int, int, int, int]) -> np.ndarray:
     free = shutil.disk_usage(place).free
     if free < total:
         raise Mistake(
-            f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; set "
-            "TMPDIR"
+            f"{total // mega} MiB of pixels do not fit in {place}, which has {free // mega}; "
+            "set TMPDIR"
         )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
@@ -120,9 +116,8 @@ def enough(folder: Path, good: Iterable[str], broken: Mapping[str, str]) -> list
     names = list(good)
     if len(names) < 2:
         raise Mistake(
-            f"{folder} holds too few usable pictures: {len(names)}; needed: 2 or more, one of them "
-            "held out; left out: "
-            f"{left_out(broken)}"
+            f"{folder} holds too few usable pictures: {len(names)}; "
+            f"needed: 2 or more, one of them held out; left out: {left_out(broken)}"
         )
     return names
 
@@ -149,14 +144,14 @@ def wanted(mode: str, headers: Iterable[Header]) -> str:
 
 
 def white(bits: int, headers: Iterable[Header]) -> int:
-    """The value that becomes 255 in all pictures of more than 8 bits a channel; their brightest
-    says it where `bits` is 0."""
+    """The value that becomes 255 in all pictures of more than 8 bits a channel;
+    their brightest says it where `bits` is 0."""
     return 2**bits - 1 if bits else top(head.peak for head in headers)
 
 
 def taken(headers: Iterable[Header], brightest: int) -> dict[str, str]:
-    """What was assumed of pictures of more than 8 bits a channel, and of several pages, in
-    words."""
+    """What was assumed of pictures of more than 8 bits a channel,
+    and of several pages, in words."""
     found = list(headers)
     deep, several = [head for head in found if head.peak], sum(head.several for head in found)
     told = {}
@@ -233,7 +228,10 @@ class Folder:
             f"{mode} {count}" for mode, count in Counter(head.mode for head in found).most_common()
         )
         colour = "grey" if self.mode == "L" else "colour"
-        treatment = f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, transparency on white"
+        treatment = (
+            f"{FITS[options.fit]}, antialiased to {options.size}x{options.size}, {colour}, "
+            "transparency on white"
+        )
         return {
             "folder": f"{self.folder}: {len(found)} pictures used, {self.ignored}",
             "sizes": extent(head.size for head in found),

@@ -43,11 +43,11 @@ class Options(
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2
     # 1 / (2 l^2), l the length scale in steps
     gamma: Annotated[float, msgspec.Meta(gt=0, le=100)] = 0.1
-    # standard deviation of independent noise on each value;
+    # standard deviation of independent noise on each value; 0 as published, where the density all
+    # but forbids roughness: at length 30, noise of 0.001 on a sample in [-1, 1] takes its
+    # log-density from 64 to about -5,700 nats
     noise: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    # 0 as published, where the density all but forbids roughness: at length 30, noise of 0.001 on a
-    # sample in [-1, 1] takes its log-density from 64 to about -5,700 nats of the data alone; a
-    # run's seed does not change them
+    # of the data alone; a run's seed does not change them
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
@@ -63,9 +63,8 @@ def factor(options: Options) -> np.ndarray:
     ends = np.linalg.eigvalsh(matrix)[[0, -1]]
     if ends[0] < WORST * ends[1]:
         raise Mistake(
-            f"data.gamma = {options.gamma} at data.length = {options.length} is too smooth for its "
-            "density to be computed; "
-            f"allowed: a larger gamma, or data.noise of 0.001 or more"
+            f"data.gamma = {options.gamma} at data.length = {options.length} is too smooth for "
+            "its density to be computed; allowed: a larger gamma, or data.noise of 0.001 or more"
         )
     return np.linalg.cholesky(matrix)
 
@@ -82,8 +81,8 @@ def paths(options: Options, lower: np.ndarray, reach: float) -> np.ndarray:
 
 
 def log_density(values: Tensor, lower: np.ndarray) -> Tensor:
-    """The exact log-density in nats (N,) of values (N, T, C) in the data's units: log N(0, L L^T)
-    summed over channels, L (T, T)."""
+    """The exact log-density in nats (N,) of values (N, T, C) in the data's units:
+    log N(0, L L^T) summed over channels, L (T, T)."""
     n, length, channels = values.shape
     columns = values.double().permute(1, 0, 2).reshape(length, -1).numpy()
     white = solve_triangular(lower, columns, lower=True).reshape(length, n, channels)
@@ -110,13 +109,13 @@ class GaussianProcess:
         return self.series.restore(series)
 
     def log_density(self, series: Tensor) -> Tensor:
-        """The log-density (N,) in nats of series (N, T, C) in [-1, 1], drawn or imagined, as values
-        of the process."""
+        """The log-density (N,) in nats of series (N, T, C) in [-1, 1], drawn or imagined,
+        as values of the process."""
         expected = (self.options.length, self.options.channels)
         if series.ndim != 3 or tuple(series.shape[1:]) != expected:
             raise Mistake(
-                f"log-density of series {tuple(series.shape)}; allowed: (N, {expected[0]}, "
-                f"{expected[1]})"
+                f"log-density of series {tuple(series.shape)}; "
+                f"allowed: (N, {expected[0]}, {expected[1]})"
             )
         return log_density(self.restore(series), self.lower)
 
@@ -124,11 +123,13 @@ class GaussianProcess:
         """How the series are made."""
         noise = f" and noise of {self.options.noise:g}" if self.options.noise else ""
         source = (
-            f"Gaussian process, covariance {VARIANCE} exp(-{self.options.gamma:g} (s - "
-            f"t)^2){noise}, channels independent; "
-            f"generated from seed {self.options.seed}"
+            f"Gaussian process, covariance {VARIANCE} exp(-{self.options.gamma:g} "
+            f"(s - t)^2){noise}, channels independent; generated from seed {self.options.seed}"
         )
-        scaling = f"{REACH:g} standard deviations = {self.series.scale.half[0]:.4g} become 1; channels beyond are drawn again"
+        scaling = (
+            f"{REACH:g} standard deviations = {self.series.scale.half[0]:.4g} become 1; "
+            "channels beyond are drawn again"
+        )
         return {"source": source, "scaling": scaling, **self.series.describe()}
 
 

@@ -59,8 +59,8 @@ def listed(words: list[str]) -> str:
 
 
 def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
-    """The pairs by name, in alphabetical order, each complete; pictures of other names are no part
-    of any."""
+    """The pairs by name, in alphabetical order, each complete;
+    pictures of other names are no part of any."""
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: {end: [] for end in ENDS})
     for picture in pictures:
         stem = str(Path(picture).with_suffix(""))
@@ -68,14 +68,14 @@ def partners(folder: Path, pictures: list[str]) -> dict[str, Pair]:
             found[stem[:-4]][stem[-4:]].append(picture)
     if not found:
         raise Mistake(
-            f"{folder} holds {len(pictures)} pictures, but no pairs; allowed: NAME_im1.png, "
-            "NAME_im2.png and the like"
+            f"{folder} holds {len(pictures)} pictures, but no pairs; "
+            "allowed: NAME_im1.png, NAME_im2.png and the like"
         )
     lone = [name + end for name, files in sorted(found.items()) for end in ENDS if not files[end]]
     if lone:
         raise Mistake(
-            f"{folder}: of {len(found)} pairs {len(lone)} lack a partner, there is no picture "
-            f"{listed(lone)}"
+            f"{folder}: of {len(found)} pairs {len(lone)} lack a partner, "
+            f"there is no picture {listed(lone)}"
         )
     twice = [
         name + end for name, files in sorted(found.items()) for end in ENDS if len(files[end]) > 1
@@ -137,8 +137,8 @@ class FramePairs:
             (w1, h1), (w2, h2) = (self.headers[file].size for file in pair)
             if (w1, h1) != (w2, h2):
                 raise Mistake(
-                    f"{self.folder}: pair {name} has frames of {w1}x{h1} and {w2}x{h2}; allowed: "
-                    "one size for both"
+                    f"{self.folder}: pair {name} has frames of {w1}x{h1} and {w2}x{h2}; "
+                    "allowed: one size for both"
                 )
 
     def describe(self) -> dict[str, str]:

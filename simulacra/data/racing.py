@@ -39,10 +39,8 @@ class Options(
     path: str = "racing"  # a store of episodes, absolute or inside the data folder
     # T, steps of a sequence; 0: single frames
     length: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-    skip: Annotated[int, msgspec.Meta(ge=0, le=999)] = (
-        # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
-        1
-    )
+    # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
+    skip: Annotated[int, msgspec.Meta(ge=0, le=999)] = 1
     # share of the tracks, but at least one in each split
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
 
@@ -83,8 +81,8 @@ class Split(NamedTuple):
         )
 
     def fixed(self, places: np.ndarray) -> list[tuple[int, int]]:
-        """Episode and first row of the examples at these places, one after the other, the last
-        ending with its drive."""
+        """Episode and first row of the examples at these places,
+        one after the other, the last ending with its drive."""
         drives, numbers = self.find(places)
         spare = self.rows[drives] - self.counts[drives] * self.length
         starts = self.skips[drives] + spare + numbers * self.length
@@ -105,8 +103,8 @@ class Racing:
         self.tracks = [str(one.facts.track) for one in self.store.entries]
         if len(set(self.tracks)) < 2:
             raise Mistake(
-                f"{self.place} holds drives on {len(set(self.tracks))} track; needed: 2, one of "
-                "them held out"
+                f"{self.place} holds drives on {len(set(self.tracks))} track; "
+                "needed: 2, one of them held out"
             )
         hidden = folder.held_out(sorted(set(self.tracks)), options.held_out)
         self.splits = {name: self._split(name, hidden) for name in ("train", "held_out")}
@@ -126,8 +124,8 @@ class Racing:
         if not kept.any():
             told = f"data.length = {self.options.length}, data.skip = {self.options.skip}"
             raise Mistake(
-                f"{told}: no drive of split '{name}' in {self.place} is so long; allowed: up to "
-                f"{max(left)} steps"
+                f"{told}: no drive of split '{name}' in {self.place} is so long; "
+                f"allowed: up to {max(left)} steps"
             )
         return Split(
             np.array(mine)[kept], skips[kept], left[kept], left[kept] // self.length, self.length
@@ -157,15 +155,15 @@ class Racing:
         return self._batch(self.splits["train"].scattered(places, stream.random(batch)))
 
     def take(self, split: str, n: int) -> Batch:
-        """The first n examples of the split's fixed shuffled order; sequences are cut so that a
-        drive's last ends with it."""
+        """The first n examples of the split's fixed shuffled order;
+        sequences are cut so that a drive's last ends with it."""
         return self._batch(
             self.splits[choose("split", split, list(self.splits))].fixed(self.order.take(split, n))
         )
 
     def part(self, split: str, start: int, stop: int) -> Batch:
-        """Those from `start` to before `stop` of the same order, so that a whole split is read in
-        flat memory."""
+        """Those from `start` to before `stop` of the same order,
+        so that a whole split is read in flat memory."""
         splits = self.splits[choose("split", split, list(self.splits))]
         return self._batch(splits.fixed(self.order.take(split, stop)[start:]))
 
@@ -201,9 +199,8 @@ class Racing:
         train, rest = self.splits["train"], self.splits["held_out"]
         return {
             "drives": f"{len(entries)} by {', '.join(policies)}, "
-            f"{sum(one.length for one in entries):,} frames "
-            f"({self.store.spec.simulator}, {'with' if self.store.spec.hud else 'without'} the bar "
-            "of score and speed)",
+            f"{sum(one.length for one in entries):,} frames ({self.store.spec.simulator}, "
+            f"{'with' if self.store.spec.hud else 'without'} the bar of score and speed)",
             "split": f"{self.size('train'):,} {self.order.kind} of {len(train.episodes)} drives to "
             "train on, "
             f"{self.size('held_out'):,} of {len(rest.episodes)} drives on other tracks held out",

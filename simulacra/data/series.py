@@ -24,6 +24,7 @@ from simulacra.core.errors import Mistake
 from simulacra.data._series import CHUNK, Sequences, Split, spanning
 from simulacra.data.folder import held_out
 from simulacra.io import table as _table
+from simulacra.io.paths import lacking
 
 SUFFIXES = ".npy", ".csv"
 WHOLE = True  # one number may be another one in a file of the same size
@@ -63,17 +64,12 @@ def locate(path: str, root: Path | None) -> Path:
             "data.path is empty; allowed: a .npy or .csv file, absolute or inside the data folder"
         )
     if root is None and not meant.is_absolute():
-        raise Mistake(
-            f"data.path is '{path}' and there is no data folder; name one with --data or "
-            "SIMULACRA_DATA, or give an "
-            f"absolute path"
-        )
+        raise Mistake(lacking(path, None))
     file = meant if root is None else root / meant
-    if not file.is_file():
-        raise Mistake(
-            f"data.path: {file} is "
-            f"{'a folder; it must be a file' if file.exists() else 'not there'}"
-        )
+    if file.exists() and not file.is_file():
+        raise Mistake(f"data.path: {file} is a folder; it must be a file")
+    if not file.exists():
+        raise Mistake(lacking(path, root))
     if file.suffix.lower() not in SUFFIXES:
         raise Mistake(f"data.path: {file} ends in '{file.suffix}'; allowed: {', '.join(SUFFIXES)}")
     return file
@@ -122,8 +118,8 @@ def arrays(file: Path) -> np.ndarray:
     values = array(file)
     if values.ndim not in (2, 3):
         raise Mistake(
-            f"{file} has shape {values.shape}; allowed: (N, T, C) or (N, T), series, steps and "
-            "channels"
+            f"{file} has shape {values.shape}; "
+            "allowed: (N, T, C) or (N, T), series, steps and channels"
         )
     shape = values.shape if values.ndim == 3 else (*values.shape, 1)
     if shape[0] < 2 or shape[1] < 2 or shape[2] < 1:
@@ -134,9 +130,8 @@ def arrays(file: Path) -> np.ndarray:
 def few(file: Path, shape: tuple[int, ...]) -> NoReturn:
     """The Mistake of a file that holds too little, (N, T, C)."""
     raise Mistake(
-        f"{file} holds {shape[0]} series of {shape[1]} steps and {shape[2]} channels; needed: 2 "
-        "series, one of them held out, "
-        f"of 2 steps and 1 channel"
+        f"{file} holds {shape[0]} series of {shape[1]} steps and {shape[2]} channels; "
+        "needed: 2 series, one of them held out, of 2 steps and 1 channel"
     )
 
 
@@ -148,8 +143,8 @@ def classes_beside(file: Path, name: str, count: int) -> np.ndarray:
     values = array(beside)
     if values.shape != (count,) or values.dtype.kind not in "biu":
         raise Mistake(
-            f"data.label: {beside} holds {values.dtype} of shape {values.shape}; allowed: whole "
-            f"numbers ({count},)"
+            f"data.label: {beside} holds {values.dtype} of shape {values.shape}; "
+            f"allowed: whole numbers ({count},)"
         )
     return np.array(values)
 
@@ -166,14 +161,13 @@ def whole(
 
 
 def windows(file: Path, table: np.ndarray, options: Options) -> tuple[Split, Split]:
-    """Splits of one long table (R, C) cut into windows, the last share of rows held out; no row is
-    in both."""
+    """Splits of one long table (R, C) cut into windows, the last share of rows held out;
+    no row is in both."""
     rows, length = len(table), options.length
     if rows < 2 * length:
         raise Mistake(
-            f"{file} holds {rows} rows; needed: {2 * length}, a window of data.length = {length} "
-            "for each split (or name the "
-            f"column that tells series apart with data.id)"
+            f"{file} holds {rows} rows; needed: {2 * length}, a window of data.length = "
+            f"{length} for each split (or name the column that tells series apart with data.id)"
         )
     cut = min(max(round(rows * (1 - options.held_out)), length), rows - length)
     values = np.lib.stride_tricks.sliding_window_view(table, length, 0).transpose(0, 2, 1)
@@ -192,27 +186,25 @@ def finite(file: Path, values: np.ndarray) -> None:
         if len(bad):
             row, step, channel = bad[0] + (start, 0, 0)
             raise Mistake(
-                f"{file}: series {row}, step {step}, channel {channel} (counted from 0) is "
-                f"{values[row, step, channel]}; "
-                f"allowed: finite numbers"
+                f"{file}: series {row}, step {step}, channel {channel} "
+                f"(counted from 0) is {values[row, step, channel]}; allowed: finite numbers"
             )
 
 
 def clock(columns: list[str], table: np.ndarray) -> list[str]:
-    """A note if the first of several columns of one long table (R, C) only grows, as time or a
-    row's number does."""
+    """A note if the first of several columns of one long table (R, C) only grows,
+    as time or a row's number does."""
     if table.shape[1] < 2 or len(table) < 3 or not (np.diff(table[:, 0]) > 0).all():
         return []
     return [
-        f"column '{columns[0]}' only grows, as time or a row's number does; it is a channel all "
-        "the same (data.columns chooses "
-        f"the channels)"
+        f"column '{columns[0]}' only grows, as time or a row's number does; "
+        "it is a channel all the same (data.columns chooses the channels)"
     ]
 
 
 def constants(columns: list[str], low: np.ndarray, high: np.ndarray) -> list[str]:
-    """A note on each channel that is the same number in all training series, the ends of each
-    (C,)."""
+    """A note on each channel that is the same number in all training series,
+    the ends of each (C,)."""
     still = [
         f"{name} (always {a:.4g})" for name, a, b in zip(columns, low, high, strict=True) if a == b
     ]
@@ -267,8 +259,8 @@ class Series:
         options = self.options
         if options.label and not options.id:
             raise Mistake(
-                f"data.label = '{options.label}' needs data.id, the column that tells whose label "
-                "it is"
+                f"data.label = '{options.label}' needs data.id, "
+                "the column that tells whose label it is"
             )
         header = None if options.header == "auto" else options.header
         table = _table.read(
@@ -294,12 +286,12 @@ class Series:
     def describe(self) -> dict[str, str]:
         """What was found in the file and what is done to it."""
         options, ranges = self.options, zip(self.columns, *self.ends, strict=True)
-        rule = f"{options.held_out:.0%} held out by a hash of each series' {'id' if options.id else 'number'}"
+        by = "id" if options.id else "number"
+        rule = f"{options.held_out:.0%} held out by a hash of each series' {by}"
         if self.file.suffix.lower() == ".csv" and not options.id:
             rule = (
-                f"windows of {options.length} rows, one every {options.stride}; the last "
-                f"{options.held_out:.0%} of the rows "
-                f"held out, no row in both"
+                f"windows of {options.length} rows, one every {options.stride}; "
+                f"the last {options.held_out:.0%} of the rows held out, no row in both"
             )
         return {
             "file": str(self.file),

@@ -239,8 +239,8 @@ def sample_pairs(options: Options) -> Truth:
 
 
 def redraw(truth: Truth, seed: int) -> Tensor:
-    """Other displacements (N, S, 2) in pixels that the law gives the same first frames: a draw from
-    p(next | image)."""
+    """Other displacements (N, S, 2) in pixels that the law gives the same first frames:
+    a draw from p(next | image)."""
     return moves(
         truth.options,
         truth.present,
@@ -285,8 +285,8 @@ def coverage(truth: Truth, displacement: Tensor, margin: int = 0) -> Tensor:
 
 
 def paint(truth: Truth, displacement: Tensor) -> Tensor:
-    """Frames (N, 3, H, W) in [-1, 1] of the shapes of the first frames after displacements (N, S,
-    2) in pixels."""
+    """Frames (N, 3, H, W) in [-1, 1] of the shapes
+    of the first frames after displacements (N, S, 2) in pixels."""
     n, side = len(truth.size), truth.options.size
     out, palette = (
         torch.empty(n, 3, side, side),
@@ -346,15 +346,15 @@ def check(options: Options) -> None:
         )
     if len(set(options.z_order)) < 3:
         raise Mistake(
-            f"data.z_order = {', '.join(options.z_order)}; allowed: circle, triangle and square in "
-            "any order"
+            f"data.z_order = {', '.join(options.z_order)}; "
+            "allowed: circle, triangle and square in any order"
         )
     for name in "step_range", "step_dist", "noise", "z_order":
         found, default = getattr(options, name), getattr(Options(), name)
         if options.law != "three" and found != default:
             raise Mistake(
-                f"data.{name} = {found} under data.law = {options.law}; allowed: {default}, it is "
-                "of law three"
+                f"data.{name} = {found} under data.law = {options.law}; "
+                f"allowed: {default}, it is of law three"
             )
 
 
@@ -371,8 +371,8 @@ class Shapes:
         self.size = self.order.size
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
-        """The k-th training batch: "image" and "next", first and second frames, (batch, 3, H,
-        W)."""
+        """The k-th training batch: "image" and "next",
+        first and second frames, (batch, 3, H, W)."""
         return painted(self.pairs.select(torch.from_numpy(self.order.draw(k, batch, seed))))
 
     def take(self, split: str, n: int) -> Batch:

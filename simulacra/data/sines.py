@@ -63,9 +63,8 @@ def check(options: Options) -> None:
             raise Mistake(f"data.{name} = {low}, {high}; allowed: the lower one first")
     if options.frequencies[1] > options.length / 2:
         raise Mistake(
-            f"data.frequencies up to {options.frequencies[1]} cycles; allowed: "
-            f"{options.length / 2} at most, half of "
-            f"data.length = {options.length} steps"
+            f"data.frequencies up to {options.frequencies[1]} cycles; "
+            f"allowed: {options.length / 2} at most, half of data.length = {options.length} steps"
         )
     affordable(options.count, options.length, options.channels)
 
@@ -92,10 +91,9 @@ class Sines:
         """How the waves are made."""
         (slow, fast), (low, high) = self.options.frequencies, self.options.amplitudes
         source = (
-            f"A sin(2 pi f t / {self.options.length} + phi), f from {slow:g} to {fast:g}, A from "
-            f"{low:g} to {high:g}, phi "
-            "from -pi to pi, uniform and independent for each channel; generated from seed "
-            f"{self.options.seed}"
+            f"A sin(2 pi f t / {self.options.length} + phi), "
+            f"f from {slow:g} to {fast:g}, A from {low:g} to {high:g}, phi from -pi to pi, "
+            f"uniform and independent for each channel; generated from seed {self.options.seed}"
         )
         return {"source": source, **self.series.describe()}
 

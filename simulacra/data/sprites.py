@@ -36,7 +36,7 @@ NPZ = "sprites_160x9x8.npz"
 LAYERS = "body", "bottomwear", "topwear", "hair"  # from below; shoes come last
 SHOES = "shoes/1.png"
 VIEWS = "back", "left", "front", "right"  # a sheet's rows of one action, from above
-# first row, frames
+# first row and number of frames, by action
 SHEETS = {
     "spellcast": (0, 7),
     "thrust": (4, 8),
@@ -93,12 +93,12 @@ class Cast(NamedTuple):
 
 
 def chosen(options: Options, total: int) -> np.ndarray:
-    """Which of the source's characters, (characters,) int64; asking for more of them changes
-    none."""
+    """Which of the source's characters, (characters,) int64;
+    asking for more of them changes none."""
     if options.characters > total:
         raise Mistake(
-            f"data.characters = {options.characters}; allowed: 2 to {total}, as many as the "
-            f"{options.source} has"
+            f"data.characters = {options.characters}; "
+            f"allowed: 2 to {total}, as many as the {options.source} has"
         )
     return shuffled(total, fold(0, "data", "sprites"))[: options.characters]
 
@@ -126,8 +126,8 @@ def asked(options: Options, strips: Sequence[Strip]) -> list[int]:
     ]
     if not found:
         raise Mistake(
-            f"data.actions and data.views ask for what data.source = {options.source} does not "
-            "have together"
+            "data.actions and data.views ask for what "
+            f"data.source = {options.source} does not have together"
         )
     return found
 
@@ -137,8 +137,8 @@ def from_npz(folder: Path, options: Options) -> Cast:
     file = folder / NPZ
     if not file.is_file():
         raise Mistake(
-            f"data.path: {file} is not there; allowed: a folder that holds it, or data.source = "
-            "sheets"
+            f"data.path: {file} is not there; "
+            "allowed: a folder that holds it, or data.source = sheets"
         )
     try:
         with ZipFile(file) as archive:
@@ -149,11 +149,10 @@ def from_npz(folder: Path, options: Options) -> Cast:
             frames, attributes, actions = (
                 arrays[key] for key in ("frames", "attributes", "actions")
             )
-    # what may be wrong with an archive and with the arrays in it is beyond listing
-    except Exception as error:
+    except Exception as error:  # what may be wrong with an archive and its arrays is beyond listing
         raise Mistake(
-            f"cannot read {file}: {fault(error).reason}; needed: arrays frames, attributes and "
-            "actions"
+            f"cannot read {file}: {fault(error).reason}; "
+            "needed: arrays frames, attributes and actions"
         ) from None
     whole = (
         frames.ndim == 6
@@ -167,9 +166,9 @@ def from_npz(folder: Path, options: Options) -> Cast:
         or actions.shape != frames.shape[1:2]
     ):
         raise Mistake(
-            f"{file}: frames {frames.dtype} {frames.shape}, attributes {attributes.shape}, actions "
-            f"{actions.shape}; allowed: "
-            f"uint8 (characters, actions, frames, 64, 64, 3), (characters, 4) and (actions,)"
+            f"{file}: frames {frames.dtype} {frames.shape}, attributes {attributes.shape}, "
+            f"actions {actions.shape}; allowed: uint8 (characters, actions, frames, 64, 64, 3), "
+            "(characters, 4) and (actions,)"
         )
     strips = [Strip(*str(name).rpartition("-")[::2], frames.shape[2]) for name in actions]
     rows, wanted = chosen(options, len(frames)), asked(options, strips)
@@ -188,8 +187,8 @@ def kinds(folder: Path, layer: str) -> int:
     count = next(i for i in range(len(there) + 1) if f"{i}.png" not in there)
     if not count:
         raise Mistake(
-            f"data.path: {folder / layer} holds no 0.png; needed: the layers {', '.join(LAYERS)}, "
-            f"and {SHOES}"
+            f"data.path: {folder / layer} holds no 0.png; "
+            f"needed: the layers {', '.join(LAYERS)}, and {SHOES}"
         )
     return count
 
@@ -263,8 +262,8 @@ def downsample(frames: np.ndarray, size: int) -> np.ndarray:
 def neighbours(
     strips: Sequence[Strip], both_ways: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of one character: numbers of the first and the second frame and of the strip, (P,)
-    each."""
+    """The pairs of one character: numbers of the first and the second frame and of the strip,
+    (P,) each."""
     strip = np.repeat(np.arange(len(strips)), [one.length - 1 for one in strips])
     first = np.arange(len(strip)) + strip  # each strip before has one frame more than pairs
     if not both_ways:
@@ -298,8 +297,8 @@ class Sprites:
         }
         if not all(map(len, self.rows.values())):
             raise Mistake(
-                f"{self.folder}: the frames do not change; allowed: some that do, or "
-                "data.static=true"
+                f"{self.folder}: the frames do not change; "
+                "allowed: some that do, or data.static=true"
             )
         start = np.arange(len(names))[:, None] * length
         train, rest = (
@@ -310,8 +309,8 @@ class Sprites:
         self.draw, self.take, self.size = self.pairs.draw, self.pairs.take, self.pairs.size
 
     def labels(self, split: str, n: int) -> dict[str, np.ndarray]:
-        """Whose pairs `take(split, n)` returns: "character", "action" and "view", (n,) texts
-        each."""
+        """Whose pairs `take(split, n)` returns:
+        "character", "action" and "view", (n,) texts each."""
         places = self.pairs.order.take(split, n)
         character, pair = np.divmod(self.rows[split][places], len(self.strip))
         strips = self.cast.strips

@@ -92,8 +92,8 @@ def shift(one: np.ndarray, two: np.ndarray) -> tuple[int, int]:
 
 
 def shared(one: Image.Image, two: Image.Image, y: int, x: int) -> tuple[Image.Image, Image.Image]:
-    """The parts that both pictures show, if the second lies y pixels down and x right of the
-    first."""
+    """The parts that both pictures show, if the second lies y pixels down
+    and x right of the first."""
     w, h = one.width - abs(x), one.height - abs(y)
     left, top = max(-x, 0), max(-y, 0)
     return one.crop((left, top, left + w, top + h)), two.crop(
@@ -139,9 +139,8 @@ class Video:
         gap, n = options.gap, self.count
         if n < 2 * (gap + 1):
             raise Mistake(
-                f"{self.place} has {n} frame{'s' * (n != 1)}; needed: {2 * (gap + 1)}, a pair (t, "
-                f"t + data.gap = {gap}) to "
-                f"train on and another one held out"
+                f"{self.place} has {n} frame{'s' * (n != 1)}; needed: {2 * (gap + 1)}, "
+                f"a pair (t, t + data.gap = {gap}) to train on and another one held out"
             )
         self.cut = min(max(round(n * (1 - options.held_out)), gap + 1), n - gap - 1)
         starts = np.arange(self.cut - gap), np.arange(self.cut, n - gap)
@@ -161,8 +160,8 @@ class Video:
             if self.count and plain.size != self.extent:
                 (w, h), (width, height) = plain.size, self.extent
                 raise Mistake(
-                    f"{self.place}: {name} is {w}x{h}, those before {width}x{height}; allowed: "
-                    "frames of one size"
+                    f"{self.place}: {name} is {w}x{h}, those before {width}x{height}; "
+                    "allowed: frames of one size"
                 )
             self.extent = plain.size
             self.count += 1
@@ -177,8 +176,8 @@ class Video:
         )
 
     def _aligned(self, images: Iterable[Image.Image]) -> Iterator[np.ndarray]:
-        """The two frames of each pair, one after the other, without the translation between
-        them."""
+        """The two frames of each pair, one after the other,
+        without the translation between them."""
         before: deque[tuple[Image.Image, np.ndarray]] = deque(maxlen=self.options.gap)
         for image in images:
             grey = np.asarray(image.convert("L"), np.float32)
@@ -192,7 +191,10 @@ class Video:
         """What was found in the clip and what is done to it."""
         options, (width, height) = self.options, self.extent
         lengths = np.hypot(*np.array(self.shifts).T) if self.shifts else np.zeros(1)
-        found = f"median shift {np.median(lengths):.1f} of those pixels, largest {lengths.max():.1f}; cropped to what a pair shares"
+        found = (
+            f"median shift {np.median(lengths):.1f} of those pixels, "
+            f"largest {lengths.max():.1f}; cropped to what a pair shares"
+        )
         return {
             "clip": f"{self.place}: {self.count} frames, read at {width}x{height}",
             "treatment": treatment(options.fit, options.size, self.mode, options.flip),

@@ -1,2 +1,2 @@
-"""Readers and writers: pictures, films, clips, masks, tables, downloads. Only they and the painters
-know bytes."""
+"""Readers and writers: pictures, films, clips, masks, tables, downloads.
+Only they and the painters know bytes."""

@@ -84,8 +84,8 @@ def named(names: list[str]) -> str:
 
 
 def numbering(names: list[str]) -> dict[str, list[str]]:
-    """The names by how they are numbered: their stems with # for each number; with their endings
-    where one stem has several."""
+    """The names by how they are numbered: their stems with # for each number;
+    with their endings where one stem has several."""
     stems = Counter(Path(name).stem.lower() for name in names)
     found: dict[str, list[str]] = {}
     for name in names:
@@ -109,8 +109,8 @@ def sequence(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
     if len(ranked) > 1 and len(ranked[1]) == len(best):
         both = " and ".join(f"{group[0]} to {group[-1]}" for group in ranked[:2])
         raise Mistake(
-            f"{folder} holds two sequences of {len(best)} pictures, {both}; allowed: the frames of "
-            "one clip"
+            f"{folder} holds two sequences of {len(best)} pictures, {both}; "
+            "allowed: the frames of one clip"
         )
     return best, [name for name in names if name not in set(best)]
 
@@ -127,8 +127,8 @@ def jumps(names: list[str]) -> list[str]:
     if odd is None:
         return []
     return [
-        f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; they are taken "
-        "one by one"
+        f"frames are not evenly numbered, {names[odd + 1]} follows {names[odd]}; "
+        "they are taken one by one"
     ]
 
 
@@ -144,7 +144,8 @@ def at_home(folder: Path, names: list[str]) -> tuple[list[str], list[str]]:
             f"{folder} holds pictures in {len(homes)} folders, {first}, {second} ...; allowed: one"
         )
     inner = sorted(home for home in homes if home != ".")
-    lost = f"left out, since they lie in folders inside: {len(names) - homes['.']} pictures in {named(inner)}"
+    count = len(names) - homes["."]
+    lost = f"left out, since they lie in folders inside: {count} pictures in {named(inner)}"
     return [name for name in names if "/" not in name], [lost]
 
 
@@ -159,8 +160,8 @@ def others(folder: Path) -> list[str]:
 
 
 def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """The pictures that are none of these masks, nor called mask or matte among others that are
-    not; and notes."""
+    """The pictures that are none of these masks,
+    nor called mask or matte among others that are not; and notes."""
     own = {mask.resolve() for mask in masks if mask.resolve().is_relative_to(folder.resolve())}
     left = [name for name in names if own and (folder / name).resolve() in own]
     called = [name for name in names if name not in left and MASK.search(Path(name).stem.lower())]
@@ -172,8 +173,8 @@ def unmasked(folder: Path, names: list[str], masks: Sequence[Path]) -> tuple[lis
 
 
 def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[str]]:
-    """The names of the frames in a folder, in order, these masks not among them, and notes on what
-    is not among them."""
+    """The names of the frames in a folder, in order, these masks not among them,
+    and notes on what is not among them."""
     names, notes = at_home(folder, sorted(listing(folder)[0], key=natural))
     names, more = unmasked(folder, names, masks)
     notes += more
@@ -186,8 +187,8 @@ def chosen(folder: Path, masks: Sequence[Path] = ()) -> tuple[list[str], list[st
 
 
 def stills(folder: Path, size: int, masks: Sequence[Path] = ()) -> Clip:
-    """The frames that are a folder's pictures, but for these masks, in natural order of their
-    names."""
+    """The frames that are a folder's pictures,
+    but for these masks, in natural order of their names."""
     names, notes = chosen(folder, masks)
     heads = usable(folder, names, lambda _, path: header(path))
     brightest = top(head.peak for head in heads.values())
@@ -225,8 +226,8 @@ def taken(heads: Iterable[Header], brightest: int) -> list[str]:
 
 
 def colourless(image: Image.Image) -> bool:
-    """Whether a frame is grey, by its mode or, where that has a palette or colours, by every
-    pixel."""
+    """Whether a frame is grey, by its mode or,
+    where that has a palette or colours, by every pixel."""
     if is_grey(image.mode):
         return True
     red, green, blue = image.convert("RGB").split()
@@ -234,8 +235,8 @@ def colourless(image: Image.Image) -> bool:
 
 
 def beat(durations: list[float]) -> tuple[float, list[str]]:
-    """Frames per second of frames that last so many milliseconds, 0 if they do not say, and what a
-    person should be told."""
+    """Frames per second of frames that last so many milliseconds, 0 if they do not say,
+    and what a person should be told."""
     if len(durations) < 2 or not all(durations):
         missing = sum(not one for one in durations)
         told = (
@@ -249,8 +250,8 @@ def beat(durations: list[float]) -> tuple[float, list[str]]:
         return fps, []
     least, most = min(durations), max(durations)
     return fps, [
-        f"frames are unequally long, {least:g} to {most:g} ms; they are taken one by one, at "
-        f"{fps:.4g} per second"
+        f"frames are unequally long, {least:g} to {most:g} ms; "
+        f"they are taken one by one, at {fps:.4g} per second"
     ]
 
 

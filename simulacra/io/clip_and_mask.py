@@ -5,7 +5,7 @@ Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures 
 them.
 """
 
-import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core import memory
 from simulacra.core.errors import Mistake
 from simulacra.io import clip as data
 from simulacra.io.clip import blaming
@@ -39,10 +40,11 @@ class Clip(NamedTuple):
     stored: tuple[int, int] | None = None
 
 
-def model_for(pixels: int) -> int:
-    """How many frames of so many pixels fit into the memory that is free."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, int(0.7 * free / (NEED * pixels)))
+def frames_that_fit(pixels: int) -> int:
+    """How many frames of so many pixels fit into the memory that is free; all that there can be
+    where the system does not say."""
+    free = memory.free()
+    return sys.maxsize if free is None else max(1, int(0.7 * free / (NEED * pixels)))
 
 
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:
@@ -64,8 +66,8 @@ def paced(fps: float) -> tuple[float, list[str]]:
 
 
 def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, int] | None) -> str:
-    """A warning if width and height of a mask have another ratio than the clip's, as shown or as
-    stored."""
+    """A warning if width and height of a mask have another ratio than the clip's,
+    as shown or as stored."""
 
     def fits(one: tuple[int, int]) -> bool:
         return abs(own[0] * one[1] - own[1] * one[0]) <= max(*own, *one)  # a pixel more or less
@@ -77,8 +79,8 @@ def stretched(own: tuple[int, int], size: tuple[int, int], stored: tuple[int, in
 
 
 def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.Image]:
-    """The frames of a clip in RGB, transparency laid on white, which is noted. A Mistake if their
-    sizes differ."""
+    """The frames of a clip in RGB, transparency laid on white, which is noted.
+    A Mistake if their sizes differ."""
     extent, clear = (0, 0), False
     for i, (name, image) in enumerate(source.frames):
         with blaming(f"{name} of {path}"):
@@ -89,8 +91,8 @@ def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.
         if i and plain.size != extent:
             (w, h), (width, height) = plain.size, extent
             raise Mistake(
-                f"{path}: {name} is {w}x{h}, those before {width}x{height}; allowed: frames of one "
-                "size"
+                f"{path}: {name} is {w}x{h}, those before {width}x{height}; "
+                "allowed: frames of one size"
             )
         extent = plain.size
         yield plain
@@ -109,16 +111,16 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
     for plain in coloured(path, source, notes):
         if not found:
             extent, size = plain.size, fitting(*plain.size, longest)
-            most = model_for(size[0] * size[1])
+            most = frames_that_fit(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(
-                    f"{path}: frames of {size[0]}x{size[1]}; allowed: at least {LEAST} pixels high "
-                    "and wide"
+                    f"{path}: frames of {size[0]}x{size[1]}; "
+                    f"allowed: at least {LEAST} pixels high and wide"
                 )
         if len(found) == most:
             raise Mistake(
-                f"{path} has more than {most} frames of {size[0]}x{size[1]}, which is what fits "
-                "into memory; "
+                f"{path} has more than {most} frames of {size[0]}x{size[1]}, "
+                "which is what fits into memory; "
                 f"take the first ones with --frames {most}, or smaller ones with --longest"
             )
         found.append(
@@ -132,8 +134,8 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
         raise Mistake(f"clip {path} has no frames")
     if size != extent:
         notes.append(
-            f"{path}: resized from {extent[0]}x{extent[1]} to {size[0]}x{size[1]} (--longest 0 "
-            "keeps its size)"
+            f"{path}: resized from {extent[0]}x{extent[1]} "
+            f"to {size[0]}x{size[1]} (--longest 0 keeps its size)"
         )
     return Clip(
         torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(),
@@ -145,9 +147,10 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
 
 def is_clear(image: Image.Image) -> bool:
     """Whether something of a frame is transparent."""
-    return (
-        image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
-    )  # type: ignore[operator]
+    if not image.has_transparency_data:
+        return False
+    least = image.convert("RGBA").getchannel("A").getextrema()[0]
+    return least < 255  # type: ignore[operator]
 
 
 def read_mask(
@@ -166,14 +169,13 @@ def read_mask(
     seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
     if not seen.any():
         raise Mistake(
-            f"mask {path} is empty; needed: the object in any colour on black or on transparency "
-            f"({reading.rule})"
+            f"mask {path} is empty; "
+            f"needed: the object in any colour on black or on transparency ({reading.rule})"
         )
     if seen.all():
         raise Mistake(
-            f"mask {path} covers the whole frame; needed: the object in any colour on black or on "
-            "transparency "
-            f"({'; '.join([reading.rule, *reading.notes])})"
+            f"mask {path} covers the whole frame; needed: the object in any colour on black "
+            f"or on transparency ({'; '.join([reading.rule, *reading.notes])})"
         )
     told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):
@@ -191,7 +193,7 @@ def read_mask(
         )
     if not seen.any():
         raise Mistake(
-            f"mask {path} is empty at {width}x{height}, the clip's size; needed: a larger object, "
-            "or --longest 0"
+            f"mask {path} is empty at {width}x{height}, the clip's size; "
+            "needed: a larger object, or --longest 0"
         )
     return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]

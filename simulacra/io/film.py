@@ -81,14 +81,14 @@ def _sign(value: int) -> int:
 
 
 def squared(width: int, height: int, ratio: float) -> tuple[int, int]:
-    """The size of a frame in square pixels whose own are `ratio` times as wide as high; never
-    smaller."""
+    """The size of a frame in square pixels whose own are `ratio` times as wide as high;
+    never smaller."""
     return (round(width * ratio), height) if ratio >= 1 else (width, round(height / ratio))
 
 
 def shape_of(stream: Any) -> tuple[float, list[str]]:
-    """How many times as wide as high a stream's pixels are, and a note if what it says cannot be
-    meant."""
+    """How many times as wide as high a stream's pixels are,
+    and a note if what it says cannot be meant."""
     found = float(stream.sample_aspect_ratio or 1)
     if 1 / ODD <= found <= ODD:
         return found, []
@@ -120,8 +120,8 @@ def colours(frame: Any) -> list[str]:
         )
     if frame.color_primaries in WIDE:
         found.append(
-            f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, and look "
-            "less saturated"
+            f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, "
+            "and look less saturated"
         )
     if frame.color_range == 2 and "yuv" in frame.format.name:
         found.append("its colours are of full range, and read as such")
@@ -158,8 +158,8 @@ def _is_cover(stream: Any) -> bool:
 
 @contextmanager
 def playing(file: Path) -> Iterator[tuple[Any, Any]]:
-    """A film's container and its first video stream. A Mistake if it has none; a cover picture is
-    none."""
+    """A film's container and its first video stream.
+    A Mistake if it has none; a cover picture is none."""
     import av  # a tenth of a second that most data sets need not pay
 
     with blaming(file), av.open(str(file)) as container:
@@ -170,8 +170,8 @@ def playing(file: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def pace(file: Path) -> tuple[float, list[str]]:
-    """Frames per second of a film, 0 if it does not say, and a note if its frames are unequally
-    long."""
+    """Frames per second of a film, 0 if it does not say,
+    and a note if its frames are unequally long."""
     with playing(file) as (container, stream):
         packets = [
             packet
@@ -210,8 +210,8 @@ def film(file: Path) -> Clip:
             width, height = squared(frame.width, frame.height, ratio)
             if (width, height) != (frame.width, frame.height):
                 notes.append(
-                    f"its pixels are not square ({frame.width}x{frame.height}); resampled to "
-                    f"{width}x{height}"
+                    f"its pixels are not square ({frame.width}x{frame.height}); "
+                    f"resampled to {width}x{height}"
                 )
                 stored = (
                     (frame.height, frame.width)
@@ -240,6 +240,6 @@ def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Cl
     if end in suffixes():
         return animation(place)
     raise Mistake(
-        f"{what} {place} ends in '{end}'; allowed: a folder of frames, .gif, .png, .webp, "
-        f"{', '.join(FILMS)}"
+        f"{what} {place} ends in '{end}'; "
+        f"allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}"
     )

@@ -20,6 +20,8 @@ SAMPLE = 100_000  # rows that are looked at
 # cells that are neither a number nor a name
 MISSING = {"", "-", ".", "?", "n/a", "na", "none", "null"}
 YEARS = range(1500, 2501)
+# numbers that are not written as a computer writes them: 1,234; 1 234; <0.1; *3.1
+ODD = re.compile(r"[^\w%]*\d[\d.,'\u2019\s]*[^\w%]*")
 
 
 def number(cell: str) -> float | None:
@@ -36,8 +38,8 @@ def decimals(cell: str) -> int:
 
 
 def shape(cell: str) -> str:
-    """The cell with every digit as 9 and every run of letters as a: equal for dates, and for ids of
-    one kind."""
+    """The cell with every digit as 9 and every run of letters as a:
+    equal for dates, and for ids of one kind."""
     return re.sub(r"[^\W\d]+", "a", re.sub(r"\d", "9", cell))
 
 
@@ -63,8 +65,8 @@ class Columns:
                 self.written[i].add(decimals(cell))
 
     def beyond(self, i: int, value: float) -> float:
-        """How far a value lies outside of column i, in its ranges; a constant column's is its size,
-        1 at least."""
+        """How far a value lies outside of column i, in its ranges;
+        a constant column's is its size, 1 at least."""
         low, high = self.low[i], self.high[i]
         if low > high:
             return 0.0
@@ -84,8 +86,8 @@ def continues(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
 
 
 def like_names(values: Sequence[float]) -> bool:
-    """Whether numbers could be names that somebody counted or measured off: 0, 1, 2; 2019, 2021;
-    400.0, 402.5, 405.0."""
+    """Whether numbers could be names that somebody counted or measured off: 0, 1, 2;
+    2019, 2021; 400.0, 402.5, 405.0."""
     whole = all(value.is_integer() for value in values)
     if len(values) == 1:
         return whole and (values[0] in (0, 1) or values[0] in YEARS)
@@ -138,18 +140,20 @@ def of_numbers(first: Sequence[str], below: Columns, places: Sequence[int]) -> b
 
 
 def numbered_rows(first: Sequence[str], below: Columns) -> bool:
-    """Whether the first cell is empty above 0, 1, ...: so pandas writes a table whose columns are
-    numbered, too."""
+    """Whether the first cell is empty above 0, 1, ...:
+    so pandas writes a table whose columns are numbered, too."""
     return len(first) > 1 and not first[0] and [row[0] for row in below.rows] == ["0", "1"]
 
 
 def holds_names(first: Sequence[str], rows: Iterable[Sequence[str]]) -> bool | None:
-    """True if the first row of a table holds names, False if it is a row like those below, None if
-    it could be either."""
+    """True if the first row of a table holds names,
+    False if it is a row like those below, None if it could be either."""
     numbers = [i for i, cell in enumerate(first) if number(cell) is not None]
     words = [i for i, cell in enumerate(first) if i not in numbers and cell.lower() not in MISSING]
+    spaced = len(first) == 1 and all(number(part) is not None for part in first[0].split())
+    odd = [i for i in words if ODD.fullmatch(first[i]) and not spaced]
     if not numbers:
-        return True
+        return None if odd and len(odd) == len(words) else True
     below = Columns(len(first))
     for row in islice(rows, SAMPLE):
         if len(row) == len(first):
@@ -159,7 +163,7 @@ def holds_names(first: Sequence[str], rows: Iterable[Sequence[str]]) -> bool | N
     answer = of_numbers(first, below, numbers)
     if not words or not below.count:
         return answer if below.count or not words else True
-    if answer is False:
+    if answer is False or odd:
         return None
     second = below.rows[0]
     kin = all(number(second[i]) is None and shape(first[i]) == shape(second[i]) for i in words)

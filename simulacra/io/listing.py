@@ -46,12 +46,17 @@ class Ignored:
             f" and {len(self.kinds) - KINDS} more kinds" if len(self.kinds) > KINDS else ""
         )
 
+    def lacking(self) -> str:
+        """Of the files that a package would read, which one; "" if there are none."""
+        found = sorted({end for end in self.kinds if end in HEIF})
+        read = "are read where the package pillow-heif is installed"
+        return f"; {' and '.join(found)} {read}" if found else ""
+
     def __str__(self) -> str:
         text = (
             f"{self.kinds.total()} other files ignored{f' ({self.named()})' if self.kinds else ''}"
         )
-        if lacking := sorted({end for end in self.kinds if end in HEIF}):
-            text += f"; {' and '.join(lacking)} are read where the package pillow-heif is installed"
+        text += self.lacking()
         if self.hidden:
             text += f"; {self.hidden} hidden"
         if self.links:
@@ -109,8 +114,8 @@ def listing(folder: Path) -> tuple[list[str], Ignored]:
                     ignored.kinds[end[:20] or "without an ending"] += 1
     if not pictures:
         raise Mistake(
-            f"{folder} holds no pictures; it holds {ignored.named() or 'nothing'}; allowed: .png, "
-            ".jpg and the like"
+            f"{folder} holds no pictures; it holds {ignored.named() or 'nothing'}; "
+            f"allowed: .png, .jpg and the like{ignored.lacking()}"
         )
     return sorted(pictures), ignored
 
@@ -130,9 +135,8 @@ def accepted(path: Path, result: T | Fault, skip: bool) -> T | Fault:
     """The result, unless it is a fault that may not be skipped."""
     if isinstance(result, Fault) and not skip:
         raise Mistake(
-            f"picture {path}: {result.reason}; repair or remove it, or set data.skip_broken=true "
-            "to leave out what "
-            f"cannot be used"
+            f"picture {path}: {result.reason}; "
+            "repair or remove it, or set data.skip_broken=true to leave out what cannot be used"
         )
     return result
 
@@ -151,8 +155,8 @@ def each(
     # leave out pictures for which work fails; otherwise the first of them ends everything
     skip: bool,
 ) -> tuple[dict[str, T], dict[str, str]]:
-    """What `work` returns for each name, done on a few threads, and the reasons for those where it
-    fails."""
+    """What `work` returns for each name, done on a few threads,
+    and the reasons for those where it fails."""
 
     def attempt(i: int) -> T | Fault:
         try:
@@ -176,8 +180,8 @@ def each(
 
 
 def usable(folder: Path, names: Sequence[str], work: Callable[[int, Path], T]) -> dict[str, T]:
-    """What `work` returns for the number and path of each picture; a Mistake that names one where
-    it fails."""
+    """What `work` returns for the number and path of each picture;
+    a Mistake that names one where it fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         good, broken = each(folder, names, work, skip=True)

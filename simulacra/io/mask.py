@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from simulacra.io.clip import blaming
-from simulacra.io.pictures import opened
+from simulacra.io.pictures import is_deep, is_grey, opened, shades, turned_as, values
 
 FEW = 16  # levels up to which each may be a label; values up to which all are
 # share of a level's pixels, of few levels, that have only their like around them, from which it is
@@ -64,8 +64,8 @@ def around(values: np.ndarray) -> np.ndarray:
 
 
 def parted(values: np.ndarray, lossy: bool) -> tuple[np.ndarray, str]:
-    """Where brightness or opacity (H, W), 0 or more, is an object's, bool of that shape, and which
-    rule found it."""
+    """Where brightness or opacity (H, W), 0 or more, is an object's, bool of that shape,
+    and which rule found it."""
     levels, most = np.unique(values), values.max()
     half = 2 * values.astype(np.float64) > most
     if lossy or levels[0] > 0:
@@ -87,17 +87,21 @@ def parted(values: np.ndarray, lossy: bool) -> tuple[np.ndarray, str]:
     return (values > 0) & (np.isin(values, labels) | edges), BRIGHT
 
 
-def opacity(image: Image.Image) -> np.ndarray | None:
-    """The alpha of a picture (H, W) uint8, be it a channel, a palette's or a colour's; None without
-    any."""
+def opacity(image: Image.Image, deep: np.ndarray | None = None) -> np.ndarray | None:
+    """The alpha of a picture (H, W), be it a channel, a palette's or a colour's; None without any.
+    `deep` are the values of colours of 16 bits, of which Pillow keeps 8."""
+    if deep is not None:
+        return deep[..., 3] if deep.ndim == 3 and deep.shape[2] == 4 else None
     if image.mode[0] in "IF" or not image.has_transparency_data:
         return None
     return np.asarray(image.convert("RGBA").getchannel("A"))
 
 
-def brightness(image: Image.Image) -> np.ndarray:
-    """The largest of the channels of a picture (H, W), in its own range. A ValueError if it has no
-    sense as such."""
+def brightness(image: Image.Image, deep: np.ndarray | None = None) -> np.ndarray:
+    """The largest of the channels of a picture (H, W), in its own range, or of its `deep` values. A
+    ValueError if it has no sense as such."""
+    if deep is not None:
+        return shades(deep).max(-1) if deep.ndim == 3 else deep
     values = np.asarray(
         image if image.mode in ("1", "L") or image.mode[0] in "IF" else image.convert("RGB")
     )
@@ -110,8 +114,8 @@ def brightness(image: Image.Image) -> np.ndarray:
 
 
 def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
-    """Where a palette's objects are, and by which rule; None if it is one of greys with black,
-    whose brightness tells more."""
+    """Where a palette's objects are, and by which rule;
+    None if it is one of greys with black, whose brightness tells more."""
     values, colours = np.asarray(image), np.array(image.getpalette("RGB")).reshape(-1, 3)
     used = np.unique(values)
     used = used[used < len(colours)]
@@ -149,11 +153,11 @@ def is_photograph(image: Image.Image, bright: np.ndarray) -> bool:
     return bool(tones > TONES or len(np.unique(colours @ [256, 16, 1])) > COLOURS)
 
 
-def read(image: Image.Image, kind: str | None = None) -> Reading:
+def read(image: Image.Image, kind: str | None = None, deep: np.ndarray | None = None) -> Reading:
     """The mask that a picture, stored in a format of Pillow's name `kind`, is taken for, and what a
-    person should be told."""
+    person should be told. `deep`: its values, if it has more than 8 bits of colours."""
     kind = kind or image.format
-    alpha = opacity(image)
+    alpha = opacity(image, deep)
     if alpha is not None:
         mask, _ = parted(alpha, lossy=False)
         if mask.any() and not mask.all():
@@ -162,7 +166,7 @@ def read(image: Image.Image, kind: str | None = None) -> Reading:
     if told is not None:
         many = len(np.unique(np.asarray(image))) > MANY
         return Reading(*told, [PHOTOGRAPH] * many + doubts(told[0]))
-    bright = brightness(image)
+    bright = brightness(image, deep)
     lossy = kind in LOSSY or (kind in OFTEN_LOSSY and bright.max() > FEW)
     mask, rule = parted(bright, lossy)
     notes = [PHOTOGRAPH] if is_photograph(image, bright) else []
@@ -172,8 +176,8 @@ def read(image: Image.Image, kind: str | None = None) -> Reading:
         )
     if lossy and 0 < bright.max() <= FAINT:
         notes.append(
-            f"its brightest value is {bright.max()} of 255, of which compression may have left "
-            "little; use PNG"
+            f"its brightest value is {bright.max()} of 255, "
+            "of which compression may have left little; use PNG"
         )
     return Reading(mask, rule, notes + doubts(mask))
 
@@ -186,8 +190,8 @@ def doubts(mask: np.ndarray) -> list[str]:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
     inverted = "; if the object is what was left out, invert it" if border > MOST else ""
     return [
-        f"it covers {share:.1%} of the "
-        f"frame{' and most of its border' if border > MOST else ''}{inverted}"
+        f"it covers {share:.1%} "
+        f"of the frame{' and most of its border' if border > MOST else ''}{inverted}"
     ]
 
 
@@ -200,6 +204,11 @@ def read_file(path: Path) -> Reading:
     """The mask that a file holds. A Mistake if it is no picture."""
     with blaming(path), opened(path) as image:
         kind, count = image.format, getattr(image, "n_frames", 1)
-        found = read(ImageOps.exif_transpose(image), kind)
+        if is_deep(image) and not is_grey(image.mode):
+            found = read(image, kind, values(path, image))
+            turned = turned_as(image, Image.fromarray(found.mask))
+            found = found._replace(mask=np.asarray(turned))
+        else:
+            found = read(ImageOps.exif_transpose(image), kind)
     more = [f"it holds {count} pictures, of which the first is read"] if count > 1 else []
     return found._replace(notes=more + found.notes)

@@ -69,12 +69,12 @@ def to_bytes(images: Tensor) -> np.ndarray:
 
 
 def visible(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) as they are for 1 or 3 channels; other channels side by side in grey,
-    (N, 1, H, C*W)."""
+    """Pictures (N, C, H, W) as they are for 1 or 3 channels;
+    other channels side by side in grey, (N, 1, H, C*W)."""
     if images.ndim != 4 or 0 in images.shape:
         raise Mistake(
-            f"cannot paint pictures of shape {tuple(images.shape)}; allowed: (N, C, H, W), none of "
-            "them 0"
+            f"cannot paint pictures of shape {tuple(images.shape)}; "
+            "allowed: (N, C, H, W), none of them 0"
         )
     return images if images.shape[1] in (1, 3) else images.transpose(1, 2).flatten(2).unsqueeze(1)
 
@@ -85,8 +85,8 @@ def near_square(n: int, height: int, width: int) -> int:
 
 
 def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
-    """Tiles (N, H, W, C) in rows, `pad` grey pixels around each, (rows*(H+pad)+pad,
-    columns*(W+pad)+pad, C)."""
+    """Tiles (N, H, W, C) in rows, `pad` grey pixels around each,
+    (rows*(H+pad)+pad, columns*(W+pad)+pad, C)."""
     n, height, width, channels = tiles.shape
     rows = math.ceil(n / columns)
     board = np.full((rows * columns, height + pad, width + pad, channels), GAP, np.uint8)
@@ -97,8 +97,8 @@ def grid(tiles: np.ndarray, columns: int, pad: int) -> np.ndarray:
 
 
 def cut(board: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
-    """The places (rows, columns, H, W, C) of a grid, with the grey ones at its end; of no grid,
-    whatever is there."""
+    """The places (rows, columns, H, W, C) of a grid, with the grey ones at its end;
+    of no grid, whatever is there."""
     rows, columns = (
         max(0, side - pad) // (tile + pad)
         for side, tile in zip(board.shape, (height, width), strict=False)
@@ -109,8 +109,8 @@ def cut(board: np.ndarray, height: int, width: int, pad: int) -> np.ndarray:
 
 
 def sheet(images: Tensor, columns: int | None = None, pad: int = 2, scale: int = 1) -> Image.Image:
-    """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide; columns None makes it
-    nearly square."""
+    """All pictures (N, C, H, W) on one, each pixel `scale` pixels wide;
+    columns None makes it nearly square."""
     images = visible(images)
     for name, value, least in (("columns", columns, 1), ("pad", pad, 0), ("scale", scale, 1)):
         if value is not None and value < least:
@@ -152,9 +152,8 @@ def write_all(folder: Path, suffix: str, count: int, contents: Iterable[bytes]) 
     later = sorted(number for number in numbers if int(number) >= count)
     if later:
         raise Mistake(
-            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, and "
-            f"{count} are to be written; "
-            f"remove them or choose another folder"
+            f"{folder} holds {len(later)} files of a longer result, as {later[0]}{suffix}, "
+            f"and {count} are to be written; remove them or choose another folder"
         )
     paths, new = list[Path](), list[Path]()
     try:
@@ -186,8 +185,8 @@ def save_sheet(
 
 
 def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) -> Path:
-    """The path of a PNG with `count` pictures that come in parts (n, C, H, W); nothing but the
-    sheet is kept meanwhile."""
+    """The path of a PNG with `count` pictures that come in parts (n, C, H, W);
+    nothing but the sheet is kept meanwhile."""
     board, columns, done = np.empty(0, np.uint8), 1, 0
     for part in parts:
         tiles = to_bytes(visible(part))
@@ -201,8 +200,8 @@ def stream_sheet(parts: Iterable[Tensor], count: int, path: Path, pad: int = 2) 
             )
             if math.prod(shape) > BOARD:
                 raise Mistake(
-                    f"a sheet of {count:,} pictures of {width}x{height} is too large; write an "
-                    ".npz or a folder"
+                    f"a sheet of {count:,} pictures of {width}x{height} is too large; "
+                    "write an .npz or a folder"
                 )
             board = np.full(shape, GAP, np.uint8)
         for tile in tiles:
@@ -234,8 +233,8 @@ def save_npz(samples: Tensor, path: Path) -> Path:
 
 
 def stream_npz(parts: Iterable[Tensor], count: int, path: Path) -> Path:
-    """The same of `count` samples that come in parts, each written before the next one is asked
-    for."""
+    """The same of `count` samples that come in parts,
+    each written before the next one is asked for."""
 
     def fill(out: Any) -> None:
         chunks = (
@@ -275,8 +274,8 @@ def plot(values: np.ndarray) -> Image.Image:
 
 
 def plots(series: Tensor) -> np.ndarray:
-    """The first sixteen of the series (N, T, C) as plots (n, *PLOT) uint8; values beyond -1 and 1
-    leave the plot."""
+    """The first sixteen of the series (N, T, C) as plots (n, *PLOT) uint8;
+    values beyond -1 and 1 leave the plot."""
     if series.ndim != 3 or 0 in series.shape:
         raise Mistake(
             f"cannot plot series of shape {tuple(series.shape)}; allowed: (N, T, C), none of them 0"
@@ -291,8 +290,8 @@ def save_plots(series: Tensor, path: Path, pad: int = 2) -> Path:
 
 
 def save_csvs(series: Tensor, folder: Path) -> list[Path]:
-    """The paths of one .csv for each series (N, T, C), a row a step, a column a channel: 00000.csv,
-    00001.csv, ..."""
+    """The paths of one .csv for each series (N, T, C), a row a step, a column a channel:
+    00000.csv, 00001.csv, ..."""
     return stream_csvs([series], len(series), folder)
 
 
@@ -312,8 +311,8 @@ def stream_csvs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]
 
 
 def gif(images: Iterable[Image.Image], fps: float) -> bytes:
-    """An endless animation, 256 colours a frame; a GIF keeps time in hundredths of a second and not
-    under two."""
+    """An endless animation, 256 colours a frame;
+    a GIF keeps time in hundredths of a second and not under two."""
     if not 0 < fps <= 50:
         raise Mistake(f"a GIF of {fps} frames per second; allowed: above 0, up to 50")
     first, *others = (
@@ -332,8 +331,8 @@ def save_gif(frames: Tensor, path: Path, fps: float) -> Path:
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
-    """Frames (T, H, W, C) as colour of even height and width, the last row or column repeated where
-    it must be."""
+    """Frames (T, H, W, C) as colour of even height and width,
+    the last row or column repeated where it must be."""
     _, height, width, channels = pixels.shape
     wide = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     return wide.repeat(3, axis=3) if channels == 1 else wide
@@ -371,16 +370,16 @@ def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
 
 
 def save_mp4(frames: Tensor, path: Path, fps: float) -> Path:
-    """The path of an MP4 that shows the frames (T, C, H, W); odd heights and widths grow by one
-    pixel."""
+    """The path of an MP4 that shows the frames (T, C, H, W);
+    odd heights and widths grow by one pixel."""
     return write(path, mp4(even(to_bytes(visible(frames))), fps))
 
 
 def save_film(
     clips: Tensor, path: Path, fps: float, columns: int | None = None, scale: int = 1
 ) -> Path:
-    """The path of a GIF or, if it ends so, an MP4 in which all clips (N, T, C, H, W) play side by
-    side."""
+    """The path of a GIF or, if it ends so,
+    an MP4 in which all clips (N, T, C, H, W) play side by side."""
     boards = (sheet(frames, columns, scale=scale) for frames in clips.unbind(1))
     if path.suffix == ".mp4":
         return write(
@@ -390,8 +389,8 @@ def save_film(
 
 
 def save_table(table: Tensor, path: Path, fps: float = 2, scale: int = 1) -> Path:
-    """The path of a sheet with these rows and columns of clips (R, K, T, C, H, W): a PNG if T is 1,
-    else a GIF."""
+    """The path of a sheet with these rows and columns of clips (R, K, T, C, H, W):
+    a PNG if T is 1, else a GIF."""
     columns, frames = table.shape[1], table.flatten(0, 1).unbind(1)
     if len(frames) == 1:
         return save_sheet(frames[0], path.with_suffix(".png"), columns, scale=scale)
@@ -418,8 +417,8 @@ def pictures(named: Mapping[str, Tensor], folder: Path, fps: float = 8) -> list[
 
 
 def series(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and values of every scalar in the rows, in the order in which the scalars first
-    appear."""
+    """Steps and values of every scalar in the rows,
+    in the order in which the scalars first appear."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
         for key, value in row.items():
@@ -456,8 +455,8 @@ def panel(axes: Any, title: str, steps: Sequence[float], values: Sequence[float]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """The path of a PNG with a small panel over the step for each of the first sixteen scalars in
-    the log's rows."""
+    """The path of a PNG with a small panel over the step
+    for each of the first sixteen scalars in the log's rows."""
     from matplotlib.figure import Figure  # half a second that most runs need not pay
 
     found = series(rows)

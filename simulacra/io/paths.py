@@ -1,5 +1,5 @@
-"""Paths of data as a person types them: inside the data folder, or else relative to the working
-directory."""
+"""Paths of data as a person types them:
+inside the data folder, or else relative to the working directory."""
 
 import json
 import tomllib
@@ -21,6 +21,24 @@ def typed(changes: list[str], root: Path | None) -> tuple[list[str], list[str]]:
             notes += said
         found.append(text)
     return found, notes
+
+
+def lacking(path: str, root: Path | None) -> str:
+    """What is said of a data.path that cannot be found: which path was looked for, and where."""
+    meant, here = Path(path).expanduser(), Path(path).expanduser().absolute()
+    if root is not None or meant.is_absolute():
+        looked = here if root is None else root / meant
+        beside = "" if here == looked.absolute() or here.exists() else f", nor is {here}"
+        return f"data.path: {looked} is not there{beside}"
+    where = (
+        "is in the working directory, but a config means the data folder,"
+        if here.exists()
+        else f"is not there (looked for {here}),"
+    )
+    return (
+        f"data.path is '{path}', which {where} and there is no data folder; name one with --data "
+        "or SIMULACRA_DATA, or give an absolute path"
+    )
 
 
 def _word(word: str) -> str:

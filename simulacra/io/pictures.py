@@ -19,47 +19,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 LEAST = 8  # pixels a side; less is an icon's corner or a tracking pixel
 # what Pillow decodes in this process. Not among them: EPS starts Ghostscript, IPTC opens whatever
 # it wraps (an EPS, too), BUFR, GRIB, HDF5, MPEG and WMF are only recognised, and need handlers or
-# programs of others fmt: off
+# programs of others
 FORMATS = [
-    "AVIF",
-    "BLP",
-    "BMP",
-    "CUR",
-    "DCX",
-    "DDS",
-    "DIB",
-    "FITS",
-    "FLI",
-    "FTEX",
-    "GBR",
-    "GIF",
-    "ICNS",
-    "ICO",
-    "IM",
-    "IMT",
-    "JPEG",
-    "JPEG2000",
-    "MCIDAS",
-    "MPO",
-    "MSP",
-    "PCD",
-    "PCX",
-    "PIXAR",
-    "PNG",
-    "PPM",
-    "PSD",
-    "QOI",
-    "SGI",
-    "SPIDER",
-    "SUN",
-    "TGA",
-    "TIFF",
-    "WEBP",
-    "XBM",
-    "XPM",
-    "XVTHUMB",
+    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
+    *("ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX"),
+    *("PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP"),
+    *("XBM", "XPM", "XVTHUMB"),
 ]
-# fmt: on
 FOREIGN = {  # how files begin that other programs draw
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
@@ -67,6 +33,7 @@ FOREIGN = {  # how files begin that other programs draw
     b"\xd7\xcd\xc6\x9a": "a Windows metafile",
     b"\x1c": "an IPTC record",
 }
+HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 SEQUENCES = "AVIF", "FLI", "GIF", "PNG", "TIFF", "WEBP"  # formats of animations and pages
 BITS = 8, 10, 12, 14, 16
 FULL = 65535
@@ -103,10 +70,13 @@ def suffixes() -> set[str]:
 
 
 def foreign(path: Path) -> str:
-    """Which format of another program a file begins like, "" if none."""
+    """Why a file that begins like this one is not read, "" if nothing is known of it."""
     with path.open("rb") as file:
-        start = file.read(4)
-    return next((kind for first, kind in FOREIGN.items() if start.startswith(first)), "")
+        start = file.read(12)
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
+        return "HEIC, which is read where the package pillow-heif is installed"
+    kind = next((kind for first, kind in FOREIGN.items() if start.startswith(first)), "")
+    return f"{kind}, which only other programs draw; save it as PNG" if kind else ""
 
 
 @contextmanager
@@ -131,16 +101,15 @@ def _opened(path: Path, file: BinaryIO, only: tuple[str, ...]) -> Iterator[Image
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     except UnidentifiedImageError:
-        kind = foreign(path)
-        if kind:
-            raise ValueError(f"{kind}, which only other programs draw; save it as PNG") from None
+        if why := foreign(path):
+            raise ValueError(why) from None
         raise
     with image:
         most = Image.MAX_IMAGE_PIXELS
         if most and image.width * image.height > most:
             raise ValueError(
-                f"{image.width}x{image.height} is too large; allowed: at most {most / 1e6:.0f} "
-                "million pixels"
+                f"{image.width}x{image.height} is too large; "
+                f"allowed: at most {most / 1e6:.0f} million pixels"
             )
         yield image
 
@@ -150,8 +119,8 @@ def header(path: Path) -> Header:
     with opened(path) as image:
         if min(image.size) < LEAST:
             raise ValueError(
-                f"{image.width}x{image.height} is too small; allowed: sides of at least {LEAST} "
-                "pixels"
+                f"{image.width}x{image.height} is too small; "
+                f"allowed: sides of at least {LEAST} pixels"
             )
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
         return Header(
@@ -168,14 +137,14 @@ def is_grey(mode: str) -> bool:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the file keeps more than 8 bits a channel. Of colours Pillow reads the upper 8
-    alone."""
+    """Whether the file keeps more than 8 bits a channel.
+    Of colours Pillow reads the upper 8 alone."""
     return image.mode[0] == "I" or any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
 
 
 def values(path: Path, image: Image.Image) -> np.ndarray:
-    """A deep picture's values as the file holds them: (H, W) or (H, W, 3 or 4), whole numbers from
-    0 to 65535."""
+    """A deep picture's values as the file holds them:
+    (H, W) or (H, W, 3 or 4), whole numbers from 0 to 65535."""
     if image.mode[0] == "I":
         found = np.asarray(image)
         if found.min() < 0 or found.max() > FULL:
@@ -198,8 +167,8 @@ def shades(found: np.ndarray) -> np.ndarray:
 
 
 def reach(found: np.ndarray) -> int:
-    """The greatest of a deep picture's values; 65535 if all are multiples of 257, as 8 bits spread
-    over 16 are."""
+    """The greatest of a deep picture's values;
+    65535 if all are multiples of 257, as 8 bits spread over 16 are."""
     most = int(found.max())
     return FULL if most and not (found % 257).any() else most
 
@@ -259,8 +228,8 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
-    """The picture as a square of `size` pixels, antialiased: its centre, all of it on white, or
-    stretched."""
+    """The picture as a square of `size` pixels, antialiased:
+    its centre, all of it on white, or stretched."""
     square, smooth = (size, size), Image.Resampling.BICUBIC
     if fit == "crop":
         return ImageOps.fit(image, square, smooth)

@@ -81,8 +81,8 @@ def cell(file: Path, row: int, column: str, text: str) -> float:
     if value is None or not math.isfinite(value):
         found = f"holds {text!r}" if text else "is empty"
         raise Mistake(
-            f"{file}: row {row}, column '{column}' {found}; allowed: finite "
-            f"numbers{hint(text, value)}"
+            f"{file}: row {row}, column '{column}' {found}; "
+            f"allowed: finite numbers{hint(text, value)}"
         )
     return value
 
@@ -101,8 +101,8 @@ def hint(text: str, value: float | None) -> str:
 
 
 def names_of(file: Path, asked: Asked) -> list[str] | None:
-    """The names of the columns, None if the first row is one of numbers. A Mistake if it could be
-    either."""
+    """The names of the columns, None if the first row is one of numbers.
+    A Mistake if it could be either."""
     rows = lines(file)
     first = next(rows, None)
     if not first:
@@ -115,12 +115,14 @@ def names_of(file: Path, asked: Asked) -> list[str] | None:
     if known is None:
         known = True if asked.ident or asked.label else holds_names(first, rows)
     if known is None:
-        parsed(file, None, Asked(header=False))  # a cell that is no number is told about first
+        try:
+            parsed(file, None, Asked(header=False))  # a cell that is no number is told about first
+        except Mistake as told:
+            raise Mistake(f"{told}; if the first row holds names, set data.header=true") from None
         shown = ", ".join(first[:5]) + ", ..." * (len(first) > 5)
         raise Mistake(
-            f"{file}: the first row ({shown}) could be names or numbers; set data.header=true if "
-            "it holds names, "
-            f"data.header=false if it is a row of numbers"
+            f"{file}: the first row ({shown}) could be names or numbers; "
+            "set data.header=true if it holds names, data.header=false if it is a row of numbers"
         )
     if (
         known
@@ -133,8 +135,8 @@ def names_of(file: Path, asked: Asked) -> list[str] | None:
 def chosen(
     file: Path, columns: list[str], asked: Asked, keys: Iterable[int]
 ) -> tuple[list[int], list[int], list[str]]:
-    """The places of the channels, those of columns that must be empty, and what was left out, in
-    words."""
+    """The places of the channels, those of columns that must be empty,
+    and what was left out, in words."""
     if asked.columns:
         return [position(file, columns, name, "columns") for name in asked.columns], [], []
     notes, places = [], [i for i in range(len(columns)) if i not in keys]
@@ -170,8 +172,8 @@ def parsed(file: Path, names: list[str] | None, asked: Asked) -> Table:
     for row, cells in enumerate(rows if names else chain([first], rows), 2 if names else 1):
         if len(cells) != len(columns):
             raise Mistake(
-                f"{file}: row {row} has {len(cells)} cells; allowed: {len(columns)}, as in the "
-                "first row"
+                f"{file}: row {row} has {len(cells)} cells; "
+                f"allowed: {len(columns)}, as in the first row"
             )
         values.extend(cell(file, row, columns[i], cells[i]) for i in places)
         if odd := next((i + 1 for i in nameless if cells[i]), 0):
@@ -182,8 +184,8 @@ def parsed(file: Path, names: list[str] | None, asked: Asked) -> Table:
         for option, i in keys.items():
             if not cells[i]:
                 raise Mistake(
-                    f"{file}: row {row}, column '{columns[i]}' is empty; allowed: the {option} of "
-                    "its series"
+                    f"{file}: row {row}, column '{columns[i]}' is empty; "
+                    f"allowed: the {option} of its series"
                 )
             words[option].append(cells[i])
     if not values:
@@ -211,15 +213,15 @@ def grouped(file: Path, ids: list[str]) -> tuple[list[str], np.ndarray]:
     odd = next((ident for ident, rows in found.items() if len(rows) != usual), None)
     if odd is not None:
         raise Mistake(
-            f"{file}: series '{odd}' has {len(found[odd])} rows, others have {usual}; allowed: all "
-            "of one length"
+            f"{file}: series '{odd}' has {len(found[odd])} rows, others have {usual}; "
+            "allowed: all of one length"
         )
     return list(found), np.array(list(found.values()))
 
 
 def classes(file: Path, ids: list[str], labels: list[list[str]]) -> tuple[list[str], np.ndarray]:
-    """The classes' names, numbers in order of size and text in alphabetical order, and the class of
-    each id (N,)."""
+    """The classes' names, numbers in order of size and text in alphabetical order,
+    and the class of each id (N,)."""
     for ident, found in zip(ids, labels, strict=True):
         if len(set(found)) > 1:
             raise Mistake(

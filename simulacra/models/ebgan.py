@@ -1,4 +1,4 @@
-"""EBGAN: the discriminator is an auto-encoder whose reconstruction error is an energy.
+"""EBGAN: the discriminator is an auto-encoder, its error an energy.
 
 Low energy is carved where the data are and pushed up, to a margin, where the generator's pictures
 are; the pulling-away term keeps the codes of generated pictures from pointing the same way. Its
@@ -12,8 +12,8 @@ magan_mnist, ebgan_folder).
 
 Deviations
 - The margin may be given relative to the error of predicting the mean picture, measured on the
-  training data before the first step; the paper's own margins are 0.6 to 0.7 of it. `margin_unit =
-  "energy"` takes the paper's absolute numbers.
+  training data before the first step; the paper's own margins are 0.6 to 0.7 of it.
+  `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of the generator's weights (the paper samples the last
   weights).
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
@@ -39,7 +39,7 @@ from simulacra.core.contract import Batch
 from simulacra.core.distributed import all_gather, all_mean
 from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
-from simulacra.core.idle import refuse, unless
+from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
@@ -100,6 +100,8 @@ def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
     return (
         unless(h.rule == "margin", "rule = margin", "margin", "margin_unit")
+        | unless(ever(h.margin), "margin above 0", "margin_unit")
+        | unless(h.energy != "batch", "an energy of each picture, not of the batch", "hinge")
         | unless(h.rule != "began", "rule = margin or magan", "hinge")
         | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
         | unless(h.rule == "magan", "rule = magan", "epoch", "warm")
@@ -111,8 +113,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def l2(rebuilt: Tensor, x: Tensor) -> Tensor:
@@ -131,8 +132,8 @@ def sse(rebuilt: Tensor, x: Tensor) -> Tensor:
 
 
 def batch_norm_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """As the notes coded it: the Frobenius norm of the whole batch's error over B, which falls as
-    1/sqrt(B). -> (1,)."""
+    """As the notes coded it: the Frobenius norm of the whole batch's error over B,
+    which falls as 1/sqrt(B). -> (1,)."""
     return (torch.linalg.vector_norm(rebuilt - x) / len(x)).view(1)
 
 
@@ -140,8 +141,8 @@ ENERGIES = {"l2": l2, "l1": l1, "sse": sse, "batch": batch_norm_error}
 
 
 def ceiling(energy: str, x: Tensor) -> float:
-    """The largest energy of pictures like x (B, C, H, W) when both they and the decoder's output
-    stay in [-1, 1]."""
+    """The largest energy of pictures like x (B, C, H, W) when both they
+    and the decoder's output stay in [-1, 1]."""
     return float(ENERGIES[energy](torch.ones_like(x), -torch.ones_like(x)).mean())
 
 
@@ -170,8 +171,7 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     return (cosines.sum() - cosines.diagonal().sum()) / (n * (n - 1))
 
 
-# --- rules: what holds the discriminator back
-# -------------------------------------------------------------------------
+# --- rules: what holds the discriminator back -----------------------------------------------------
 
 
 class Margin(nn.Module):
@@ -185,12 +185,16 @@ class Margin(nn.Module):
         self.register_buffer("unit", torch.ones(()))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D of eq. 1, a scalar, of the energies (B,) of reals and fakes, the margin that of step
+        k."""
         return hinge_loss(E_x, E_g, self.m(k), self.hyper.hinge)
 
     def m(self, k: int) -> Tensor:
+        """The margin at step k, a scalar in units of the energy."""
         return value_at(self.hyper.margin, k) * self.unit
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """The margin of step k, to be logged; the energies (B,) change nothing."""
         return {"margin": self.m(k)}
 
 
@@ -209,21 +213,26 @@ class Magan(nn.Module):
         self.register_buffer("sums", torch.zeros(3))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D of eq. 1, a scalar, of the energies (B,) of reals and fakes, with the margin that
+        stands."""
         return hinge_loss(E_x, E_g, self.margin, self.hyper.hinge)
 
     @torch.no_grad()
     def measure(self, E_x: Tensor) -> None:
+        """Add a step of an epoch to its mean energy of reals (B,), which is the first margin."""
         self.margin += all_mean(E_x.mean()) / self.hyper.epoch
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """After step k with these energies (B,): the margin to be logged, which the last step of an
+        epoch may let fall."""
         self.sums[:2] += all_mean(torch.stack([E_x.mean(), E_g.mean()]))
         if (k + 1) % self.hyper.epoch == 0:
             self.close_epoch(*self.sums)
         return {"margin": self.margin}
 
     def close_epoch(self, real: Tensor, fake: Tensor, before: Tensor) -> None:
-        """End an epoch in which the energies summed to `real` and `fake`, `before` being the epoch
-        before (0: none)."""
+        """End an epoch in which the energies summed to `real` and `fake`,
+        `before` being the epoch before (0: none)."""
         mean = real / self.hyper.epoch
         if before > 0 and fake >= before and real < fake and mean < self.margin:
             self.margin.copy_(mean)
@@ -231,8 +240,8 @@ class Magan(nn.Module):
 
 
 class Began(nn.Module):
-    """BEGAN's k_t (eq. 3 there), held in [0, 1], and its measure of convergence, of the energies
-    L(x) and L(G(z_G))."""
+    """BEGAN's k_t (eq. 3 there), held in [0, 1],
+    and its measure of convergence, of the energies L(x) and L(G(z_G))."""
 
     k_t: Tensor
 
@@ -242,9 +251,12 @@ class Began(nn.Module):
         self.register_buffer("k_t", torch.zeros(()))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D, a scalar, of the energies L(x) and L(G(z_D)), (B,), balanced by k_t."""
         return balance_loss(E_x, E_g, self.k_t)
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """Move k_t after a step with the energies L(x) and L(G(z_G)), (B,), and return it as "k",
+        in [0, 1], with the measure of convergence, "M_global"."""
         real, fake = all_mean(E_x.mean()), all_mean(E_g.mean())
         off = self.hyper.gamma * real - fake
         self.k_t.copy_((self.k_t + self.hyper.lambda_k * off).clamp(0, 1))
@@ -254,8 +266,7 @@ class Began(nn.Module):
 RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
@@ -287,12 +298,10 @@ class AutoEncoder(nn.Module):
 
     def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
-        Enc = nn.Sequential(
-            nn.Flatten(), blocks.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU()
-        )
-        return Enc, nn.Sequential(
-            nn.Linear(h.widths_D[-1], C * H * W), blocks.Unflatten(*shape), *_last(h)
-        )
+        down = blocks.mlp([C * H * W, *h.widths_D], h.dropout)
+        up = nn.Linear(h.widths_D[-1], C * H * W)
+        Enc = nn.Sequential(nn.Flatten(), down, nn.ReLU())
+        return Enc, nn.Sequential(up, blocks.Unflatten(*shape), *_last(h))
 
     def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
@@ -323,11 +332,13 @@ def _last(h: Hyper) -> list[nn.Module]:
     return [nn.Tanh()] if h.decoder == "tanh" else []
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class EBGAN:
+    """Generator, auto-encoder as discriminator, and the rule that holds it back,
+    for pictures "image" (B, C, H, W) in [-1, 1]."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -338,13 +349,17 @@ class EBGAN:
         self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D and `steps_G` of G, or one of MAGAN's warm-up; losses, energies and margin
+        or k_t as scalars. A Mistake at step 0 if no energy can reach the margin."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         if k == 0 and h.rule == "margin":
             self.set_margin(x)
         if h.rule == "magan" and k < (h.warm + 1) * h.epoch:
@@ -365,19 +380,16 @@ class EBGAN:
             loss_G = E_made.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
-        self.average.update(
-            len(x) * distributed.world_size(),
-            (k + 1) * len(x) * distributed.world_size(),
-            h.average,
-        )
+        images = len(x) * distributed.world_size()
+        self.average.update(images, (k + 1) * images, h.average)
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
         return losses | {"hinge_active": active, "pull_away": PT} | ruled
 
     def warm_up(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """MAGAN before the game: D learns real pictures, then one epoch measures their energy, the
-        first margin."""
+        """MAGAN before the game: D learns real pictures,
+        then one epoch measures their energy, the first margin."""
         E_x = self.E(x)
         if k < self.hyper.warm * self.hyper.epoch:
             descend((E_x.mean(), self.opt_D))
@@ -386,8 +398,8 @@ class EBGAN:
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
 
     def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
-        """Measure the margin's unit on the training data, which the first step would else do on its
-        own pictures."""
+        """Measure the margin's unit on the training data,
+        which the first step would else do on its own pictures."""
         h = self.hyper
         if h.rule == "margin" and h.margin_unit == "mean_predictor":
             error = maths.error_of_mean(
@@ -398,18 +410,17 @@ class EBGAN:
             self.measured = True
 
     def set_margin(self, x: Tensor) -> None:
-        """Measure the margin's unit on the first batch, unless `look` did; refuse a margin that no
-        energy can reach."""
+        """Measure the margin's unit on the first batch, unless `look` did;
+        refuse a margin that no energy can reach."""
         h = self.hyper
         if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
-        top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(
-            self.rule.unit
-        )
+        margins = [h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]
+        top = max(margins) * float(self.rule.unit)
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
             raise Mistake(
-                f"hyper.margin is {top:.4g} in units of the energy; with a tanh decoder no energy "
-                f"reaches {most:.4g}"
+                f"hyper.margin is {top:.4g} in units of the energy; "
+                f"with a tanh decoder no energy reaches {most:.4g}"
             )
 
     def E(self, x: Tensor) -> Tensor:
@@ -417,8 +428,8 @@ class EBGAN:
         return self.energy(self.D(x)[0], x)
 
     def predict_mean(self, x: Tensor) -> Tensor:
-        """The energy of answering every picture with the mean one, estimated without bias for l2
-        and sse."""
+        """The energy of answering every picture with the mean one,
+        estimated without bias for l2 and sse."""
         x = all_gather(x)
         unbias = len(x) / max(1, len(x) - 1)
         return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
@@ -447,17 +458,15 @@ class EBGAN:
                 "grad_real": maths.slope(self.E, x).mean(),
                 "grad_fake": maths.slope(self.E, fake).mean(),
             }
-        off = (
-            {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
-            if "margin" in scalars
-            else {}
-        )
+        off = {}
+        if "margin" in scalars:
+            off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
         return unseen | spread | levels | slopes | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """ "samples", and pairs of pictures and their reconstructions, real ones and sampled
-        ones."""
+        """`samples` (B, C, H, W); `reconstructed_real` and `reconstructed_fake`, (2 B, C, H, W):
+        pictures, real or sampled, each followed by its reconstruction."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             fake = G(noise(x, self.hyper.z_size))

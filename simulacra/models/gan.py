@@ -1,13 +1,13 @@
 """GAN: the baseline that every other model is compared with, twice.
 
-`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?". `loss =
-"relativistic"` with both zero-centred penalties on nets without normalisation is the modern
+`loss = "non_saturating"` on InfoGAN-size nets is the standard of "Are GANs Created Equal?".
+`loss = "relativistic"` with both zero-centred penalties on nets without normalisation is the modern
 reference: the discriminator judges pairs of a real and a generated picture, and its slope is held
 down at both.
 
 Reference: Goodfellow et al., arXiv 1406.2661; Lucic et al., arXiv 1711.10337 (nets, rates); Huang
-et al. (R3GAN), arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734. How
-to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
+et al. (R3GAN), arXiv 2501.05441; relativistic pairing: Jolicoeur-Martineau, arXiv 1807.00734.
+How to run: simulacra train gan_mnist (modern), gan_ns_mnist (baseline), gan_digits, gan_folder.
 
 Deviations
 - Rates and penalties follow piecewise-linear schedules where R3GAN has cosines; beta2 is constant.
@@ -95,13 +95,12 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def infogan_G(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """InfoGAN's generator as arXiv 1711.10337 uses it: z -> 1024 -> 128 x H/4 x W/4 -> 64 ->
-    picture."""
+    """InfoGAN's generator as arXiv 1711.10337 uses it:
+    z -> 1024 -> 128 x H/4 x W/4 -> 64 -> picture."""
     C, H, W = shape
     rows, cols = layers.coarsest(H, W, 2)
     flat = 128 * rows * cols
@@ -135,8 +134,8 @@ def infogan_D(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
 
 
 class Block(nn.Module):
-    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back; fix-up init, no
-    normalisation."""
+    """R3GAN's residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back;
+    fix-up init, no normalisation."""
 
     def __init__(self, channels: int, group: int, blocks: int):
         super().__init__()
@@ -154,8 +153,8 @@ class Block(nn.Module):
 
 
 class ResidualG(nn.Module):
-    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages, bilinearly doubled
-    -> picture."""
+    """z (B, z_size) -> learnt constant maps times a linear map of z -> stages,
+    bilinearly doubled -> picture."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -185,8 +184,8 @@ class ResidualG(nn.Module):
 
 
 class ResidualD(nn.Module):
-    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps -> logit
-    (B, 1)."""
+    """Picture -> stages, bilinearly halved -> depthwise convolution over the coarsest maps
+    -> logit (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -253,30 +252,35 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.nets == "conv":
         return layers.normal_init(conv_G(h, shape), 0.02), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
-        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(
-            infogan_D(h, shape), 0.02
-        )
+        G = layers.normal_init(infogan_G(h, shape), 0.02)
+        return G, layers.normal_init(infogan_D(h, shape), 0.02)
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class GAN:
+    """Generator and discriminator of pictures "image" (B, C, H, W) in [-1, 1], and the generator's
+    average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D, then one of G; both losses and D's mean logits as scalars, and where
+        slopes are penalised R1 and R2."""
         h, x, gamma = self.hyper, batch["image"], value_at(self.hyper.gamma, k)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         with torch.no_grad():
             fake = self.G(noise(x, h.z_size))
@@ -298,16 +302,16 @@ class GAN:
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | (
-            {"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {}
-        )
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()}
+        if gamma > 0:
+            scores |= {"R1": R1.mean(), "R2": R2.mean()}
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
 
     def judge(
         self, x: Tensor, fake: Tensor, penalties: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits of reals and fakes and their slope penalties, each (B,). With penalties both go
-        through D at once."""
+        """Logits of reals and fakes and their slope penalties, each (B,).
+        With penalties both go through D at once."""
         if not penalties:
             zero = torch.zeros(len(x), device=x.device)
             return self.D(x).squeeze(1), self.D(fake).squeeze(1), zero, zero
@@ -318,14 +322,14 @@ class GAN:
         return d_x, d_g, R1, R2
 
     def equilibrium(self) -> dict[str, float]:
-        """Both games cost ln 2 where D cannot tell (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at
-        equal logits)."""
+        """Both games cost ln 2 where D cannot tell
+        (arXiv 1406.2661, theorem 1; R3GAN eq. 2 at equal logits)."""
         return equilibrium()
 
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing)."""
+        """How the game stands (adversarial.standing)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
@@ -336,6 +340,7 @@ class GAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, C, H, W) in [-1, 1], by the averaged weights."""
         with eval_mode(G := self.average.module):
             return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
 

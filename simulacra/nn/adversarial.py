@@ -13,8 +13,8 @@ from simulacra.nn import maths
 
 
 def cross_entropy(d: Tensor, target: float | Tensor) -> Tensor:
-    """-t log sigmoid(d) - (1 - t) log(1 - sigmoid(d)) for logits d (B,) and targets t in [0, 1], a
-    number or (B,)."""
+    """-t log sigmoid(d) - (1 - t) log(1 - sigmoid(d)) for logits d (B,) and targets t in [0, 1],
+    a number or (B,)."""
     return F.softplus(d) - target * d
 
 
@@ -26,14 +26,14 @@ def non_saturating_D(d_x: Tensor, d_g: Tensor, target: float | Tensor = 1.0) -> 
 
 
 def non_saturating_G(d_g: Tensor, target: float | Tensor = 1.0) -> Tensor:
-    """-log sigmoid(d_g) (arXiv 1406.2661, section 3); `target` below 1 smooths G's label too, as
-    the published recurrent GANs do."""
+    """-log sigmoid(d_g) (arXiv 1406.2661, section 3);
+    `target` below 1 smooths G's label too, as the published recurrent GANs do."""
     return cross_entropy(d_g, target)
 
 
 def relativistic(d_winner: Tensor, d_loser: Tensor) -> Tensor:
-    """softplus(-(d_winner - d_loser)): R3GAN eq. 2, where D wants the real one to win and G the
-    generated one."""
+    """softplus(-(d_winner - d_loser)): R3GAN eq. 2,
+    where D wants the real one to win and G the generated one."""
     return F.softplus(d_loser - d_winner)
 
 
@@ -45,8 +45,8 @@ def slope_penalty(d: Tensor, x: Tensor | Sequence[Tensor]) -> Tensor:
 
 
 def equilibrium(target: float = 1.0, target_G: float = 1.0) -> dict[str, float]:
-    """The losses of the non-saturating game where fakes are like reals and D is optimal: D = target
-    / 2 everywhere."""
+    """The losses of the non-saturating game where fakes are like reals and D is optimal:
+    D = target / 2 everywhere."""
     d = torch.tensor([math.log(target / (2 - target))], dtype=torch.float64)
     return {
         "loss_D": float(non_saturating_D(d, d, target)),
@@ -55,8 +55,8 @@ def equilibrium(target: float = 1.0, target_G: float = 1.0) -> dict[str, float]:
 
 
 def won(target: float = 1.0) -> float:
-    """What D's loss in the non-saturating game falls to when it has won: half the entropy of the
-    smoothed label."""
+    """What D's loss in the non-saturating game falls to when it has won:
+    half the entropy of the smoothed label."""
     return sum(-p * math.log(p) for p in (target, 1 - target) if p > 0) / 2
 
 

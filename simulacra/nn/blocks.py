@@ -13,8 +13,8 @@ LEAK = 0.2  # slope of every leaky rectifier here
 
 
 def normal_init(module: nn.Module, std: float) -> nn.Module:
-    """The module, with every convolution's and linear map's weight drawn from N(0, std) and their
-    biases 0."""
+    """The module, with every convolution's and linear map's weight drawn from N(0, std)
+    and their biases 0."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(layer.weight, std=std)
@@ -49,45 +49,39 @@ def kept_init(module: nn.Module) -> nn.Module:
 
 
 def channels_last(module: Net) -> Net:
-    """The module with its weights laid out for channels-last convolutions, which are the faster
-    ones."""
+    """The module with its weights laid out for channels-last convolutions,
+    which are the faster ones."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def norm(kind: str, channels: int) -> nn.Module:
-    """A normalisation layer: "batch", "group" (at most 32 groups of at least 4 channels) or
-    "none"."""
+    """A normalisation layer: "batch", "none", or "group", which has at most 32 groups of at least 4
+    channels."""
     if kind == "batch":
         return nn.BatchNorm2d(channels)
-    return (
-        nn.GroupNorm(math.gcd(32, max(1, channels // 4)), channels)
-        if kind == "group"
-        else nn.Identity()
-    )
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(32, max(1, channels // 4)), channels)
+    return nn.Identity()
 
 
 def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Linear maps through these sizes with rectifiers (and dropout) between them; the last is
-    linear."""
+    """Linear maps through these sizes with rectifiers (and dropout) between them;
+    the last is linear."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += (
-            [nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout)]
-            if dropout
-            else [nn.Linear(a, b), nn.ReLU()]
-        )
+        layers += [nn.Linear(a, b), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
     return nn.Sequential(*layers[: -2 if dropout else -1])
 
 
 def halve(a: int, b: int, kind: str) -> list[nn.Module]:
-    """A 4x4 convolution of stride 2 with normalisation and leaky rectifier: a channels to b at half
-    the side."""
+    """A 4x4 convolution of stride 2 with normalisation and leaky rectifier:
+    a channels to b at half the side."""
     return [nn.Conv2d(a, b, 4, 2, 1), norm(kind, b), nn.LeakyReLU(LEAK)]
 
 
 def double(a: int, b: int, kind: str) -> list[nn.Module]:
-    """A 4x4 transposed convolution of stride 2 with normalisation and leaky rectifier: a channels
-    to b at twice the side."""
+    """A 4x4 transposed convolution of stride 2 with normalisation and leaky rectifier:
+    a channels to b at twice the side."""
     return [nn.ConvTranspose2d(a, b, 4, 2, 1), norm(kind, b), nn.LeakyReLU(LEAK)]
 
 

@@ -1,5 +1,5 @@
-"""What models with an encoder and a decoder share: paths between codes, and how much a code is
-used. Codes are (B, z_size)."""
+"""What models with an encoder and a decoder share:
+paths between codes, and how much a code is used. Codes are (B, z_size)."""
 
 import torch
 from torch import Tensor
@@ -32,8 +32,8 @@ def path(start: Tensor, end: Tensor, steps: int, kind: str = "spherical") -> Ten
 
 
 def active(mean: Tensor) -> Tensor:
-    """How many dimensions of posterior means (n, z_size) vary by more than 0.01 (arXiv 1509.00519,
-    section 5)."""
+    """How many dimensions of posterior means (n, z_size) vary
+    by more than 0.01 (arXiv 1509.00519, section 5)."""
     return (mean.var(0, correction=0) > 0.01).float().sum()
 
 
@@ -45,8 +45,8 @@ def summary(KL: Tensor) -> dict[str, Tensor]:
 
 
 def strips(codes: Tensor, rows: int, steps: int) -> Tensor:
-    """Paths from each of the first codes to the next one: (rows, steps, z_size), at most len(codes)
-    - 1 rows, at least 1."""
+    """Paths from each of the first codes to the next one:
+    (rows, steps, z_size), at most len(codes) - 1 rows, at least 1."""
     rows = max(1, min(rows, len(codes) - 1))
     return torch.stack([path(codes[i], codes[(i + 1) % len(codes)], steps) for i in range(rows)])
 
@@ -57,8 +57,8 @@ def beside(x: Tensor, rebuilt: Tensor) -> Tensor:
 
 
 def quality(rebuilt: Tensor, x: Tensor, mean: Tensor) -> dict[str, Tensor]:
-    """Of held-out pictures x: PSNR (dB) of their reconstructions and of the mean picture;
-    dimensions of z in use."""
+    """Of held-out pictures x: PSNR (dB) of their reconstructions
+    and of the mean picture; dimensions of z in use."""
     x, rebuilt, mean = (distributed.all_gather(value) for value in (x, rebuilt, mean))
     flat = maths.psnr(x.mean(0, keepdim=True).expand_as(x), x).mean()
     return {

@@ -12,8 +12,8 @@ def pairwise_distance(x: Tensor) -> Tensor:
 
 
 def diversity(fake: Tensor, real: Tensor) -> Tensor:
-    """How far apart fakes are, relative to reals: 1 is as diverse as the data, 0 is one picture.
-    Both (B, ...)."""
+    """How far apart fakes are, relative to reals:
+    1 is as diverse as the data, 0 is one picture. Both (B, ...)."""
     return pairwise_distance(fake) / pairwise_distance(real).clamp_min(1e-12)
 
 
@@ -26,9 +26,8 @@ def error_of_mean(
     for x in shown():
         total, n = total + x.double().sum(0), n + len(x)
     mean = (total / n).float()[None]
-    return (
-        torch.stack([error(mean.expand_as(x), x).double().sum() for x in shown()]).sum().float() / n
-    )
+    errors = torch.stack([error(mean.expand_as(x), x).double().sum() for x in shown()])
+    return errors.sum().float() / n
 
 
 def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -41,8 +40,8 @@ def slope(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def gaussian_kl(
     mean: Tensor, s: Tensor, other: Tensor | float = 0.0, t: Tensor | float = 0.0
 ) -> Tensor:
-    """KL(N(mean, exp s) || N(other, exp t)) of each dimension, in nats, at least 0 (arXiv
-    1312.6114, appendix B)."""
+    """KL(N(mean, exp s) || N(other, exp t)) of each dimension,
+    in nats, at least 0 (arXiv 1312.6114, appendix B)."""
     t = torch.as_tensor(t, dtype=s.dtype, device=s.device)
     return ((mean - other).square() * (-t).exp() + torch.expm1(s - t) - (s - t)) / 2
 

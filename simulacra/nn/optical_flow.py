@@ -35,10 +35,8 @@ def between(one: Tensor, two: Tensor, preset: Literal["fast", "medium"] = "mediu
     """The flow (N, 2, H, W) from frames `one` to frames `two`, (N, 3, H, W) each."""
     import cv2  # a fifth of a second that most verbs need not pay
 
-    kind = {"fast": cv2.DISOPTICAL_FLOW_PRESET_FAST, "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM}[
-        preset
-    ]
-    search = cv2.DISOpticalFlow.create(kind)
+    fast, medium = cv2.DISOPTICAL_FLOW_PRESET_FAST, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+    search = cv2.DISOpticalFlow.create({"fast": fast, "medium": medium}[preset])
     found = [
         search.calc(a, b, np.zeros((*a.shape, 2), np.float32))
         for a, b in zip(grey(one), grey(two), strict=True)
@@ -67,9 +65,8 @@ def warp(images: Tensor, flow: Tensor, padding: Literal["border", "zeros"] = "bo
 def resized(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """The flow (N, 2, h, w) at another size (H, W), in pixels of that size."""
     h, w = flow.shape[2:]
-    scale = torch.tensor([size[1] / w, size[0] / h], dtype=flow.dtype, device=flow.device).view(
-        1, 2, 1, 1
-    )
+    scale = torch.tensor([size[1] / w, size[0] / h], dtype=flow.dtype, device=flow.device)
+    scale = scale.view(1, 2, 1, 1)
     smaller = size[0] < h or size[1] < w
     return F.interpolate(flow, size, mode="bilinear", antialias=smaller) * scale
 

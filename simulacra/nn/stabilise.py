@@ -2,7 +2,7 @@
 norm that bounds.
 
 A model has `stabilise: Stabilisers` among its hyperparameters and shows its discriminator
-`seen(...)` in place of pictures.
+`augment(...)` in place of pictures.
 """
 
 from typing import Annotated, Literal
@@ -35,17 +35,15 @@ class Stabilisers(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 def targets(h: Stabilisers, like: Tensor) -> Tensor:
     """Labels of reals for D, (B,), at most 1."""
-    drawn = (
-        h.real_target + h.target_std * noise(like)
-        if h.target_std
-        else like.new_full((len(like),), h.real_target)
-    )
+    drawn = like.new_full((len(like),), h.real_target)
+    if h.target_std:
+        drawn = h.real_target + h.target_std * noise(like)
     return drawn.clamp(0, 1)
 
 
 def augment(h: Stabilisers, x: Tensor, k: int) -> Tensor:
-    """Pictures or series x (B, C, ...) as D sees them at step k, augmented and noisy; G's gradient
-    passes through."""
+    """Pictures or series x (B, C, ...) as D sees them at step k, augmented and noisy;
+    G's gradient passes through."""
     for name in h.augment:
         x = AUGMENT[name](x)
     std = value_at(h.noise, k)
@@ -72,17 +70,16 @@ def translate(x: Tensor) -> Tensor:
         - rounded(size / 8)
         for size in (H, W)
     )
-    inside = ((rows >= 0) & (rows < H)).view(B, 1, H, 1) & ((cols >= 0) & (cols < W)).view(
-        B, 1, 1, W
-    )
+    down = ((rows >= 0) & (rows < H)).view(B, 1, H, 1)
+    inside = down & ((cols >= 0) & (cols < W)).view(B, 1, 1, W)
     at_row = x.gather(2, rows.clamp(0, H - 1).view(B, 1, H, 1).expand_as(x))
     moved = at_row.gather(3, cols.clamp(0, W - 1).view(B, 1, 1, W).expand_as(x))
     return torch.where(inside, moved, torch.zeros_like(moved))
 
 
 def cutout(x: Tensor) -> Tensor:
-    """A rectangle of half the sides, its centre anywhere in the picture, is mid-grey (0) in
-    each."""
+    """A rectangle of half the sides, its centre anywhere in the picture,
+    is mid-grey (0) in each."""
     B, _, H, W = x.shape
     hidden = []
     for size in (H, W):
@@ -95,8 +92,8 @@ def cutout(x: Tensor) -> Tensor:
 
 
 def colour(x: Tensor) -> Tensor:
-    """Brightness, saturation and contrast of each picture changed at random (DiffAugment's
-    ranges)."""
+    """Brightness, saturation and contrast of each picture changed at random, in DiffAugment's
+    ranges."""
     x = x + (uniform(x, 1, 1, 1) - 0.5)
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * (uniform(x, 1, 1, 1) * 2) + grey
@@ -109,14 +106,16 @@ AUGMENT = {"translate": translate, "cutout": cutout, "colour": colour}
 
 def spectral(module: nn.Module) -> nn.Module:
     """The module, every convolution's, linear map's and recurrence's weight divided by its largest
-    singular value, which one power iteration a training call estimates. A batch norm behind such a
-    weight would undo it: ValueError."""
+    singular value, which one power iteration a training call estimates. A weight that begins at 0
+    has none and begins at random. A batch norm behind such a weight would undo it: ValueError."""
     for parent in list(module.modules()):
         if isinstance(parent, nn.modules.batchnorm._BatchNorm):
             raise ValueError(
                 "spectral norm bounds nothing where batch norm rescales: switch one of them off"
             )
         if isinstance(parent, WEIGHTS):
+            if not parent.weight.any():
+                parent.reset_parameters()
             parametrizations.spectral_norm(parent)
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.LSTM):

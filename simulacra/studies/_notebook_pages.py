@@ -1,5 +1,5 @@
-"""What the notebook's pages say of a run and of an experiment, read from folders that may hold
-anything."""
+"""What the notebook's pages say of a run and of an experiment,
+read from folders that may hold anything."""
 
 import contextlib
 import errno
@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -66,8 +67,8 @@ def reason(error: Exception) -> str:
 
 
 class Shelf:
-    """A folder that is shown, and the notebook that is being made. What is odd about the folder is
-    noted in `odd`."""
+    """A folder that is shown, and the notebook that is being made.
+    What is odd about the folder is noted in `odd`."""
 
     def __init__(self, folder: Path, fresh: Path):
         self.folder, self.fresh, self.odd = folder, fresh, list[Odd]()
@@ -79,8 +80,8 @@ class Shelf:
     @staticmethod
     @contextlib.contextmanager
     def telling(odd: list[Odd], what: str) -> Iterator[None]:
-        """Whatever is wrong with what is read is noted and ends nothing; a full disk, which is
-        ours, still does."""
+        """Whatever is wrong with what is read is noted and ends nothing;
+        a full disk, which is ours, still does."""
         try:
             yield
         except Exception as error:  # what may be in a folder is beyond listing
@@ -99,8 +100,8 @@ class Shelf:
         return os.path.lexists(self.folder / name)
 
     def file(self, name: str, most: int = LONGEST) -> Path:
-        """The path of a file that is read; a Mistake if it is none, leads out of the folder by a
-        link, or is too large."""
+        """The path of a file that is read; a Mistake if it is none,
+        leads out of the folder by a link, or is too large."""
         path = self.folder / name
         if not self.there(name):
             raise Mistake("is not there")
@@ -125,8 +126,8 @@ class Shelf:
         return json.loads(self.file(name).read_text())
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a .jsonl file that are some, [] if there is no file; others are noted, except
-        a last one cut short."""
+        """The rows of a .jsonl file that are some, [] if there is no file;
+        others are noted, except a last one cut short."""
         if not self.there(name):
             return []
         lines = self.file(name, LARGEST).read_bytes().splitlines()
@@ -153,11 +154,20 @@ class Shelf:
         with self.file(path.relative_to(self.folder).as_posix(), LARGEST).open("rb") as file:
             if not file.read(16)[begins:].startswith(word):
                 raise Mistake(f"is no {path.suffix[1:].upper()}, and left out")
-        return {"path": self.copied(path, under), "caption": caption, "link": ""}
+        drawn = "plot" if self.plots else ""
+        return {"path": self.copied(path, under), "caption": caption, "link": "", "kind": drawn}
+
+    @cached_property
+    def plots(self) -> bool:
+        """Whether its pictures are plots of series, dark lines on white."""
+        try:
+            return "series" in self.parsed("shapes.json")
+        except Exception:  # then nothing is known of its pictures
+            return False
 
     def copies(self, wanted: Iterable[tuple[Path, str, str]]) -> list[dict[str, str]]:
-        """The copies of pictures, each with its caption and what distinguishes its name; what is
-        none is noted."""
+        """The copies of pictures, each with its caption and what distinguishes its name;
+        what is none is noted."""
         found = []
         for path, caption, under in wanted:
             with Shelf.telling(self.odd, path.relative_to(self.folder).as_posix()):
@@ -192,13 +202,14 @@ def checked(found: Any, needed: Mapping[str, type], what: str) -> dict[str, Any]
 
 
 def told_of_run(shelf: Shelf) -> dict[str, Any]:
-    """What the pages say of a run; its pictures are copied. An error if its config or its log
-    cannot be read."""
+    """What the pages say of a run; its pictures are copied.
+    An error if its config or its log cannot be read."""
     config = checked(_named(shelf.parsed, "config.json"), NEEDED, "config.json is no run's config")
     rows = [row for row in _named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
     folder, slug = shelf.folder, shelf.slug
     steps = shelf.attempt("pictures", lambda: _painted(shelf)) or []
-    media = shelf.copies((path, path.stem, "") for path in _media(shelf, steps[0])) if steps else []
+    wanted = _media(shelf, steps[0]) if steps else []
+    media = shelf.copies((path, in_words(path.stem), "") for path in wanted)
     starts = shelf.attempt("machine.json", lambda: _starts(shelf)) or []
     curves = shelf.attempt("curves.png", lambda: _curves(shelf)) or ""
     told = {
@@ -226,6 +237,26 @@ def told_of_run(shelf: Shelf) -> dict[str, Any]:
         "metrics": [],
     }
     return told | metrics | {"odd": [str(one) for one in shelf.odd]}
+
+
+# what models name what they paint, in words
+WORDS = {
+    "actions": "the dreamt actions",
+    "beside": "the liveliest number of the code, as it was and as the memory imagined it",
+    "dream": "what was recorded, and beside it what the memory dreams",
+    "futures": "a picture, imagined futures, and the true one",
+    "interpolated": "ways from one picture to another through the codes",
+    "layers": "the true frame and its layers, over time",
+    "moving": "a picture, imagined futures, and the true one, to and fro",
+    "reconstructed": "pictures, and what remains of them as codes",
+    "reconstructed_fake": "generated pictures, and what the discriminator makes of them",
+    "reconstructed_real": "real pictures, and what the discriminator makes of them",
+}
+
+
+def in_words(name: str) -> str:
+    """A caption for what a model calls so."""
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def _named(read: Callable[[str], T], name: str) -> T:

@@ -35,8 +35,8 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 class OwnFolder:
-    """The folder `out`, whose mark is the file `mark`: who made it, and a digest of each file that
-    was written."""
+    """The folder `out`, whose mark is the file `mark`:
+    who made it, and a digest of each file that was written."""
 
     def __init__(self, out: Path, mark: str, maker: str):
         self.out, self.mark, self.maker = out, mark, maker
@@ -52,8 +52,8 @@ class OwnFolder:
         self.before = before  # the digests that each file may have, by its name
 
     def _written(self) -> dict[str, list[str]] | None:
-        """Which files the mark says were written, None if it is none of ours. Names that lead out
-        of it are not."""
+        """Which files the mark says were written, None if it is none of ours.
+        Names that lead out of it are not."""
         path = self.out / self.mark
         try:
             if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
@@ -100,8 +100,8 @@ class OwnFolder:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def _install(self, fresh: Path) -> None:
-        """Move the new files to their places and remove those of before that are not made any
-        more."""
+        """Move the new files to their places and remove those of before
+        that are not made any more."""
         new = tree(fresh)
         taken = [
             name
@@ -110,8 +110,8 @@ class OwnFolder:
         ]
         if taken:
             raise Mistake(
-                f"{self.out / taken[0]} is not as it was written here, or was not; move it away, "
-                "or choose another folder"
+                f"{self.out / taken[0]} is not as it was written here, or was not; "
+                "move it away, or choose another folder"
             )
         stale = [name for name in self.before if name not in new and self._ours(name)]
         for name in new:

@@ -1,8 +1,10 @@
 """Notebook: runs and experiments as a few pages that open from disk, without a network.
 
-    OUT/index.html         experiments with their verdicts, runs by model, what could not be read and why
+    OUT/index.html         experiments with their verdicts, runs by model, what could not be read
+                           and why
     OUT/sheet-*.html       an experiment: claims, table, cells side by side
-    OUT/run-*.html         a run: pictures, the same noise through training, measurements, log, where it comes from
+    OUT/run-*.html         a run: pictures, the same noise through training, measurements, log,
+                           where it comes from
     OUT/files/             copies of the pictures
     OUT/notebook.json      which of the files in OUT are the notebook's own
 
@@ -47,8 +49,8 @@ class Found(NamedTuple):
 
 
 def notebook(places: list[Path], out: Path, title: str = "Notebook") -> Made:
-    """Runs and experiments in the notebook of these folders; a Mistake if there is none, or if OUT
-    is something else."""
+    """Runs and experiments in the notebook of these folders;
+    a Mistake if there is none, or if OUT is something else."""
     missing = [str(place) for place in places if not place.is_dir()]
     if missing:
         raise Mistake(f"no folder {missing[0]}")
@@ -63,8 +65,8 @@ def notebook(places: list[Path], out: Path, title: str = "Notebook") -> Made:
 
 
 def _found(places: list[Path], out: Path) -> Found:
-    """Run folders and tables, wherever they are below; the notebook itself and its like are left
-    out."""
+    """Run folders and tables, wherever they are below;
+    the notebook itself and its like are left out."""
     runs, tables, odd = list[Path](), list[Path](), list[Odd]()
     for place in places:
         for folder, inner, names in os.walk(

@@ -147,7 +147,7 @@ def _short(key: str, keys: dict[str, Any]) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    # whose names are words, joined by commas
+    # an experiment's names are words, joined by commas
     return str(value) if key == "experiment" else json.dumps(value)
 
 
@@ -155,8 +155,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# --- reading
-# ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def sheets() -> list[str]:
@@ -165,8 +164,8 @@ def sheets() -> list[str]:
 
 
 def headlines() -> dict[str, str]:
-    """The question of every sheet, by its name; whether what it holds can be run is not looked
-    at."""
+    """The question of every sheet, by its name;
+    whether what it holds can be run is not looked at."""
     return {name: str(config.read(find(name)).get("name", "")) for name in sheets()}
 
 
@@ -181,8 +180,8 @@ def find(source: str) -> Path:
 
 
 def read(path: Path) -> Sheet:
-    """A checked sheet: every run's config is resolved and every claim names cells before anything
-    is trained."""
+    """A checked sheet: every run's config is resolved
+    and every claim names cells before anything is trained."""
     raw = config.read(path)
     _is_plain(raw, path)
     claims = raw.pop("claim", [])
@@ -225,13 +224,13 @@ def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
     where = f"{path}: claim '{claim.says}'"
     if (claim.within is None) != (claim.expect != "no difference"):
         raise Mistake(
-            f"{where}: within says how large no difference may be, and belongs to expect = 'no "
-            "difference' alone"
+            f"{where}: within says how large no difference may be, "
+            "and belongs to expect = 'no difference' alone"
         )
     if claim.compare[0].keys() != claim.compare[1].keys():
         raise Mistake(
-            f"{where}: both sides of compare name the same keys, found {[*claim.compare[0]]} and "
-            f"{[*claim.compare[1]]}"
+            f"{where}: both sides of compare name the same keys, "
+            f"found {[*claim.compare[0]]} and {[*claim.compare[1]]}"
         )
     for side in claim.compare:
         for key, value in side.items():
@@ -245,8 +244,7 @@ def _check(claim: Claim, sheet: Sheet, path: Path) -> None:
         raise Mistake(f"{where}: no two cells differ in just what it compares")
 
 
-# --- what came of it
-# ---------------------------------------------------------------------------------------------------
+# --- what came of it ------------------------------------------------------------------------------
 
 
 Values = dict[tuple[str, int], dict[str, dict[str, Any]]]
@@ -264,8 +262,8 @@ class Verdict(NamedTuple):
 
 
 def pairs(claim: Claim, sheet: Sheet) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of the first kind, each with that of the second which is the same in all that the claim
-    does not name."""
+    """Cells of the first kind, each with that of the second
+    which is the same in all that the claim does not name."""
     named = {key for side in claim.compare for key in side}
     first, second = ([cell for cell in sheet.cells() if cell.is_in(side)] for side in claim.compare)
     for one, other in itertools.product(first, second):
@@ -322,6 +320,6 @@ def same_protocol(found: Values, metric: str) -> None:
             if alike.get(name) != row.get(name):
                 raise Mistake(
                     f"{metric} was not measured alike: {name} is {alike.get(name)} for {first[0]}, "
-                    f"seed {first[1]}, and "
-                    f"{row.get(name)} for {key[0]}, seed {key[1]}; measure them again"
+                    f"seed {first[1]}, and {row.get(name)} for {key[0]}, seed {key[1]}; "
+                    "measure them again"
                 )

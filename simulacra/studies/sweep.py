@@ -54,8 +54,8 @@ class Job(NamedTuple):
                 f"{key} is {a} there, {b} in the sheet" for key, (a, b) in changed.items()
             )
             raise Mistake(
-                f"{self.folder} holds a run of another config: {lines}. Choose another folder with "
-                "-o"
+                f"{self.folder} holds a run of another config: {lines}. "
+                "Choose another folder with -o"
             )
         return [
             row
@@ -163,8 +163,8 @@ def sweep(
     crew: Crew | None = None,
     notify: Callable[[Job, str], None] = lambda job, what: None,
 ) -> None:
-    """Finish all runs of a sheet, `text` being its file. A Mistake at the end names those that
-    failed."""
+    """Finish all runs of a sheet, `text` being its file.
+    A Mistake at the end names those that failed."""
     todo, crew = jobs(sheet, out, preset), crew or Crew()
     with run.reached(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -175,8 +175,8 @@ def sweep(
             lost = sorted(set(left) - {job.folder.name for job in todo})
             if lost:
                 raise Mistake(
-                    f"{out} holds {lost[0]}, a run that this sheet has not; choose another folder "
-                    "with -o"
+                    f"{out} holds {lost[0]}, a run that this sheet has not; "
+                    "choose another folder with -o"
                 )
         _same_data([job for job in todo if done(job)], crew.root)
         write(known, text)
@@ -186,8 +186,8 @@ def sweep(
 
 
 def _same_data(jobs: list[Job], root: Path | None) -> None:
-    """A Mistake if a finished run was trained on other data than there are now. Where there are
-    none, nothing is compared."""
+    """A Mistake if a finished run was trained on other data than there are now.
+    Where there are none, nothing is compared."""
     seen: dict[Any, fingerprint.Files] = {}
     for job in jobs:
         before = run.fingerprint_of(job.folder)
@@ -198,8 +198,8 @@ def _same_data(jobs: list[Job], root: Path | None) -> None:
                 seen[job.config.data] = data_sets.fingerprint(job.config.data, root)
         if told := fingerprint.apart(before, seen.get(job.config.data, before)):
             raise Mistake(
-                f"{job.folder} was trained on other data: {told}. Give it the old ones back, or "
-                "choose another folder with -o"
+                f"{job.folder} was trained on other data: {told}. "
+                "Give it the old ones back, or choose another folder with -o"
             )
 
 

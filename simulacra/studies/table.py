@@ -31,8 +31,8 @@ SHOWN = (
 
 
 def table(sheet: Sheet, out: Path, preset: str | None = None) -> dict[str, Any]:
-    """What is known by now, written into OUT; a Mistake if nothing is, or if numbers do not
-    compare."""
+    """What is known by now, written into OUT;
+    a Mistake if nothing is, or if numbers do not compare."""
     if not out.is_dir():
         raise Mistake(f"no folder {out}; simulacra sweep makes one")
     todo = jobs(sheet, out, preset)
@@ -123,8 +123,7 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-# --- in words
-# ---------------------------------------------------------------------------------------------------------
+# --- in words -------------------------------------------------------------------------------------
 
 
 def markdown(told: dict[str, Any]) -> str:
@@ -138,8 +137,8 @@ def markdown(told: dict[str, Any]) -> str:
         lines.append(f"| {row['cell']} | {len(row['seeds'])} | " + " | ".join(numbers) + " |")
     lines += [
         "",
-        f"Mean over seeds with its 95 % Student interval. Measured by `{told['measure']}`: "
-        f"{told['protocol']};",
+        "Mean over seeds with its 95 % Student interval. "
+        f"Measured by `{told['measure']}`: {told['protocol']};",
     ]
     lines += [f"preset {told['preset']}, commits {', '.join(told['commits']) or 'unknown'}.", ""]
     if told["claims"]:
@@ -148,8 +147,8 @@ def markdown(told: dict[str, Any]) -> str:
         ends = {"mean": claim["difference"], "low": claim["low"], "high": claim["high"]}
         what = f"{MARKS[claim['verdict']]} {claim['verdict']}"
         lines.append(
-            f"| {what} | {claim['says']} ({claim['expect']}) | {claim['metric']} | {spoken(ends)} "
-            f"| {claim['n']} |"
+            f"| {what} | {claim['says']} ({claim['expect']}) | "
+            f"{claim['metric']} | {spoken(ends)} | {claim['n']} |"
         )
     if told["missing"]:
         lines += ["", f"Not measured yet: {'; '.join(told['missing'])}."]

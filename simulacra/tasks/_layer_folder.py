@@ -1,5 +1,5 @@
-"""The folder of a decomposed clip: whose layers it holds, which of its files are whole, and its
-films."""
+"""The folder of a decomposed clip: whose layers it holds,
+which of its files are whole, and its films."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,10 @@ from simulacra.io.pictures import opened
 PARTS = "mask", "matte", "foreground", "background", "composite"  # folders with a PNG a frame
 FILMS = "overlay.mp4", "overlay.gif", "background.mp4"
 SEEN = "mask_on_first_frame.png"
-QUALITY, OF, SOFT, PLATE = (
+QUALITY, OF, NETS, SOFT, PLATE = (
     "quality.json",
     "work/of.json",
+    "work/net.safetensors",  # one each: net_1, net_2 ...
     "work/soft.safetensors",
     "work/plate.safetensors",
 )
@@ -108,7 +109,8 @@ def finished(out: Path) -> Facts | None:
 def swept(out: Path) -> None:
     """Remove what only a stopped run needs, and nothing else."""
     work = (out / OF).parent
-    names = [Path(name).name for name in (SOFT, PLATE, OF)]
+    nets = [path.name for path in work.glob(f"{Path(NETS).stem}_*.safetensors")]
+    names = [*(Path(name).name for name in (SOFT, PLATE, OF)), *nets]
     for name in names:
         for path in (work / name, *work.glob(f".{name}.*.partial")):
             path.unlink(missing_ok=True)

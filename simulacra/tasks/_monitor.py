@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import random, run
-from simulacra.core.contract import Batch, Data
+from simulacra.core import answers, random, run
+from simulacra.core.contract import Batch, Data, Game
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened, to
 from simulacra.metrics.images import extractors, modes
@@ -56,8 +56,8 @@ class Monitor:
                 write_text(place, "".join(json.dumps(row) + "\n" for row in told))
 
     def statistics(self, opened: Opened) -> dict[str, float]:
-        """Numbers of COUNT samples; none where the model makes no samples that are like its
-        data."""
+        """Numbers of COUNT samples; none where the model makes no samples
+        that are like its data."""
         if not KINDS & self.batch.keys() or "next" in self.batch:
             return {}
         made = self.samples(opened)
@@ -70,8 +70,8 @@ class Monitor:
         }
 
     def samples(self, opened: Opened) -> Tensor | None:
-        """COUNT samples on the CPU, the same at every call; held-out examples say for which
-        classes."""
+        """COUNT samples on the CPU, the same at every call;
+        held-out examples say for which classes."""
         parts = []
         for start in range(0, modes.COUNT, CHUNK):
             some = torch.arange(start, min(start + CHUNK, modes.COUNT)) % len(
@@ -79,8 +79,9 @@ class Monitor:
             )
             random.reseed(random.fold(opened.config.seed, "monitor", start))
             with torch.no_grad():
-                named = opened.model.sample(
-                    to(opened.device, {name: values[some] for name, values in self.batch.items()})
+                named = answers.sampled(
+                    opened.model,
+                    to(opened.device, {name: values[some] for name, values in self.batch.items()}),
                 )
             if "samples" not in named:
                 return None
@@ -94,8 +95,8 @@ class Monitor:
 
     @cached_property
     def real(self) -> tuple[Tensor, modes.Reals]:
-        """As many real examples as samples, training ones where too few are held out; and what is
-        known of them."""
+        """As many real examples as samples, training ones where too few are held out;
+        and what is known of them."""
         kind, trained = next(iter(KINDS & self.batch.keys())), self.source.size("train")
         x = self.batch[kind]
         if (lacking := min(modes.COUNT - len(x), trained)) > 0:
@@ -104,8 +105,8 @@ class Monitor:
         return x, modes.reals(features, classes, CLASSES, trained)
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features (n, D) of examples (n, ...), and the classes (n,) that the classifier of these
-        data sees in them."""
+        """Features (n, D) of examples (n, ...),
+        and the classes (n,) that the classifier of these data sees in them."""
         if x.ndim == 3:
             return x.flatten(1), None
         if (
@@ -124,6 +125,6 @@ class Monitor:
 def plays(folder: Path, model: Any) -> bool:
     """Whether the model is a game, so that there may be a collapse: it states an equilibrium, or
     logs a discriminator's loss."""
-    return hasattr(model, "equilibrium") or any(
+    return isinstance(model, Game) or any(
         "loss_D" in row for row in run.read_rows(folder / "log.jsonl")
     )

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from simulacra.core import external, random
-from simulacra.core.contract import Batch, Data
+from simulacra.core.contract import Batch, Data, HasMeasure
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.load import Opened, to
 from simulacra.core.state import untouched
@@ -109,7 +109,7 @@ def numbers(found: object, model_name: str) -> dict[str, float]:
 
 def of(opened: Opened, source: Data, protocol: Protocol) -> tuple[OwnMetrics | None, list[str]]:
     """What a model's own measure says, if it has one, and a note if it cannot be asked."""
-    if not callable(getattr(opened.model, "measure", None)):
+    if not isinstance(opened.model, HasMeasure):
         return None, []
     shapes = opened.like(1)
     if not any(name in shapes for name in EXAMPLES) or {"next", "video"} & shapes.keys():

@@ -1,12 +1,13 @@
 """Show a data set: what it holds and what is done to it."""
 
+import json
 from pathlib import Path
 
 import msgspec
 import torch
 
 from simulacra.core import config, data_sets, external, installed
-from simulacra.core.errors import Mistake, shown
+from simulacra.core.errors import Mistake, meant, shown
 from simulacra.io import paint as easel
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
@@ -17,10 +18,14 @@ def show(
     name: str, root: Path | None, changes: list[str], sheet: Path | None
 ) -> tuple[dict[str, str], Path | None]:
     """Facts about the data of a data set's or config's name, or of a data set from outside
-    (path/file.py, package.module), and a painted sheet if one is asked for."""
+    (path/file.py, package.module), its options by `data.KEY` as `--set` takes them, and a painted
+    sheet if one is asked for."""
     options = _options(name, changes)
     source = data_sets.load(options, root)
-    facts = {"data set": str(msgspec.to_builtins(options))} | source.describe()
+    chosen = msgspec.to_builtins(options)
+    facts = {"data set": str(chosen.pop("name"))}
+    facts |= {f"data.{key}": json.dumps(value) for key, value in chosen.items()}
+    facts |= source.describe()
     if sheet is None:
         return facts, None
     if sheet.suffix != ".png":
@@ -46,16 +51,20 @@ def _options(name: str, changes: list[str]) -> object:
         name = external.admit("data", name, [Path()])
     elif name not in data_sets.names() and not installed.offer("data", name):
         if name not in config.configs() and not Path(name).exists():
+            near = meant(name, [*data_sets.names(), *config.configs()])
             raise Mistake(
-                f"unknown data set or config '{name}'; data sets: {', '.join(data_sets.names())}"
+                f"unknown data set or config '{name}'{near}; data sets: "
+                f"{', '.join(data_sets.names())}"
             )
         return config.resolve(name, None, changes).data
     raw: dict[str, object] = {"data": {"name": name}}
     for change in changes:
         config.change(raw, change)
     if other := next((key for key in raw if key != "data"), None):
+        there = [f"data.{key}" for key in data_sets.module(name).Options.__struct_fields__]
         raise Mistake(
             f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
+            f"{meant(other, there)}; there is: {', '.join(there) or 'none'}"
         )
     return config.check_data(raw["data"], given)
 

@@ -49,8 +49,8 @@ def decompose(
     damaged is made again, and films of another rate."""
     if longest < 0 or frames < 0 or (fps is not None and not SLOW <= fps <= FAST):
         raise Mistake(
-            f"longest = {longest}, frames = {frames}, fps = {fps}; allowed: 0 or more, and fps "
-            f"{SLOW:g} to {FAST:g}"
+            f"longest = {longest}, frames = {frames}, fps = {fps}; "
+            f"allowed: 0 or more, and fps {SLOW:g} to {FAST:g}"
         )
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")
@@ -88,8 +88,8 @@ def done(
     notify: Notify,
     note: Callable[[list[str]], None],
 ) -> Facts:
-    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1], and what it
-    then says of them."""
+    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1],
+    and what it then says of them."""
     found = _layer_folder.finished(out)
     lost, films = _layer_folder.lacking(out, frames) if found else (None, set())
     if found is None or lost:
@@ -136,7 +136,7 @@ def layered(
         out / _layer_folder.SOFT,
         of,
         {"soft": (T, 1, H, W)},
-        lambda: segmented(frames, first, facts["seed"], notify),
+        lambda: segmented(frames, first, facts["seed"], notify, (out / _layer_folder.NETS, of)),
     )
     note(lines)
     matte = layers.mattes(frames, soft["soft"])
@@ -167,8 +167,8 @@ def seen_as(frames: Tensor) -> Tensor:
 
 
 def facts_of(clip: Clip, first: Tensor, seed: int, names: tuple[str, str]) -> Facts:
-    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two
-    differ."""
+    """All that the layers depend on: `of`, its fingerprint,
+    and what tells a person how two differ."""
     T, _, H, W = clip.frames.shape
     sources = zip(("clip", "mask"), names, (clip.frames, first), strict=True)
     source = {
@@ -198,15 +198,21 @@ def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
     return found.hexdigest()
 
 
-def segmented(frames: Tensor, first: Tensor, seed: int, notify: Notify) -> dict[str, Tensor]:
-    """How probable the object is."""
-    from simulacra.video.segment import segment
+def segmented(
+    frames: Tensor, first: Tensor, seed: int, notify: Notify, place: tuple[Path, str]
+) -> dict[str, Tensor]:
+    """How probable the object is. The nets that find it are left at a place, with the fingerprint
+    of the work, as soon as each is whole."""
+    from simulacra.video.segment import Kept, segment
 
-    return {
-        "soft": segment(
-            frames, first, seed=seed, notify=lambda share: notify("object", share)
-        ).float()
-    }
+    soft = segment(
+        frames,
+        first,
+        seed=seed,
+        notify=lambda share: notify("object", share),
+        kept=Kept(*place),
+    )
+    return {"soft": soft.float()}
 
 
 def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import config, data_sets, external, loop, packed, random, run
+from simulacra.core import answers, config, data_sets, external, loop, packed, random, run
 from simulacra.core.config import Config
 from simulacra.core.contract import Data
 from simulacra.core.errors import Mistake
 from simulacra.core.load import chosen_device, to
+from simulacra.core.optim import set_rates
 from simulacra.core.parts import Held, parts
 from simulacra.tasks.train import built, computing, fits
 
@@ -48,7 +49,11 @@ def dry_run(
         where, source = chosen_device(device), data_sets.load(checked.data, root)
         fits(checked, source, notes.append)
         model, begun = built(
-            checked, folder, source, source.draw(0, checked.batch, checked.seed), where
+            checked,
+            folder,
+            source,
+            answers.drawn_batch(source, 0, checked.batch, checked.seed),
+            where,
         )
         notes += [begun.said] if begun else []
         notes += external.unkept(config.code_of(checked))
@@ -163,6 +168,7 @@ def _timed(
         start = time.perf_counter()
         random.reseed(random.fold(checked.seed, "step", k))
         batch = to(device, source.draw(k, checked.batch, checked.seed))
+        set_rates(model, k)
         with loop.watched(model) if k < 2 else contextlib.nullcontext():
             found = loop.numbers(model.step(batch, k))
         try:

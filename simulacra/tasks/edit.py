@@ -1,5 +1,5 @@
-"""Edit: new composites of the layers that decompose made: without the object, before another
-background, or elsewhere."""
+"""Edit: new composites of the layers that decompose made:
+without the object, before another background, or elsewhere."""
 
 import json
 from pathlib import Path
@@ -36,8 +36,8 @@ def edit(
     files and what was done to the background."""
     if not (remove or background or move):
         raise Mistake(
-            "nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, or several of "
-            "them"
+            "nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, "
+            "or several of them"
         )
     if remove and move:
         raise Mistake("--remove leaves nothing to --move; allowed: one of them")
@@ -65,13 +65,13 @@ def edit(
 
 
 def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W), and frames
-    per second."""
+    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W),
+    and frames per second."""
     told = folder / "quality.json"
     if not folder.is_dir() or not told.is_file():
         raise Mistake(
-            f"{folder} holds no layers; `simulacra decompose CLIP --mask MASK -o {folder}` makes "
-            "them"
+            f"{folder} holds no layers; "
+            f"`simulacra decompose CLIP --mask MASK -o {folder}` makes them"
         )
     with blaming(told):
         fps = float(json.loads(told.read_text())["fps"])
@@ -92,8 +92,8 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
     front, ground = found
     if front[:, :3].shape != ground.shape:
         raise Mistake(
-            f"{folder}: foreground {tuple(front.shape)} and background {tuple(ground.shape)} "
-            "differ; decompose again"
+            f"{folder}: foreground {tuple(front.shape)} "
+            f"and background {tuple(ground.shape)} differ; decompose again"
         )
     return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
 
@@ -123,7 +123,7 @@ def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str
         notes.append(f"{path}: it has {len(found)} frames, of {T}, and begins again")
     if len(found) > 1 and source.fps and abs(source.fps - fps) > 0.01 * fps:
         notes.append(
-            f"{path}: its frames are taken one by one, at {fps:.4g} per second; its own are "
-            f"{source.fps:.4g}"
+            f"{path}: its frames are taken one by one, at {fps:.4g} per second; "
+            f"its own are {source.fps:.4g}"
         )
     return floats(np.stack(found).transpose(0, 3, 1, 2))[torch.arange(T) % len(found)], notes

@@ -28,14 +28,14 @@ def evolve(
     `rows` noises and `columns` checkpoints; return the steps that it shows."""
     if out.suffix not in SUFFIXES:
         raise Mistake(
-            f"cannot write an evolution as '{out.suffix}'; give a {', a '.join(SUFFIXES[:-1])} or "
-            f"a {SUFFIXES[-1]}"
+            f"cannot write an evolution as '{out.suffix}'; "
+            f"give a {', a '.join(SUFFIXES[:-1])} or a {SUFFIXES[-1]}"
         )
     for name, value in (("rows", rows), ("columns", columns), ("fps", fps), ("scale", scale)):
         if not 1 <= value <= MOST.get(name, value):
             raise Mistake(
-                f"an evolution's {name} is {value}; allowed: 1 "
-                f"{f'to {MOST[name]}' if name in MOST else 'and more'}"
+                f"an evolution's {name} is {value}; "
+                f"allowed: 1 {f'to {MOST[name]}' if name in MOST else 'and more'}"
             )
     run.config_of(folder)
     sheets = painted(folder)
@@ -66,23 +66,23 @@ def painted(folder: Path) -> dict[int, Path]:
         raise Mistake(f"{folder} has no pictures yet; train or paint it first")
     if not stills:
         raise Mistake(
-            f"the samples of this model are not still pictures: {found[-1].parent} has no "
-            "samples.png"
+            "the samples of this model are not still pictures: "
+            f"{found[-1].parent} has no samples.png"
         )
     return dict(sorted(stills.items()))
 
 
 def spread(steps: list[int], most: int) -> list[int]:
-    """At most this many of the steps, evenly chosen, the last and (of two and more) the first among
-    them."""
+    """At most this many of the steps, evenly chosen,
+    the last and (of two and more) the first among them."""
     return [steps[round(place)] for place in np.linspace(len(steps) - 1, 0, min(most, len(steps)))][
         ::-1
     ]
 
 
 def tile_of(folder: Path) -> tuple[int, int, int]:
-    """Height, width and channels of one picture of the run, or of the plot of one series, as a
-    sheet shows it."""
+    """Height, width and channels of one picture of the run,
+    or of the plot of one series, as a sheet shows it."""
     shapes = run.like_of(folder, 1)
     if "series" in shapes or "mean" in shapes:
         return easel.PLOT
@@ -164,8 +164,8 @@ def frames(tiles: np.ndarray, steps: list[int], columns: int, scale: int) -> lis
 
 
 def strip(tiles: np.ndarray, steps: list[int], scale: int) -> Image.Image:
-    """One column a step, its step above; one row a noise. Columns are as wide as their steps
-    need."""
+    """One column a step, its step above; one row a noise.
+    Columns are as wide as their steps need."""
     font = letters(max(12, tiles.shape[3] * scale // 5))
     captions = [f"{step:,}" for step in steps]
     tiles = enlarged(tiles.swapaxes(0, 1).reshape(-1, *tiles.shape[2:]), scale)

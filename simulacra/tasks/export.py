@@ -1,5 +1,5 @@
-"""Export: a run packed into a small folder that every looking verb opens, with a card that says
-where it comes from."""
+"""Export: a run packed into a small folder that every looking verb opens,
+with a card that says where it comes from."""
 
 import json
 import os
@@ -80,8 +80,8 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
 
 
 def _install(fresh: Path, out: Path) -> None:
-    """Move the files, all of which are on the disk, to where they belong; examples of a run packed
-    there before are removed."""
+    """Move the files, all of which are on the disk, to where they belong;
+    examples of a run packed there before are removed."""
     made = [path.relative_to(fresh) for path in sorted(fresh.rglob("*")) if path.is_file()]
     for name in made:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +96,8 @@ def content(opened: Opened, most: int) -> bytes:
     kept = packed.kept(opened.model)
     if not kept:
         raise Mistake(
-            f"nothing of model {opened.config.model} can be packed; allowed: models that keep "
-            "averages of their weights"
+            f"nothing of model {opened.config.model} can be packed; "
+            "allowed: models that keep averages of their weights"
         )
     facts, seen = {"step": str(opened.step), "hash": hash_of(opened)}, seeing.of_run(opened)
     if seen.view != View() and not seen.notes:
@@ -111,8 +111,8 @@ def content(opened: Opened, most: int) -> bytes:
 
 
 def settings(opened: Opened) -> dict[str, Any]:
-    """The config, in which other runs are named by their folders in the packed one, and those only
-    begun from not at all."""
+    """The config, in which other runs are named by their folders in the packed one,
+    and those only begun from not at all."""
     plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
         plain["data"]["path"] = nearer(plain["data"]["path"])
@@ -124,15 +124,15 @@ def card(opened: Opened, title: str, note: str) -> str:
     checked, starts = opened.config, run.starts(opened.folder)
     lines = [f"# {title}", "", *([note, ""] if note else [])]
     lines += [
-        f"Model `{checked.model}`, config `{checked.name}`, preset `{checked.preset}`, step "
-        f"{opened.step:,}."
+        f"Model `{checked.model}`, config `{checked.name}`, "
+        f"preset `{checked.preset}`, step {opened.step:,}."
     ]
     for start in starts[-1:]:
         told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
         lines += [
             "",
-            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, torch "
-            f"{start.get('torch')}.",
+            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, "
+            f"torch {start.get('torch')}.",
         ]
     rows = [
         row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step
@@ -147,8 +147,8 @@ def card(opened: Opened, title: str, note: str) -> str:
 
 
 def nearer(text: str) -> str:
-    """The text, in which paths inside the folder that one is in are named from there: nobody else
-    has it where it is."""
+    """The text, in which paths inside the folder that one is in are named from there:
+    nobody else has it where it is."""
     return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from simulacra.core import config, random, run
-from simulacra.core.contract import Data
+from simulacra.core import config, random, run, zoo
+from simulacra.core.contract import AutoEncoder, Data, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, commit
 from simulacra.metrics.futures import pairs_report
@@ -14,7 +14,6 @@ from simulacra.metrics.images.downstream import Labelled, downstream
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.intervals import versions
 from simulacra.metrics.intervals.interval import combined
-from simulacra.metrics.world import world_report
 from simulacra.tasks import _own_metrics
 from simulacra.tasks._judges import Judge, Protocol, judge, no_extractor
 from simulacra.tasks.sample import classes, samples
@@ -35,8 +34,10 @@ def measure(
     training examples get in place of samples."""
     rows, notes = measured(opened, protocol)
     rows = [versions.stamped(row) for row in rows]
+    place, said = zoo.results(opened.folder)
+    notes = [*notes, *said]
     tell(rows, notes)
-    run.append_rows(opened.folder / "metrics.jsonl", rows)
+    run.add_results(place, rows)
     return rows, notes
 
 
@@ -44,14 +45,14 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     """The same, not yet written."""
     if protocol.count < LEAST or protocol.repeats < 1:
         raise Mistake(
-            f"samples = {protocol.count}, repeats = {protocol.repeats}: at least {LEAST} samples "
-            "and 1 repeat"
+            f"samples = {protocol.count}, repeats = {protocol.repeats}: "
+            f"at least {LEAST} samples and 1 repeat"
         )
     start, source = time.monotonic(), opened.data()
     if protocol.prior is not None and source.extractor != pairs_report.NAME:
         raise Mistake(
-            f"prior = {protocol.prior} is for futures of pictures, and model {opened.config.model} "
-            "imagines none"
+            f"prior = {protocol.prior} is for futures of pictures, "
+            f"and model {opened.config.model} imagines none"
         )
     if source.extractor == "codes":
         no_extractor(protocol, "codes")
@@ -66,11 +67,19 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     rows = rows_of(numbers, against, provenance) + (own.rows(provenance) if own else [])
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, against.extractor, provenance)
-    if world_report.sees(opened, source):
+    if sees_a_world(opened, source):
+        from simulacra.metrics.world import world_report
+
         seen, told = world_report.of_eye(opened, source, protocol.count, protocol.seed)
         rows += [_plain(provenance | row) for row in seen]
         notes = [*notes, *told]
     return rows, notes
+
+
+def sees_a_world(opened: Opened, source: Data) -> bool:
+    """Whether the run is of an eye, and its data are frames of which truths are known."""
+    recorded = isinstance(source, HasWhence) and isinstance(opened.model, AutoEncoder)
+    return recorded and "image" in source.take("train", 1)
 
 
 def rows_of(numbers: Rows, against: Judge, provenance: dict[str, Any]) -> Rows:
@@ -110,6 +119,8 @@ def judged(against: Judge, protocol: Protocol) -> tuple[Rows, list[str]]:
 
 def _of_codes(opened: Opened, source: Data, protocol: Protocol) -> tuple[Rows, list[str]]:
     """Rows of a memory; `count` stretches of drives at most are imagined."""
+    from simulacra.metrics.world import world_report
+
     start = time.monotonic()
     if protocol.downstream:
         _check_downstream(opened, source, None)
@@ -149,8 +160,8 @@ def _check_downstream(opened: Opened, source: Data, extractor: Extractor | None)
     if not classes(opened) and not (extractor and extractor.own_classes):
         name = extractor.name if extractor else "series"
         raise Mistake(
-            f"--downstream of an unconditional model needs a classifier of these data; {name} is "
-            "none"
+            "--downstream of an unconditional model needs a classifier of these data; "
+            f"{name} is none"
         )
 
 

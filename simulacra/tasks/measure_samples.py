@@ -45,8 +45,8 @@ def pictures(samples: Tensor | np.ndarray | Path | str) -> tuple[Tensor, list[st
 def _array(file: Path) -> np.ndarray:
     if file.suffix.lower() not in ARRAYS:
         raise Mistake(
-            f"samples {file}: {'' if file.exists() else 'not there; '}allowed: a folder of "
-            "pictures, .npz or .npy"
+            f"samples {file}: "
+            f"{'' if file.exists() else 'not there; '}allowed: a folder of pictures, .npz or .npy"
         )
     if not file.is_file():
         raise Mistake(f"no samples {file}")
@@ -64,16 +64,16 @@ def _array(file: Path) -> np.ndarray:
 
 
 def as_pictures(values: Tensor | np.ndarray, what: str) -> tuple[Tensor, list[str]]:
-    """An array or tensor as pictures (N, C, H, W) in [-1, 1]; a Mistake that names shape, type or
-    range if it is none."""
+    """An array or tensor as pictures (N, C, H, W) in [-1, 1];
+    a Mistake that names shape, type or range if it is none."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     notes: list[str] = []
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4 or 0 in array.shape:
         raise Mistake(
-            f"{what} has shape {array.shape}; allowed: (N, C, H, W), (N, H, W, C) or (N, H, W), "
-            "one picture or more"
+            f"{what} has shape {array.shape}; "
+            "allowed: (N, C, H, W), (N, H, W, C) or (N, H, W), one picture or more"
         )
     if array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
@@ -83,18 +83,18 @@ def as_pictures(values: Tensor | np.ndarray, what: str) -> tuple[Tensor, list[st
         return floats(np.ascontiguousarray(array)), notes
     if array.dtype.kind != "f":
         raise Mistake(
-            f"{what} holds values of type {array.dtype}; allowed: uint8, or floating point in [-1, "
-            "1]"
+            f"{what} holds values of type {array.dtype}; "
+            "allowed: uint8, or floating point in [-1, 1]"
         )
     if not np.isfinite(array).all() or array.min() < -1.001 or array.max() > 1.001:
         raise Mistake(
-            f"{what} holds values from {array.min():g} to {array.max():g}; allowed: finite ones in "
-            "[-1, 1]"
+            f"{what} holds values from {array.min():g} to {array.max():g}; "
+            "allowed: finite ones in [-1, 1]"
         )
     if array.min() >= 0:
         notes.append(
-            f"{what}: no value is below 0; they are taken as they are, in [-1, 1], where 0 is "
-            "mid-grey"
+            f"{what}: no value is below 0; they are taken as they are, in [-1, 1], "
+            "where 0 is mid-grey"
         )
     return torch.from_numpy(np.array(array, np.float32)).clamp(-1, 1), notes
 
@@ -107,8 +107,8 @@ def _folder(folder: Path) -> tuple[Tensor, list[str]]:
     if others or width != height:
         shown = ", ".join(f"{w}x{h}" for w, h in sorted(sizes)[:3])
         raise Mistake(
-            f"{folder} holds pictures of {shown}; allowed: squares of one size, as a generator "
-            "makes them"
+            f"{folder} holds pictures of {shown}; "
+            "allowed: squares of one size, as a generator makes them"
         )
     mode = "L" if all(is_grey(head.mode) for head in heads.values()) else "RGB"
     white = top(head.peak for head in heads.values())
@@ -120,8 +120,8 @@ def _folder(folder: Path) -> tuple[Tensor, list[str]]:
 
 
 def against(name: str | Path, like: Tensor, root: Path | None) -> Data:
-    """The data set of this name, or a folder of pictures, whose pictures are like these samples (N,
-    C, H, W)."""
+    """The data set of this name, or a folder of pictures,
+    whose pictures are like these samples (N, C, H, W)."""
     C, H, W = like.shape[1:]
     place = Path(name).expanduser()
     if str(name) in data_sets.names():
@@ -142,8 +142,8 @@ def against(name: str | Path, like: Tensor, root: Path | None) -> Data:
     there = tuple(source.take("held_out", 1)["image"].shape[1:])
     if there != (C, H, W):
         raise Mistake(
-            f"samples are {C} channels of {H}x{W}, those of '{name}' {there[0]} of "
-            f"{there[1]}x{there[2]}"
+            f"samples are {C} channels of {H}x{W}, "
+            f"those of '{name}' {there[0]} of {there[1]}x{there[2]}"
         )
     return source
 

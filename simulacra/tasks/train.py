@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from simulacra.core import (
+    answers,
     config,
     data_sets,
     distributed,
@@ -25,13 +26,24 @@ from simulacra.core import (
     threads,
 )
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Data
+from simulacra.core.contract import (
+    Agent,
+    AutoEncoder,
+    Batch,
+    Data,
+    Game,
+    HasCheck,
+    HasLook,
+    HasNotes,
+    HasView,
+    HasWon,
+    option,
+)
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
 from simulacra.core.warm_start import Begun, begin
 from simulacra.metrics.health import health, verdict
-from simulacra.models.world import seeing
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
@@ -76,7 +88,7 @@ def train(
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
         fits(checked, source, notify if first else lambda line: None)
-        like = source.draw(0, checked.batch, checked.seed)
+        like = answers.drawn_batch(source, 0, checked.batch, checked.seed)
         model, begun = built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
@@ -105,6 +117,8 @@ def built(
     run.storable(model, checked.model)
     if run.checkpoints(folder):
         return model, None
+    if checked.model not in config.models():  # the package's own are tested
+        answers.tried(model, to(where, like))
     begun = begin(checked, model, folder, where)
     _met(model, like, partial(_examples, source, where))
     return model, begun
@@ -113,15 +127,15 @@ def built(
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
     """The model has seen its data before the first step, if it asks for that; `like` is the first
     batch."""
-    if hasattr(model, "check"):
+    if isinstance(model, HasCheck):
         model.check(like)
-    if hasattr(model, "look"):
+    if isinstance(model, HasLook):
         model.look(examples, len(next(iter(like.values()))))
 
 
 def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
-    """Training examples, each once, in batches: all of them, but for at most 1 % of a remainder, or
-    a fixed part of many."""
+    """Training examples, each once, in batches:
+    all of them, but for at most 1 % of a remainder, or a fixed part of many."""
     n = min(source.size("train"), LOOKED)
     size = min(range(min(128, n), min(256, n) + 1), key=lambda size: n % size)
     for k in range(n // size):
@@ -131,9 +145,9 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
 def fits(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     """A Mistake if the model is told of other classes than the data have; what the data took for
     granted is told."""
-    for note in getattr(source, "notes", []):
+    for note in source.notes if isinstance(source, HasNotes) else ():
         notify(note)
-    asked = getattr(checked.hyper, "classes", 0)
+    asked = option(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = (
             f"0 or {source.classes}, as many as the data have"
@@ -160,8 +174,8 @@ class _Stage:
         return to(self.device, {name: distributed.own_rows(value) for name, value in batch.items()})
 
     def held_out(self) -> Batch:
-        """This process's rows, equally many in each, of at most a batch of held-out examples; the
-        same at every step."""
+        """This process's rows, equally many in each, of at most a batch of held-out examples;
+        the same at every step."""
         share = min(self.config.batch, self.source.size("held_out")) // distributed.world_size()
         batch = self.source.take("held_out", share * distributed.world_size() or 1)
         return to(
@@ -198,7 +212,7 @@ class _Stage:
 def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
     """The start is recorded in the run folder, or is refused; what a person should know of it."""
     folder, checked, source = stage.run.folder, stage.config, stage.source
-    view = seeing.begun(folder, stage.model, source, like)
+    keep_view = _seen(folder, stage.model, source, like)
     names = config.code_of(checked)
     code = installed.record(names)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
@@ -212,8 +226,18 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     before = run.starts(folder)
     lines = run.begin(folder, config.plain(checked), start, like, **how)
     lines += installed.differences(before[-1].get(installed.RECORD, {}) if before else {}, code)
-    seeing.keep(folder, view)
+    keep_view()
     return [*([begun.said] if begun else []), *external.unkept(names), *lines]
+
+
+def _seen(folder: Path, model: Any, source: Data, like: Batch) -> Callable[[], None]:
+    """What writes down what a run sees of a world, where its model or its data may see one; a
+    Mistake if it sees something else than before. All others know nothing of worlds."""
+    if not isinstance(model, (Agent, AutoEncoder)) and not isinstance(source, HasView):
+        return lambda: None
+    from simulacra.models.world import seeing
+
+    return partial(seeing.keep, folder, seeing.begun(folder, model, source, like))
 
 
 def _play(
@@ -293,14 +317,13 @@ def _roll_back(stage: _Stage, step: int, why: str) -> bool:
 
 
 def _settings(model: Any) -> health.Settings:
-    return health.Settings(
-        equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {}
-    )
+    won = dict(model.won()) if isinstance(model, HasWon) else {}
+    return health.Settings(equilibrium=equilibrium(model), won=won)
 
 
 def equilibrium(model: Any) -> dict[str, float]:
     """The analytic equilibrium of each of the model's losses, where it states one."""
-    return model.equilibrium() if hasattr(model, "equilibrium") else {}
+    return dict(model.equilibrium()) if isinstance(model, Game) else {}
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 
 from simulacra.core.random import fold, generator, reseed
 from simulacra.nn.blocks import channels_last
+from simulacra.video import _cache
 
 AREA = 30_000  # pixels of a window, as the net sees it
 ZOOM = 2.0  # a window is enlarged by no more than this
@@ -33,6 +35,7 @@ MARGIN = 0.35  # of a window around the object's box, share of the box's mean si
 WIDTH = 16
 NETS = 3  # states of the net whose answers are averaged
 STEPS = 300  # of training between them
+CHANCE = "chance"  # the state of the generator of examples, beside a net's weights
 # greatest rate of learning, reached after WARM steps; falls to a tenth along half a cosine
 RATE = 2e-3
 WARM = 20
@@ -247,8 +250,8 @@ def example(of: Source) -> tuple[Tensor, Tensor]:
 
 
 def loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)), p the sigmoid of the
-    logits, m the mask."""
+    """Cross entropy + OVERLAP (1 - (2 sum pm + 1) / (sum p + sum m + 1)),
+    p the sigmoid of the logits, m the mask."""
     p = logits.sigmoid()
     dice = 1 - (2 * (p * mask).sum() + 1) / (p.sum() + mask.sum() + 1)
     return F.binary_cross_entropy_with_logits(logits, mask) + OVERLAP * dice
@@ -268,9 +271,46 @@ def cycle(net: Net, of: Source, notify: Callable[[float], None]) -> None:
         notify((k + 1) / STEPS)
 
 
+class Kept(NamedTuple):
+    """Where a stopped training leaves each net that is whole: NAME_1, NAME_2 ... beside `path`."""
+
+    path: Path
+    of: str  # the fingerprint of all that the nets depend on
+
+    def file(self, n: int) -> Path:
+        """That of net n, from 1."""
+        return self.path.with_name(f"{self.path.stem}_{n}{self.path.suffix}")
+
+    def restored(self, net: Net, chance: torch.Generator) -> list[Net]:
+        """The nets that were left, the first ones without a gap; the net and the generator of
+        examples then are as they were after the last."""
+        shapes = {name: tuple(value.shape) for name, value in self._state(net, chance).items()}
+        nets: list[Net] = []
+        while len(nets) < NETS:
+            found, why = _cache.fault(self.file(len(nets) + 1), self.of, shapes)
+            if why:
+                break
+            chance.set_state(found.pop(CHANCE))
+            net.load_state_dict(found)
+            nets.append(deepcopy(net).requires_grad_(False))
+        return nets
+
+    def keep(self, n: int, net: Net, chance: torch.Generator) -> None:
+        """Leave net n."""
+        _cache.keep(self.file(n), self._state(net, chance), self.of)
+
+    @staticmethod
+    def _state(net: Net, chance: torch.Generator) -> dict[str, Tensor]:
+        return {**net.state_dict(), CHANCE: chance.get_state()}
+
+
 @torch.enable_grad()
 def learned(
-    frame: Tensor, mask: Tensor, seed: int, notify: Callable[[float], None]
+    frame: Tensor,
+    mask: Tensor,
+    seed: int,
+    notify: Callable[[float], None],
+    kept: Kept | None = None,  # goes on with the nets that were left there, to the same bits
 ) -> Callable[[Tensor], Tensor]:
     """What answers with the object's logits (1, 1, h, w) when shown colours and a rough mask (1, 4,
     h, w), learned from a frame (1, 3, H, W) and its mask (1, 1, H, W) that is not empty: the mean
@@ -281,8 +321,10 @@ def learned(
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "appearance", "weights"))
         net = channels_last(Net())
-    nets: list[Net] = []
-    for n in range(NETS):
+    nets = kept.restored(net, of.chance) if kept else []
+    for n in range(len(nets), NETS):
         cycle(net, of, lambda share, n=n: notify((n + share) / NETS))  # type: ignore[misc]
         nets.append(deepcopy(net).requires_grad_(False))
+        if kept:
+            kept.keep(n + 1, net, of.chance)
     return lambda seen: torch.stack([one(seen) for one in nets]).mean(0)

@@ -58,8 +58,8 @@ def fault(path: Path, of: str, shapes: Shapes) -> tuple[dict[str, Tensor], str]:
 def kept(
     path: Path, of: str, shapes: Shapes, make: Callable[[], dict[str, Tensor]]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """What an earlier, stopped run made, or what is made now and kept; and a note if the former is
-    not to be believed."""
+    """What an earlier, stopped run made, or what is made now and kept;
+    and a note if the former is not to be believed."""
     notes: list[str] = []
     if path.exists():
         found, why = fault(path, of, shapes)

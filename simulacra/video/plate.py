@@ -91,22 +91,22 @@ def margin(mattes: Tensor) -> int:
 
 
 def glimpsed(mattes: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) is, bool, or may be seen through something that stands before
-    it (`lasting`)."""
+    """Where the object (T, 1, H, W) is, bool,
+    or may be seen through something that stands before it (`lasting`)."""
     return lasting(mattes.cpu() >= COVERED, flows)
 
 
 def hidden_by(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
-    """Where the object (T, 1, H, W) may be, bool: the matte from COVERED on, and what else is
-    `glimpsed`, with a margin."""
+    """Where the object (T, 1, H, W) may be, bool:
+    the matte from COVERED on, and what else is `glimpsed`, with a margin."""
     r = margin(mattes)
     hidden = grown(mattes.cpu() >= COVERED, r)
     return hidden if behind is None else hidden | grown(behind & ~hidden, r)
 
 
 def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
-    """The part of it of which nothing may ever be taken: all but the outer part of the matte's own
-    margin."""
+    """The part of it of which nothing may ever be taken:
+    all but the outer part of the matte's own margin."""
     masks, r = mattes.cpu() >= COVERED, margin(mattes)
     close = max(1, round(CLOSE * r))
     inner = grown(masks, close)
@@ -163,8 +163,8 @@ def completed(flow: Tensor, trusted: Tensor) -> Tensor:
 
 
 def textured(frames: Tensor) -> Tensor:
-    """Where there is something to follow, (T, 1, H, W) bool: deviations around each pixel of PLAIN
-    at least."""
+    """Where there is something to follow, (T, 1, H, W) bool:
+    deviations around each pixel of PLAIN at least."""
     import cv2
 
     found = []
@@ -266,8 +266,8 @@ def distances(most: int) -> Iterator[int]:
 
 
 def blurred(values: Tensor, known: Tensor, side: int = WINDOW) -> Tensor:
-    """Values (1, C, h, w) where known (1, 1, h, w), in means over squares, spread smoothly over
-    all."""
+    """Values (1, C, h, w) where known (1, 1, h, w),
+    in means over squares, spread smoothly over all."""
     size, edge = values.shape[2:], [0, -values.shape[3] % side, 0, -values.shape[2] % side]
     coarse = F.avg_pool2d(F.pad(torch.cat([values * known, known.float()], 1), edge), side)
     share = coarse[:, -1:]
@@ -305,8 +305,8 @@ def asked(
 
 
 def vote(colours: Tensor, weights: Tensor) -> Tensor:
-    """The mean (3, n) of colours (K, 3, n) with weights (K, 1, n), each less the farther it is from
-    their weighted median."""
+    """The mean (3, n) of colours (K, 3, n) with weights (K, 1, n),
+    each less the farther it is from their weighted median."""
     ranked, order = colours.sort(0)
     below = weights.expand_as(colours).gather(0, order).cumsum(0)
     middle = (below < below[-1:] / 2).sum(0, keepdim=True).clamp(max=len(colours) - 1)
@@ -316,8 +316,8 @@ def vote(colours: Tensor, weights: Tensor) -> Tensor:
 
 
 def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
-    """Frame t (3, H, W) with what other frames show of its hidden pixels, and which pixels (H, W)
-    are then known."""
+    """Frame t (3, H, W) with what other frames show of its hidden pixels,
+    and which pixels (H, W) are then known."""
     T, known = len(clip.frames), clip.visible[t, 0].clone()
     out = clip.frames[t].clone()
     if bool(known.all()) or T == 1:
@@ -368,8 +368,8 @@ def grudgingly(
 
 
 def carried(clip: Clip, key: int, background: Tensor, filled: Tensor) -> None:
-    """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W), in place, from
-    the whole one of `key`."""
+    """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W),
+    in place, from the whole one of `key`."""
     T, _, H, W = background.shape
     every = grid(slice(0, H), slice(0, W))
     for way in (1, -1):
@@ -409,8 +409,8 @@ def clean_plate(
         or mattes.shape != (len(frames), 1, *frames.shape[2:])
     ):
         raise Mistake(
-            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; allowed: (T, 3, H, "
-            "W) with (T, 1, H, W)"
+            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; "
+            "allowed: (T, 3, H, W) with (T, 1, H, W)"
         )
     frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
     T = len(frames)

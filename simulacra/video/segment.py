@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import Flows, between, resized, warp
-from simulacra.video._appearance import around, bilinear, learned, places
+from simulacra.video._appearance import Kept, around, bilinear, learned, places
 
 FINER = 2  # flow is searched in frames so many times the size
 REACH = 0.2  # how far beside the carried mask the object may be, share of the root of its area
@@ -27,8 +27,8 @@ LEARNING = 0.7  # share of the time that training takes, for who is told
 
 
 def arrivals(frames: Tensor) -> Tensor:
-    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before, searched in
-    finer frames."""
+    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before,
+    searched in finer frames."""
     size, last, found = frames.shape[2:], None, []
     for frame in frames.split(1):
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)
@@ -80,14 +80,14 @@ def checked(frames: Tensor, mask: Tensor, flows: Flows | None) -> Tensor:
         )
     if flows is not None and flows.backward.shape != (T - 1, 2, H, W):
         raise Mistake(
-            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; allowed: "
-            f"{(T - 1, 2, H, W)}"
+            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; "
+            f"allowed: {(T - 1, 2, H, W)}"
         )
     start = mask.detach().cpu().float().view(1, 1, H, W)
     if not (start > 0.5).any() or start.min() < 0 or start.max() > 1:
         raise Mistake(
-            f"mask from {float(start.min()):g} to {float(start.max()):g}; allowed: 0 to 1, with a "
-            "pixel above 0.5"
+            f"mask from {float(start.min()):g} to {float(start.max()):g}; "
+            "allowed: 0 to 1, with a pixel above 0.5"
         )
     return start
 
@@ -101,6 +101,7 @@ def segment(
     flows: Flows | None = None,
     seed: int = 0,
     notify: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
+    kept: Kept | None = None,  # where the nets are left, so that a stopped run goes on
 ) -> Tensor:
     """How probable it is that a pixel is the object's, (T, 1, H, W) in 0 to 1; above 0.5 is the
     mask. The first is the mask given. An object that has left does not come back. The same seed
@@ -114,7 +115,7 @@ def segment(
     colours = (frames - frames[0].mean((1, 2))[:, None, None]) / (2 * frames[0].std() + 1e-3)
     carry = arrivals(frames) if flows is None else flows.backward.detach().cpu()
     least = GONE * (start > 0.5).sum()
-    net = learned(colours[:1], start, seed, lambda share: hear(LEARNING * share))
+    net = learned(colours[:1], start, seed, lambda share: hear(LEARNING * share), kept)
     found = [start]
     for t, flow in enumerate(carry.split(1), 1):
         now = corrected(net, colours[t : t + 1], warp(found[-1], flow))

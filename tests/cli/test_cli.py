@@ -1,5 +1,5 @@
-"""The command line, used as a stranger would: what it answers, and that a mistake costs one line
-and nothing else."""
+"""The command line, used as a stranger would:
+what it answers, and that a mistake costs one line and nothing else."""
 
 import io
 import json
@@ -270,8 +270,8 @@ def test_measure(trained, own, simulacra):
 
 @pytest.mark.parametrize(("classes", "labels"), [(0, "mnist_cnn"), (10, "the condition")])
 def test_downstream(classes, labels, simulacra, tmp_path, monkeypatch):
-    """One sample for each training label; what gives a sample its label is told. The classifier is
-    a stand-in."""
+    """One sample for each training label; what gives a sample its label is told.
+    The classifier is a stand-in."""
     taught = []
 
     def learn(x, y, classes, seed):

@@ -1,5 +1,5 @@
-"""What ends a program from outside: a training saves, everything ends in one line, schedulers are
-told 143."""
+"""What ends a program from outside: a training saves,
+everything ends in one line, schedulers are told 143."""
 
 import json
 import os
@@ -20,8 +20,8 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143, signal.SI
 
 
 def listening() -> None:
-    """Hear all signals, be it that the suite itself runs under nohup, or in the background of a
-    script."""
+    """Hear all signals, be it that the suite itself runs under nohup,
+    or in the background of a script."""
     for number in STATUS:
         signal.signal(number, signal.SIG_DFL)
 
@@ -145,8 +145,8 @@ def test_other_verbs_end_in_a_line_that_says_what_stays(number, status, tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_while_torch_is_imported(number, tmp_path):
-    """At whatever moment of the start: one line at most, never a traceback, and nothing is
-    begun."""
+    """At whatever moment of the start: one line at most, never a traceback,
+    and nothing is begun."""
     folder = tmp_path / "run"
     for delay in 0.3, 0.8, 1.3, 1.9, 2.6:
         child = begun("train", "ebgan_digits", "--preset", "paper", "--run", folder)

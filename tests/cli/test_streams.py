@@ -1,5 +1,5 @@
-"""Standard output that cannot hold what is said: a terminal of ASCII, a full disk, a reader who
-leaves."""
+"""Standard output that cannot hold what is said:
+a terminal of ASCII, a full disk, a reader who leaves."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
-"""That what is right by itself is also called, with the right things: from the verb or the step
-down."""
+"""That what is right by itself is also called, with the right things:
+from the verb or the step down."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from msgspec import Struct
 from tiny import Tiny, assert_same
 from torch import Tensor, nn
 
-from simulacra.core import config, idle, run
+from simulacra.core import config, idle, optim, run
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
@@ -253,13 +253,14 @@ def settled(model_name: str, hyper: Any) -> Any:
 
 
 def computed(model_name: str, hyper: Any, batches: list[Batch]) -> Iterator[str]:
-    """Digests of what a model comes to: its first weights, each step's scalars and weights, and all
-    that it shows in the end."""
+    """Digests of what a model comes to: its first weights, each step's scalars and weights,
+    and all that it shows in the end."""
     reseed(0)
     model, scalars = config.model(model_name).Model(hyper, batches[0]), {}
     yield digest(weights(model))
     for k, batch in enumerate(batches):
         reseed(k + 1)
+        optim.set_rates(model, k)
         scalars = dict(model.step(batch, k))
         yield digest({"told": scalars, "weights": weights(model)})
     reseed(99)
@@ -347,8 +348,8 @@ def effect(
     base: list[str],
     most: int = TRIED,
 ) -> str:
-    """ "changes", "refused" or "nothing": what other values of a hyperparameter do, of a few that
-    are taken."""
+    """ "changes", "refused" or "nothing": what other values of a hyperparameter do,
+    of a few that are taken."""
     built = 0
     for other in others(hyper, name, kind):
         try:
@@ -440,6 +441,21 @@ def test_every_model_is_walked() -> None:
             "hyper.defects.epoch = 9 changes nothing, since it needs critic_steps above 1; "
             "allowed: 0",
         ),
+        (
+            "ebgan_digits",
+            "energy=batch hyper.margin=5 hyper.hinge=batch",
+            "hyper.hinge = batch changes nothing, since it needs an energy of each picture",
+        ),
+        (
+            "ebgan_digits",
+            "margin=0 hyper.margin_unit=energy",
+            "changes nothing, since it needs margin above 0",
+        ),
+        (
+            "visual_dynamics_shapes",
+            "kernel=4",
+            "hyper.kernel = 4; allowed: odd numbers, whose middle is no motion",
+        ),
     ],
 )
 def test_who_gives_one_that_does_nothing_is_told(
@@ -453,8 +469,7 @@ def test_who_gives_one_that_does_nothing_is_told(
         "tiny",
         "--run",
         tmp_path / "run",
-        "--set",
-        f"hyper.{given}",
+        *(word for change in f"hyper.{given}".split() for word in ("--set", change)),
         *more,
     )
     assert says in told.refusal() and not (tmp_path / "run").exists()

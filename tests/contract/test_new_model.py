@@ -1,5 +1,5 @@
-"""Adding a model takes one file and one config: this does literally what docs/adding_a_model.md
-says, in a copy."""
+"""Adding a model takes one file and one config:
+this does literally what docs/adding_a_model.md says, in a copy."""
 
 import json
 import os
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="docs/adding_a_model.m
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the repository in which the page was followed, the new model's name and the new
-    config's."""
+    """A copy of the repository in which the page was followed,
+    the new model's name and the new config's."""
     place = tmp_path_factory.mktemp("copy")
     for name in "simulacra", "configs", "tests":
         shutil.copytree(HOME / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -51,6 +51,7 @@ def playing(model, batches, steps):
     """Play the steps as the clock does; yields after each what the model tells."""
     for k in range(steps):
         reseed(fold(0, "step", k))
+        optim.set_rates(model, k)
         yield model.step(batches[k % len(batches)], k)
 
 
@@ -110,6 +111,7 @@ def test_rates_follow_their_schedules(tiny):
     )
     if not rates:  # nothing that a gradient moves, or rates that stay
         return
+    optim.set_rates(model, 4)
     model.step(batches[0], 4)
     found = {
         name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"]
@@ -120,8 +122,8 @@ def test_rates_follow_their_schedules(tiny):
 
 @pytest.mark.parametrize("name", ["gan_mnist", "rgan_mnist", "rgan_sines"])
 def test_a_penalty_every_few_steps_weighs_as_many(variant, monkeypatch):
-    """D's loss is its game at three steps of four, and at the fourth has gamma / 2 times 4 times
-    the penalties with it."""
+    """D's loss is its game at three steps of four,
+    and at the fourth has gamma / 2 times 4 times the penalties with it."""
     model, batches = variant.model(
         "hyper.penalty_every=4", "hyper.gamma=3.0", "hyper.loss=relativistic"
     )
@@ -155,8 +157,8 @@ class Felt(SGD):
 
 
 def test_only_descend_moves_weights_and_each_player_feels_its_own_loss(variant, monkeypatch):
-    """Each player's weights get the gradient of its own loss, and nothing else moves, neither then
-    nor in between."""
+    """Each player's weights get the gradient of its own loss,
+    and nothing else moves, neither then nor in between."""
     model, batches = variant.model()
     for name, optimizer in optimizers(model).items():
         setattr(model, name, Felt(optim.weights(optimizer), lr=1e-3))
@@ -212,8 +214,8 @@ def test_every_pixel_reaches_the_discriminator(variant):
 
 
 def test_looking_changes_nothing(variant):
-    """Neither `health` nor `sample` changes a weight, a buffer or a mode, and both tell finite
-    numbers."""
+    """Neither `health` nor `sample` changes a weight, a buffer or a mode,
+    and both tell finite numbers."""
     model, batches = variant.model()
     batch = batches[0]
     *_, scalars = playing(model, batches, min(20, variant.config().steps))
@@ -277,8 +279,8 @@ def number(value: float) -> nn.Parameter:
 
 
 def test_simultaneous_and_alternating_play():
-    """In the game a b against -a b from (1, 2) at rate 1: at once to (-1, 3), in turn to (-1,
-    1)."""
+    """In the game a b against -a b from (1, 2) at rate 1:
+    at once to (-1, 3), in turn to (-1, 1)."""
     for together, end in (True, (-1, 3)), (False, (-1, 1)):
         a, b = number(1.0), number(2.0)
         first, second = SGD([a], 1.0), SGD([b], 1.0)
@@ -293,8 +295,8 @@ def test_simultaneous_and_alternating_play():
 
 @given(st.lists(st.floats(-2, 2), min_size=3, max_size=3))
 def test_two_players_on_one_graph(values):
-    """Simultaneous moves with shared nodes equal the gradients by hand, and no third weight feels
-    anything."""
+    """Simultaneous moves with shared nodes equal the gradients by hand,
+    and no third weight feels anything."""
     a, b, c = map(number, values)
     start = a.item(), b.item(), c.item()
     shared = a * b * c
@@ -434,8 +436,8 @@ def test_noise_is_normal_and_uniform_is_not():
 
 
 class Two:
-    """Stands for torch.distributed where another process has `others` and this one is the
-    second."""
+    """Stands for torch.distributed where another process has `others`
+    and this one is the second."""
 
     def __init__(self, others: torch.Tensor) -> None:
         self.others = others

@@ -201,8 +201,8 @@ def test_asked_to_stop(tiny, unbroken, launch, tmp_path, number, status):
 
 
 def test_killed_at_every_change_of_the_folder(launch, tmp_path):
-    """From an empty folder to the first checkpoint and its pictures, before each file is opened,
-    renamed or removed."""
+    """From an empty folder to the first checkpoint and its pictures,
+    before each file is opened, renamed or removed."""
     tiny = needed(of_model(config.models()[0]), "the first model")
     settings = "steps=4", "save_every=2", "log_every=1"
     tiny.train(tmp_path / "unbroken", *settings, tensorboard=True)
@@ -232,8 +232,8 @@ def first(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatch):
-    """Killed in the middle of writing, all that is left is a file of another name, which the next
-    start removes."""
+    """Killed in the middle of writing, all that is left is a file of another name,
+    which the next start removes."""
     tiny, plain = first
     broken, save = tmp_path / "broken", torch.save
 
@@ -260,8 +260,8 @@ def test_a_checkpoint_gets_its_name_when_it_is_whole(first, tmp_path, monkeypatc
 
 @pytest.fixture
 def collapsing(first, tmp_path, monkeypatch):
-    """The same, where whatever has the plain run's row of step 10 is called collapsed; and a run
-    that rolled back once."""
+    """The same, where whatever has the plain run's row of step 10 is called collapsed;
+    and a run that rolled back once."""
     tiny, plain = first
     bad = run.read_rows(plain / "log.jsonl")[9]
     monkeypatch.setattr(
@@ -302,8 +302,8 @@ def test_roll_back(first, collapsing, tmp_path):
 
 
 def test_roll_back_broken(collapsing, tmp_path, monkeypatch):
-    """Killed around the rollback, or set back to before it by lost checkpoints, a run ends as if
-    nothing had happened."""
+    """Killed around the rollback, or set back to before it by lost checkpoints,
+    a run ends as if nothing had happened."""
     tiny, rolled = collapsing
     settings = *SHORT, "rollback=1"
     note = run.append_rows
@@ -521,8 +521,8 @@ def test_a_lost_checkpoint_is_told_how_to_go_on_without(tiny, trained, own, laun
 
 @pytest.mark.parametrize("limit", [0, 200, 3000, 10000, 30000, 60000])
 def test_full_disk(first, launch, tmp_path, limit):
-    """Whatever cannot be written, a line says so, the last checkpoint survives, and the run goes on
-    once there is model."""
+    """Whatever cannot be written, a line says so, the last checkpoint survives,
+    and the run goes on once there is model."""
     tiny, plain = first
     folder = tmp_path / "run"
     tiny.train(folder, *SHORT, tick=interrupt_at(5))
@@ -537,8 +537,8 @@ def test_full_disk(first, launch, tmp_path, limit):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("which", ["log", "clock", "events"])
 def test_full_log(first, tmp_path, which):
-    """The row that cannot be written is told of, and closing the file, which tries again, is not a
-    second failure."""
+    """The row that cannot be written is told of, and closing the file,
+    which tries again, is not a second failure."""
     tiny, plain = first
     opened = run.Run(plain, run.config_of(plain), tensorboard=True)
     opened.resume(tiny.model()[0])

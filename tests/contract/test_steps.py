@@ -65,8 +65,8 @@ def compared(
     steps: int = 3,
     near: float = 3e-4,
 ) -> None:
-    """A model's own step and the second one come to the same, step after step; gradients by `near`,
-    relative to their norms."""
+    """A model's own step and the second one come to the same, step after step;
+    gradients by `near`, relative to their norms."""
     real, found = module.descend, list[Move]()
     names = {
         id(part): name
@@ -91,6 +91,7 @@ def compared(
         before = [w.clone() for w in model.average.module.parameters()]
         found.clear()
         reseed(k)
+        optim.set_rates(model, k)
         told = model.step(batch, k)
         assert [move.player for move in found] == [move.player for move in twin.moves]
         for mine, theirs in zip(found, twin.moves, strict=True):
@@ -123,13 +124,12 @@ def pictures(k: int) -> dict[str, Tensor]:
     }
 
 
-# --- EBGAN
-# -----------------------------------------------------------------------------------------------------------
+# --- EBGAN ----------------------------------------------------------------------------------------
 
 
 def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Reals and fakes cost their own energies; the generator lowers that of its fakes, as a
-    function of them on both sides."""
+    """Reals and fakes cost their own energies;
+    the generator lowers that of its fakes, as a function of them on both sides."""
     m, h, x = t.m, t.m.hyper, batch["image"]
 
     def energy(v: Tensor) -> Tensor:
@@ -205,8 +205,8 @@ def test_ebgan(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_magan_hears_reals_and_fakes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its two sums are those of E(x) and of E(G(z)), over the steps of an epoch, and the margin
-    follows the rule on them."""
+    """Its two sums are those of E(x) and of E(G(z)), over the steps of an epoch,
+    and the margin follows the rule on them."""
     reseed(0)
     hyper = ebgan.Hyper(
         rule="magan", energy="sse", epoch=3, warm=0, widths_G=(8, 4), widths_D=(4, 8), init_G=0.5
@@ -230,8 +230,7 @@ def test_magan_hears_reals_and_fakes_apart(monkeypatch: pytest.MonkeyPatch) -> N
         before, sums = sums[1], [0.0, 0.0]
 
 
-# --- GAN
-# -------------------------------------------------------------------------------------------------------------
+# --- GAN ------------------------------------------------------------------------------------------
 
 
 def slopes(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -282,8 +281,7 @@ def test_gan(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     compared(gan, gan.GAN(hyper, pictures(0)), pictures, second_gan, monkeypatch, 4)
 
 
-# --- RGAN
-# ------------------------------------------------------------------------------------------------------------
+# --- RGAN -----------------------------------------------------------------------------------------
 
 STEADY = Stabilisers(noise=((0, 0.3), (4, 0.1)), augment=("translate", "cutout", "colour"))
 LABELS = Stabilisers(noise=0.2, augment=("cutout",), real_target=0.8, target_std=0.05)
@@ -303,8 +301,8 @@ def labels(h: Stabilisers, x: Tensor) -> Tensor:
 
 
 def second_rgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Whatever D sees, of reals and of fakes, in its own step and in G's, is augmented and
-    noisy."""
+    """Whatever D sees, of reals and of fakes,
+    in its own step and in G's, is augmented and noisy."""
     m, h, x = t.m, t.m.hyper, batch["image"]
     y = F.one_hot(batch["label"], h.classes).float() if h.classes else None
 
@@ -401,8 +399,7 @@ def test_rgan_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     compared(rgan, model, pictures, second_published, monkeypatch, 1, near=5e-3)
 
 
-# --- RGAN on series
-# --------------------------------------------------------------------------------------------------
+# --- RGAN on series -------------------------------------------------------------------------------
 
 
 def series(k: int) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
-"""Configs: every one resolves, and whatever is wrong in one is told in a line that says what
-exists."""
+"""Configs: every one resolves, and whatever is wrong
+in one is told in a line that says what exists."""
 
 import json
 import math
@@ -201,9 +201,12 @@ def test_another_data_set_forgets_the_options_of_the_old():
 
 
 def test_base(tmp_path):
-    """One level: tables are laid on tables, a data set of another name replaces the old one
-    whole."""
-    under = 'model = "gan"\nbatch = 8\n[data]\nname = "folder"\nsize = 32\n[hyper]\nz_size = 5\n[preset.tiny]\nsteps = 3\n'
+    """One level: tables are laid on tables,
+    a data set of another name replaces the old one whole."""
+    under = (
+        'model = "gan"\nbatch = 8\n[data]\nname = "folder"\nsize = 32\n'
+        "[hyper]\nz_size = 5\n[preset.tiny]\nsteps = 3\n"
+    )
     written(tmp_path / "under.toml", under)
     over = 'base = "under"\nhyper.beta1 = 0.5\npreset.tiny.batch = 4\npreset.laptop.steps = 9\n'
     path = written(tmp_path / "over.toml", over)
@@ -226,10 +229,14 @@ def test_base(tmp_path):
 
 
 def test_experiments(tmp_path):
-    """Their tables are laid on the preset, one after the other, and --set on them; the run is named
-    after them."""
-    text = 'model = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n'
-    text += "[experiment.1]\nhyper.z_size = 6\nhyper.beta1 = 0.6\n[experiment.fixed]\nhyper.beta1 = 0.7\n"
+    """Their tables are laid on the preset, one after the other, and --set on them;
+    the run is named after them."""
+    text = (
+        'model = "gan"\ndata.name = "digits"\nbatch = 8\n[hyper]\nz_size = 5\n'
+        "[preset.laptop]\nsteps = 9\nhyper.beta1 = 0.5\n"
+        "[experiment.1]\nhyper.z_size = 6\nhyper.beta1 = 0.6\n"
+        "[experiment.fixed]\nhyper.beta1 = 0.7\n"
+    )
     path = written(tmp_path / "mine.toml", text)
     found = {}
     for wish in (
@@ -339,7 +346,7 @@ def test_a_resolved_config_resolves_to_itself(model_name, tmp_path_factory, more
         for key in ("batch", "steps", "log_every", "save_every")
     }
     checked = config.Config(
-        name="x", preset="tiny", model_name=model_name, data=options, hyper=hyper, **counts
+        name="x", preset="tiny", model=model_name, data=options, hyper=hyper, **counts
     )
     path = tmp_path_factory.getbasetemp() / f"{model_name}.json"
     path.write_text(json.dumps(plain(checked)))

@@ -1,5 +1,5 @@
-"""Two processes with half the batch each do what one does with the whole, through the command line
-and gloo."""
+"""Two processes with half the batch each do what one does with the whole,
+through the command line and gloo."""
 
 import os
 import socket
@@ -67,8 +67,8 @@ def without_batch_statistics(model_name: str) -> list[str]:
 
 
 def vectors(parts: dict[str, dict]) -> dict[str, torch.Tensor]:
-    """Every module's numbers as one vector, and every optimizer's as one for each kind (means of
-    gradients, of squares)."""
+    """Every module's numbers as one vector,
+    and every optimizer's as one for each kind (means of gradients, of squares)."""
     found: dict[str, list[torch.Tensor]] = {}
     for name, part in parts.items():
         memory = part.get("state", {}) if "param_groups" in part else {"": part}

@@ -1,5 +1,5 @@
-"""Models as most people would write one: nothing they learn or count is lost, or building them says
-what would be."""
+"""Models as most people would write one:
+nothing they learn or count is lost, or building them says what would be."""
 
 import json
 import os
@@ -31,7 +31,8 @@ import torch.nn.functional as F
 
 
 def net():
-    return nn.Sequential(nn.Flatten(), nn.Linear(784, 4), nn.BatchNorm1d(4), nn.Linear(4, 784), nn.Tanh())
+    first = [nn.Flatten(), nn.Linear(784, 4), nn.BatchNorm1d(4)]
+    return nn.Sequential(*first, nn.Linear(4, 784), nn.Tanh())
 
 
 def moved(out, x, *optimizers):
@@ -51,7 +52,10 @@ class Plain:
     def sample(self, batch):
         return {"samples": self.net(batch["image"]).view_as(batch["image"])}
 """
-MADE = "        self.net = net()\n        self.opt = torch.optim.Adam(self.net.parameters(), lr=1e-2)\n"
+MADE = (
+    "        self.net = net()\n"
+    "        self.opt = torch.optim.Adam(self.net.parameters(), lr=1e-2)\n"
+)
 INIT = "    def __init__(self, hyper, like):\n"
 STEP = "    def step(self, batch, k):\n        x = batch['image']\n"
 BASE = "class Model(Plain):\n" + INIT + MADE
@@ -85,8 +89,8 @@ WHOLE = {
     + "        return {'loss': moved(self.nets['G'](x), x, self.opt)}\n"
     + "    def sample(self, batch):\n        return {'samples': "
     "self.nets['G'](batch['image']).view_as(batch['image'])}\n",
-    "a shared module": BASE
-    + "        self.generator = self.net\n        self.both = [self.net, nn.Sequential(self.net)]\n",
+    "a shared module": BASE + "        self.generator = self.net\n"
+    "        self.both = [self.net, nn.Sequential(self.net)]\n",
     "a tensor that learns": BASE.replace(
         "self.net.parameters()", "[*self.net.parameters(), self.scale]"
     ).replace("self.opt", "self.scale = torch.ones(3, requires_grad=True)\n        self.opt")
@@ -249,7 +253,7 @@ LATE = {
     ),
     "no loss": (
         BASE + STEP + "        moved(self.net(x), x, self.opt)\n",
-        "step returned NoneType",
+        "step returned nothing; wanted: step(batch, k) -> a dict of names and numbers to log",
     ),
 }
 
@@ -257,7 +261,10 @@ LATE = {
 def written(folder: Path, source: str) -> Path:
     """A config beside the model's file."""
     (folder / "mine.py").write_text(HEAD + source)
-    toml = 'model = "mine.py"\nbatch = 4\nsteps = 8\nlog_every = 1\nsave_every = 4\n[data]\nname = "digits"\n[preset.laptop]\n'
+    toml = (
+        'model = "mine.py"\nbatch = 4\nsteps = 8\nlog_every = 1\nsave_every = 4\n'
+        '[data]\nname = "digits"\n[preset.laptop]\n'
+    )
     (folder / "mine.toml").write_text(toml)
     return folder / "mine.toml"
 
@@ -396,11 +403,11 @@ def test_packed_and_unpacked(tmp_path, case):
 def test_processes_that_come_apart_are_told_of(tmp_path, own):
     """A step with a backward of its own averages no gradients; one through descend does."""
     descends = (
-        STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        play.descend((loss, "
+        STEP + "        loss = F.mse_loss(self.net(x).view_as(x), x)\n        descend((loss, "
         "self.opt))\n"
     )
     source = (
-        "from simulacra.core import play\n"
+        "from simulacra.core.optim import descend\n"
         + BASE
         + ("" if own else descends + "        return {'loss': loss}\n")
     )
@@ -408,7 +415,7 @@ def test_processes_that_come_apart_are_told_of(tmp_path, own):
     said = together(["train", str(toml), "--run", str(tmp_path / "run"), "--no-tensorboard"])
     if own:
         assert (
-            "the processes have different weights; allowed: steps that go through play.descend"
+            "the processes have different weights; allowed: steps that go through descend"
             in said[0].refusal()
         )
     else:
@@ -443,8 +450,8 @@ def copied(simulacra, tmp_path):
     [["sample", "-o", "a.png"], ["paint"], ["measure"], ["export", "-o", "packed"], ["train"]],
 )
 def test_nobodys_code_runs_unasked(simulacra, copied, tmp_path, monkeypatch, verb):
-    """The copy in a run folder is not imported without --trust, and with it only if it is the
-    one."""
+    """The copy in a run folder is not imported without --trust,
+    and with it only if it is the one."""
     monkeypatch.chdir(tmp_path)
     mark = tmp_path / "executed"
     model_name = copied / "model.py"
@@ -496,8 +503,8 @@ def test_a_changed_source_is_refused(simulacra, tmp_path):
 
 
 def test_where_a_path_is_looked_for(simulacra, tmp_path, monkeypatch):
-    """In the config's own folder, else in the working directory; --set in the working directory
-    first."""
+    """In the config's own folder, else in the working directory;
+    --set in the working directory first."""
     toml = written(tmp_path, WHOLE["a module"])
     (tmp_path / "sub").mkdir()
     shutil.copy(toml, tmp_path / "sub")
@@ -550,10 +557,14 @@ def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
 
 
 def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
-    """Torch has modules whose file is a name without a folder, which is no file beside the
-    model."""
+    """Torch has modules whose file is a name without a folder,
+    which is no file beside the model."""
     monkeypatch.chdir(tmp_path)
-    source = "import sys, types\nsys.modules['late'] = types.ModuleType('late')\nsys.modules['late'].__file__ = '_late.py'\n"
+    source = (
+        "import sys, types\n"
+        "sys.modules['late'] = types.ModuleType('late')\n"
+        "sys.modules['late'].__file__ = '_late.py'\n"
+    )
     toml = written(tmp_path, source + HEAD + WHOLE["a module"])
     try:
         assert config.resolve(str(toml)).model.endswith(tuple("0123456789abcdef"))
@@ -576,7 +587,8 @@ class Hyper(Struct):
 class AE(nn.Module):
     def __init__(self, hyper, like):
         super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 784), nn.Tanh())
+        first = [nn.Flatten(), nn.Linear(784, 32), nn.ReLU()]
+        self.net = nn.Sequential(*first, nn.Linear(32, 784), nn.Tanh())
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=hyper.lr)
 
     def step(self, batch, k):

@@ -1,5 +1,5 @@
-"""Configs, config.json, --set and sheets as nobody should write them: a Mistake of one line, and
-never anything else."""
+"""Configs, config.json, --set and sheets as nobody should write them:
+a Mistake of one line, and never anything else."""
 
 import datetime
 import json
@@ -280,7 +280,8 @@ def refused(content: bytes, path) -> str:
             b"a.b" * 0 + b"x = " + b"{a=" * 40 + b"1" + b"}" * 40,
             "tables in tables, more than 32 deep",
         ),
-        (b'model = "ebgan"\nroom = "gan"', "cannot read "),
+        (b'model = "ebgan"\nmodel = "gan"', "cannot read "),
+        (b'model = "ebgan"\nroom = "gan"', "its older name; allowed: one of them"),
         (b"#" * (2**24 + 1), "bytes; allowed: 16,777,216"),
     ],
 )

@@ -258,7 +258,7 @@ def test_data_show_looks_at_a_file_and_a_module(simulacra, tmp_path, importable,
         ("class Data:\n    pass\n", "its Data is not made by Data(options, root): "),
         (
             "class Data:\n    def __init__(self, options, root):\n        self.draw = print\n",
-            "its Data has no take, no size, no describe, no classes, no extractor; needed: draw",
+            "its Data has no classes; needed: classes: int",
         ),
         ("Data = 3\n", "has no Data"),
         ("class Options:\n    name = 1\nclass Data: pass\n", "its Options is no class of fields"),
@@ -295,8 +295,7 @@ def test_an_installed_package_offers_names(simulacra, tmp_path, importable, capl
     offered(importable, "lab", model="vq = lab.vqvae", data="stripes = lab.stripes")
     toml = written(tmp_path, "vq", "stripes")
     text = simulacra("list").success()
-    assert "models of installed packages: vq of lab 1.2" in text
-    assert "data sets of installed packages: stripes of lab 1.2" in text
+    assert "of installed packages\n  vq of lab 1.2, stripes of lab 1.2\n" in text
     assert "2 pixels wide" in simulacra("data", "show", "stripes").success()
     words = ["train", toml, "--run", tmp_path / "run", "--no-tensorboard"]
     simulacra(*words, "--set", "steps=4").success()

@@ -1,5 +1,5 @@
-"""Packed runs: they look the same as the run, are small, refuse what they are not, and bring the
-runs that they name."""
+"""Packed runs: they look the same as the run, are small, refuse what they are not,
+and bring the runs that they name."""
 
 import json
 import os

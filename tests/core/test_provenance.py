@@ -141,8 +141,8 @@ def hook(monkeypatch):
 
 
 def test_what_a_build_adds(hook, tmp_path):
-    """A wheel and a source archive carry the commit; what is built from that archive, outside any
-    repository, too."""
+    """A wheel and a source archive carry the commit;
+    what is built from that archive, outside any repository, too."""
     checkout(tmp_path)
     head = git(tmp_path, "rev-parse", "--short=10", "HEAD")
     build, data = hook(), {"force_include": {}}

@@ -1,5 +1,5 @@
-"""A run goes on with the data that it began with, or not at all: names, sizes and contents count,
-places and times do not."""
+"""A run goes on with the data that it began with, or not at all:
+names, sizes and contents count, places and times do not."""
 
 import json
 import os

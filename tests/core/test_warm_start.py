@@ -1,5 +1,5 @@
-"""A new run begins with another run's weights: which, from where, and what is refused before a
-folder is made."""
+"""A new run begins with another run's weights:
+which, from where, and what is refused before a folder is made."""
 
 import json
 import shutil
@@ -107,8 +107,8 @@ def test_from_a_packed_run(simulacra, first, tmp_path):
 
 
 def test_the_older_name(tmp_path):
-    """hyper.begin is init_from: in TOML, --set and old config.json; and runs of it open and go
-    on."""
+    """hyper.begin is init_from: in TOML, --set and old config.json;
+    and runs of it open and go on."""
     VAE.train(tmp_path / "vae")
     named = GOES_ON.config(f"hyper.begin={tmp_path / 'vae'}")
     assert named == GOES_ON.config(f"init_from={tmp_path / 'vae'}") and named.init_from == str(
@@ -130,7 +130,8 @@ def test_the_older_name(tmp_path):
     toml.write_text('base = "vaegan_mnist"\ninit_from = "a"\n[hyper]\nbegin = "b"\n')
     with pytest.raises(
         Mistake,
-        match=r"hyper\.begin = 'b', the older name of init_from, and init_from = 'a'; allowed: one of them",
+        match=r"hyper\.begin = 'b', the older name of init_from, "
+        "and init_from = 'a'; allowed: one of them",
     ):
         config.resolve(str(toml), "tiny")
     assert config.resolve(str(tmp_path / "old"), None, ["hyper.begin=c"]).init_from == "c"
@@ -175,7 +176,8 @@ def test_a_model_from_outside_says_what_it_takes(tmp_path):
     source.write_text(MODEL.replace("WIDTH", "4"))
     with pytest.raises(
         Mistake,
-        match=r"part head has another shape: weight is \(3, 784\) in the run, \(4, 784\) in this config",
+        match=r"part head has another shape: "
+        r"weight is \(3, 784\) in the run, \(4, 784\) in this config",
     ):
         train(config.resolve(str(toml), None, from_old), tmp_path / "new", None)
     source.write_text(

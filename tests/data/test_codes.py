@@ -1,5 +1,5 @@
-"""Codes: what is read is what was encoded, sequences know no other episode, what is damaged or
-strange is refused by name."""
+"""Codes: what is read is what was encoded, sequences know no other episode,
+what is damaged or strange is refused by name."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,7 +219,7 @@ class Film:
 def opened(tmp_path: Path, model: object) -> Opened:
     """A run of an eye."""
     return Opened(
-        tmp_path / "eye", SimpleNamespace(model_name="vae"), model, 7, None, torch.device("cpu")
+        tmp_path / "eye", SimpleNamespace(model="vae"), model, 7, None, torch.device("cpu")
     )
 
 
@@ -323,8 +323,15 @@ def test_encode_refuses(tmp_path):
 
 
 SPEC = Spec(
-    seed=3, simulator="envpool", size=16, hud=False, steps=50, lead=0, mixture={"idle": 1.0}, versions={"envpool": "1.2.5"}
-)  # fmt: skip
+    seed=3,
+    simulator="envpool",
+    size=16,
+    hud=False,
+    steps=50,
+    lead=0,
+    mixture={"idle": 1.0},
+    versions={"envpool": "1.2.5"},
+)
 
 
 def recorded(path: Path, numbers=(0, 1, 2), shift: int = 0, **changes) -> Stored:

@@ -286,8 +286,8 @@ def test_idx_compressed_file_cut_short(small):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_idx_files_without_end(small, monkeypatch, packed):
-    """A file that unpacks to a thousand times its size, or is as large itself: no more is read than
-    the official files hold."""
+    """A file that unpacks to a thousand times its size, or is as large itself:
+    no more is read than the official files hold."""
     root, source = small
     path = root / "small" / _idx.TRAIN[0]
     if packed:
@@ -423,8 +423,8 @@ def test_folder_of_every_kind(tmp_path):
 
 
 def deep(path: Path, pixels: np.ndarray, kind: str = "grey") -> Path:
-    """A file of 16 bits a channel that holds these values (H, W), as grey or as a colour whose
-    channels differ."""
+    """A file of 16 bits a channel that holds these values (H, W),
+    as grey or as a colour whose channels differ."""
     path.parent.mkdir(exist_ok=True)
     if kind == "grey":
         Image.fromarray(pixels.astype(np.uint16)).save(path)
@@ -522,8 +522,8 @@ def test_files_of_several_pictures_are_told(tmp_path):
 
 
 def test_linked_folders_are_followed_and_lead_nowhere_twice(tmp_path):
-    """Nothing is found twice, so that no picture is both trained on and held out, and no circle is
-    walked."""
+    """Nothing is found twice, so that no picture is both trained on and held out,
+    and no circle is walked."""
     home, away = tmp_path / "home", tmp_path / "away"
     for i, path in enumerate(
         (
@@ -574,8 +574,8 @@ def test_folder_turns_pictures_as_exif_says(tmp_path, mode, white):
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
 def test_tiffs_are_turned_as_they_say(tmp_path, mode, turn):
-    """Uncompressed ones too, which Pillow maps into memory in the wrong size if it is given their
-    name."""
+    """Uncompressed ones too, which Pillow maps into memory in the wrong size
+    if it is given their name."""
     ramp = np.add.outer(np.arange(12) * 4, np.arange(20) * 9).astype(np.uint16)
     image = (
         Image.fromarray(ramp)
@@ -904,3 +904,15 @@ def test_faces():
     found = folder.Folder(folder.Options(path="faces"), Path(str(REAL)))
     assert found.size("train") + found.size("held_out") == 874
     assert found.pictures.moments.l2 == pytest.approx(33.17, abs=0.3)
+
+
+def test_heic_without_its_package_is_called_so(tmp_path):
+    """A picture of a telephone is neither damaged nor no picture; the folder says what reads it."""
+    file = tmp_path / "a.heic"
+    file.write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    says = "HEIC, which is read where the package pillow-heif is"
+    with pytest.raises(ValueError, match=says), _decode.opened(file):
+        pass
+    assert ".heic are read where the package pillow-heif is installed" in refusal(
+        folder.Options(), tmp_path
+    )

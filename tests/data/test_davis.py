@@ -1,5 +1,5 @@
-"""DAVIS clips: one mask a clip is read and no other, flow is in pixels of its frames, mistakes are
-told in a line."""
+"""DAVIS clips: one mask a clip is read and no other,
+flow is in pixels of its frames, mistakes are told in a line."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""Pairs of frames: both frames keep together, splits share nothing, and every bad input is told
-about by name."""
+"""Pairs of frames: both frames keep together, splits share nothing,
+and every bad input is told about by name."""
 
 import os
 import wave
@@ -42,8 +42,8 @@ def noise_of(*shape: int) -> np.ndarray:
 
 
 def numbered(n: int, flip: bool = False) -> Pairs:
-    """n training pairs and three held out; frame i is i in its left column and 200 elsewhere, pair
-    i shows i, then i + 1."""
+    """n training pairs and three held out;
+    frame i is i in its left column and 200 elsewhere, pair i shows i, then i + 1."""
     frames = np.full((n + 4, 1, 2, 3), 200, np.uint8)
     frames[..., 0] = np.arange(n + 4)[:, None, None]
     rows = np.arange(n + 3)
@@ -363,8 +363,8 @@ ANIMATIONS = "walk-left", "walk-front", "slash-left"
 
 
 def filmed(root: Path, people: int = 6, animations: tuple[str, ...] = ANIMATIONS) -> np.ndarray:
-    """Frames (people, animations, 4, 64, 64, 3) in an npz; of each animation the last two frames
-    are equal."""
+    """Frames (people, animations, 4, 64, 64, 3) in an npz;
+    of each animation the last two frames are equal."""
     frames = noise_of(people, len(animations), 4, 64, 64, 3)
     frames[:, :, 3] = frames[:, :, 2]
     (root / "sprites").mkdir(exist_ok=True)
@@ -530,8 +530,8 @@ def test_sprites_npz_that_is_none(tmp_path):
 
 
 def sheet(path: Path, colour: tuple[int, ...], box: tuple[int, int, int, int], **how: int) -> Path:
-    """A palette sheet, clear but for one colour at a place of every cell that follows the cell's
-    row and column."""
+    """A palette sheet, clear but for one colour at a place of every cell
+    that follows the cell's row and column."""
     picture = np.zeros((21, 64, 13, 64), np.uint8)
     x, y, w, h = box
     for row, column in product(range(21), range(13)):
@@ -545,8 +545,8 @@ def sheet(path: Path, colour: tuple[int, ...], box: tuple[int, int, int, int], *
 
 @pytest.fixture
 def sheets(tmp_path):
-    """Sheets of two bodies and one of each other layer in tmp_path/sprites/sheets; shoes/1.png is
-    half transparent."""
+    """Sheets of two bodies and one of each other layer in tmp_path/sprites/sheets;
+    shoes/1.png is half transparent."""
     place = tmp_path / "sprites" / "sheets"
     sheet(place / "body" / "0.png", (200, 0, 0, 255), (0, 0, 20, 40))
     sheet(place / "body" / "1.png", (0, 200, 0, 255), (0, 0, 20, 40))
@@ -599,8 +599,8 @@ def test_sprites_sheets_refusals(sheets):
     assert f"sheet {place / 'hair' / '0.png'}: " in text()
     (place / "hair" / "0.png").unlink()
     assert (
-        f"{place / 'hair'} holds no 0.png; needed: the layers body, bottomwear, topwear, hair, and "
-        "shoes/1.png" in text()
+        f"{place / 'hair'} holds no 0.png; "
+        "needed: the layers body, bottomwear, topwear, hair, and shoes/1.png" in text()
     )
     sheet(place / "hair" / "0.png", (1, 2, 3, 255), (0, 0, 5, 5))
     (place / "shoes" / "1.png").unlink()
@@ -609,8 +609,8 @@ def test_sprites_sheets_refusals(sheets):
 
 @real("sprites")
 def test_sprites_facts():
-    """Section 5.5 of the specification: 4.8 % of the neighbouring pairs are static, and with them
-    copying scores 19.15 dB."""
+    """Section 5.5 of the specification: 4.8 % of the neighbouring pairs are static,
+    and with them copying scores 19.15 dB."""
     found = sprites.Sprites(sprites.Options(static=True), Path(str(REAL)))
     errors = {
         split: one.errors()
@@ -635,8 +635,8 @@ def test_sprites_facts():
 
 @real("sprites")
 def test_sprites_of_both_sources_are_the_same():
-    """The sheets make the npz's frames, byte for byte; the npz walks in columns 1 to 8, and its
-    slash repeats frames."""
+    """The sheets make the npz's frames, byte for byte;
+    the npz walks in columns 1 to 8, and its slash repeats frames."""
     root = Path(str(REAL)) / "sprites"
     packed = sprites.from_npz(root, sprites.Options(characters=2))
     had = {"actions": ("spellcast", "walk", "slash"), "views": ("left", "front", "right")}
@@ -757,8 +757,8 @@ def test_video_of_a_grey_animation_is_grey(tmp_path):
 
 
 def film(path: Path, n: int = 10) -> Path:
-    """An MP4 of n frames of 32x16, each of one grey, 10 times its number; its upper left quarter is
-    white."""
+    """An MP4 of n frames of 32x16, each of one grey, 10 times its number;
+    its upper left quarter is white."""
     frames = (
         torch.full((n, 3, 16, 32), 0.0) + (torch.arange(n) * 10 / 127.5 - 1)[:, None, None, None]
     )
@@ -862,8 +862,8 @@ def test_no_shift_is_seen_where_nothing_is_seen():
 
 
 def panned(folder: Path, n: int, spot: bool = False) -> Path:
-    """A camera that moves 2 pixels right and 1 down a frame over a still scene, or one in which a
-    white spot stands still."""
+    """A camera that moves 2 pixels right and 1 down a frame over a still scene,
+    or one in which a white spot stands still."""
     scene = smooth(120, 120)
     for t in range(n):
         frame = scene[10 + t : 74 + t, 10 + 2 * t : 74 + 2 * t].copy()
@@ -905,8 +905,8 @@ def test_stabilised_frames_keep_what_moves_on_its_own(tmp_path):
 
 @real("davis")
 def test_the_camel():
-    """A camera that follows a walking camel: stabilising takes most of the change over five frames
-    away."""
+    """A camera that follows a walking camel:
+    stabilising takes most of the change over five frames away."""
     root, path = Path(str(REAL)), "davis/JPEGImages/240p/camel"
     shaky, firm = (watch(root, path=path, size=64, gap=5, stabilise=one) for one in (False, True))
     assert (

@@ -65,8 +65,8 @@ def test_frames_are_the_layers_composed(number):
 
 @pytest.mark.parametrize("edge", [1.0, 2.0, 5.0])
 def test_the_edge_is_as_wide_as_asked(edge):
-    """The ramp's area over the length of the outline, both counted in pixels, at whatever scale the
-    object is."""
+    """The ramp's area over the length of the outline,
+    both counted in pixels, at whatever scale the object is."""
     truth = clip(1, height=240, width=432, frames=2, edge=edge)
     matte = truth.layers.matte[0, 0]
     ramp = ((matte > 0) & (matte < 1)).sum()
@@ -95,8 +95,8 @@ def test_depth_is_a_distance():
 
 
 def test_the_object_stays_inside_and_moves_as_fast_as_asked():
-    """Its share in the frame from mattes that reach beyond it; its speed over the background from
-    centre and view."""
+    """Its share in the frame from mattes that reach beyond it;
+    its speed over the background from centre and view."""
     source, margin = Layered(Options(), None), 120
     x, y = (
         torch.arange(-margin, 216 + margin, 2) + 0.5,
@@ -132,8 +132,8 @@ def test_speed_is_exact_however_long_the_clip(frames):
 
 
 def test_the_tamest_path_always_fits(monkeypatch):
-    """The fastest object and camera, in narrow frames and long clips; if no path pleases, the
-    object is in the middle."""
+    """The fastest object and camera, in narrow frames and long clips;
+    if no path pleases, the object is in the middle."""
     source = small(height=32, width=96, frames=100, speed=(20.0, 20.0), camera=10.0)
     for number in range(6):
         scene = source.scene("train", number)
@@ -148,8 +148,8 @@ def test_the_tamest_path_always_fits(monkeypatch):
 
 
 def confident(truth: Truth) -> tuple[Tensor, Tensor]:
-    """Where frames from the second on show what the frame before shows too: of the object, of the
-    background."""
+    """Where frames from the second on show what the frame before shows too:
+    of the object, of the background."""
     before, now = warp(truth.layers.matte[:-1], truth.flow.backward), truth.layers.matte[1:]
     inside = warp(torch.ones_like(now), truth.flow.backward, padding="zeros") > 0.99
     return (before > 0.999) & (now > 0.999) & inside, (before < 0.001) & (now < 0.001) & inside
@@ -174,8 +174,8 @@ def test_frames_follow_one_another_by_the_flow(number):
 
 @pytest.mark.parametrize("number", range(4))
 def test_flow_of_the_object_is_that_of_its_centre(number):
-    """Finite differences of the path; flow is affine inside the object, so that reading between
-    pixels is exact."""
+    """Finite differences of the path; flow is affine inside the object,
+    so that reading between pixels is exact."""
     truth = clip(number, frames=12)
     for flow, start, end in (
         (truth.flow.forward, slice(-1), slice(1, None)),
@@ -216,8 +216,8 @@ def matte_at(scene: Scene, t: int, place: complex) -> float:
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_revealed_by_brute_force(number):
-    """Every pixel, every other frame, one at a time; pixels on a boundary by less than a rounding
-    may go either way."""
+    """Every pixel, every other frame, one at a time;
+    pixels on a boundary by less than a rounding may go either way."""
     truth = ground_truth(
         small(height=32, width=40, frames=5, speed=(12.0, 20.0)).scene("train", number)
     )
@@ -237,8 +237,8 @@ def test_revealed_by_brute_force(number):
 
 @pytest.mark.parametrize("number", range(6))
 def test_every_clip_reveals_background_and_what_is_revealed_can_be_read(number):
-    """The true background where it is revealed is in another frame, the views of which are
-    known."""
+    """The true background where it is revealed is in another frame,
+    the views of which are known."""
     truth = clip(number)
     assert not (truth.revealed & ~truth.mask).any()
     assert truth.revealed.sum() > 0.1 * truth.mask.sum()
@@ -258,8 +258,8 @@ def test_every_clip_reveals_background_and_what_is_revealed_can_be_read(number):
 
 
 def test_the_object_is_seen_but_not_by_its_mean_colour():
-    """Of 12 clips: layers differ under the object, mean colours less than the textures themselves
-    do."""
+    """Of 12 clips: layers differ under the object,
+    mean colours less than the textures themselves do."""
     apart, own = [], []
     for number in range(12):
         layers = paint(Layered(Options(frames=2), None).scene("train", number))
@@ -352,8 +352,8 @@ def pictures(folder: Path, *sizes: tuple[int, int]) -> None:
 
 
 def test_a_folder_of_photographs(tmp_path):
-    """All of them are used, whatever their sizes, for object and background, and never one for
-    both."""
+    """All of them are used, whatever their sizes, for object and background,
+    and never one for both."""
     pictures(tmp_path / "mine", (90, 60), (60, 300), (400, 64))
     source = Layered(Options(**SMALL | {"path": "mine"}), tmp_path)
     pairs = set()
@@ -427,8 +427,7 @@ def test_describe():
     facts = Layered(Options(), None).describe()
     assert facts == {
         "source": "2 photographs in the package scikit-learn, 640x427; an object cut from one "
-        "moves over another; generated "
-        "from seed 0",
+        "moves over another; generated from seed 0",
         "clips": "1000 to train on, 100 held out; both splits draw from all photographs",
         "shape": "24 x 3 x 120 x 216 (frames, channels, height, width), floats in [-1, 1]",
         "motion": "by 0.5 to 3 pixels a frame relative to the background",

@@ -24,8 +24,8 @@ def written(
     start: int = 0,
     size: int = FRAME,
 ) -> Path:
-    """A store whose frames, actions, rewards and truths say which step of which episode they
-    are."""
+    """A store whose frames, actions, rewards and truths say
+    which step of which episode they are."""
     spec = episodes.Spec(
         seed=0,
         simulator="envpool",
@@ -116,8 +116,8 @@ def test_an_epoch_shows_every_frame_once_and_follows_from_the_step(tmp_path):
 
 @pytest.mark.parametrize("count", [2, 3, 30, 200])
 def test_any_number_of_tracks_is_split(tmp_path, count):
-    """W23: others needed 601 episodes. The same track is never in both splits, and a larger store
-    moves none."""
+    """W23: others needed 601 episodes. The same track is never in both splits,
+    and a larger store moves none."""
     tracks = [7 * (i // 2) for i in range(2 * count)]
     source = opened(written(tmp_path, [3] * (2 * count), tracks))
     sides = {name: {tracks[i] for i in split.episodes} for name, split in source.splits.items()}
@@ -164,8 +164,8 @@ def test_one_track_is_not_enough(tmp_path):
 
 
 def test_sequences_are_aligned(tmp_path):
-    """Action, reward and end of step t come with the frame that was seen before it; nothing crosses
-    episodes."""
+    """Action, reward and end of step t come with the frame that was seen before it;
+    nothing crosses episodes."""
     source = opened(written(tmp_path, [50, 47, 33, 64]), length=8)
     assert source.extractor == "clips"
     for k in range(20):

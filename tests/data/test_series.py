@@ -1,5 +1,5 @@
-"""Series: generated ones have known parameters and densities, files are read exactly or refused by
-row and column."""
+"""Series: generated ones have known parameters and densities,
+files are read exactly or refused by row and column."""
 
 import math
 from pathlib import Path
@@ -30,8 +30,8 @@ from simulacra.metrics.series.scores import (
 
 
 def numbered(n: int) -> Sequences:
-    """n training series of 4 steps and 2 channels, each of one value that is its number, and three
-    others held out."""
+    """n training series of 4 steps and 2 channels, each of one value that is its number,
+    and three others held out."""
     values = np.arange(n + 3.0).repeat(8).reshape(-1, 4, 2)
     labels = np.arange(n + 3)
     return Sequences(
@@ -203,7 +203,8 @@ def test_sines_are_what_they_say():
         ({"frequencies": (5.0, 1.0)}, "data.frequencies = 5.0, 1.0; allowed: the lower one first"),
         (
             {"length": 8},
-            "data.frequencies up to 5.0 cycles; allowed: 4.0 at most, half of data.length = 8 steps",
+            "data.frequencies up to 5.0 cycles; "
+            "allowed: 4.0 at most, half of data.length = 8 steps",
         ),
         ({"count": 2**40}, "allowed: 268435456 at most"),
     ],
@@ -424,8 +425,10 @@ def test_csv_held_out_do_not_move_when_an_id_is_added(tmp_path):
     text = "id,x\n" + "".join(f"s{i},{i}\ns{i},{i}\n" for i in range(50))
     before = loaded(written(tmp_path, text), "a.csv", id="id")
     after = loaded(written(tmp_path, text + "new,7.5\nnew,7.5\n"), "a.csv", id="id")
-    held = [{round(x) for x in f.restore(f.take("held_out", f.size("held_out"))["series"])[:, 0, 0].tolist() if x % 1 != 0.5}
-            for f in (before, after)]  # fmt: skip
+    held = []
+    for f in (before, after):
+        series = f.restore(f.take("held_out", f.size("held_out"))["series"])
+        held.append({round(x) for x in series[:, 0, 0].tolist() if x % 1 != 0.5})
     assert held[0] == held[1] and 3 <= len(held[0]) <= 20
 
 
@@ -593,14 +596,15 @@ DATED = "".join(f"2024-01-{t:02},{math.sin(t):.3f},{math.cos(t):.3f}\n" for t in
         (DATED, "row 1, column '1' holds '2024-01-01'"),
         (
             "date,a,b\n" + DATED,
-            "row 2, column 'date' holds '2024-01-01'; allowed: finite numbers; data.columns chooses",
+            "row 2, column 'date' holds '2024-01-01'; "
+            "allowed: finite numbers; data.columns chooses",
         ),
         ("date,2019,2020\n" + DATED, "row 2, column 'date' holds '2024-01-01'"),
     ],
 )
 def test_numbers_that_may_be_names(tmp_path, text, columns):
-    """Years, wavelengths and numbered columns are never taken for a row, and no row for names; what
-    is unclear is asked."""
+    """Years, wavelengths and numbered columns are never taken for a row, and no row for names;
+    what is unclear is asked."""
     written(tmp_path, text)
     if isinstance(columns, list):
         found = loaded(tmp_path, "a.csv", length=2)
@@ -622,6 +626,31 @@ def test_numbers_that_may_be_names(tmp_path, text, columns):
             table.read(tmp_path / "a.csv", table.Asked(header=False)).values[0],
             [float(x) for x in first],
         )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"1,234","2,345"\n345,678\n999,123\n1,2\n',
+        "<0.1,20\n3,4\n5,6\n9,7\n",
+        "1 234;20\n3;4\n5;6\n9;7\n",
+        "1.234,5\t2.0\n345\t678\n999\t123\n5\t6\n",
+        "*3.1,4.1\n3,4\n5,6\n9,7\n",
+    ],
+)
+def test_a_first_row_of_numbers_written_oddly_is_asked_about(tmp_path, text):
+    """It was lost as names, without a word."""
+    says = refusal(written(tmp_path, text), "a.csv", length=2)
+    assert "row 1, column '1' holds" in says
+    assert says.endswith("if the first row holds names, set data.header=true")
+
+
+@pytest.mark.parametrize(
+    "text", ["5%,95%\n3,4\n5,6\n9,7\n2,1\n", "x_1,2019-20\n3,4\n5,6\n9,7\n2,1\n"]
+)
+def test_names_with_numbers_in_them_are_names(tmp_path, text):
+    found = loaded(written(tmp_path, text), "a.csv", length=2)
+    assert found.columns == text.splitlines()[0].split(",")
 
 
 def test_what_is_asked_about_the_header_is_asked_of_a_table(tmp_path):
@@ -678,8 +707,8 @@ def test_columns_without_a_name(tmp_path):
 
 
 def test_what_is_said_of_channels(tmp_path):
-    """A column that only grows and one that is constant are channels, and it is said that they are
-    what they are."""
+    """A column that only grows and one that is constant are channels,
+    and it is said that they are what they are."""
     found = loaded(
         written(tmp_path, "t,x,y\n" + "".join(f"{t / 10},{t % 3},7\n" for t in range(9))),
         "a.csv",
@@ -699,8 +728,8 @@ def test_what_is_said_of_channels(tmp_path):
     [
         (
             "a;b\n1,5;2\n",
-            "holds '1,5'; allowed: finite numbers, with a decimal point and without separators of "
-            "thousands",
+            "holds '1,5'; "
+            "allowed: finite numbers, with a decimal point and without separators of thousands",
         ),
         ('a,b\n"1,234",2\n', "holds '1,234'; allowed: finite numbers, with a decimal point"),
         ("a;b\n1.234,5;2\n", "holds '1.234,5'; allowed: finite numbers, with a decimal point"),
@@ -712,8 +741,8 @@ def test_what_is_said_of_channels(tmp_path):
         ("a,b\n5%,2\n", "with a decimal point"),
         (
             "1.5 2.5\n3.5 4.5\n",
-            "holds '3.5 4.5'; allowed: finite numbers, cells separated by commas, semicolons or "
-            "tabs",
+            "holds '3.5 4.5'; "
+            "allowed: finite numbers, cells separated by commas, semicolons or tabs",
         ),
         ("a|b\n1|2\n", "cells separated by commas"),
         ("a,b\n1,5,2\n", "row 2 has 3 cells; allowed: 2"),

@@ -155,8 +155,8 @@ def test_redraw_follows_its_seed():
 
 
 def test_pixels_of_two_objects():
-    """A square of 8 and the triangle under the diagonal of one, filled as upstream at its own
-    size."""
+    """A square of 8 and the triangle under the diagonal of one,
+    filled as upstream at its own size."""
     truth = shapes("two_objects", size=64, antialias=False, count=GRID - 1, held_out=1).pairs
     eights = (truth.size == 8).all(1).nonzero()[:5, 0]
     truth = truth.select(eights)
@@ -197,8 +197,8 @@ def test_edges_are_shares_of_pixels(law):
 @pytest.mark.parametrize("when", ["image", "next"])
 @pytest.mark.parametrize("law", LAWS)
 def test_masks_agree_with_pictures(law, when):
-    """Every pixel has the colour of what is visible there, and antialiased ones are nearest to
-    it."""
+    """Every pixel has the colour of what is visible there,
+    and antialiased ones are nearest to it."""
     for antialias in False, True:
         found = shapes(law, size=64, antialias=antialias)
         truth, frames = found.truth("train", 40), found.take("train", 40)[when]

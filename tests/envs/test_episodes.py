@@ -1,5 +1,5 @@
-"""A store of episodes: whole files or none, read in parts, refused by name when they are
-damaged."""
+"""A store of episodes: whole files or none,
+read in parts, refused by name when they are damaged."""
 
 import fcntl
 import json
@@ -30,9 +30,15 @@ def made(number: int, length: int = 20, ended: bool = True, **changes) -> Episod
     """An episode of random bytes that follow from its number."""
     stream = np.random.default_rng(number)
     facts = Facts(
-        number=number, track=100 + number, simulator="envpool", policy="idle", hud=False, start=0, terminated=ended,
+        number=number,
+        track=100 + number,
+        simulator="envpool",
+        policy="idle",
+        hud=False,
+        start=0,
+        terminated=ended,
         lap_finished=False,
-    )  # fmt: skip
+    )
     return Episode(
         frames=stream.integers(0, 256, (length, 3, 16, 16), np.uint8),
         actions=stream.uniform(-1, 1, (length, 3)).astype(np.float32),
@@ -183,8 +189,8 @@ def test_episodes_older_than_checksums_are_read_and_known_by_their_contents(full
 
 
 def test_a_store_has_an_identity(full):
-    """That follows from what its episodes follow from; a store that is older than that has the
-    same."""
+    """That follows from what its episodes follow from;
+    a store that is older than that has the same."""
     mine = Store(full).id
     assert len(mine) == 32 and json.loads((full / "store.json").read_text())[
         "id"
@@ -217,7 +223,8 @@ def test_wrongly_shaped_recordings_are_named(full):
     (full / "store.json").write_text(json.dumps(spec))
     told = refusal(full)
     assert re.search(
-        r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); allowed: \('U8', \(20, 3, 64, 64\)\)",
+        r"00000000.safetensors: frames is \('U8', \(20, 3, 16, 16\)\); "
+        r"allowed: \('U8', \(20, 3, 64, 64\)\)",
         told,
     )
 
@@ -306,3 +313,15 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     (tmp_path / "episodes").write_text("a file where the folder should be")
     with pytest.raises(Mistake, match="cannot write"):
         episodes.write(tmp_path, made(0))
+
+
+def test_arrays_that_overlap_are_refused(full):
+    """One flipped byte in an offset of the header, the last offset as it was."""
+    path = episodes.place(full, 1)
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    name = next(name for name in episodes.KINDS if header[name]["data_offsets"][0] > 9)
+    old = str(header[name]["data_offsets"][0])
+    new = str(int(old[0]) % 9 + 1) + old[1:]
+    path.write_bytes(data.replace(f"[{old},".encode(), f"[{new},".encode(), 1))
+    assert f"{path}: its arrays do not lie side by side" in refusal(full)

@@ -1,5 +1,5 @@
-"""Drivers: what they do follows from their seed, truths are geometry, and the scripted one stays on
-the road."""
+"""Drivers: what they do follows from their seed, truths are geometry,
+and the scripted one stays on the road."""
 
 import math
 
@@ -152,8 +152,8 @@ def _hand(driver: Brownian, game: Game) -> list[np.ndarray]:
 
 
 def test_random_presses_what_the_public_codes_press():
-    """400 drives of 10 actions: 10 % nothing, 40 % gas, 20 % left, 20 % right, 10 % brake, U(0, 1)
-    hard, 20 steps each."""
+    """400 drives of 10 actions: 10 % nothing, 40 % gas, 20 % left,
+    20 % right, 10 % brake, U(0, 1) hard, 20 steps each."""
     actions = np.stack(
         [[driver.act(None) for _ in range(220)] for driver in map(Random, range(400))]
     ).reshape(400, 11, 20, 3)
@@ -272,8 +272,8 @@ def test_a_learnt_driver_does_what_it_is_told_but_for_lapses():
 
 
 def test_careless_drivers_take_bends_too_fast_and_leave_the_road():
-    """Speeds where the road turns by 0.5 or more within five of the next ten tiles: 95 % are below
-    51, 46 and 60 units/s."""
+    """Speeds where the road turns by 0.5 or more within five of the next ten tiles:
+    95 % are below 51, 46 and 60 units/s."""
     on, fast = {}, {}
     for name in "scripted", "distracted", "careless":
         offs, speeds = [], []

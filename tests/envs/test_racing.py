@@ -1,5 +1,5 @@
-"""CarRacing in batches: two simulators are one game, what ends stays ended, and every trap of
-either is settled here."""
+"""CarRacing in batches: two simulators are one game, what ends stays ended,
+and every trap of either is settled here."""
 
 import os
 import signal
@@ -32,7 +32,8 @@ from simulacra.envs.carracing.racing import Pool
 print("begun", flush=True)
 with Pool("gymnasium", [5, 6]) as one, Pool("gymnasium", [5, 6], threads=2) as two:
     seen = [(pool.reset(), pool.step(np.full((2, 3), 0.3))) for pool in (one, two)]
-same = np.array_equal(seen[0][0], seen[1][0]) and all(np.array_equal(a, b) for a, b in zip(seen[0][1], seen[1][1]))
+steps = zip(seen[0][1], seen[1][1])
+same = np.array_equal(seen[0][0], seen[1][0]) and all(np.array_equal(a, b) for a, b in steps)
 print("equal" if same else "unequal", flush=True)
 """
 
@@ -64,10 +65,8 @@ def refusal(*arguments, **options) -> str:
 def test_versions_whose_rules_are_known(package):
     assert version(package) == TESTED[package], (
         f"{package} is {version(package)}; rules and pictures were compared with gymnasium "
-        f"{TESTED['gymnasium']} and envpool "
-        f"{TESTED['envpool']}: if the other tests of this file pass, change TESTED in "
-        "world/game.py, otherwise scores are "
-        f"no longer comparable"
+        f"{TESTED['gymnasium']} and envpool {TESTED['envpool']}: if the other tests of this "
+        "file pass, change TESTED in world/game.py, otherwise scores are no longer comparable"
     )
 
 
@@ -448,8 +447,8 @@ def test_processes_begin_from_a_program_that_has_no_guard(tmp_path):
 
 @pytest.mark.parametrize("before", ["asked", "heard"])
 def test_a_killed_process_is_an_error_within_seconds(before, monkeypatch):
-    """W15: workers of other programs died in silence. Here they die before they are asked, or
-    before they are heard."""
+    """W15: workers of other programs died in silence.
+    Here they die before they are asked, or before they are heard."""
     pool = Pool("gymnasium", [1, 2], threads=2)
     pool.reset()
     team = pool._simulator

@@ -1,5 +1,5 @@
-"""What an eye sees is a part of what it is: where it meets recordings, codes, a memory, an agent or
-the world, both agree."""
+"""What an eye sees is a part of what it is:
+where it meets recordings, codes, a memory, an agent or the world, both agree."""
 
 import json
 from pathlib import Path
@@ -37,8 +37,15 @@ DIFFERENT = r"view.hud = (true|false) \(the bar of score and speed\), .* has (tr
 def recordings(folder: Path, hud: bool, size: int = 64) -> Path:
     """A store of six drives of noise."""
     spec = Spec(
-        seed=3, simulator="envpool", size=size, hud=hud, steps=50, lead=0, mixture={"idle": 1.0}, versions={"envpool": "1.2.5"}
-    )  # fmt: skip
+        seed=3,
+        simulator="envpool",
+        size=size,
+        hud=hud,
+        steps=50,
+        lead=0,
+        mixture={"idle": 1.0},
+        versions={"envpool": "1.2.5"},
+    )
     with episodes.filling(folder, spec):
         for number in range(6):
             frames = np.stack([picture(100 * number + t, size) for t in range(20)])
@@ -63,7 +70,8 @@ def barred(folder: Path, bar: bool, size: int = 64) -> Path:
 
 def an_eye(home: Path, name: str, data: str, path: Path) -> Path:
     """A run of an eye on some data."""
-    text = f'model = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n[hyper]\nwidth = 2\nz_size = {Z}'
+    text = f'model = "vae"\nbatch = 4\n[data]\nname = "{data}"\npath = "{path}"\n'
+    text += f"[hyper]\nwidth = 2\nz_size = {Z}"
     return made(home, text, name)
 
 
@@ -75,8 +83,8 @@ def older(run: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both, and a memory
-    each."""
+    """Stores `plain` and `bar`, their eyes `eye` and `bar_eye`, codes of both,
+    and a memory each."""
     folder = tmp_path_factory.mktemp("view")
     for hud, prefix in (False, ""), (True, "bar_"):
         recordings(folder / f"{prefix}store", hud)
@@ -190,8 +198,8 @@ def test_a_packed_run_keeps_its_view(home, tmp_path):
 
 
 def test_older_eyes_are_asked_what_they_were_trained_on(home, tmp_path):
-    """Their store; pictures, which show the bar or not; where nothing is left, what is assumed is
-    said."""
+    """Their store; pictures, which show the bar or not;
+    where nothing is left, what is assumed is said."""
     eye = older(an_eye(tmp_path, "old", "racing", home / "bar_store"))
     assert seeing.of_run(reopen(eye, None)) == (of_frames(64, True), ())
     for bar in False, True:

@@ -1,5 +1,5 @@
-"""The harness of the mutants, on a toy: a mistake that a test sees is killed, one that no test sees
-survives."""
+"""The harness of the mutants, on a toy:
+a mistake that a test sees is killed, one that no test sees survives."""
 
 import json
 import subprocess
@@ -168,8 +168,8 @@ def test_the_list_is_300_of_four_strata():
 
 
 def test_the_list_is_of_this_code():
-    """Files may move, but the list goes with them; another one would be drawn from what is
-    there."""
+    """Files may move, but the list goes with them;
+    another one would be drawn from what is there."""
     assert len(mutants.gone(read())) <= 30
     assert all(
         (mutants.HOME / path).exists()

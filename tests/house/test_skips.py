@@ -9,12 +9,18 @@ import pytest
 from conftest import listed
 
 TESTS = Path(__file__).parents[1]
-ONE = "import pytest\n\ndef test_right(): pass\n\n@pytest.mark.skipif(True, reason={!r})\ndef test_one(): pass\n"
+ONE = """import pytest
+
+def test_right(): pass
+
+@pytest.mark.skipif(True, reason={!r})
+def test_one(): pass
+"""
 
 
 def outcome(folder: Path, reason: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What pytest says, in a folder beside ours, of one test that passes and one that is skipped
-    for this reason."""
+    """What pytest says, in a folder beside ours,
+    of one test that passes and one that is skipped for this reason."""
     (folder / "test_one.py").write_text(ONE.format(reason))
     (folder / "conftest.py").write_text("from tests_of_the_house import *\n")
     (folder / "tests_of_the_house.py").symlink_to(TESTS / "conftest.py")

@@ -1,5 +1,5 @@
-"""The one reader of masks: what of a picture is the object, whatever its mode and format, and what
-makes one doubt it."""
+"""The one reader of masks: what of a picture is the object, whatever its mode and format,
+and what makes one doubt it."""
 
 import io
 from pathlib import Path
@@ -103,8 +103,8 @@ def test_which_rule_decided() -> None:
 
 @pytest.mark.parametrize("steps", [1, 64])
 def test_edges_count_from_half(steps: int) -> None:
-    """A mask of four times the size, averaged, has grey edges; the area is that of the whole,
-    within a tenth of the outline."""
+    """A mask of four times the size, averaged, has grey edges;
+    the area is that of the whole, within a tenth of the outline."""
     large = np.kron(OBJECT, np.ones((16, 16))).astype(np.float32)
     y, x = np.mgrid[: 16 * H, : 16 * W]
     large = (((y / 16 - 22.3) / 13) ** 2 + ((x / 16 - 50.7) / 20) ** 2 < 1).astype(np.float32)
@@ -205,3 +205,20 @@ def test_other_sizes(tmp_path: Path) -> None:
     Image.fromarray(tiny).save(tmp_path / "tiny.png")
     with pytest.raises(Mistake, match=f"empty at {W}x{H}, the clip's size"):
         read_mask(tmp_path / "tiny.png", H, W)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("label", [1, 200, 65535])
+@pytest.mark.parametrize("end", ["png", "tif"])
+def test_labels_in_colours_of_16_bits_are_read(tmp_path, channels, label, end):
+    """Pillow keeps the upper 8 bits of them, in which 1 and 200 are black."""
+    import cv2
+
+    found = np.zeros((*OBJECT.shape, channels), np.uint16)
+    if channels == 4:
+        found[..., :3] = 65535
+    found[..., -1 if channels == 4 else 0][OBJECT > 0] = label
+    cv2.imwrite(str(tmp_path / f"mask.{end}"), found)
+    reading = read_file(tmp_path / f"mask.{end}")
+    assert (reading.mask == (OBJECT > 0)).all()
+    assert reading.rule == (TRANSPARENCY if channels == 4 else BRIGHT)

@@ -196,8 +196,8 @@ def test_gif_speed(tmp_path, fps):
 
 
 def test_mp4_is_the_same_from_call_to_call():
-    """Of a width at which the encoder's macroblock tree gave three files and more in thirty
-    calls."""
+    """Of a width at which the encoder's macroblock tree gave three files
+    and more in thirty calls."""
     dice = np.random.default_rng(0)
     frames = dice.integers(0, 255, (5, 66, 130, 3)).astype(np.uint8)
     made = set()
@@ -322,22 +322,23 @@ def test_pngs_that_end_halfway_leave_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_written_is_on_the_disk_before_it_is_there(tmp_path, name, monkeypatch):
-    """First the content, under another name, then its place, then the folder; and nobody else's
-    name is used."""
+    """First the content, under another name, then its place, then the folder;
+    and nobody else's name is used."""
     done: list[str] = []
     for other in (f".{name}.part", f"{name}.part", f"{name}.partial"):
         (tmp_path / other).write_text("mine")
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda handle: (done.append("folder" if os.path.isdir(handle) else "file"), sync(handle)),
-    )  # noqa: PTH112
-    monkeypatch.setattr(
-        Path,
-        "replace",
-        lambda path, target: (done.append(Path(target).name), replace(path, target))[1],
-    )
+
+    def synced(handle: int) -> None:
+        done.append("folder" if os.path.isdir(handle) else "file")  # noqa: PTH112
+        sync(handle)
+
+    def replaced(path: Path, target: Path) -> Path:
+        done.append(Path(target).name)
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
     WRITERS[name](tmp_path / name)
     assert done == ["file", name, "folder"]
     assert (

@@ -36,8 +36,8 @@ def layered() -> Reals:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two clips of eight frames in DAVIS layout: a bright block goes right over a dark ground with
-    a slope of colour."""
+    """Two clips of eight frames in DAVIS layout:
+    a bright block goes right over a dark ground with a slope of colour."""
     ground = (
         np.linspace(20, 120, 40)[None, :, None]
         + np.linspace(0, 60, 24)[:, None, None]

@@ -1,5 +1,5 @@
-"""MMD against arithmetic and chance; classifiers trained on samples against those trained on
-reals."""
+"""MMD against arithmetic and chance; classifiers trained
+on samples against those trained on reals."""
 
 from functools import partial
 from math import exp
@@ -146,8 +146,8 @@ def pictures(n: int, seed: int = 0) -> Labelled:
 
 
 def crossed(n: int, seed: int = 0) -> Labelled:
-    """Series of 4 steps and 2 channels: class 0 where both channels have one sign, class 1 where
-    they have two."""
+    """Series of 4 steps and 2 channels: class 0 where both channels have one sign,
+    class 1 where they have two."""
     signs = torch.tensor([[1.0, 1], [1, -1], [-1, -1], [-1, 1]])[torch.arange(n) % 4]
     return Labelled(signs[:, None] * 0.6 + 0.1 * normal(n, 4, 2, seed=seed), torch.arange(n) % 2)
 

@@ -1,5 +1,5 @@
-"""Eyes, probes and memories are measured as worked out by hand: by track, with intervals over
-tracks, whatever the sign."""
+"""Eyes, probes and memories are measured as worked out by hand:
+by track, with intervals over tracks, whatever the sign."""
 
 import json
 from pathlib import Path
@@ -38,8 +38,8 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def painted(lateral: np.ndarray) -> np.ndarray:
-    """Frames (T, 3, SIDE, SIDE) of a straight road whose middle is `lateral` pixels right of the
-    car's."""
+    """Frames (T, 3, SIDE, SIDE) of a straight road
+    whose middle is `lateral` pixels right of the car's."""
     frames = np.empty((len(lateral), SIDE, SIDE, 3), np.uint8)
     frames[:] = GRASS
     for frame, off in zip(frames, lateral, strict=True):
@@ -127,7 +127,7 @@ def memory(batch: dict[str, torch.Tensor], **hyper: object) -> Opened:
     model = WorldMemory(
         Hyper(units=6, mixtures=2, weight_reward=1.0, weight_end=1.0, context=3, **hyper), batch
     )
-    return Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, CPU)
+    return Opened(Path("run"), SimpleNamespace(model="world_memory"), model, 0, None, CPU)
 
 
 # Intervals

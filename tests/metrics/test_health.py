@@ -135,8 +135,7 @@ def players(found):
     return [(event.name, event.step) for event in named(found, "d_won", "recovered")]
 
 
-# --- published traces
-# -------------------------------------------------------------------------------------------------
+# --- published traces -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 50, 100])
@@ -195,8 +194,7 @@ def test_energies_come_before_the_loss():
     assert len(players(events(rows, Settings(equilibrium={"loss_D": 10.0})))) == 3
 
 
-# --- healthy runs
-# -----------------------------------------------------------------------------------------------------
+# --- healthy runs ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spacing", [1, 10, 37, 100, 500])
@@ -242,8 +240,7 @@ def test_few_rows():
         assert events(rows, GAN) == [] and healthy(rows, GAN)
 
 
-# --- other detectors
-# --------------------------------------------------------------------------------------------------
+# --- other detectors ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("label", [1.0, 0.9])
@@ -355,8 +352,7 @@ def test_not_a_number():
     assert healthy([*broken, {"step": 1020, "loss_D": 0.7, "loss_G": 0.7}], GAN)
 
 
-# --- more rows never change what was said
-# -----------------------------------------------------------------------------
+# --- more rows never change what was said ---------------------------------------------------------
 
 
 def check_order(found):
@@ -436,8 +432,7 @@ def test_a_long_log_takes_less_than_a_second():
         assert len(rows) == 5000 and time.process_time() - begin < 1
 
 
-# --- theory
-# -----------------------------------------------------------------------------------------------------------
+# --- theory ---------------------------------------------------------------------------------------
 
 
 def rounded(losses):
@@ -480,8 +475,7 @@ def test_distances():
     assert distances({**row, "margin": 9.0}, {}) == {"loss_D_from_equilibrium": -8.5}
 
 
-# --- words
-# ------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def test_words_for_a_collapse_and_its_end():
@@ -500,8 +494,8 @@ def test_words_for_a_collapse_and_its_end():
         "collapsed at step 3,200, recovered at 4,100 (the discriminator won: E_real fell to 2"
     )
     assert (
-        "loss_D 7.000 over the last 1,000 steps, 3.000 below its equilibrium 10.000: the "
-        "discriminator is ahead" in said
+        "loss_D 7.000 over the last 1,000 steps, "
+        "3.000 below its equilibrium 10.000: the discriminator is ahead" in said
     )
     assert "hinge active on 63 % of fakes over the last 1,000 steps: the margin is at work" in said
     assert len(said) == 3
@@ -573,8 +567,8 @@ def test_words_for_hardly_any_rows():
     said = summary([{"step": 5, "loss_D": 0.3}], GAN.equilibrium)
     assert said == [
         "no collapse seen in 1 logged step",
-        "loss_D 0.300 at the only logged step, 0.393 below its equilibrium 0.693: the "
-        "discriminator is ahead",
+        "loss_D 0.300 at the only logged step, "
+        "0.393 below its equilibrium 0.693: the discriminator is ahead",
     ]
 
 

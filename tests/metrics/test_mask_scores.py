@@ -84,8 +84,8 @@ def test_jaccard_by_hand():
 
 
 def test_boundary_by_hand():
-    """A square's boundary is the outline of a square larger by one, up and to the left; the frame's
-    border is none."""
+    """A square's boundary is the outline of a square larger by one, up and to the left;
+    the frame's border is none."""
     edge = boundary(square(10, 20, 5))[0]
     assert edge.sum() == 20 and torch.equal(edge, (square(9, 19, 6) & ~square(10, 20, 4))[0])
     dot = boundary(square(10, 20, 1))[0].nonzero().tolist()
@@ -190,8 +190,8 @@ def reference_f(mask: Tensor, true: Tensor) -> float:
 
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (80, 100)])
 def test_f_is_that_of_the_slow_reference(height, width):
-    """Frames that tolerate one pixel and two; shapes alike, another, a speck, the same moved, and
-    nothing."""
+    """Frames that tolerate one pixel and two;
+    shapes alike, another, a speck, the same moved, and nothing."""
     one = blobs(0, height, width)
     others = [blobs(0, height, width, 0.2), blobs(1, height, width), blobs(2, height, width, 0.02)]
     others += [one.roll((1, 2), (1, 2)), torch.zeros_like(one)]
@@ -221,8 +221,8 @@ SEEDS = st.integers(0, 10**6)
     SEEDS, SEEDS, st.sampled_from([0.0, 0.05, 0.3, 0.9]), st.integers(-12, 12), st.integers(-12, 12)
 )
 def test_properties(one, two, share, down, right):
-    """Bounds, symmetry, 1 only of equal masks for J, and no change if both masks move inside the
-    frame."""
+    """Bounds, symmetry, 1 only of equal masks for J,
+    and no change if both masks move inside the frame."""
     a, b = (torch.zeros(1, 100, 120, dtype=torch.bool) for _ in range(2))
     a[:, 20:80, 20:100], b[:, 20:80, 20:100] = blobs(one, 60, 80), blobs(two, 60, 80, share)
     j, f = jaccard(a, b).item(), boundary_f(a, b).item()
@@ -257,8 +257,8 @@ def test_quarters_are_the_official_ones():
 
 
 def test_sequence_by_hand():
-    """A square of 20 that is followed, lost by three pixels, then by all; the first and last frames
-    are wrong, uncounted."""
+    """A square of 20 that is followed, lost by three pixels, then by all;
+    the first and last frames are wrong, uncounted."""
     places = [80, 40, 42, 43, 70, 0]
     masks, true = (
         torch.cat([square(40, x, 20) for x in places]),
@@ -468,8 +468,8 @@ def test_folders_that_do_not_fit(tmp_path):
     assert said().startswith(f"{true / 'bus' / '00005.png'} is missing, which {found / 'bus'} has")
     save(clip(0, 6)[:, :, :80], true / "bus")
     assert (
-        f"mask {found / 'bus' / '00000.png'} is 100x100, the true one 80x100; allowed: masks of "
-        "the true size" in said()
+        f"mask {found / 'bus' / '00000.png'} is 100x100, the true one 80x100; "
+        "allowed: masks of the true size" in said()
     )
     save(clip(0), found / "camel")
     assert f"{true} has no sequence 'camel', only bear, bus; allowed: the same in both" in said()
@@ -501,8 +501,8 @@ def test_folders_that_do_not_fit(tmp_path):
 
 
 def test_other_numbers_fit_in_order(tmp_path):
-    """Truth numbered from 1 on, or every fifth, against frames numbered anew; nothing that lacks a
-    frame."""
+    """Truth numbered from 1 on, or every fifth, against frames numbered anew;
+    nothing that lacks a frame."""
     found, heard = save(clip(3), tmp_path / "found"), []
     for kind, names in {
         "from 1": [f"{i + 1:05d}" for i in range(5)],
@@ -515,7 +515,10 @@ def test_other_numbers_fit_in_order(tmp_path):
             found, true, lambda note, doubt: heard.append((note, doubt))
         )
         assert results == {kind: sequence(clip(3), clip(0))}
-        said = f"{found} (00000 to 00004, 5 masks) and {true} ({names[0]} to {names[-1]}, 5 masks) have other names"
+        said = (
+            f"{found} (00000 to 00004, 5 masks) and {true} ({names[0]} to {names[-1]}, 5 masks) "
+            "have other names"
+        )
         assert heard[0] == (f"{said}; they are compared in order", True)
     gap = save(clip(3), tmp_path / "gap", [f"{i:05d}" for i in (0, 1, 2, 4, 5)])
     text = refusal(mask_scores.compare_folders, gap, save(clip(0), tmp_path / "whole"))
@@ -541,8 +544,8 @@ def test_what_masks_were_taken_for_is_said(tmp_path, simulacra):
         Image.fromarray(black).save(tmp_path / "found" / f"{i:05d}.png")
     said = " ".join(simulacra("measure", tmp_path / "found", "--truth", true).success().split())
     assert (
-        "found: 5 masks, which cover 4.0% of the frame on average; its transparency decides: what "
-        "is opaque" in said
+        "found: 5 masks, which cover 4.0% of the frame on average; "
+        "its transparency decides: what is opaque" in said
     )
     assert (
         "true: 5 masks, which cover 4.0% of the frame on average; what is not black is the object"
@@ -577,8 +580,8 @@ def test_hard():
 
 
 def flows_of(steps: list[tuple[float, float]], height: int, width: int) -> Flows:
-    """Flows of a picture that moves as a whole by these dx and dy; the forward ones are no
-    numbers."""
+    """Flows of a picture that moves as a whole by these dx and dy;
+    the forward ones are no numbers."""
     backward = (
         -torch.tensor(steps, dtype=torch.float32).view(-1, 2, 1, 1).expand(-1, 2, height, width)
     )
@@ -597,8 +600,8 @@ def test_flow_carries_the_mask_by_another_way_each_step():
 
 
 def test_carried_masks_stay_soft():
-    """Two half steps make 1/4, 3/4, 1, 1, 3/4, 1/4 of the edges; a step of the whole would be
-    sharp."""
+    """Two half steps make 1/4, 3/4, 1, 1, 3/4, 1/4 of the edges;
+    a step of the whole would be sharp."""
     row = by_flow(square(2, 4, 4, 10, 12), flows_of([(0.5, 0), (0.5, 0)], 10, 12))[2, 0, 3]
     assert row.tolist() == pytest.approx([0, 0, 0, 0, 0.25, 0.75, 1, 1, 0.75, 0.25, 0, 0], abs=1e-5)
     still = square(2, 4, 4, 10, 12)

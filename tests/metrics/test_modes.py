@@ -1,5 +1,5 @@
-"""The collapse monitor: what it calls a collapse, what it does not, and that looking changes
-nothing."""
+"""The collapse monitor: what it calls a collapse, what it does not,
+and that looking changes nothing."""
 
 import json
 import os
@@ -264,8 +264,8 @@ def test_looking_changes_no_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def two_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are real digits until step 9, and two of them from 10 on; after a rollback they are
-    as they should be."""
+    """Samples are real digits until step 9, and two of them from 10 on;
+    after a rollback they are as they should be."""
     x = SOURCES[0].take("train", 128)["image"]
 
     def samples(self: Monitor, opened: object) -> Tensor:

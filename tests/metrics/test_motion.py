@@ -1,5 +1,5 @@
-"""Motion: displacements are read off pictures, whatever the law says, and metrics hold to numbers
-worked out by hand."""
+"""Motion: displacements are read off pictures, whatever the law says,
+and metrics hold to numbers worked out by hand."""
 
 import json
 from functools import cache
@@ -60,8 +60,8 @@ def everywhere(truth: Truth, dx: float, dy: float) -> Tensor:
 
 
 def apart() -> Truth:
-    """40 pairs whose shapes are so far apart that all may move by 8 pixels and none is hidden or
-    leaves the frame."""
+    """40 pairs whose shapes are so far apart that all may move by 8 pixels
+    and none is hidden or leaves the frame."""
     truth = pairs(n=40)
     return truth._replace(centre=torch.tensor([[19.0, 19], [45, 19], [45, 45]]).expand(40, 3, 2))
 
@@ -336,8 +336,8 @@ def test_psnr_by_hand():
 
 
 def test_a_flow_of_whole_pixels_moves_whole_pixels():
-    """What is shown at a place was 2 pixels right of it and 1 above; the border goes on for
-    ever."""
+    """What is shown at a place was 2 pixels right of it and 1 above;
+    the border goes on for ever."""
     images = noise(2, 3, 6, 8)
     moved = warped(images, torch.tensor([2.0, -1]).view(1, 2, 1, 1).expand(2, 2, 6, 8))
     rows, columns = (torch.arange(6) - 1).clamp(0, 5), (torch.arange(8) + 2).clamp(0, 7)
@@ -353,8 +353,8 @@ def test_diversity_by_hand():
 
 
 def reference_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """Of one channel (H, W), with another's windows: those of SciPy cut off at 3.5 deviations,
-    which is 11 x 11."""
+    """Of one channel (H, W), with another's windows:
+    those of SciPy cut off at 3.5 deviations, which is 11 x 11."""
     x, y = x.astype(np.float64), y.astype(np.float64)
 
     def mean(values):

@@ -1,5 +1,5 @@
-"""Every metric against another implementation, explicit loops, closed forms or a documented
-value."""
+"""Every metric against another implementation,
+explicit loops, closed forms or a documented value."""
 
 from math import e, exp, isnan, log
 
@@ -259,8 +259,8 @@ def test_mirrored_copies_are_copies_where_training_mirrors():
 
 def test_words_for_copies():
     assert verdict(0.0, 1.0, 60_000) == [
-        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, nearer "
-        "than new pictures come"
+        "copied: 100 % of the samples are copies of some of the 60,000 training pictures, "
+        "nearer than new pictures come"
     ]
     assert "memorised: samples are 0.40 times as far" in verdict(0.4, 0.0, 500)[0]
     assert verdict(0.97, 0.002, 60_000) == verdict(float("nan"), 0.0, 10) == []
@@ -299,8 +299,8 @@ def test_what_repeats_share_is_added_to_the_interval():
 
 
 def test_an_interval_covers_the_choice_of_the_reals_too():
-    """Of 60 experiments, each with reals and samples of its own; with reals taken as given .62 to
-    .82 are covered."""
+    """Of 60 experiments, each with reals and samples of its own;
+    with reals taken as given .62 to .82 are covered."""
     rows = []
     for k in range(60):
         real = Features(normal(200, 4, 100 * k), None, False)

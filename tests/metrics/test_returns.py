@@ -1,5 +1,5 @@
-"""Scores: fixed tracks apart from those learnt on, the official end whatever the training cap,
-statistics by hand."""
+"""Scores: fixed tracks apart from those learnt on,
+the official end whatever the training cap, statistics by hand."""
 
 import math
 
@@ -16,8 +16,8 @@ from simulacra.models.world.acting import Senses
 
 
 class Road:
-    """A world that pays what its track's seed says, once, and what the second action says; it ends
-    after `ends` steps."""
+    """A world that pays what its track's seed says, once, and what the second action says;
+    it ends after `ends` steps."""
 
     made: list[list[int]]
 
@@ -97,8 +97,8 @@ def test_a_score_is_every_track_once_and_in_order():
 
 
 def test_a_score_goes_to_the_official_end():
-    """W17: a world that never ends is driven for 1,000 steps; one with a cap of its own is
-    refused."""
+    """W17: a world that never ends is driven for 1,000 steps;
+    one with a cap of its own is refused."""
     assert score(ZERO, SENSES, lambda seeds: Road(seeds, 10**9), [4, 7]).rows[1].steps == 1000
 
     def capped(seeds):
@@ -125,8 +125,8 @@ def test_worlds_are_closed():
 
 
 def test_the_noise_of_a_track_is_its_own(monkeypatch):
-    """Driven alone, in another order, in other company or in other batches, a track is the same
-    drive."""
+    """Driven alone, in another order, in other company or in other batches,
+    a track is the same drive."""
     eye = coded.Colours()
     eye.encode = lambda x: (x.float().mean((2, 3)), torch.zeros(len(x), 3))
     senses, controller = (

@@ -1,5 +1,5 @@
-"""EBGAN's equations against hand arithmetic, and the known defects of public codes (T1 to T23), one
-test each."""
+"""EBGAN's equations against hand arithmetic,
+and the known defects of public codes (T1 to T23), one test each."""
 
 import math
 from itertools import pairwise
@@ -35,8 +35,8 @@ def small_model(**hyper: object) -> EBGAN:
 
 
 def test_hinge_by_hand() -> None:
-    """Eq. 1 on two pairs: mean E(x) = 2; with m = 10, max(0, 10 - 4) = 6 and max(0, 10 - 12) = 0,
-    mean 3."""
+    """Eq. 1 on two pairs: mean E(x) = 2; with m = 10,
+    max(0, 10 - 4) = 6 and max(0, 10 - 12) = 0, mean 3."""
     assert (
         float(hinge_loss(torch.tensor([1.0, 3.0]), torch.tensor([4.0, 12.0]), torch.tensor(10.0)))
         == 5.0
@@ -44,8 +44,8 @@ def test_hinge_by_hand() -> None:
 
 
 def test_energies_by_hand() -> None:
-    """Two pictures of 2x2, every pixel wrong by 3 and by 1: norms 6 and 2, mean absolute errors 3
-    and 1, sums 36 and 4."""
+    """Two pictures of 2x2, every pixel wrong by 3 and by 1:
+    norms 6 and 2, mean absolute errors 3 and 1, sums 36 and 4."""
     x = torch.zeros(2, 1, 2, 2)
     rebuilt = torch.tensor([3.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
     assert ebgan.l2(rebuilt, x).tolist() == [6, 2]
@@ -139,8 +139,8 @@ def test_T2_doubling_the_batch_changes_no_loss(energy: str, same: bool) -> None:
 
 
 def test_T2_the_notes_energy_falls_with_the_root_of_the_batch() -> None:
-    """Standard normal 64x64 pictures against nothing: per sample the norm is 64 at any B, the
-    notes' is 64 / sqrt(B)."""
+    """Standard normal 64x64 pictures against nothing:
+    per sample the norm is 64 at any B, the notes' is 64 / sqrt(B)."""
     for B, expected in ((16, 16.0), (64, 8.0), (256, 4.0)):
         x = torch.randn(B, 1, 64, 64, generator=torch.Generator().manual_seed(0))
         assert float(ebgan.batch_norm_error(torch.zeros_like(x), x)) == pytest.approx(
@@ -264,8 +264,8 @@ def test_the_relative_margin_is_the_error_of_predicting_the_mean() -> None:
 
 
 def test_the_margins_unit_is_that_of_the_whole_data() -> None:
-    """Four pictures of two pixels around (0, 0): distances 1, 1, 3, 3, whatever the batches and the
-    first step."""
+    """Four pictures of two pixels around (0, 0):
+    distances 1, 1, 3, 3, whatever the batches and the first step."""
     corners = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 3.0], [0.0, -3.0]]).view(4, 1, 2, 1)
     nets = {"nets": "mlp", "widths_G": (4,), "widths_D": (4,), "code_size": 0}
     for energy, unit in ("l2", 2.0), ("l1", 1.0), ("sse", 5.0), ("batch", (5 / 2) ** 0.5):
@@ -279,8 +279,8 @@ def test_the_margins_unit_is_that_of_the_whole_data() -> None:
 
 
 def test_every_seed_gets_the_same_margin(tmp_path: Path) -> None:
-    """0.65 of what predicting the mean picture costs on all training digits, as `data show` has it;
-    checkpoints keep it."""
+    """0.65 of what predicting the mean picture costs on all training digits,
+    as `data show` has it; checkpoints keep it."""
     tiny = Tiny("ebgan_digits")
     wanted = data_sets.load(tiny.config().data, None).pictures.moments.l2  # type: ignore[attr-defined]
     for seed in 0, 1:
@@ -301,8 +301,8 @@ def test_the_margin_follows_its_schedule() -> None:
 
 
 def test_margin_zero_leaves_a_plain_auto_encoder() -> None:
-    """With m = 0 the discriminator feels its fakes no more: another fake batch, the same step of
-    D."""
+    """With m = 0 the discriminator feels its fakes no more:
+    another fake batch, the same step of D."""
 
     def after(seed: int) -> Tensor:
         m = small_model(margin=0.0)
@@ -314,8 +314,8 @@ def test_margin_zero_leaves_a_plain_auto_encoder() -> None:
 
 
 def test_magan_follows_a_series_worked_by_hand() -> None:
-    """Epochs of 10 steps, m = 5. Lowered only when fakes rose, reals lie below them and their mean
-    is below m."""
+    """Epochs of 10 steps, m = 5. Lowered only when fakes rose,
+    reals lie below them and their mean is below m."""
     rule = Magan(Hyper(rule="magan", epoch=10))
     rule.margin.fill_(5.0)
     seen = []
@@ -345,8 +345,8 @@ def test_magan_warms_up_on_real_pictures_alone() -> None:
 
 
 def test_began_by_hand() -> None:
-    """k starts at 0 and moves by lambda (gamma L(x) - L(G)): 0.1 (0.5 * 4 - 1) = 0.1; M = 4 + |2 -
-    1|."""
+    """k starts at 0 and moves by lambda (gamma L(x) - L(G)): 0.1 (0.5 * 4 - 1) = 0.1;
+    M = 4 + |2 - 1|."""
     rule = Began(Hyper(rule="began", gamma=0.5, lambda_k=0.1))
     E_x, E_g = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 1.0])
     assert float(rule.loss(E_x, E_g, 0)) == 4.0
@@ -357,8 +357,8 @@ def test_began_by_hand() -> None:
 
 
 def test_began_hears_what_the_generator_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """k moves by lambda (gamma L(x) - L(G(z_G))), of the very energies that the two players
-    minimise, the generator's last."""
+    """k moves by lambda (gamma L(x) - L(G(z_G))),
+    of the very energies that the two players minimise, the generator's last."""
     losses: list[float] = []
     real = ebgan.descend
     monkeypatch.setattr(
@@ -460,8 +460,8 @@ def test_energies_are_of_differences():
 
 
 def test_a_slope_is_each_examples_own():
-    """Of half the squares: the example itself, of norms 5 and 1, whatever the batch; the example
-    stays as it was."""
+    """Of half the squares: the example itself, of norms 5 and 1, whatever the batch;
+    the example stays as it was."""
     x = torch.tensor([[3.0, 4], [0, 1]])
     assert maths.slope(lambda x: x.square().sum(1) / 2, x).tolist() == [5, 1]
     assert not x.requires_grad
@@ -475,8 +475,8 @@ def test_the_share_of_active_hinges_is_a_share():
 
 
 def test_forms_of_the_hinge_by_hand() -> None:
-    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5; of their mean, 7,
-    nothing; without a hinge -2."""
+    """m = 5 and energies 2 and 12 of fakes: each alone 3 and 0, mean 1.5;
+    of their mean, 7, nothing; without a hinge -2."""
     E_x, E_g, m = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 12.0]), torch.tensor(5.0)
     assert [float(hinge_loss(E_x, E_g, m, form)) for form in ("sample", "batch", "none")] == [
         3.5,

@@ -1,5 +1,5 @@
-"""ForeGAN: rules and losses by hand, each defect of the public code beside its repair, and metrics
-of layers by hand."""
+"""ForeGAN: rules and losses by hand, each defect of the public code beside its repair,
+and metrics of layers by hand."""
 
 import math
 import tomllib
@@ -12,19 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core import config, idle, optim, random
+from simulacra.core.errors import Mistake
 from simulacra.metrics.video import layer_scores as measured
 from simulacra.models.foregan import foregan, nets
-from simulacra.models.foregan.foregan import (
-    Defects,
-    ForeGAN,
-    Hyper,
-    Layers,
-    composed,
-    gated,
-    mixed,
-    penalty,
-    total_variation,
-)
+from simulacra.models.foregan.foregan import Defects, ForeGAN, Hyper, Layers
 from simulacra.models.foregan.nets import (
     EMPTY,
     cut,
@@ -34,6 +25,7 @@ from simulacra.models.foregan.nets import (
     places,
     sample_places,
 )
+from simulacra.models.foregan.rules import composed, gated, mixed, penalty, total_variation
 
 SMALL = {
     "width": 2,
@@ -59,8 +51,8 @@ def clips(B: int = 2, T: int = 3, H: int = 16, W: int = 24, seed: int = 0) -> di
 
 
 def small_model(batch: dict[str, Tensor] | None = None, **hyper) -> ForeGAN:
-    """A small model whose weights follow from a seed, larger than N(0, 0.02), so that critics have
-    slopes."""
+    """A small model whose weights follow from a seed,
+    larger than N(0, 0.02), so that critics have slopes."""
     random.reseed(0)
     model = ForeGAN(Hyper(**(SMALL | hyper)), batch or clips())
     with torch.no_grad():
@@ -103,8 +95,8 @@ def test_mix_rules_by_hand():
 
 
 def test_attention_feels_nothing_through_sum():
-    """A (Iw+C) + (1-A) (Iw+C) - 1 is Iw + C - 1: the gradient is exactly 0, and is not by the rule
-    that was meant."""
+    """A (Iw+C) + (1-A) (Iw+C) - 1 is Iw + C - 1:
+    the gradient is exactly 0, and is not by the rule that was meant."""
     A, C, warped = torch.rand(3, 2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     A = A.requires_grad_()
     for rule, none in ("sum", True), ("sum_fixed", False), ("keep", False):
@@ -119,8 +111,8 @@ def test_total_variation_is_a_sum_over_pixels():
 
 
 def test_parameters_are_the_sources():
-    """8.46 million in a generator with 5 inputs and the shared path, 15.35 million in a critic; its
-    map of a whole frame."""
+    """8.46 million in a generator with 5 inputs and the shared path, 15.35 million in a critic;
+    its map of a whole frame."""
     generator, critic = (
         nets.Generator(Hyper(), 5, "shared", 3),
         nets.Critic(Hyper().widths_D, Hyper().tail_D, (60, 112)),
@@ -165,8 +157,8 @@ def test_b1_generators_raise_what_critics_say_of_fakes(sign, rises):
 
 @pytest.mark.parametrize("defect", [False, True])
 def test_b2_the_mask_critic_reaches_the_masks_head(defect):
-    """And not the colours, of one step; by the defect it is the foreground's score, which the
-    mask's head does not feel."""
+    """And not the colours, of one step; by the defect it is the foreground's score,
+    which the mask's head does not feel."""
     batch = clips(T=2)
     weights = {
         "lambda_rec": 0.0,
@@ -199,8 +191,8 @@ def test_b2_the_mask_critic_is_trained_on_masks(monkeypatch):
 
 
 def test_b3_composites():
-    """Over: m of 1 shows the foreground exactly, m of 0 the background. Added: a black foreground
-    darkens where m is 0."""
+    """Over: m of 1 shows the foreground exactly, m of 0 the background.
+    Added: a black foreground darkens where m is 0."""
     foreground, background = (
         torch.rand(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     )
@@ -241,8 +233,8 @@ def jumping() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("defect", [False, True])
 def test_b5_flow_of_the_right_step(defect):
-    """The first foreground, moved along the flow, is each next frame; by the defect no step but
-    those of equal speed is."""
+    """The first foreground, moved along the flow, is each next frame;
+    by the defect no step but those of equal speed is."""
     batch = jumping()
     model = small_model(batch, defects=Defects(off_by_one=defect))
     off = (painted(model, batch).warped - batch["video"][:, 1:]).abs().amax((0, 2, 3, 4))
@@ -250,8 +242,8 @@ def test_b5_flow_of_the_right_step(defect):
 
 
 def test_b6_flow_is_told_without_wrapping_around():
-    """Strictly monotone up to the reach and never falling beyond; the byte mapping by the table of
-    what it gave."""
+    """Strictly monotone up to the reach and never falling beyond;
+    the byte mapping by the table of what it gave."""
     motion = torch.linspace(-40, 40, 401).view(1, 1, 1, -1).repeat(1, 2, 1, 1)
     width = motion.shape[3]
     x = flow_as_input(motion, 20 / width)[0, 0, 0]
@@ -323,8 +315,8 @@ def test_b8_losses_are_linear_in_each_weight(monkeypatch):
 
 
 def test_b8_one_gradient_a_step_of_the_critics(monkeypatch):
-    """The penalty is multiplied in and added to the game. By the defect it has weight 1, and a
-    second step repeats the game."""
+    """The penalty is multiplied in and added to the game.
+    By the defect it has weight 1, and a second step repeats the game."""
     for weight in 5.0, 50.0:
         settings = {
             "lambda_Df": 3.0,
@@ -367,8 +359,8 @@ def test_b9_both_games_are_played_on_the_same_pictures(monkeypatch):
 
 @pytest.mark.parametrize(("epoch", "turns"), [(0, 3), (2, 0), (4, 2)])
 def test_b10_generators_play_every_nth_step(epoch, turns, monkeypatch):
-    """Steps are counted over all epochs; counted within epochs shorter than n, generators never
-    play."""
+    """Steps are counted over all epochs; counted within epochs shorter than n,
+    generators never play."""
     model = small_model(critic_steps=3, defects=Defects(epoch=epoch))
     played = [moves(model, monkeypatch, k=k)[1][-1][1] is model.opt_G for k in range(9)]
     assert sum(played) == turns and (epoch or played == [False, False, True] * 3)
@@ -432,8 +424,8 @@ def test_b12_two_clips_give_the_patches_of_each():
 
 @pytest.mark.parametrize("how", ["black", "noise", "replicate", "telea"])
 def test_b13_holes_are_filled(how):
-    """Objects at each edge, in the middle, and over whole rows: no pixel of the hole keeps its
-    colour, no other loses it."""
+    """Objects at each edge, in the middle, and over whole rows:
+    no pixel of the hole keeps its colour, no other loses it."""
     frame = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.3
     boxes = [
         (0, 5, 3, 9),
@@ -478,8 +470,8 @@ def test_b14_critics_do_not_reach_the_generators(monkeypatch):
 
 @pytest.mark.parametrize("size", [1, 6, 240])
 def test_b15_the_penalty_does_not_depend_on_the_maps_size(size):
-    """A linear critic of slope 3 told `size` times over: (3 - 1)^2; the slope of the sum is `size`
-    times that."""
+    """A linear critic of slope 3 told `size` times over: (3 - 1)^2;
+    the slope of the sum is `size` times that."""
     x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     direction = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(1))
     direction = 3 * direction / direction.norm()
@@ -592,8 +584,8 @@ def test_attention_can_be_regularised():
 
 
 def test_no_later_mask_or_label_is_asked_for():
-    """What the model reads of a batch are frames, the first mask and flows; other keys may hold
-    anything."""
+    """What the model reads of a batch are frames, the first mask and flows;
+    other keys may hold anything."""
     model, batch = small_model(), clips()
     poison = {"masks": torch.full((2, 3, 1, 16, 24), math.nan), "label": torch.zeros(2)}
     assert torch.equal(painted(model, batch).composite, painted(model, batch | poison).composite)
@@ -643,8 +635,8 @@ def test_other_data_are_refused():
 
 
 def test_first_foregrounds_can_be_augmented():
-    """Reals for Df differ then from step to step of time, stay in range, black outside; without,
-    they are the first frame's."""
+    """Reals for Df differ then from step to step of time, stay in range, black outside;
+    without, they are the first frame's."""
     batch = clips()
     plain, changed = (
         small_model(batch, augment=augment).reals(batch, 2) for augment in (False, True)
@@ -712,8 +704,8 @@ def test_fake_patches_where_the_object_was():
 
 
 def experiments() -> list[tuple[str, Hyper]]:
-    """The notes' experiments as the config has them, each as published and without the defects,
-    with small nets."""
+    """The notes' experiments as the config has them,
+    each as published and without the defects, with small nets."""
     raw = tomllib.loads(config.find("foregan_davis").read_text())["experiment"]
     fixed = raw.pop("fixed")
     assert list(raw) == ["1", "2", "3", "4", "5", "6"]
@@ -727,8 +719,8 @@ def experiments() -> list[tuple[str, Hyper]]:
 
 @pytest.mark.parametrize(("name", "hyper"), experiments())
 def test_experiments(name, hyper):
-    """Each trains; the defects are on as published, off where fixed; what tells them apart is as in
-    the notes."""
+    """Each trains; the defects are on as published, off where fixed;
+    what tells them apart is as in the notes."""
     on = Defects(
         sign=True,
         off_by_one=True,
@@ -755,8 +747,8 @@ def test_experiments(name, hyper):
 
 
 def test_it_learns_a_clip():
-    """On one clip whose object moves, L1 alone brings composites nearer to the truth than the first
-    frame is."""
+    """On one clip whose object moves, L1 alone brings composites nearer
+    to the truth than the first frame is."""
     batch = jumping()
     batch["video"] = torch.where(batch["video"] > -1, batch["video"], torch.tensor(0.3))
     model = small_model(
@@ -845,8 +837,8 @@ def test_ranks_and_what_attention_keeps():
 
 
 def test_foreground_motion():
-    """A textured square that moves 3 pixels to the right: the error of the true flow is small, of
-    standing still 3."""
+    """A textured square that moves 3 pixels to the right:
+    the error of the true flow is small, of standing still 3."""
     dice = torch.Generator().manual_seed(0)
     texture = (
         F.interpolate(torch.rand(1, 3, 6, 6, generator=dice), (24, 24), mode="bicubic")[0].clamp(
@@ -940,15 +932,15 @@ def test_telea_looks_three_pixels_far():
 
 
 def test_critics_lose_what_fakes_score_over_reals(monkeypatch):
-    """Reals of 2 and fakes of 5 for one critic, of 7 and 3 for the other: 3 and -4, weighed and
-    times the steps."""
+    """Reals of 2 and fakes of 5 for one critic, of 7 and 3 for the other:
+    3 and -4, weighed and times the steps."""
     model = small_model(lambda_Df=0.5, lambda_Db=2.0, lambda_Df_gp=0.0, lambda_Db_gp=0.0)
     values = {"Df": (2.0, 5.0), "Db": (7.0, 3.0)}
     games = {
         name: (lambda x: 1 * x, *(torch.full((2, 1, 2, 2), v) for v in pair))
         for name, pair in values.items()
     }
-    monkeypatch.setattr(model, "games", lambda real, fake: games)
+    monkeypatch.setattr(model, "adversaries", lambda real, fake: games)
     monkeypatch.setattr(foregan, "descend", lambda *moves, clip=0.0: None)
     nothing = foregan.Shown(*(torch.zeros(1),) * 3)
     told = model.play_D(nothing, nothing, 0, 3)
@@ -957,3 +949,17 @@ def test_critics_lose_what_fakes_score_over_reals(monkeypatch):
         -4,
         3 * (0.5 * 3 - 2 * 4),
     )
+
+
+def test_patches_that_never_lie_beside_the_object_are_refused():
+    """The background critic would have no reals, and its game no loss."""
+    with pytest.raises(Mistake, match=r"hyper.patch = \[0.9, 0.9\]: no such patch .* is free"):
+        small_model(patch=(0.9, 0.9)).check(clips())
+    small_model(patch=(0.9, 0.9), lambda_Db=0.0).check(clips())
+    small_model().check(clips())
+
+
+def test_generators_that_never_play_have_no_rate():
+    """The public code's epochs, shorter than n steps."""
+    with pytest.raises(ValueError, match=r"rate_G.*for the generators to play at all"):
+        small_model(critic_steps=4, defects=Defects(epoch=2), rate_G=3e-4)

@@ -20,8 +20,8 @@ def small_model(**hyper: object) -> GAN:
 
 
 def test_non_saturating_by_hand() -> None:
-    """Logits 0 cost ln 2 each; D(x) = 3/4 is the logit ln 3: -ln(3/4) for reals, -ln(1/4) for
-    fakes."""
+    """Logits 0 cost ln 2 each; D(x) = 3/4 is the logit ln 3:
+    -ln(3/4) for reals, -ln(1/4) for fakes."""
     zero, three = torch.zeros(1), torch.tensor([math.log(3)])
     assert float(adversarial.non_saturating_D(zero, zero)) == pytest.approx(math.log(2))
     assert float(adversarial.non_saturating_G(zero)) == pytest.approx(math.log(2))
@@ -74,8 +74,8 @@ def test_the_penalties_enter_the_loss_halved_and_summed(
 
 
 def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every third step costs three times the penalty, the others none, and only then is a penalty
-    logged."""
+    """Every third step costs three times the penalty, the others none,
+    and only then is a penalty logged."""
     losses: list[Tensor] = []
     monkeypatch.setattr(gan, "descend", lambda move: losses.append(move[0]))
     m, paid_for = small_model(gamma=2.0, penalty_every=3), []
@@ -96,8 +96,8 @@ def test_lazy_penalties_weigh_as_much_as_steady_ones(monkeypatch: pytest.MonkeyP
 
 
 def test_reals_and_fakes_judged_together_or_apart_cost_the_same() -> None:
-    """Without batch statistics, the joint pass with penalties gives the logits of two single
-    passes."""
+    """Without batch statistics, the joint pass
+    with penalties gives the logits of two single passes."""
     m = small_model()
     x, fake = torch.rand(2, 4, 1, 28, 28).unbind()
     together, apart = m.judge(x, fake, penalties=True), m.judge(x, fake, penalties=False)
@@ -143,8 +143,8 @@ def test_schedules_reach_the_optimizers() -> None:
 
 
 def test_it_covers_a_ring_of_eight() -> None:
-    """Eight Gaussians on a circle, as pictures of two pixels, on fully connected nets: every mode
-    gets samples."""
+    """Eight Gaussians on a circle, as pictures of two pixels, on fully connected nets:
+    every mode gets samples."""
     angles = torch.arange(8) * math.pi / 4
     modes = 0.7 * torch.stack([angles.cos(), angles.sin()], 1)
     reseed(0)
@@ -165,8 +165,8 @@ def test_it_covers_a_ring_of_eight() -> None:
         nn.LeakyReLU(),
         nn.Linear(64, 1),
     )
-    m.average = gan.play.Average(m.G)
-    m.opt_G, m.opt_D = (gan.play.adam(net, 1e-3, 0.0, 0.99) for net in (m.G, m.D))
+    m.average = gan.EMA(m.G)
+    m.opt_G, m.opt_D = (gan.optim.adam(net, 1e-3, 0.0, 0.99) for net in (m.G, m.D))
     for k in range(2000):
         g = torch.Generator().manual_seed(k)
         x = modes[torch.randint(8, (128,), generator=g)] + 0.02 * torch.randn(128, 2, generator=g)

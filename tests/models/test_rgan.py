@@ -1,5 +1,5 @@
-"""The recurrent GAN's sixth version: its scans, heads, sizes, conditions, and the step that all
-versions share."""
+"""The recurrent GAN's sixth version: its scans, heads, sizes, conditions,
+and the step that all versions share."""
 
 import pytest
 import torch
@@ -164,8 +164,8 @@ def test_smaller_pictures_are_means() -> None:
 
 @pytest.mark.parametrize("head", ["flatten", "attention", "average"])
 def test_penalties_through_recurrences_equal_finite_differences(head: str) -> None:
-    """The slope penalty's own gradient, second derivatives of the LSTMs included, in double
-    precision."""
+    """The slope penalty's own gradient, second derivatives of the LSTMs included,
+    in double precision."""
     reseed(0)
     D = Discriminator(Hyper(**TINY, head=head), (1, 8, 8)).double()  # type: ignore[arg-type]
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)

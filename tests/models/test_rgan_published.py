@@ -1,5 +1,5 @@
-"""The published RGANs' networks against their tables, what Keras does by itself, and the defects
-that `repaired` removes."""
+"""The published RGANs' networks against their tables, what Keras does by itself,
+and the defects that `repaired` removes."""
 
 import copy
 import math
@@ -35,8 +35,7 @@ def gradient(D: nn.Module, x: Tensor, create: bool = False) -> Tensor:
     return torch.autograd.grad(D(x).sum(), x, create_graph=create)[0]
 
 
-# --- the tables
-# -------------------------------------------------------------------------------------------------------
+# --- the tables -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,8 +118,7 @@ def test_unknown_versions_and_forms(version: str, form: str) -> None:
         networks(version, form, MNIST)
 
 
-# --- Keras
-# ------------------------------------------------------------------------------------------------------------
+# --- Keras ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,8 +223,7 @@ def test_max_norm_leaves_spectral_kernels_alone() -> None:
     assert float(torch.cat([m.bias for m in lstm.maps]).norm().detach()) == pytest.approx(3)  # type: ignore[arg-type,misc]
 
 
-# --- the defects
-# ------------------------------------------------------------------------------------------------------
+# --- the defects ----------------------------------------------------------------------------------
 
 
 @VERSIONS
@@ -279,8 +276,8 @@ def test_A2_the_published_discriminator_hardly_feels_shifts(version: str, rows: 
 
 
 def scaled(form: str, eps: float) -> float:
-    """By how much v4's D changes, in training mode, when the weights of its convolutions are 7.3
-    times their spectral norm."""
+    """By how much v4's D changes, in training mode,
+    when the weights of its convolutions are 7.3 times their spectral norm."""
     D = pair("v4", form, dropout=0.0)[1].double()
     x = torch.rand(3, *MNIST, dtype=torch.double)
     for layer in layers(D, nn.BatchNorm2d):
@@ -295,8 +292,8 @@ def scaled(form: str, eps: float) -> float:
 
 
 def test_A5_batch_norm_takes_back_spectral_norm() -> None:
-    """Exactly so without Keras' epsilon of 1e-3, which is as large as the variance behind the
-    one-unit LSTM."""
+    """Exactly so without Keras' epsilon of 1e-3,
+    which is as large as the variance behind the one-unit LSTM."""
     assert scaled("published", eps=1e-14) < 1e-9
     assert scaled("published", eps=1e-3) > 1e-3
     assert scaled("repaired", eps=1e-14) > 0.01
@@ -326,8 +323,8 @@ def test_A5_where_spectral_norm_is(version: str) -> None:
 @pytest.mark.parametrize(("form", "width"), [("published", 1), ("repaired", 16)])
 @pytest.mark.parametrize("version", ["v3", "v4", "v5"])
 def test_A4_how_many_numbers_D_keeps_of_a_pixel(version: str, form: str, width: int) -> None:
-    """The filters of v4's and v5's convolution in front, and the units of the raster scan, which
-    the next convolution reads."""
+    """The filters of v4's and v5's convolution in front,
+    and the units of the raster scan, which the next convolution reads."""
     found = [
         (conv.in_channels, conv.out_channels) for conv in layers(pair(version, form)[1], nn.Conv2d)
     ]
@@ -343,8 +340,8 @@ def test_A4_how_many_numbers_D_keeps_of_a_pixel(version: str, form: str, width: 
 @VERSIONS
 @torch.no_grad()
 def test_A9_the_range_of_the_output(version: str, form: str) -> None:
-    """With weights of three times the size, the published nets paint pixels above the range; the
-    repaired cannot."""
+    """With weights of three times the size, the published nets paint pixels above the range;
+    the repaired cannot."""
     G = pair(version, form)[0]
     for w in G.parameters():
         w.mul_(3)
@@ -357,8 +354,7 @@ def test_A9_the_range_of_the_output(version: str, form: str) -> None:
         assert isinstance(parts[paint + 1], nn.Tanh if low < 0 else nn.Sigmoid)
 
 
-# --- spectral norm in LSTMs
-# -------------------------------------------------------------------------------------------
+# --- spectral norm in LSTMs -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -173,8 +173,8 @@ def test_KL_agrees_with_torch_and_with_sampling() -> None:
 
 
 def test_free_nats() -> None:
-    """The paper's code: the mean of max(sum over z, tolerance z_size); or one floor under each
-    dimension's mean."""
+    """The paper's code: the mean of max(sum over z, tolerance z_size);
+    or one floor under each dimension's mean."""
     KL = torch.tensor([[0.1, 0.2], [3.0, 1.0]], requires_grad=True)
     assert free_bits(KL, 0.5, "sum").item() == pytest.approx((1.0 + 4.0) / 2)
     assert free_bits(KL, 0.0, "sum").item() == pytest.approx((0.3 + 4.0) / 2)
@@ -208,8 +208,8 @@ def test_calibrated_is_the_gaussian_at_its_best_variance() -> None:
     ],
 )
 def test_a_step_is_the_loss_and_descends_it(change: dict[str, object]) -> None:
-    """The scalars of step 2 are those of the formula, with the step's own noise, at the weights
-    before it."""
+    """The scalars of step 2 are those of the formula,
+    with the step's own noise, at the weights before it."""
     model, x = small_model(**change), batch()["image"]
     for k in range(3):
         random.reseed(k)
@@ -271,8 +271,8 @@ def gradients(rows: int, seed: int) -> Tensor:
 
 
 def test_one_degree_of_freedom_takes_one_dimension() -> None:
-    """The loss finds the one number that these pictures have, and spends nothing on the other
-    dimensions."""
+    """The loss finds the one number that these pictures have,
+    and spends nothing on the other dimensions."""
     model = small_model(
         {"image": gradients(4, 0)}, weight=10.0, tolerance=0.0, rate=3e-3, average=0.0, width=8
     )
@@ -339,8 +339,8 @@ def tiny(request) -> Tiny:
 
 
 def test_the_last_checkpoint_holds_the_last_update(tiny: Tiny, tmp_path) -> None:
-    """V2, V3: as many updates as steps, each on a batch, and what is saved is what the last of them
-    left."""
+    """V2, V3: as many updates as steps, each on a batch,
+    and what is saved is what the last of them left."""
     assert tiny.train(tmp_path / "run", "steps=7", "save_every=7", "log_every=7").done
     opened = reopen(tmp_path / "run", ROOT)
     checked = tiny.config("steps=7", "save_every=7", "log_every=7")

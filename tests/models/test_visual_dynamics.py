@@ -411,8 +411,8 @@ def test_imagined_frames_have_sharper_kernels() -> None:
 
 
 def test_layers_are_moved_and_laid_over_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A white block goes up by 1 and right by 2; a black veil in front of it, half transparent,
-    stays."""
+    """A white block goes up by 1 and right by 2;
+    a black veil in front of it, half transparent, stays."""
     painter, (C, H, W) = small_model().net.painter, SHAPE
     with torch.no_grad():
         painter.kernels[-1].weight.zero_()
@@ -572,8 +572,8 @@ def test_B16_doubling_waits_for_its_turn_and_for_the_error_and_has_a_limit() -> 
 
 
 def test_B16_a_target_pushes_beta_to_both_sides() -> None:
-    """By half a percent where the squared error is half its target, by one at most; between a floor
-    and the limit."""
+    """By half a percent where the squared error is half its target, by one at most;
+    between a floor and the limit."""
     h = Hyper(weigh="target", target=0.1, beta=2.0, beta_most=2.05)
     assert heard(h, [0.005] * 9) == pytest.approx(
         [min(2 * math.exp(0.005 * i), 2.05) for i in range(1, 10)]
@@ -696,8 +696,8 @@ def test_a_traverse_moves_one_dimension_at_a_time_the_most_active_first(
 
 
 def test_what_moves_is_no_longer_than_clip() -> None:
-    """A gradient (3, 4, 0, 12) of norm 13, over two weights; and one of norm 5 beside it, clipped
-    on its own."""
+    """A gradient (3, 4, 0, 12) of norm 13, over two weights;
+    and one of norm 5 beside it, clipped on its own."""
     a, b, c = (
         nn.Parameter(torch.zeros(3)),
         nn.Parameter(torch.zeros(1)),
@@ -722,8 +722,8 @@ def test_shorter_gradients_are_left_alone() -> None:
 
 
 def test_gradients_that_share_memory_are_clipped_once() -> None:
-    """Autograd gives the sum of two weights one gradient for both, and the weights of a sum one
-    number for all."""
+    """Autograd gives the sum of two weights one gradient for both,
+    and the weights of a sum one number for all."""
     a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optim.descend(((a + b).square().sum(), SGD([a, b], lr=1.0)), clip=1.0)
     assert [*a.tolist(), *b.tolist()] == pytest.approx([0.5] * 4)

@@ -1,5 +1,5 @@
-"""C: the published actions and signs, equal members that earn the same in dreams and in the world,
-a search that resumes."""
+"""C: the published actions and signs, equal members
+that earn the same in dreams and in the world, a search that resumes."""
 
 import signal
 
@@ -13,7 +13,7 @@ from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import tracks
 from simulacra.io import paint
-from simulacra.models.world import acting, dreaming
+from simulacra.models.world import acting, artefacts, dreaming
 from simulacra.models.world.acting import Senses, drive
 from simulacra.models.world.dreaming import (
     Agents,
@@ -89,14 +89,15 @@ class Linear:
 
 def written(folder, *lines: str) -> str:
     """A config file of a tiny search in dreams."""
-    text = "\n".join([
+    told = [
         'model = "world_controller"\nbatch = 3\nsteps = 14\nsave_every = 4\nlog_every = 2',
         f'[data]\nname = "codes"\npath = "{folder}"\nlength = 8',
         '[hyper]\nworld = "dream"\npopulation = 6\nsteps = 5\ncontext = 2',
         *([] if any(line.startswith("memory") for line in lines) else ["units = 8"]),
         *lines,
         "[preset.tiny]",
-    ])  # fmt: skip
+    ]
+    text = "\n".join(told)
     path = folder.parent / "controller.toml"
     path.write_text(text)
     return str(path)
@@ -141,8 +142,8 @@ def test_weight_decay_lowers_fitness():
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("C", [0, 3])
 def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
-    """One member and one rollout at a time, with the same noise: actions, codes, rewards and
-    ends."""
+    """One member and one rollout at a time, with the same noise:
+    actions, codes, rewards and ends."""
     M, other, P, begin = memory(joint=joint), memory(1), members(4), start(3, C)
     senses = {"full": M, "untrained": other, "z_only": None}[arm]
     P = P if senses else members(4, 4)
@@ -155,8 +156,12 @@ def test_a_dream_in_one_batch_is_the_dream_step_by_step(arm, joint, C):
     for p in range(4):
         for e in range(3):
             z, total, steps, alive = begin.first[e][None], 0.0, 0, True
-            world, seen = (m and m.remember(begin.codes[[e]], begin.actions[[e]], m.start(z))[1] if C else m and m.start(z)
-                           for m in (M, senses))  # fmt: skip
+            shown = begin.codes[[e]], begin.actions[[e]]
+            world, seen = (m and m.start(z) for m in (M, senses))
+            if C:
+                world, seen = (
+                    m and m.remember(*shown, state)[1] for m, state in ((M, world), (senses, seen))
+                )
             for t in range(9):
                 F = torch.cat([z, seen.h], 1) if senses else z
                 a = squashed("paper", F @ P[p, :-3].view(3, -1).T + P[p, -3:])
@@ -206,8 +211,8 @@ def test_members_whose_luck_is_their_own_dream_apart(monkeypatch):
 
 
 def test_what_a_dream_pays():
-    """A memory that says the same whatever it sees: the reward at each step, ends at once or never;
-    signs pay 1."""
+    """A memory that says the same whatever it sees:
+    the reward at each step, ends at once or never; signs pay 1."""
     for reward, end, kind, wanted in (
         (2.5, -50, "value", 25),
         (2.5, 50, "value", 2.5),
@@ -288,8 +293,8 @@ def blurred() -> coded.Colours:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_the_noise_of_a_track_does_not_depend_on_the_others(own):
-    """Nor on where it stands among them, nor on the number of steps; the same for every member
-    unless each has its own."""
+    """Nor on where it stands among them, nor on the number of steps;
+    the same for every member unless each has its own."""
     eye, P, steps = blurred(), members(2, 3), 2 * acting.DRAWN + 3
 
     def returns(*some: int) -> torch.Tensor:
@@ -319,8 +324,8 @@ def test_the_noise_of_a_track_does_not_depend_on_the_others(own):
 
 @pytest.mark.parametrize("luck", ["shared", "own"])
 def test_processes_drive_the_tracks_of_one_each_its_share(luck, monkeypatch):
-    """Two with half a batch each drive what one drives with a whole batch, and earn the same; also
-    when they look."""
+    """Two with half a batch each drive what one drives with a whole batch, and earn the same;
+    also when they look."""
     whole, asked = coded.batch(4, 12, 3), []
     hyper = Hyper(arm="z_only", world="envpool", squash="tanh", population=5, steps=6, luck=luck)
 
@@ -565,8 +570,8 @@ def test_a_killed_search_ends_as_an_unbroken_one(tmp_path, monkeypatch):
 
 
 def test_a_trained_memory_is_dreamt_in_and_another_eyes_codes_are_refused(tmp_path, monkeypatch):
-    """The stages joined: codes, memory, dream; the memory travels with the controller's
-    checkpoints."""
+    """The stages joined: codes, memory, dream;
+    the memory travels with the controller's checkpoints."""
     monkeypatch.setattr(paint, "curves", scribble)
     folder = coded.folder(tmp_path / "codes")
     text = f"""model = "world_memory"
@@ -603,10 +608,18 @@ weight_reward = 1.0
     with pytest.raises(Mistake, match="is empty; allowed: the run folder"):
         train(config.resolve(source, "tiny", ["hyper.world=envpool"]), tmp_path / "blind", None)
     assert not (tmp_path / "blind").exists()
+    other = coded.Colours()
+    with monkeypatch.context() as patch:
+        seen = artefacts.Seen(other, coded.OTHER)
+        patch.setattr(artefacts, "eye_at", lambda folder: seen)
+        with pytest.raises(Mistake, match=coded.OTHER):  # dreams do not look, but a score will
+            train(config.resolve(source, "tiny", ["hyper.eye=other"]), tmp_path / "sees", None)
+        assert not (tmp_path / "sees").exists()
     coded.folder(folder, eye=coded.OTHER)
     with pytest.raises(Mistake, match=f"{coded.OTHER}.*{coded.EYE}"):
         train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "other", None)
     assert not (tmp_path / "other").exists()
+    coded.folder(folder)
     assert train(config.resolve(source, "tiny", ["steps=3"]), tmp_path / "controller", None).already
     with pytest.raises(Mistake, match="allowed: model world_memory"):
         wrong = [f"hyper.memory={tmp_path / 'controller'}"]
@@ -658,8 +671,8 @@ def test_a_wider_search_begins_where_a_narrow_one_ended():
 def test_a_driver_of_codes_alone_is_gone_on_from_by_one_who_sees_a_memory_too(
     tmp_path, monkeypatch
 ):
-    """Its first centre drives as the other's last, since its weights on the state are 0; and no
-    other number is taken."""
+    """Its first centre drives as the other's last, since its weights on the state are 0;
+    and no other number is taken."""
     monkeypatch.setattr(paint, "curves", scribble)
     source, one = written(coded.folder(tmp_path / "codes")), f"hyper.begin={tmp_path / 'alone'}"
     train(config.resolve(source, "tiny", ["hyper.arm=z_only", "steps=5"]), tmp_path / "alone", None)

@@ -1,5 +1,5 @@
-"""M: densities against torch's own, sampling against its law, one implementation of sequence and
-step, what it learns."""
+"""M: densities against torch's own, sampling against its law,
+one implementation of sequence and step, what it learns."""
 
 import math
 import signal
@@ -102,8 +102,8 @@ log_every = 2
 
 
 def test_sizes_are_those_of_the_published_code():
-    """422,368 and torch's second bias of 1,024; the joint head of the other public code has 327
-    outputs with reward and end."""
+    """422,368 and torch's second bias of 1,024;
+    the joint head of the other public code has 327 outputs with reward and end."""
     assert sum(w.numel() for w in Memory(Form(32, 3)).parameters()) == 422_368 + 1_024
     assert Memory(Form(32, 3, joint=True, reward="value", end=True)).head.out_features == 327
 
@@ -227,8 +227,8 @@ def test_a_sequence_equals_its_steps(joint):
 
 
 def test_acting_and_training_have_the_same_memory():
-    """W1: of an episode acted on step by step, training code finds the same h, and the actions
-    follow from the h before."""
+    """W1: of an episode acted on step by step, training code finds the same h,
+    and the actions follow from the h before."""
     M, C = Memory(Form(4, 3, units=8)), torch.randn(1, 3 * 12 + 3)
     codes = torch.randn(2, 7, 4)
     agents, actions, states = Agents(C, M, M.start(codes), "paper"), [], []
@@ -299,8 +299,8 @@ def test_codes_are_drawn_anew_with_the_eyes_variance():
 
 
 def test_two_modes_are_learnt_up_to_the_analytic_gap():
-    """Codes that are -1 or 1 by chance, with noise 0.1: ln 2 + entropy of the noise; one normal
-    distribution has 1.42 nats."""
+    """Codes that are -1 or 1 by chance, with noise 0.1: ln 2 + entropy of the noise;
+    one normal distribution has 1.42 nats."""
     dice = torch.Generator().manual_seed(0)
     batch = coded.batch(64, 9, 1)
     batch["mean"] = (torch.rand(64, 9, 1, generator=dice) < 0.5).float() * 2 - 1
@@ -315,8 +315,8 @@ def test_two_modes_are_learnt_up_to_the_analytic_gap():
 
 
 def test_a_linear_world_is_foreseen():
-    """Held-out episodes: better than both baselines, and than standing still, several steps
-    ahead."""
+    """Held-out episodes: better than both baselines,
+    and than standing still, several steps ahead."""
     many = coded.batch(24, 30)
     batch, unseen = (
         {name: value[rows] for name, value in many.items()} for rows in (slice(16), slice(16, 24))
@@ -449,8 +449,8 @@ def test_training_begins_where_another_run_ended(tmp_path):
 
 
 def test_symlog_and_two_bins_by_hand():
-    """arXiv 2301.04104: symlog(x) = sign(x) ln(|x| + 1); the weights of two bins around a number,
-    whose mean it is."""
+    """arXiv 2301.04104: symlog(x) = sign(x) ln(|x| + 1);
+    the weights of two bins around a number, whose mean it is."""
     x = torch.tensor([-100.0, -0.1, 0.0, 3.2, 402.0])
     assert symlog(x)[0].item() == pytest.approx(-math.log(101)) and symlog(x)[
         3
@@ -550,8 +550,8 @@ def test_dreams_pay_what_the_bins_mean():
 
 
 def test_foresight_is_of_rewards_as_they_are_paid():
-    """Whatever the head learns of them: a memory of bins and one of clipped values are held to the
-    same reward, by hand."""
+    """Whatever the head learns of them: a memory of bins
+    and one of clipped values are held to the same reward, by hand."""
     found = {}
     for reward in "value", "twohot":
         torch.manual_seed(1)
@@ -561,7 +561,7 @@ def test_foresight_is_of_rewards_as_they_are_paid():
         drive = crashes(1, 300, 5)
         opened = Opened(
             Path("run"),
-            SimpleNamespace(model_name="world_memory"),
+            SimpleNamespace(model="world_memory"),
             model,
             0,
             None,

@@ -71,8 +71,8 @@ def test_resized_flow_is_in_pixels_of_its_own_size() -> None:
 
 
 def test_agreement_by_hand() -> None:
-    """There 1 and back 1: sure. There 1 and back 0: e^2 = 1 over 0.5 + 0.01. Out of the frame:
-    no."""
+    """There 1 and back 1: sure. There 1 and back 0: e^2 = 1 over 0.5 + 0.01.
+    Out of the frame: no."""
     there = constant(1, 0)
     sure = agreement(there, -there)
     assert torch.allclose(sure[..., :7], torch.ones(1, 1, 6, 7)) and not sure[..., 7].any()

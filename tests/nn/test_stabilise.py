@@ -15,8 +15,8 @@ LN2 = math.log(2)
 
 
 def test_cross_entropy_by_hand() -> None:
-    """D = 3/4 (logit ln 3): against 1 it costs -ln 3/4, against 0 -ln 1/4, against 0.9 the
-    mixture."""
+    """D = 3/4 (logit ln 3): against 1 it costs -ln 3/4,
+    against 0 -ln 1/4, against 0.9 the mixture."""
     d = torch.tensor([math.log(3)])
     one, zero = -math.log(3 / 4), -math.log(1 / 4)
     assert float(adversarial.cross_entropy(d, 1.0)) == pytest.approx(one)
@@ -99,8 +99,8 @@ def test_augmentation_lets_gradients_through(name: str) -> None:
 
 
 def test_translation_moves_whole_pictures() -> None:
-    """One lit pixel in the middle stays one lit pixel, at most an eighth of the side away, and
-    lands all over that square."""
+    """One lit pixel in the middle stays one lit pixel, at most an eighth of the side away,
+    and lands all over that square."""
     x = -torch.ones(400, 1, 16, 16)
     x[:, :, 8, 8] = 1
     reseed(0)
@@ -117,8 +117,8 @@ def test_translation_moves_whole_pictures() -> None:
 
 @pytest.mark.parametrize(("size", "most"), [(28, 4), (16, 2), (64, 8), (12, 2), (20, 3)])
 def test_all_translations_are_equally_likely(size: int, most: int) -> None:
-    """DiffAugment: whole pixels, -size/8 to size/8, halves rounded up, rows and columns apart; what
-    comes in is 0."""
+    """DiffAugment: whole pixels, -size/8 to size/8, halves rounded up, rows and columns apart;
+    what comes in is 0."""
     n = 4500
     # each row tells its number
     x = torch.arange(1.0, size + 1).view(1, 1, size, 1).expand(n, 1, size, size).clone()
@@ -176,8 +176,8 @@ def test_colour_changes_brightness_saturation_and_contrast() -> None:
 
 
 def test_spectral_norm_bounds_convolutions_and_recurrences() -> None:
-    """The largest singular value of each weight comes to 1, and scaling what lies under it changes
-    nothing."""
+    """The largest singular value of each weight comes to 1,
+    and scaling what lies under it changes nothing."""
     torch.manual_seed(0)
     net = nn.ModuleDict(
         {"conv": nn.Conv2d(3, 8, 3), "lstm": nn.LSTM(5, 4, batch_first=True, bidirectional=True)}
@@ -220,3 +220,16 @@ def test_a_bounded_recurrence_is_an_lstm_with_smaller_weights() -> None:
 def test_spectral_norm_refuses_batch_norm() -> None:
     with pytest.raises(ValueError, match="batch norm rescales"):
         stabilise.spectral(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
+
+
+def test_spectral_norm_of_a_weight_that_begins_at_zero_is_finite() -> None:
+    """It has no largest singular value to be divided by: the net answered NaN."""
+    last = nn.Conv2d(2, 2, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    net = stabilise.spectral(nn.Sequential(nn.Conv2d(1, 2, 3), last))
+    for _ in range(3):
+        found = net(torch.randn(2, 1, 8, 8))
+    assert found.isfinite().all()
+    assert float(torch.linalg.matrix_norm(last.weight.detach().flatten(1), 2)) == pytest.approx(
+        1, abs=0.3
+    )

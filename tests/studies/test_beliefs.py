@@ -1,5 +1,5 @@
-"""What experiments/beliefs.py sets side by side: every reward of the world, and a memory's belief
-until the drive ends."""
+"""What experiments/beliefs.py sets side by side:
+every reward of the world, and a memory's belief until the drive ends."""
 
 import beliefs
 import coded

@@ -1,5 +1,5 @@
-"""What experiments/mean_codes.py compares: one agent on the same tracks, with and without the noise
-of its codes."""
+"""What experiments/mean_codes.py compares:
+one agent on the same tracks, with and without the noise of its codes."""
 
 import math
 
@@ -16,8 +16,8 @@ from simulacra.models.world.memory_nets import Form, Memory
 
 
 class Steady:
-    """One step a track, which pays the track's number less the distance of the wheel from the
-    middle."""
+    """One step a track, which pays the track's number less the distance
+    of the wheel from the middle."""
 
     def __init__(self, seeds):
         self.seeds = np.array(seeds)

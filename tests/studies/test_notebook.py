@@ -1,5 +1,5 @@
-"""The notebook: pages that open from disk, show what runs and experiments hold, and nothing that is
-not theirs."""
+"""The notebook: pages that open from disk, show what runs and experiments hold,
+and nothing that is not theirs."""
 
 import json
 import os
@@ -395,23 +395,31 @@ def test_what_is_left_out_of_a_page_is_said_there(simulacra, runs, tmp_path):
         )
 
 
+WORDS = ["name", "source", "base", "preset", "measure", "protocol"]
+LISTS = ["claims", "rows", "metrics", "commits", "missing"]
+
+
+def row(number: object) -> dict[str, object]:
+    """A row of a table whose mean coverage is this."""
+    return {"cell": "a", "runs": [], "seeds": [], "numbers": {"coverage": {"mean": number}}}
+
+
 TABLES = {
     "empty": "",
     "a list": "[]",
     "of another tool": '{"columns": [], "data": []}',
     "nested deeply": DEEP,
-    "of words": json.dumps(dict.fromkeys(["name", "source", "base", "preset", "measure", "protocol"], "x")
-                           | dict.fromkeys(["claims", "rows", "metrics", "commits", "missing"], "x")),
+    "of words": json.dumps(dict.fromkeys([*WORDS, *LISTS], "x")),
     "of odd claims": ("claims", [{"verdict": "true"}]),
     "of claims that are numbers": ("claims", [1]),
     "of rows without numbers": ("rows", [{"cell": "a", "runs": []}]),
-    "of rows with odd numbers": ("rows", [{"cell": "a", "runs": [], "seeds": [], "numbers": {"coverage": {"mean": "x"}}}]),
+    "of rows with odd numbers": ("rows", [row("x")]),
     "of rows that are null": ("rows", [None]),
-    "of runs that are tables": ("rows", [{"cell": "a", "runs": [{}], "seeds": [0], "numbers": {"coverage": {"mean": None}}}]),
+    "of runs that are tables": ("rows", [row(None) | {"runs": [{}], "seeds": [0]}]),
     "of metrics that are lists": ("metrics", [[1]]),
     "without a name": ("name", None),
     "half a character": ("name", "\ud800"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -439,8 +447,8 @@ def test_nothing_but_odd_ones(simulacra, tmp_path):
     (place / "log.jsonl").write_text('{"step": 10, "images": 10}\n')
     text = simulacra("notebook", tmp_path, "-o", tmp_path / "book").refusal()
     assert (
-        f"nothing to show: {place}: config.json is no run's config: it has no model, name, preset, "
-        "seed, steps" in text
+        f"nothing to show: {place}: config.json is no run's config: it has no model, "
+        "name, preset, seed, steps" in text
     )
     assert not (tmp_path / "book").exists() and sorted(
         path.name for path in tmp_path.iterdir()

@@ -1,5 +1,5 @@
-"""Sheets: what is a mistake in one, which runs it means, and what follows for a claim from
-numbers."""
+"""Sheets: what is a mistake in one, which runs it means,
+and what follows for a claim from numbers."""
 
 import math
 
@@ -143,8 +143,8 @@ def test_nothing_follows_from_one_seed_or_none(differences):
 
 
 def test_pairs_agree_in_what_the_claim_does_not_name_and_seeds_are_what_is_repeated(tmp_path):
-    """Margin 10 against 1 within each pull_away and seed; a seed of which a run is missing does not
-    count."""
+    """Margin 10 against 1 within each pull_away and seed;
+    a seed of which a run is missing does not count."""
     found = read(tmp_path, TEXT)
     pairs = list(sheet.pairs(found.claim[0], found))
     assert [(str(a), str(b)) for a, b in pairs] == [

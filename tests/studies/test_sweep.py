@@ -1,5 +1,5 @@
-"""Sweeps and their tables: every run once, broken ones go on, others' runs are left alone, and
-verdicts follow."""
+"""Sweeps and their tables: every run once, broken ones go on, others' runs are left alone,
+and verdicts follow."""
 
 import json
 import os
@@ -38,8 +38,8 @@ expect = "first is higher"
 
 
 class Quick(verb.Crew):
-    """Writes in place of a process what it would have written. `value` says what is measured of a
-    run."""
+    """Writes in place of a process what it would have written.
+    `value` says what is measured of a run."""
 
     def __init__(self, value=lambda margin, seed: margin + seed, fails=lambda words: 0):
         super().__init__()
@@ -85,8 +85,8 @@ def swept(tmp_path, crew, text=TEXT, **how):
 
 
 def test_a_sweep_from_the_command_line_is_its_runs_trained_and_measured(simulacra, tmp_path):
-    """Real processes: the same bits as `train` alone makes, a table, and a second time nothing is
-    left to do."""
+    """Real processes: the same bits as `train` alone makes, a table,
+    and a second time nothing is left to do."""
     (tmp_path / "asked.toml").write_text(TEXT)
     out = tmp_path / "runs"
     text = simulacra("sweep", tmp_path / "asked.toml", "-o", out).success()
@@ -229,8 +229,8 @@ def test_a_signal_lets_trainings_save_and_the_same_command_goes_on(tmp_path, num
 
 
 def test_a_table_says_what_is_known_and_what_is_missing(tmp_path):
-    """Margin 0.6 earns 0.1 more with each seed, with a little noise; the interval of three seeds is
-    clear of nothing."""
+    """Margin 0.6 earns 0.1 more with each seed, with a little noise;
+    the interval of three seeds is clear of nothing."""
     text = TEXT.replace("seeds = [0, 1]", "seeds = [0, 1, 2]")
     found = swept(
         tmp_path,

@@ -1,5 +1,5 @@
-"""What experiments/tell_apart.py calls told apart: drives that differ on tracks it did not learn
-from, and no others."""
+"""What experiments/tell_apart.py calls told apart:
+drives that differ on tracks it did not learn from, and no others."""
 
 import coded
 import numpy as np
@@ -13,8 +13,8 @@ from simulacra.models.world.memory_nets import Form, Memory
 
 
 def test_a_drive_is_described_by_hand():
-    """Four steps: the wheel goes left and right, the gas stays; a tile at the first step is near
-    all of them."""
+    """Four steps: the wheel goes left and right, the gas stays;
+    a tile at the first step is near all of them."""
     actions = torch.tensor([[1.0, 0.5, 0], [-1, 0.5, 0], [1, 0.5, 0], [-1, 0.5, 0]])
     found = dict(
         zip(
@@ -37,8 +37,8 @@ def test_only_what_differs_is_told_apart(shift, least, most):
 
 
 def test_what_is_learnt_is_learnt_from_the_other_tracks():
-    """One track that differs the other way round is misjudged, which it would not be if it had been
-    seen."""
+    """One track that differs the other way round is misjudged,
+    which it would not be if it had been seen."""
     one, other = np.zeros((9, 1, 11)), np.zeros((9, 1, 11))
     one[:, 0, 0], other[:, 0, 0] = np.linspace(1, 2, 9), -np.linspace(1, 2, 9)
     one[4], other[4] = other[4].copy(), one[4].copy()

@@ -1,5 +1,5 @@
-"""The Python face: a few lines do what the command line does, with the same numbers, and mistakes
-say what is possible."""
+"""The Python face: a few lines do what the command line does, with the same numbers,
+and mistakes say what is possible."""
 
 import json
 import subprocess
@@ -41,7 +41,10 @@ def run(tmp_path_factory):
 
 
 def test_importing_it_imports_no_torch():
-    code = "import simulacra, sys; simulacra.__version__; dir(simulacra); sys.exit('torch' in sys.modules)"
+    code = (
+        "import simulacra, sys; simulacra.__version__; dir(simulacra); "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -1,5 +1,5 @@
-"""Collecting: an episode follows from its number, a killed collection goes on, nothing is
-doubled."""
+"""Collecting: an episode follows from its number,
+a killed collection goes on, nothing is doubled."""
 
 import hashlib
 import json
@@ -104,8 +104,8 @@ collect(Path(sys.argv[1]), 400, seed=5, mixture={"scripted": 1, "brownian": 1}, 
 
 
 def test_a_killed_collection_goes_on(tmp_path):
-    """Killed at any moment: every file that is there is whole, and what follows is as if nothing
-    had happened."""
+    """Killed at any moment: every file that is there is whole,
+    and what follows is as if nothing had happened."""
     home = tmp_path / "killed"
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", CODE, str(home)]) as process:
         deadline = time.monotonic() + 300

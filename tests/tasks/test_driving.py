@@ -1,5 +1,5 @@
-"""Score, drive, dream: what they write was driven and dreamt, agents see with their own eye, bad
-input writes nothing."""
+"""Score, drive, dream: what they write was driven and dreamt,
+agents see with their own eye, bad input writes nothing."""
 
 import json
 import math
@@ -34,8 +34,8 @@ Z = 3
 
 
 class Noise:
-    """A world whose pictures follow from its tracks' seeds; pays a track's last digit once and the
-    gas at every step."""
+    """A world whose pictures follow from its tracks' seeds;
+    pays a track's last digit once and the gas at every step."""
 
     def __init__(self, seeds_, ends=5):
         self.seeds, self.ends, self.t, self.closed = list(seeds_), ends, 0, False
@@ -86,8 +86,8 @@ def eye(folder: Path, name: str, seed: int = 0, size: int = 64) -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory) -> Path:
-    """Runs: eyes `eye`, `other`, `small`; the memory `memory` of the first one's codes, which are
-    in `codes`."""
+    """Runs: eyes `eye`, `other`, `small`; the memory `memory` of the first one's codes,
+    which are in `codes`."""
     folder = tmp_path_factory.mktemp("driving")
     for name, seed, size in ("eye", 0, 64), ("other", 1, 64), ("small", 0, 16):
         eye(folder, name, seed, size)
@@ -565,12 +565,13 @@ def test_dreams_need_their_codes(home, dreamer, simulacra, tmp_path):
 
 
 def test_in_dreams_of_a_memory_without_rewards_nothing_is_earned(home, simulacra, tmp_path):
-    """As published: the controller is trained in the world, painted at its checkpoints, and may be
-    looked at as it dreams."""
+    """As published: the controller is trained in the world, painted at its checkpoints,
+    and may be looked at as it dreams."""
     pytest.importorskip("cma", reason="the extra `worlds` is not installed")
     hyper = "[hyper]\nunits = 5\nmixtures = 2"
     made(home, f'model = "world_memory"\nbatch = 4\n{codes(home / "codes")}\n{hyper}', "plain")
-    lines = f'[hyper]\nworld = "envpool"\nmemory = "{home / "plain"}"\npopulation = 4\nsigma = 0.5\nsteps = 2'
+    lines = f'[hyper]\nworld = "envpool"\nmemory = "{home / "plain"}"\n'
+    lines += "population = 4\nsigma = 0.5\nsteps = 2"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simulacra.models.world.artefacts.factory", lambda name, threads=1: Noise)
         folder = made(

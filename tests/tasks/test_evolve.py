@@ -1,5 +1,5 @@
-"""Evolve: the tiles are those of the painted sheets, bit for bit, and each stands under its own
-step."""
+"""Evolve: the tiles are those of the painted sheets, bit for bit,
+and each stands under its own step."""
 
 import json
 from pathlib import Path
@@ -179,8 +179,8 @@ def test_twice_the_same_bytes(folder, tmp_path, suffix):
 
 
 def test_places_without_a_picture_are_left_out(tmp_path):
-    """Of a sheet of 47 in 7 columns two places are empty; a picture as grey as the gaps at one step
-    only is none of them."""
+    """Of a sheet of 47 in 7 columns two places are empty;
+    a picture as grey as the gaps at one step only is none of them."""
     grey = samples(5, 47, 1, 28, 28)
     grey[46] = paint.GAP / 127.5 - 1
     made(tmp_path, [6, 7], 47)

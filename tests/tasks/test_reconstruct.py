@@ -1,5 +1,5 @@
-"""Reconstruct and interpolate: what they write and tell, for pictures of any kind, and what they
-refuse."""
+"""Reconstruct and interpolate: what they write and tell, for pictures of any kind,
+and what they refuse."""
 
 from pathlib import Path
 
@@ -100,8 +100,8 @@ def test_a_folder_and_pictures_of_any_kind(colour, tmp_path) -> None:
 
 
 def test_pictures_of_12_bits_are_of_one_range(opened, tmp_path) -> None:
-    """What is white follows from the brightest of the pictures, whatever else is among them, and is
-    said."""
+    """What is white follows from the brightest of the pictures, whatever else is among them,
+    and is said."""
     (tmp_path / "in").mkdir()
     for name, value in ("a", 4000), ("b", 1000):
         Image.fromarray(np.full((28, 28), value, np.uint16)).save(tmp_path / "in" / f"{name}.png")
@@ -124,8 +124,8 @@ def test_one_picture_twice_is_one(colour, tmp_path) -> None:
 
 
 def test_a_good_coder_scores_high(colour, tmp_path, monkeypatch) -> None:
-    """Scores are of the picture itself: one that comes back unharmed has 100 dB and similarity
-    1."""
+    """Scores are of the picture itself: one that comes back unharmed has 100 dB
+    and similarity 1."""
     file = noise(tmp_path / "x.png", (16, 16), "RGB")
     monkeypatch.setattr(colour.model, "encode", lambda x: (x, x))
     monkeypatch.setattr(colour.model, "decode", lambda z: z)

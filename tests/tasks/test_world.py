@@ -1,5 +1,5 @@
-"""All stages in one go: each is there, made of the one before, and left alone when the same command
-is given again."""
+"""All stages in one go: each is there, made of the one before,
+and left alone when the same command is given again."""
 
 import json
 from dataclasses import replace
@@ -208,8 +208,8 @@ def test_a_stopped_training_stops_the_rest(built, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("preset", EXTENTS)
 def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch, tmp_path):
-    """The paper's preset of memories has no heads, as published, yet this command dreams in
-    them."""
+    """The paper's preset of memories has no heads,
+    as published, yet this command dreams in them."""
     asked, begun = {}, {}
 
     def note(checked, folder, *_, **__):
@@ -248,8 +248,8 @@ def test_each_preset_asks_for_a_memory_that_can_be_dreamt_in(preset, monkeypatch
 
 @pytest.mark.parametrize("preset", EXTENTS)
 def test_a_vaegan_goes_on_from_the_vae_of_the_same_frames(preset, monkeypatch, tmp_path):
-    """But for the paper's, whose nets are others. Changes of hyperparameters are the VAE-GAN's
-    alone."""
+    """But for the paper's, whose nets are others.
+    Changes of hyperparameters are the VAE-GAN's alone."""
     asked = {}
 
     def note(checked, folder, *_, **__):
@@ -322,8 +322,8 @@ def dreamt(monkeypatch):
 
 
 def test_seeds_keep_their_rounds_apart(tmp_path, dreamt):
-    """All that follows from an agent: what it drove, codes and memories of that. What comes before
-    is shared."""
+    """All that follows from an agent: what it drove, codes and memories of that.
+    What comes before is shared."""
     zero, one = Site(tmp_path, "vae", "tiny", 0), Site(tmp_path, "vae", "tiny", 1)
     for stage in "eye", "codes", "memory":
         assert zero.path(stage) == one.path(stage)
@@ -369,8 +369,8 @@ def test_rounds_of_an_older_run_of_another_seed_go_on(tmp_path, dreamt):
         (
             "refined",
             "hyper.arm=z_only",
-            "stage refined: hyper.arm = z_only cannot go on from stage controller with hyper.arm = "
-            "full",
+            "stage refined: "
+            "hyper.arm = z_only cannot go on from stage controller with hyper.arm = full",
         ),
         ("eye", "data.length=3", "stage eye: data.length = 3"),
     ],

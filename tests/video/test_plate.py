@@ -1,5 +1,5 @@
-"""The clean plate: what other frames show comes back as it was, the rest is painted, and nothing
-else is touched."""
+"""The clean plate: what other frames show comes back as it was, the rest is painted,
+and nothing else is touched."""
 
 import cv2
 import numpy as np
@@ -33,8 +33,8 @@ def canvas(height: int, width: int, seed: int = 0) -> Tensor:
 
 
 def square(frames: Tensor, corners: list[tuple[int, int]], side: int = 16) -> tuple[Tensor, Tensor]:
-    """Frames with a bright chequered square, its upper left corner (y, x) given for each frame, and
-    its mattes."""
+    """Frames with a bright chequered square, its upper left corner (y, x) given for each frame,
+    and its mattes."""
     out, mattes = frames.clone(), torch.zeros_like(frames[:, :1])
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     skin = torch.stack(
@@ -142,8 +142,8 @@ def test_what_is_never_seen_is_painted_once() -> None:
 
 
 def test_what_only_a_margin_shows_is_taken_from_there() -> None:
-    """A block that moves by less than the margin: nothing that is far enough from it shows what it
-    hides."""
+    """A block that moves by less than the margin:
+    nothing that is far enough from it shows what it hides."""
     truth = canvas(H, W).expand(6, 3, H, W)
     frames, mattes = square(truth, [(30, 40 + i % 2 * 2) for i in range(6)], 8)
     hidden = hidden_by(mattes)

@@ -1,5 +1,5 @@
-"""One object through a clip from its first mask, on clips whose masks are known because the test
-draws them."""
+"""One object through a clip from its first mask,
+on clips whose masks are known because the test draws them."""
 
 import numpy as np
 import pytest
@@ -75,8 +75,8 @@ def test_a_moving_square_is_followed_until_it_has_left(monkeypatch: pytest.Monke
 
 
 def test_the_result_follows_from_the_seed_alone() -> None:
-    """Neither the global generator nor the first mask's type matters, and the global generator is
-    left as it was."""
+    """Neither the global generator nor the first mask's type matters,
+    and the global generator is left as it was."""
     frames, masks = square([(12, 8), (13, 12), (14, 16)])
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -205,8 +205,8 @@ def test_a_window_shows_its_part_of_the_frame() -> None:
 
 
 def test_examples_hold_the_object_under_their_mask() -> None:
-    """Of a red square on blue, whatever moved: red where the mask is, blue where it is not; and the
-    rough mask is wrong."""
+    """Of a red square on blue, whatever moved: red where the mask is, blue where it is not;
+    and the rough mask is wrong."""
     frame, mask = torch.zeros(1, 3, 60, 80), torch.zeros(1, 1, 60, 80)
     mask[..., 20:40, 30:50] = 1
     frame[:, 0], frame[:, 2] = 3 * mask[:, 0], 3 * (1 - mask[:, 0])

@@ -1,2 +1,2 @@
-"""CarRacing: two simulators of one game, drivers that know the track, and stores of recorded
-episodes."""
+"""CarRacing: two simulators of one game, drivers that know the track,
+and stores of recorded episodes."""

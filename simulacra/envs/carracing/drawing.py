@@ -47,8 +47,8 @@ class Drawing:
         self.words: tuple[str, Any] = "", None  # the last score, written
 
     def __call__(self, mode: str) -> np.ndarray | None:
-        """The frame (96, 96, 3) uint8; other modes, and a game that was not reset, as gymnasium has
-        them."""
+        """The frame (96, 96, 3) uint8; other modes,
+        and a game that was not reset, as gymnasium has them."""
         if mode != "state_pixels" or "t" not in vars(self.env) or self._gauge() > MOST:
             return self.own(mode)
         self._world()
@@ -102,8 +102,8 @@ class Drawing:
     def _polygons(
         self, near: np.ndarray, zoom: float, to: tuple[float, float], c: float, s: float
     ) -> None:
-        """Draw what can be seen of these lawns, tiles and kerbs, in gymnasium's order and rounded
-        as there."""
+        """Draw what can be seen of these lawns, tiles and kerbs,
+        in gymnasium's order and rounded as there."""
         lawns = self.corners.shape[1] - len(self.env.road_poly)
         x, y = self.corners[:, near].transpose(2, 0, 1)
         spots = np.stack(
@@ -142,8 +142,8 @@ class Drawing:
 def visible_box(
     zoom: float, to: tuple[float, float], c: float, s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The least box, lowest and highest x and y (2,) in units of length, around what the window
-    shows above the bar."""
+    """The least box, lowest and highest x and y (2,) in units of length,
+    around what the window shows above the bar."""
     left, top, wide, tall = VIEW
     x = (np.array([left - EDGE, left + wide + EDGE])[:, None] - to[0]) / zoom
     y = (np.array([top - EDGE, top + tall + EDGE]) - to[1]) / zoom
@@ -162,6 +162,9 @@ def version_is_known() -> bool:
     """Whether gymnasium is of the version whose drawing this is; a warning if not."""
     found = version("gymnasium")
     if found != KNOWN:
-        told = f"gymnasium is {found}; how {KNOWN} draws is known: frames are drawn by gymnasium itself, half as fast"
+        told = (
+            f"gymnasium is {found}; "
+            f"how {KNOWN} draws is known: frames are drawn by gymnasium itself, half as fast"
+        )
         warnings.warn(told, RuntimeWarning, stacklevel=2)
     return found == KNOWN

@@ -1,8 +1,10 @@
 """Recorded episodes on disk: a file each, which is there whole or not at all.
 
-store.json                     what the episodes are made from: Spec, and `id`, a digest of it, the identity of the store
-episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums`, a checksum of each row of each of them;
-                               `facts`, with `identity`, a digest of facts and sums, in its header
+store.json                     what the episodes are made from: Spec, and `id`, a digest of it, the
+                               identity of the store
+episodes/<number>.safetensors  frames, actions, rewards, ends, truths, and `sums`, a checksum of
+                               each row of each of them; `facts`, with `identity`, a digest of facts
+                               and sums, in its header
 lock                           held by the process that adds episodes
 
 The headers are the index. Frame t is what the driver saw when it chose action t, reward t and end t
@@ -13,6 +15,7 @@ older than checksums have the identity that follows from their contents.
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,8 +103,8 @@ def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def entry(path: Path, size: int) -> Entry:
-    """Where the episode's arrays lie, from its header; a Mistake if the file is no whole recording
-    of frames of this size."""
+    """Where the episode's arrays lie, from its header;
+    a Mistake if the file is no whole recording of frames of this size."""
     try:
         with path.open("rb") as file:
             n = int.from_bytes(file.read(8), "little")
@@ -138,14 +141,29 @@ def entry(path: Path, size: int) -> Entry:
             "frames",
         )
         raise Mistake(
-            f"{path}: {wrong} is {found.get(wrong, 'not there')}; allowed: "
-            f"{wanted.get(wrong, 'nothing of this name')}"
+            f"{path}: {wrong} is {found.get(wrong, 'not there')}; "
+            f"allowed: {wanted.get(wrong, 'nothing of this name')}"
         )
+    if not tight(raw):
+        raise Mistake(f"{path}: its arrays do not lie side by side, so it is damaged; {AGAIN}")
     if there != 8 + n + end:
         raise Mistake(
             f"{path} has {there:,} bytes; needed: {8 + n + end:,}. Remove it and collect it again"
         )
     return Entry(path, length, places, facts, identity)
+
+
+def tight(raw: dict[str, Any]) -> bool:
+    """Whether the arrays of a safetensors header lie one after the other,
+    each as long as its shape says."""
+    reached = 0
+    for about in sorted(raw.values(), key=lambda about: about["data_offsets"][0]):
+        start, end = about["data_offsets"]
+        size = math.prod(about["shape"]) * np.dtype(BYTES[about["dtype"]]).itemsize
+        if start != reached or end - start != size:
+            return False
+        reached = end
+    return True
 
 
 class Store:
@@ -160,8 +178,8 @@ class Store:
         for number, one in zip(sorted(files), self.entries, strict=True):
             if one.facts.number != number:
                 raise Mistake(
-                    f"{one.path} holds episode {one.facts.number}; allowed: its own number, "
-                    f"{number}"
+                    f"{one.path} holds episode {one.facts.number}; "
+                    f"allowed: its own number, {number}"
                 )
             for name in "simulator", "hud":
                 if (found := getattr(one.facts, name)) != (wanted := getattr(self.spec, name)):
@@ -169,8 +187,8 @@ class Store:
         self.id, written = identity(self.spec), id_of(folder)
         if written not in ("", self.id):
             raise Mistake(
-                f"{folder / 'store.json'} is not what was written: its id is {written}, that of "
-                f"its contents {self.id}"
+                f"{folder / 'store.json'} is not what was written: its id is {written}, "
+                f"that of its contents {self.id}"
             )
         self._sums: dict[int, np.ndarray] = {}  # of the episodes that were read last
 
@@ -188,15 +206,15 @@ class Store:
         return identified(one.facts, checksums.table(self.read(i, name) for name in KINDS))
 
     def _verified(self, i: int) -> np.ndarray:
-        """The checksums of the i-th episode, a column an array; a Mistake if they or its facts are
-        not what was written."""
+        """The checksums of the i-th episode, a column an array;
+        a Mistake if they or its facts are not what was written."""
         if i not in self._sums:
             one = self.entries[i]
             sums = self._rows(i, SUMS, 0, one.length)
             if identified(one.facts, sums) != one.identity:
                 raise Mistake(
-                    f"{one.path} is damaged: its facts or checksums are not those that were "
-                    f"written; {AGAIN}"
+                    f"{one.path} is damaged: its facts or checksums are not those "
+                    f"that were written; {AGAIN}"
                 )
             if len(self._sums) == TABLES:
                 self._sums.pop(next(iter(self._sums)))
@@ -215,8 +233,8 @@ class Store:
         return found.reshape(count, *shape[1:])
 
     def _check(self, i: int, name: str, start: int, rows: np.ndarray) -> None:
-        """A Mistake if rows of an array are not those that were recorded; episodes older than
-        checksums have none."""
+        """A Mistake if rows of an array are not those that were recorded;
+        episodes older than checksums have none."""
         if not self.entries[i].identity:
             return
         wrong = (
@@ -226,8 +244,8 @@ class Store:
         if wrong.any():
             step = start + int(wrong.argmax())
             raise Mistake(
-                f"{self.entries[i].path} is damaged: {name} of step {step} are not what was "
-                f"recorded; {AGAIN}"
+                f"{self.entries[i].path} is damaged: "
+                f"{name} of step {step} are not what was recorded; {AGAIN}"
             )
 
     def __len__(self) -> int:
@@ -271,8 +289,8 @@ def place(folder: Path, number: int) -> Path:
 
 
 def write(folder: Path, episode: Episode) -> Path:
-    """The path of the episode, once it is there whole; a Mistake if an array has another shape or
-    kind than it should."""
+    """The path of the episode, once it is there whole;
+    a Mistake if an array has another shape or kind than it should."""
     arrays = {name: getattr(episode, name) for name in KINDS}
     size, path = episode.frames.shape[-1], place(folder, episode.facts.number)
     for name, shape in shapes(len(episode.frames), size).items():
@@ -280,13 +298,13 @@ def write(folder: Path, episode: Episode) -> Path:
         if arrays[name].shape != shape or arrays[name].dtype != kind or not len(episode.frames):
             found = f"{arrays[name].dtype} {arrays[name].shape}"
             raise Mistake(
-                f"episode {episode.facts.number}: {name} is {found}; allowed: {kind} {shape}, one "
-                "step or more"
+                f"episode {episode.facts.number}: {name} is {found}; "
+                f"allowed: {kind} {shape}, one step or more"
             )
     if episode.ends[:-1].any():
         raise Mistake(
-            f"episode {episode.facts.number} goes on after its end at step "
-            f"{int(episode.ends.argmax())}"
+            f"episode {episode.facts.number} goes on after "
+            f"its end at step {int(episode.ends.argmax())}"
         )
     sums = checksums.table(arrays.values())
     told = json.dumps(
@@ -312,8 +330,8 @@ def identified(facts: Facts, sums: np.ndarray) -> str:
 
 
 def identity(spec: Spec) -> str:
-    """The identity of a store: a digest of all that its episodes follow from, but for what has its
-    default."""
+    """The identity of a store: a digest of all that its episodes follow from,
+    but for what has its default."""
     usual = {field.name: field.default for field in msgspec.structs.fields(spec)}
     # 1 and 1.0 are alike
     told: dict[str, Any] = msgspec.to_builtins(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import RandomState
 
+from simulacra.core import extras
 from simulacra.core.errors import Mistake, choose
 from simulacra.envs.carracing.drawing import Drawing, version_is_known
 
@@ -38,7 +39,8 @@ def needed(module: str) -> Any:
         told = (
             f"{module.partition('.')[0]} cannot be imported ({' '.join(str(error).split())[:80]})"
         )
-        raise Mistake(f"{told}; needed for CarRacing: pip install 'simulacra[worlds]'") from None
+        how = extras.install("worlds")
+        raise Mistake(f"{told}; CarRacing needs it, install it with: {how}") from None
 
 
 class Mersenne:

@@ -138,8 +138,8 @@ class Scripted:
 
 
 def varied(seed: int) -> Scripted:
-    """The scripted driver at a speed that follows from the seed, with noise: v_max in [40, 100),
-    k_c in [60, 130)."""
+    """The scripted driver at a speed that follows from the seed, with noise:
+    v_max in [40, 100), k_c in [60, 130)."""
     stream = generator(seed)
     return Scripted(stream.uniform(40, 100), stream.uniform(60, 130), Tremor(stream))
 
@@ -199,8 +199,8 @@ class Careless:
 
 
 class Learnt:
-    """An agent, with lapses or as it is. It is told what the agent would do, since all cars' frames
-    are looked at in one batch."""
+    """An agent, with lapses or as it is. It is told what the agent would do,
+    since all cars' frames are looked at in one batch."""
 
     def __init__(self, seed: int, lapses: bool = True) -> None:
         self.lapses, self.wanted = (

@@ -60,16 +60,16 @@ class Simulator(Protocol):
     def step(
         self, actions: np.ndarray, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Frames (n, 96, 96, 3), rewards and ends (n,) of the cars `rows` (n,), rising, after their
-        actions (n, 3)."""
+        """Frames (n, 96, 96, 3), rewards and ends (n,) of the cars `rows` (n,),
+        rising, after their actions (n, 3)."""
 
     def close(self) -> None:
         """Free what is held."""
 
 
 class Envpool:
-    """envpool's port. Ended cars are never stepped: the call after an end would ignore the action
-    and begin anew."""
+    """envpool's port. Ended cars are never stepped:
+    the call after an end would ignore the action and begin anew."""
 
     def __init__(self, seeds: Sequence[int], threads: int) -> None:
         make = needed("envpool").make_gymnasium
@@ -119,8 +119,8 @@ class Games:
 
 
 def small(frames: np.ndarray, size: int, hud: bool) -> np.ndarray:
-    """Frames (N, 96, 96, 3) uint8 averaged over areas, (N, 3, size, size) uint8, without the bar of
-    score and speed unless `hud`."""
+    """Frames (N, 96, 96, 3) uint8 averaged over areas, (N, 3, size, size) uint8,
+    without the bar of score and speed unless `hud`."""
     seen = frames if hud else frames[:, :SCENE]
     if seen.shape[1:3] != (size, size):
         seen = np.stack(
@@ -130,18 +130,18 @@ def small(frames: np.ndarray, size: int, hud: bool) -> np.ndarray:
 
 
 def bounded(actions: object, count: int) -> np.ndarray:
-    """The actions as (count, 3) float32 in bounds; a Mistake for another shape or what is no
-    number."""
+    """The actions as (count, 3) float32 in bounds;
+    a Mistake for another shape or what is no number."""
     found = np.asarray(actions, np.float32)
     if found.shape != (count, 3):
         raise Mistake(
-            f"actions of shape {found.shape}; allowed: ({count}, 3), steer, gas and brake of each "
-            "car"
+            f"actions of shape {found.shape}; "
+            f"allowed: ({count}, 3), steer, gas and brake of each car"
         )
     if np.isnan(found).any():
         raise Mistake(
-            f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; allowed: -1 to "
-            "1, 0 to 1, 0 to 1"
+            f"actions of car {int(np.isnan(found).any(1).argmax())} are no numbers; "
+            "allowed: -1 to 1, 0 to 1, 0 to 1"
         )
     return np.clip(found, LOW, HIGH)
 
@@ -166,8 +166,8 @@ class Pool:
         wrong = [seed for seed in self.seeds if not 0 <= seed <= LARGEST]
         if wrong or not self.seeds:
             raise Mistake(
-                f"seed of a track: {wrong[0] if wrong else 'none'}; allowed: one or more, 0 to "
-                f"{LARGEST}"
+                f"seed of a track: {wrong[0] if wrong else 'none'}; "
+                f"allowed: one or more, 0 to {LARGEST}"
             )
         for name, value, most in (
             ("limit", limit, LIMIT),
@@ -192,8 +192,8 @@ class Pool:
         return Team(self.seeds, self.tracks, self.hud, self.threads)
 
     def reset(self) -> np.ndarray:
-        """First frames (N, 3, size, size) uint8: always of the same tracks, since the simulators
-        are made anew."""
+        """First frames (N, 3, size, size) uint8:
+        always of the same tracks, since the simulators are made anew."""
         self.close()
         self._simulator, n = self._made(), len(self)
         self.frames = small(self._simulator.reset(), self.size, self.hud)
@@ -206,8 +206,8 @@ class Pool:
         return self.frames.copy()
 
     def step(self, actions: object) -> Step:
-        """What the cars see after actions (N, 3): steer, gas, brake, clipped; those of ended
-        episodes are not read."""
+        """What the cars see after actions (N, 3): steer, gas, brake, clipped;
+        those of ended episodes are not read."""
         if self._simulator is None:
             raise Mistake("the pool was not reset; allowed: reset, then step")
         rows, rewards = np.flatnonzero(self.alive), np.zeros(len(self), np.float32)
@@ -229,8 +229,8 @@ class Pool:
         return Step(*(part.copy() for part in parts))
 
     def _judge(self, rows: np.ndarray, paid: np.ndarray, ended: np.ndarray) -> None:
-        """Which episodes have ended and how: leaving the field replaces a step's reward, anything
-        else is tiles less 0.1."""
+        """Which episodes have ended and how: leaving the field replaces a step's reward,
+        anything else is tiles less 0.1."""
         left = paid < LEFT
         self.progress[rows] += np.where(left, 0, paid + 0.1) / 1000
         terminated = ended | left | (self.progress[rows] > WHOLE)

@@ -43,8 +43,8 @@ WORLD = of_frames(64, False)
 
 
 def of_pictures(x: Tensor) -> View:
-    """Of pictures (n, C, H, W) in [-1, 1] that nobody described: their size and colours, and
-    whether they show the bar."""
+    """Of pictures (n, C, H, W) in [-1, 1] that nobody described:
+    their size and colours, and whether they show the bar."""
     return View(size=x.shape[-1], channels=x.shape[1], hud=barred(x), range=(-1.0, 1.0))
 
 
@@ -58,8 +58,8 @@ def barred(x: Tensor) -> bool:
 
 
 def same(one: View | None, who: str, other: View | None, whom: str, advice: str = "") -> None:
-    """A Mistake with both values of the first thing in which two views differ; what is not known of
-    one is not compared."""
+    """A Mistake with both values of the first thing in which two views differ;
+    what is not known of one is not compared."""
     for name in View.__struct_fields__:
         a, b = getattr(one, name, None), getattr(other, name, None)
         if a is not None and b is not None and a != b:

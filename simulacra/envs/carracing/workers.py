@@ -1,5 +1,5 @@
-"""gymnasium's games in processes of their own, watched: a process that dies is an error with its
-last words, never a wait."""
+"""gymnasium's games in processes of their own, watched:
+a process that dies is an error with its last words, never a wait."""
 
 import contextlib
 import faulthandler
@@ -23,8 +23,8 @@ WORDS = 300  # last characters that are told of what a dead process wrote
 
 
 def serve(pipe: Connection, words: str, seeds: list[int], tracks: str, hud: bool) -> None:
-    """Drive these tracks until the pipe closes. What is written to standard error goes into the
-    file `words`."""
+    """Drive these tracks until the pipe closes.
+    What is written to standard error goes into the file `words`."""
     os.dup2(os.open(words, os.O_WRONLY | os.O_APPEND), 2)
     # the file lives on until both processes have let it go, and is gone however they end
     Path(words).unlink()

@@ -28,9 +28,8 @@ MISFIT = 0.2  # most pixels beyond it, over the shape's visible ones
 SEEN = 0.3  # least share of the shape that is in the frame and not hidden
 
 # side of a bin of displacements, canvas pixels: the middle one holds -1, 0 and 1, so that integer
-# steps lie
+# steps lie half a pixel from the next, and seven of them tile the law's -10 to 10
 BIN = 3.0
-# half a pixel from the next, and seven of them tile the law's -10 to 10
 BINS = 19  # in each axis, from -28.5 to 28.5; what lies beyond counts in the outermost
 SMOOTHING = 0.01  # share of either histogram that is spread evenly over all bins
 
@@ -102,8 +101,8 @@ def refined(shift: Tensor, seen: Parts, truth: Truth) -> Tensor:
 
 
 def found(shift: Tensor, area: Tensor, seen: Parts, truth: Truth) -> Tensor:
-    """Whether enough of each shape's area (N, S) is visible after the shift, and its own colour is
-    there and nowhere else, (N, S)."""
+    """Whether enough of each shape's area (N, S) is visible after the shift,
+    and its own colour is there and nowhere else, (N, S)."""
     visible = coverage(truth, shift) * (seen.front < 0.5)
     apart = F.avg_pool2d(seen.own - visible, 3, stride=1, padding=1, count_include_pad=False).abs()
     enough = visible.sum((2, 3)) >= SEEN * area
@@ -126,8 +125,8 @@ def displacements(images: Tensor, truth: Truth) -> Reading:
     side = truth.options.size
     if not len(images) or images.shape != (len(truth.size), 3, side, side):
         raise Mistake(
-            f"frames {tuple(images.shape)} of {len(truth.size)} pairs; allowed: (N, 3, {side}, "
-            f"{side}), one a pair"
+            f"frames {tuple(images.shape)} of {len(truth.size)} pairs; "
+            f"allowed: (N, 3, {side}, {side}), one a pair"
         )
     images = images.detach().cpu().float()
     truth = truth._replace(options=msgspec.structs.replace(truth.options, antialias=True))
@@ -149,8 +148,8 @@ def histogram(canvas: Tensor) -> Tensor:
     """The smoothed shares (BINS^2,) float64 of points (N, 2) in canvas pixels in the bins."""
     if canvas.ndim != 2 or canvas.shape[1] != 2 or not len(canvas) or not canvas.isfinite().all():
         raise Mistake(
-            f"displacements {tuple(canvas.shape)}; allowed: (N, 2), at least one, all finite "
-            "(matched ones)"
+            f"displacements {tuple(canvas.shape)}; "
+            "allowed: (N, 2), at least one, all finite (matched ones)"
         )
     places = (canvas.double() / BIN + BINS / 2).floor().clamp(0, BINS - 1).long()
     counts = torch.bincount(places[:, 0] * BINS + places[:, 1], minlength=BINS**2).double()
@@ -201,8 +200,8 @@ def forbidden(moved: Tensor, matched: Tensor, truth: Truth) -> Tensor:
 
 
 def forbidden_share(moved: Tensor, matched: Tensor, truth: Truth) -> float:
-    """The share of `forbidden` moves among shapes (N, S) that are read and moved; NaN if none
-    did."""
+    """The share of `forbidden` moves among shapes (N, S) that are read and moved;
+    NaN if none did."""
     return float(forbidden(moved, matched, truth).nanmean())
 
 
@@ -215,14 +214,14 @@ def correlation(circle_dy: Tensor, triangle_dy: Tensor) -> float:
 
 
 def best_of_k_psnr(samples: Tensor, true: Tensor) -> float:
-    """The mean over N of the highest PSNR of k samples (N, k, C, H, W) of the future (N, C, H, W),
-    dB."""
+    """The mean over N of the highest PSNR of k samples (N, k, C, H, W)
+    of the future (N, C, H, W), dB."""
     return float(psnr(samples, true[:, None]).amax(1).mean())
 
 
 def diversity(samples: Tensor) -> float:
-    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB: low is diverse, 100 is
-    none."""
+    """The mean PSNR of two different ones of k samples (N, k, C, H, W), dB:
+    low is diverse, 100 is none."""
     return float(diversities(samples).mean())
 
 
@@ -277,8 +276,8 @@ def off_palettes(images: Tensor, truth: Truth, threshold: float = FAR) -> Tensor
 
 
 def edges(images: Tensor) -> Tensor:
-    """The mean squared difference of neighbouring pixels in x plus that in y, (N,) of frames (N, C,
-    H, W)."""
+    """The mean squared difference of neighbouring pixels in x plus that in y,
+    (N,) of frames (N, C, H, W)."""
     x = images.clamp(-1, 1).double()
     return x.diff(dim=-1).square().mean((1, 2, 3)) + x.diff(dim=-2).square().mean((1, 2, 3))
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.core.contract import HasTruth
 from simulacra.core.random import fold, generator
 from simulacra.data import shapes
 from simulacra.metrics.futures import motion
@@ -58,13 +59,13 @@ class Reals:
         """What the frames show, if the data are painted by a law."""
         return (
             self.source.truth("held_out", len(self.image))
-            if hasattr(self.source, "truth")
+            if isinstance(self.source, HasTruth)
             else None
         )
 
     def true_futures(self, number: int) -> Tensor:
-        """Other futures (N, FUTURES, C, H, W) of the same pictures, drawn from the law and painted;
-        other numbers, others."""
+        """Other futures (N, FUTURES, C, H, W) of the same pictures,
+        drawn from the law and painted; other numbers, others."""
         assert self.truth is not None
         drawn = [
             shapes.redraw(self.truth, fold(self.seed, "futures", number, i)) for i in range(FUTURES)
@@ -105,8 +106,8 @@ class Moves:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is read of k futures of each of N pictures, so that numbers of some of the pictures cost
-    nothing more."""
+    """What is read of k futures of each of N pictures,
+    so that numbers of some of the pictures cost nothing more."""
 
     means: dict[str, Tensor]  # (N,) each: numbers of which the mean over pictures is taken
     edges: Tensor  # (N, 2): of futures and of the true one
@@ -196,8 +197,8 @@ def of_shapes(moves: Moves, law: Moves) -> dict[str, float]:
 
 
 def distances(moves: Moves, law: Moves) -> dict[str, float]:
-    """Displacement KL of each shape and of the circle and the triangle together, and the
-    correlation of their dy."""
+    """Displacement KL of each shape and of the circle and the triangle together,
+    and the correlation of their dy."""
     found, size = {}, moves.truth.options.size
     for name in moves.truth.names:
         (moved, matched), (true, there) = moves.of(name), law.of(name)
@@ -230,7 +231,7 @@ def neighbours_flow(reals: Reals) -> Tensor:
     seen = torch.cat(
         [
             thumb(shapes.paint(one, torch.zeros_like(one.displacement)))
-            for one in map(truth.at, truth.chunks(256))
+            for one in map(truth.select, truth.chunks(256))
         ]
     )
     nearest = (
@@ -254,8 +255,8 @@ def thumb(images: Tensor) -> Tensor:
 
 
 def warped(images: Tensor, backward: Tensor) -> Tensor:
-    """Frames (N, C, H, W) that show at each place what was `backward` (N, 2, H, W) pixels from it,
-    borders repeated."""
+    """Frames (N, C, H, W) that show at each place what was `backward` (N, 2, H, W) pixels
+    from it, borders repeated."""
     H, W = images.shape[2:]
     y, x = torch.meshgrid(torch.arange(H) + 0.5, torch.arange(W) + 0.5, indexing="ij")
     places = torch.stack([(x + backward[:, 0]) * 2 / W - 1, (y + backward[:, 1]) * 2 / H - 1], 3)
@@ -268,8 +269,8 @@ def floor(reals: Reals) -> dict[str, float]:
 
 
 def baseline(reals: Reals) -> dict[str, float]:
-    """What copying a neighbour's flow scores, "neighbour_" before each name; nothing where no flow
-    is known."""
+    """What copying a neighbour's flow scores, "neighbour_" before each name;
+    nothing where no flow is known."""
     if reals.truth is None:
         return {}
     return {

@@ -20,8 +20,8 @@ def number(value: object) -> float:
 
 
 def cross_entropy(p: float, label: float) -> float:
-    """-label ln p - (1 - label) ln(1 - p), in nats; p = label gives the floor of a loss with a
-    smoothed label."""
+    """-label ln p - (1 - label) ln(1 - p), in nats;
+    p = label gives the floor of a loss with a smoothed label."""
     return -float(xlogy(label, p) + xlogy(1 - label, 1 - p))
 
 
@@ -45,8 +45,8 @@ def equilibrium(
 
 
 def d_won(loss: str, *, label: float = 1.0) -> dict[str, float]:
-    """The losses that D approaches when it tells all fakes from all reals; absent: without
-    bound."""
+    """The losses that D approaches when it tells all fakes from all reals;
+    absent: without bound."""
     losses = "non_saturating", "least_squares", "hinge", "wgan", "relativistic", "ebgan"
     if choose("loss", loss, list(losses)) == "wgan":
         return {}
@@ -54,8 +54,8 @@ def d_won(loss: str, *, label: float = 1.0) -> dict[str, float]:
 
 
 def distances(row: Mapping[str, Any], equilibrium: Mapping[str, float]) -> dict[str, float]:
-    """Each loss of a row minus its equilibrium; where the row has a margin, that is loss_D's (arXiv
-    1609.03126, theorem 1)."""
+    """Each loss of a row minus its equilibrium;
+    where the row has a margin, that is loss_D's (arXiv 1609.03126, theorem 1)."""
     values = {
         name: number(row.get(name)) - value for name, value in centre(row, equilibrium).items()
     }

@@ -99,8 +99,8 @@ class Watch:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A state of a Watch, in its rows; level and usual level are those at the row where it was
-    found."""
+    """A state of a Watch, in its rows; level and usual level are those at the row
+    where it was found."""
 
     began: int
     seen: int
@@ -109,8 +109,7 @@ class Stretch:
     usual: float
 
 
-# --- rows to signals
-# --------------------------------------------------------------------------------------------------
+# --- rows to signals ------------------------------------------------------------------------------
 
 
 def columns(rows: Rows, *names: str, **absent: float) -> Numbers:
@@ -136,8 +135,8 @@ def opening(steps: Numbers, last: NDArray[np.int64], span: int, least: int) -> N
 
 
 def running_median(values: Numbers, first: NDArray[np.int64], last: NDArray[np.int64]) -> Numbers:
-    """The median of values[first : last + 1] for each pair, nan where empty; neither end may ever
-    go back."""
+    """The median of values[first : last + 1] for each pair, nan where empty;
+    neither end may ever go back."""
     items, out, window, a, b = values.tolist(), [], list[float](), 0, 0
     for start, stop in zip(first.clip(0).tolist(), (last + 1).clip(0).tolist(), strict=True):
         for item in items[b:stop]:
@@ -167,8 +166,7 @@ def still(steps: Numbers, values: Numbers, s: Settings) -> Flags:
         return mean(values**2) - mean(values) ** 2 < (s.pinned * mean(values)) ** 2
 
 
-# --- signals to states
-# ------------------------------------------------------------------------------------------------
+# --- signals to states ----------------------------------------------------------------------------
 
 
 def begun(w: Watch, value: Any, usual: float) -> Any:
@@ -189,8 +187,8 @@ def first(flags: Flags, start: int) -> int:
 def usual_level(
     w: Watch, start: NDArray[np.int64], s: Settings
 ) -> tuple[Numbers, NDArray[np.int64]]:
-    """What the lines are multiples of at each row, nan where unknown, and the first row it depends
-    on."""
+    """What the lines are multiples of at each row, nan where unknown,
+    and the first row it depends on."""
     if w.floor is None:
         return np.ones(len(start)), np.zeros_like(start)
     since = opening(w.steps, start - 1, s.before, s.least_before)
@@ -200,8 +198,8 @@ def usual_level(
 
 
 def stretches(w: Watch, s: Settings) -> list[Stretch]:
-    """All states of a signal. The usual level is that before the state, and stays so until a new
-    one is free of it."""
+    """All states of a signal. The usual level is that before the state,
+    and stays so until a new one is free of it."""
     rows = np.arange(len(w.steps))
     start, calm = (
         opening(w.steps, rows, w.window, s.least),
@@ -232,8 +230,7 @@ def spells(name: str, w: Watch, s: Settings, says: Callable[[Stretch], str]) -> 
         yield Spell(name, int(w.steps[x.began]), ended, says(x))
 
 
-# --- the detectors
-# ----------------------------------------------------------------------------------------------------
+# --- the detectors --------------------------------------------------------------------------------
 
 
 def d_won_by_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
@@ -253,15 +250,16 @@ def d_won_by_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
 
 
 def d_won_by_loss(rows: Rows, s: Settings) -> Iterator[Spell]:
-    """loss_D falls nearly to its D-won value; for rows without energies, and only where the
-    equilibrium is given."""
+    """loss_D falls nearly to its D-won value;
+    for rows without energies, and only where the equilibrium is given."""
     goal, won = s.equilibrium.get("loss_D", 0.0), s.won.get("loss_D", 0.0)
     if goal == won:
         return
     steps, loss = columns([row for row in rows if "E_real" not in row], "loss_D")
 
     def says(x: Stretch) -> str:
-        return f"the discriminator won: loss_D fell to {won + x.level * (goal - won):.3g}, far below {goal:.3g}"
+        level = won + x.level * (goal - won)
+        return f"the discriminator won: loss_D fell to {level:.3g}, far below {goal:.3g}"
 
     w = Watch(steps, (loss - won) / (goal - won), s.sure, s.steady, steps >= s.warm_up + s.steady)
     yield from spells("d_won", w, s, says)
@@ -309,8 +307,8 @@ def lost_modes(rows: Rows, s: Settings) -> Iterator[Spell]:
 
 
 def flat_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
-    """E_real equals E_fake, both above the error of always answering the mean picture (theorem 2's
-    flat surface)."""
+    """E_real equals E_fake, both above the error
+    of always answering the mean picture (theorem 2's flat surface)."""
     steps, *energies = columns(rows, "E_real", "E_fake", "predict_mean")
     real, fake, mean = (smooth(steps, v, s.slow, s) for v in energies)
     gap, lower = 2 * np.abs(real - fake) / np.maximum(real + fake, 1e-12), np.minimum(real, fake)
@@ -327,8 +325,8 @@ def flat_energy(rows: Rows, s: Settings) -> Iterator[Spell]:
 
 
 def identity_ae(rows: Rows, s: Settings) -> Iterator[Spell]:
-    """Noise is rebuilt as well as reals, and reals better than by the mean picture (where that is
-    logged)."""
+    """Noise is rebuilt as well as reals, and reals better than
+    by the mean picture (where that is logged)."""
     steps, *energies = columns(rows, "E_real", "E_noise", predict_mean=1e300)
     real, static, mean = (smooth(steps, v, s.slow, s) for v in energies)
 
@@ -344,8 +342,8 @@ def identity_ae(rows: Rows, s: Settings) -> Iterator[Spell]:
 
 
 def overfit_d(rows: Rows, s: Settings) -> Iterator[Spell]:
-    """Held-out reals are scored away from training reals, toward fakes (arXiv 2006.06676, eq.
-    1)."""
+    """Held-out reals are scored away from training reals,
+    toward fakes (arXiv 2006.06676, eq. 1)."""
 
     def says(x: Stretch) -> str:
         way = f"held-out ones lie {percent(x.level)} of the way to fakes"

@@ -39,8 +39,10 @@ READINGS = {
 
 
 def summary(
-    rows: Rows, equilibrium: Mapping[str, float], settings: Settings = Settings()
-) -> list[str]:  # noqa: B008 (frozen)
+    rows: Rows,
+    equilibrium: Mapping[str, float],
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
+) -> list[str]:
     """Sentences for a person at the end of training: what happened, then how the run stands."""
     looks, rows = (
         [row for row in rows if "distinct" in row],
@@ -141,7 +143,8 @@ def slopes(rows: Rows, when: str) -> Iterator[str]:
         reading = f"much steeper at {steeper}, as when the discriminator overfits"
     elif ratio > 1.5:
         reading = f"{ratio:.1f} times as steep at {steeper}"
-    yield f"slope of the discriminator {real:.3g} at reals and {fake:.3g} at fakes {when}: {reading}"
+    slopes = f"{real:.3g} at reals and {fake:.3g} at fakes"
+    yield f"slope of the discriminator {slopes} {when}: {reading}"
 
 
 def average(values: Sequence[object]) -> float:

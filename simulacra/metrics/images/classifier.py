@@ -1,5 +1,5 @@
-"""The small classifier whose penultimate layer is the eye of `mnist_cnn` and `fashion_cnn` (trained
-by scripts/train_extractors.py)."""
+"""The small classifier whose penultimate layer is the eye of `mnist_cnn`
+and `fashion_cnn` (trained by scripts/train_extractors.py)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn, ones
@@ -10,16 +10,16 @@ SIDE = 28
 
 
 def block(into: int, out: int, stride: int = 1) -> nn.Sequential:
-    """Convolution 3x3, normalisation and SiLU: (N, into, S, S) to (N, out, S / stride, S /
-    stride)."""
+    """Convolution 3x3, normalisation and SiLU:
+    (N, into, S, S) to (N, out, S / stride, S / stride)."""
     return nn.Sequential(
         nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.SiLU()
     )
 
 
 class Classifier(nn.Module):
-    """Grey 28x28 pictures in [-1, 1] to 64 features and 10 logits; SiLU keeps every feature
-    alive."""
+    """Grey 28x28 pictures in [-1, 1] to 64 features and 10 logits;
+    SiLU keeps every feature alive."""
 
     temperature: Tensor
 
@@ -47,6 +47,6 @@ class Classifier(nn.Module):
         return F.silu(self.penultimate(self.trunk(images)))
 
     def logits(self, features: Tensor) -> Tensor:
-        """(N, 64) features to (N, 10) logits divided by the temperature that was fitted on held-out
-        pictures."""
+        """(N, 64) features to (N, 10) logits divided by the temperature
+        that was fitted on held-out pictures."""
         return self.head(features) / self.temperature

@@ -1,5 +1,5 @@
-"""Euclidean distances between feature sets, a block of rows at a time: memory grows with one set,
-never with both."""
+"""Euclidean distances between feature sets, a block of rows at a time:
+memory grows with one set, never with both."""
 
 from collections.abc import Iterator
 
@@ -16,8 +16,8 @@ rest is rounding."""
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Float64 distances (N, M) between the rows of float64 a (N, D) and b (M, D); equal rows are at
-    exactly 0."""
+    """Float64 distances (N, M) between the rows of float64 a (N, D) and b (M, D);
+    equal rows are at exactly 0."""
     lengths = a.square().sum(1, keepdim=True) + b.square().sum(1)
     squares = torch.addmm(lengths, a, b.T, alpha=-2)
     return squares.masked_fill_(squares < SAME * lengths, 0).sqrt_()

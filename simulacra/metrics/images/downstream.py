@@ -33,23 +33,22 @@ class Labelled(NamedTuple):
     y: Tensor  # (N,) whole numbers from 0 to classes - 1
 
 
-# --- classifiers
-# ------------------------------------------------------------------------------------------------------
+# --- classifiers ----------------------------------------------------------------------------------
 
 
 def check(x: Tensor, y: Tensor, classes: int) -> None:
     """A Mistake unless there is one label for each example."""
     if not len(x) or y.shape != (len(x),) or y.is_floating_point():
         raise Mistake(
-            f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; allowed: one whole number "
-            "for each"
+            f"{len(x)} examples with labels {y.dtype} {tuple(y.shape)}; "
+            "allowed: one whole number for each"
         )
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise Mistake(f"labels from {int(y.min())} to {int(y.max())}; allowed: 0 to {classes - 1}")
     if not x.isfinite().all():
         raise Mistake(
-            f"{int((~x.isfinite()).sum())} values of the examples are not finite; allowed: finite "
-            "numbers"
+            f"{int((~x.isfinite()).sum())} values of the examples are not finite; "
+            "allowed: finite numbers"
         )
 
 
@@ -67,8 +66,8 @@ def network(channels: int, classes: int) -> nn.Sequential:
 
 
 def batches(n: int, steps: int, seed: int) -> list[Tensor]:
-    """The rows of each step: whole epochs shuffled, the incomplete last batch of an epoch
-    dropped."""
+    """The rows of each step: whole epochs shuffled,
+    the incomplete last batch of an epoch dropped."""
     size = min(BATCH, n)
     rows: list[Tensor] = []
     for epoch in range(-(-steps // (n // size))):
@@ -85,8 +84,8 @@ def convnet(
     check(x, y, classes)
     if x.ndim != 4:
         raise Mistake(
-            f"a convolutional net on examples of shape {tuple(x.shape)}; allowed: pictures (N, C, "
-            "H, W)"
+            f"a convolutional net on examples of shape {tuple(x.shape)}; "
+            "allowed: pictures (N, C, H, W)"
         )
     with torch.random.fork_rng(devices=[]):
         reseed(fold(seed, "downstream"))
@@ -110,8 +109,8 @@ def convnet(
 
 
 def forest(x: Tensor, y: Tensor, classes: int, seed: int, *, trees: int = 500) -> Judge:
-    """A random forest on the flat values of pictures or series (N, ...), of 500 trees as published;
-    deterministic by seed."""
+    """A random forest on the flat values of pictures or series (N, ...),
+    of 500 trees as published; deterministic by seed."""
     try:
         from sklearn.ensemble import RandomForestClassifier
     except ImportError:
@@ -131,13 +130,12 @@ def forest(x: Tensor, y: Tensor, classes: int, seed: int, *, trees: int = 500) -
 
 
 def train_classifier(x: Tensor, y: Tensor, classes: int, seed: int) -> Judge:
-    """The classifier that fits: `convnet` for pictures (N, C, H, W), `forest` for series (N, T,
-    C)."""
+    """The classifier that fits: `convnet` for pictures (N, C, H, W),
+    `forest` for series (N, T, C)."""
     return convnet(x, y, classes, seed) if x.ndim == 4 else forest(x, y, classes, seed)
 
 
-# --- scores
-# -----------------------------------------------------------------------------------------------------------
+# --- scores ---------------------------------------------------------------------------------------
 
 
 def accuracy(found: Tensor, y: Tensor) -> float:
@@ -146,8 +144,8 @@ def accuracy(found: Tensor, y: Tensor) -> float:
 
 
 def weighted_f1(found: Tensor, y: Tensor) -> float:
-    """The mean over classes of 2 right / (found + true), each class weighted by how often it is
-    true in y (N,)."""
+    """The mean over classes of 2 right / (found + true),
+    each class weighted by how often it is true in y (N,)."""
     found, y = found.cpu(), y.cpu()
     size = int(torch.maximum(found.max(), y.max())) + 1
     right, predicted, true = (
@@ -182,8 +180,8 @@ def tstr(
 
 
 def trts(fake: Labelled, judge: Judge) -> dict[str, float]:
-    """Train on real, test on synthetic: `trts_accuracy` and `trts_f1` of a judge trained on real
-    examples."""
+    """Train on real, test on synthetic: `trts_accuracy`
+    and `trts_f1` of a judge trained on real examples."""
     return scores(judge, fake, "trts")
 
 

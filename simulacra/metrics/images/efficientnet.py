@@ -34,8 +34,8 @@ STAGES = (  # expansion, kernel, stride, channels, repeats
 
 
 def same(images: Tensor, kernel: int, stride: int) -> Tensor:
-    """`images` (N, C, H, W) with TensorFlow's "same" padding for a convolution: the odd pixel goes
-    right and below."""
+    """`images` (N, C, H, W) with TensorFlow's "same" padding for a convolution:
+    the odd pixel goes right and below."""
     total = [
         max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in images.shape[-2:]
     ]
@@ -49,8 +49,8 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    """Inverted residual: expand, filter each channel, project, and add the input where the shapes
-    agree."""
+    """Inverted residual: expand, filter each channel, project,
+    and add the input where the shapes agree."""
 
     def __init__(self, into: int, out: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class Block(nn.Module):
 
 
 def shapes() -> list[tuple[int, int, int, int, int]]:
-    """The arguments of every Block in order; within a stage only the first strides and changes the
-    channels."""
+    """The arguments of every Block in order;
+    within a stage only the first strides and changes the channels."""
     channels = [32, *(out for *_, out, _ in STAGES)]
     found = []
     for (into, out), (expansion, kernel, stride, _, repeats) in zip(
@@ -84,8 +84,8 @@ def shapes() -> list[tuple[int, int, int, int, int]]:
 
 
 class EfficientNetLite0(nn.Module):
-    """Colour pictures in [-1, 1], best at 224x224, to 1,280 pooled features and 1,000 ImageNet
-    logits."""
+    """Colour pictures in [-1, 1], best at 224x224,
+    to 1,280 pooled features and 1,000 ImageNet logits."""
 
     def __init__(self) -> None:
         super().__init__()

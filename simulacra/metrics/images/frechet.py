@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def root(matrix: Tensor) -> Tensor:
-    """The symmetric square root (D, D) of a symmetric matrix whose negative eigenvalues are
-    rounding."""
+    """The symmetric square root (D, D) of a symmetric matrix
+    whose negative eigenvalues are rounding."""
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
@@ -33,14 +33,17 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """The distance between features (N, D) and (M, D), at least 0; biased upwards by about 1/N, so
-    compare equal N."""
+    """The distance between features (N, D) and (M, D), at least 0;
+    biased upwards by about 1/N, so compare equal N."""
     return max(0.0, gaussian_frechet(*moments(a), *moments(b)))
 
 
 def rank_note(samples: int, size: int) -> str:
-    """A sentence if `samples` are fewer than twice the feature size (the covariance is then close
-    to singular), else empty."""
+    """A sentence if `samples` are fewer than twice the feature size, since the covariance is then
+    close to singular; else empty."""
     if samples >= 2 * size:
         return ""
-    return f"Fréchet distance from {samples} samples of {size} features; at least {2 * size} are needed to trust it"
+    return (
+        f"Fréchet distance from {samples} samples of {size} features; "
+        f"at least {2 * size} are needed to trust it"
+    )

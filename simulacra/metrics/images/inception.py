@@ -9,8 +9,8 @@ even classes."""
 
 
 def inception_score(posteriors: Tensor) -> float:
-    """exp(E_x KL(p(y|x) || p(y))), between 1 and the number of classes (Salimans et al. 2016, arXiv
-    1606.03498, section 4)."""
+    """exp(E_x KL(p(y|x) || p(y))), between 1 and the number
+    of classes (Salimans et al. 2016, arXiv 1606.03498, section 4)."""
     rows = posteriors.double()
     marginal = rows.mean(0)
     return float(

@@ -41,8 +41,8 @@ def kernel_distance(
     rows without repetition; the deviation tells of one subset, not of the mean."""
     if not 2 <= size <= min(len(a), len(b)):
         raise Mistake(
-            f"kernel distance with subsets of {size}; allowed is 2 to {min(len(a), len(b))}, all "
-            "there are"
+            f"kernel distance with subsets of {size}; "
+            f"allowed is 2 to {min(len(a), len(b))}, all there are"
         )
     dice = generator(seed, "kernel_distance")
     values = torch.tensor(

@@ -17,8 +17,8 @@ def memorisation(fake: Tensor, train: Tensor, held_out: Tensor) -> float:
 
 
 def memorised(fake: Tensor, held_out: Tensor) -> float:
-    """The same of distances (N,) and (M,) to the nearest training sample; NaN where most held-out
-    ones are copies."""
+    """The same of distances (N,) and (M,) to the nearest training sample;
+    NaN where most held-out ones are copies."""
     middle = float(held_out.median())
     return float(fake.median()) / middle if middle else float("nan")
 

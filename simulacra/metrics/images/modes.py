@@ -54,8 +54,8 @@ def reals(features: Tensor, classes: Tensor | None, known: int, trained: int) ->
 
 
 def distinct(x: Tensor, near: float) -> int:
-    """How many of (n, D) are left if each takes away all later ones that are nearer than `near` to
-    it."""
+    """How many of (n, D) are left if each takes away all later ones
+    that are nearer than `near` to it."""
     same, left = distances(x, x) <= near, torch.ones(len(x), dtype=torch.bool)
     for i in range(len(x)):
         if left[i]:
@@ -64,8 +64,8 @@ def distinct(x: Tensor, near: float) -> int:
 
 
 def shown(classes: Tensor, known: int) -> float:
-    """How many classes (n,) are, weighed by how often: the exponential of the entropy of their
-    histogram."""
+    """How many classes (n,) are, weighed by how often:
+    the exponential of the entropy of their histogram."""
     shares = classes.bincount(minlength=known).double() / len(classes)
     return float(torch.special.entr(shares).sum().exp())
 
@@ -107,8 +107,8 @@ def collapse(row: Mapping[str, Any]) -> str:
     says = []
     if row["distinct"] < REPEATED:
         says.append(
-            f"samples repeat each other, {percent(row['distinct'])} as many are different as of "
-            "real ones"
+            "samples repeat each other, "
+            f"{percent(row['distinct'])} as many are different as of real ones"
         )
     if row.get("classes_shown", 1) < ONE_SIDED:
         missing = f"{row['class_missing']:.0f} are missing"
@@ -118,8 +118,8 @@ def collapse(row: Mapping[str, Any]) -> str:
         )
     if row.get("covered", 1) < NARROW and row["like_reals"] >= LIKE_ANY:
         says.append(
-            f"samples are like few of the real ones, near {percent(row['covered'])} as many as "
-            "other real ones are"
+            "samples are like few of the real ones, "
+            f"near {percent(row['covered'])} as many as other real ones are"
         )
     return "; ".join(says)
 

@@ -84,8 +84,8 @@ def space(rows: int, columns: int) -> Tensor:
 
 
 def recalled(seen: Features, train: Tensor) -> Tensor:
-    """How far each picture is, or its mirror image where training mirrors, from the nearest
-    training features (T, D), (N,)."""
+    """How far each picture is, or its mirror image where training mirrors,
+    from the nearest training features (T, D), (N,)."""
     apart = nearest(seen.features, train)
     return apart if seen.mirrored is None else torch.minimum(apart, nearest(seen.mirrored, train))
 
@@ -101,8 +101,8 @@ def memory(fake: Tensor, held_out: Tensor) -> dict[str, float]:
 
 
 def subset(fake: int, real: int) -> int:
-    """How many of so many fakes and reals the kernel distance compares at once: of all, every
-    subset would be the same."""
+    """How many of so many fakes and reals the kernel distance compares at once:
+    of all, every subset would be the same."""
     return min(SIZE, fake // 2, real // 2)
 
 
@@ -140,8 +140,8 @@ def scores(fake: Features) -> dict[str, float]:
 def compare(
     fake: Features, real: Features, *, train: Training | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Every metric that applies, by name; `train` is what may have been memorised, in which case
-    `real` is held out."""
+    """Every metric that applies, by name; `train` is what may have been memorised,
+    in which case `real` is held out."""
     one, other = smooth(fake.features, real.features), coverage(fake.features, real.features)
     found = {
         "frechet": one["frechet"],
@@ -156,22 +156,21 @@ def compare(
 def report(
     fake: Tensor, real: Tensor, extractor: Extractor, *, train: Tensor | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name; `memorisation` only
-    with `train`."""
+    """Every metric that applies to pictures (N, C, H, W) in [-1, 1], by name;
+    `memorisation` only with `train`."""
     seen = look(real, extractor)
     known = None if train is None else training([train], len(train), extractor, seen)
     return compare(look(fake, extractor), seen, train=known, seed=seed)
 
 
-# --- what the choice of the reals makes
-# -------------------------------------------------------------------------------
+# --- what the choice of the reals makes -----------------------------------------------------------
 
 
 def spread(
     fake: Features, real: Features, train: Training | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """The variance of each metric that the choice of the reals makes; NaN where there is none to be
-    known."""
+    """The variance of each metric that the choice of the reals makes;
+    NaN where there is none to be known."""
     unknown = dict.fromkeys(NO_INTERVAL, float("nan"))
     return unknown | by_halves(fake.features, real.features, seed) | by_groups(fake, real, train)
 
@@ -211,8 +210,7 @@ def by_halves(fake: Tensor, real: Tensor, seed: int) -> dict[str, float]:
     return {name: total / (4 * GROUPS) for name, total in squares.items()}
 
 
-# --- words
-# ------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def counts(name: str, fake: int, real: int) -> dict[str, int]:
@@ -228,7 +226,10 @@ def notes(fake: Features, real: Features) -> list[str]:
     """What a reader of the numbers has to know about them, one sentence each."""
     samples, size = min(len(fake.features), len(real.features)), real.features.shape[1]
     asked = fake.own_classes and fake.asked is not None
-    in_turn = "samples are asked for class by class in turn, so shares of classes are left out: they would be the asker's"
+    in_turn = (
+        "samples are asked for class by class in turn, "
+        "so shares of classes are left out: they would be the asker's"
+    )
     return [note for note in (rank_note(samples, size), in_turn * asked) if note]
 
 
@@ -237,12 +238,12 @@ def verdict(memorisation: float, share: float, trained: int) -> list[str]:
     of = f"the {trained:,} training pictures"
     if share >= CERTAIN:
         return [
-            f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, nearer than "
-            "new pictures come"
+            f"copied: {100 * share:.0f} % of the samples are copies of some of {of}, "
+            "nearer than new pictures come"
         ]
     if memorisation < NEAR:
         return [
-            f"memorised: samples are {memorisation:.2f} times as far from {of} as held-out "
-            "pictures are"
+            f"memorised: samples are {memorisation:.2f} "
+            f"times as far from {of} as held-out pictures are"
         ]
     return []

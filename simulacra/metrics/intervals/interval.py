@@ -18,8 +18,8 @@ def combined(
     further: float,  # variance that is common to all repeats, and so in none of their differences
     freedom: int,  # degrees of freedom with which it was estimated
 ) -> tuple[float, float, float]:
-    """The same where the repeats share something random: variances add up, degrees of freedom by
-    Welch and Satterthwaite."""
+    """The same where the repeats share something random:
+    variances add up, degrees of freedom by Welch and Satterthwaite."""
     if not values:
         raise ValueError("interval over 0 values; at least 1 is needed")
     if not all(map(isfinite, values)):

@@ -35,8 +35,8 @@ class Grouped:
 
 
 class Estimate(NamedTuple):
-    """A number with the ends of its 95 % interval, NaN for a single group, and where leaving one
-    out leaves no number."""
+    """A number with the ends of its 95 % interval, NaN for a single group,
+    and where leaving one out leaves no number."""
 
     value: float
     low: float
@@ -115,8 +115,8 @@ def difference(one: Grouped, other: Grouped) -> Estimate:
     if one.groups != other.groups:
         alone = sorted(set(one.groups) ^ set(other.groups))
         raise Mistake(
-            f"two measures differ in {len(alone)} groups, {alone[0]} among them; allowed: the same "
-            "tracks or episodes"
+            f"two measures differ in {len(alone)} groups, {alone[0]} among them; "
+            "allowed: the same tracks or episodes"
         )
     width = one.sums.shape[1]
     both = torch.cat([one.sums, other.sums], 1)
@@ -133,8 +133,8 @@ def jackknifed(sums: Tensor, statistic: Statistic) -> Estimate:
 
 
 def left_out(sums: Tensor) -> Tensor:
-    """What all groups but one add up to, for each of (G, S); added anew, so that nothing rounds
-    that a large one would hide."""
+    """What all groups but one add up to, for each of (G, S);
+    added anew, so that nothing rounds that a large one would hide."""
     others = 1 - torch.eye(len(sums), dtype=sums.dtype)
     return others @ sums
 
@@ -155,7 +155,7 @@ def student(freedom: float) -> float:
 
 
 def variance(without: Tensor) -> float:
-    """The jackknife's estimate of a number's variance, by what it is without each of the groups
-    (G,)."""
+    """The jackknife's estimate of a number's variance,
+    by what it is without each of the groups (G,)."""
     groups = len(without)
     return (groups - 1) / groups * float((without - without.mean()).square().sum())

@@ -37,8 +37,8 @@ def stamped(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def alike(metric: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """A Mistake if runs, by name, have the metric in different versions; it says which must be
-    measured again."""
+    """A Mistake if runs, by name, have the metric in different versions;
+    it says which must be measured again."""
     found: dict[int, list[str]] = {}
     for name, row in rows:
         found.setdefault(version(row), []).append(name)
@@ -50,7 +50,6 @@ def alike(metric: str, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
             if number < newest
         ]
         raise Mistake(
-            f"{metric} has changed its meaning: it is of {', of '.join(old)}, and of version "
-            f"{newest} for the others; measure "
-            f"those again"
+            f"{metric} has changed its meaning: it is of {', of '.join(old)}, "
+            f"and of version {newest} for the others; measure those again"
         )

@@ -52,8 +52,8 @@ def pooled(a: Tensor, b: Tensor) -> Tensor:
 
 
 def bandwidths(samples: Tensor) -> tuple[float, ...]:
-    """The mixture's standard deviations for samples (N, ...): the median distance of two different
-    ones, times WIDTHS."""
+    """The mixture's standard deviations for samples (N, ...):
+    the median distance of two different ones, times WIDTHS."""
     apart = torch.pdist(flat(samples))
     apart = apart[apart > 0]
     median = float(apart.median()) if len(apart) else 1.0
@@ -104,8 +104,8 @@ def mmd_test(
     permutations: int = 500,  # p is a multiple of 1 / (permutations + 1)
     seed: int = 0,
 ) -> Verdict:
-    """MMD^2 and its p-value by a permutation test: below 0.05 for one pair of sets in twenty from
-    one distribution."""
+    """MMD^2 and its p-value by a permutation test:
+    below 0.05 for one pair of sets in twenty from one distribution."""
     both, n = pooled(a, b), len(a)
     used = tuple(widths or bandwidths(both))
     gram, dice = kernel(distances(both, both), used), generator(seed, "mmd")
@@ -147,15 +147,15 @@ def tuned_bandwidths(
 def tuned_mmd_test(
     a: Tensor, b: Tensor, *, share: float = 0.2, permutations: int = 500, seed: int = 0
 ) -> Verdict:
-    """The test with bandwidths tuned on a random share of (N, ...) and (M, ...), made on the
-    rest."""
+    """The test with bandwidths tuned on a random share of (N, ...) and (M, ...),
+    made on the rest."""
     dice = generator(seed, "tuned_mmd")
     a, b = (x[torch.randperm(len(x), generator=dice)] for x in (a, b))
     n, m = int(share * len(a)), int(share * len(b))
     if min(n, m) < 2:
         raise Mistake(
-            f"a share of {share} of {len(a)} and {len(b)} samples to tune on; needed: two or more "
-            "of each"
+            f"a share of {share} of {len(a)} and {len(b)} samples to tune on; "
+            "needed: two or more of each"
         )
     widths = tuned_bandwidths(a[:n], b[:m])
     return mmd_test(a[n:], b[m:], widths=widths, permutations=permutations, seed=seed)

@@ -16,8 +16,8 @@ def centred(series: Tensor) -> Tensor:
     scale made 1; a constant channel is 0."""
     if series.ndim != 3 or series.shape[1] < 2 or not series.isfinite().all():
         raise Mistake(
-            f"series of shape {tuple(series.shape)}; allowed: (N, T, C), T at least 2, all values "
-            "finite"
+            f"series of shape {tuple(series.shape)}; "
+            "allowed: (N, T, C), T at least 2, all values finite"
         )
     series = series.detach().cpu().double()
     rest = series - series.mean((0, 1))
@@ -44,8 +44,8 @@ def autocorrelation_distance(fake: Tensor, real: Tensor, lags: int | None = None
 
 
 def cross_correlation(series: Tensor) -> Tensor:
-    """(C (C - 1) / 2,): the correlation of each pair of channels at the same step, over all series
-    (N, T, C)."""
+    """(C (C - 1) / 2,): the correlation of each pair of channels at the same step,
+    over all series (N, T, C)."""
     x = centred(series).flatten(0, 1)
     if x.shape[1] < 2:
         raise Mistake("cross-correlation of series with 1 channel; allowed: 2 or more")
@@ -54,8 +54,8 @@ def cross_correlation(series: Tensor) -> Tensor:
 
 
 def cross_correlation_distance(fake: Tensor, real: Tensor) -> float:
-    """The root mean square difference of the channels' correlations of (N, T, C) and (M, T, C); 0
-    is equal, 2 the most."""
+    """The root mean square difference of the channels' correlations of (N, T, C) and (M, T, C);
+    0 is equal, 2 the most."""
     return float((cross_correlation(fake) - cross_correlation(real)).square().mean().sqrt())
 
 
@@ -103,8 +103,8 @@ def recover_sines(series: Tensor, low: float = 0.5, high: float | None = None) -
     high = (length - 1) / 2 if high is None else high
     if not 0.1 <= low < high <= (length - 1) / 2:
         raise Mistake(
-            f"frequencies from {low} to {high}; allowed: 0.1 to {(length - 1) / 2} in series of "
-            f"{length} steps"
+            f"frequencies from {low} to {high}; "
+            f"allowed: 0.1 to {(length - 1) / 2} in series of {length} steps"
         )
     x = series.detach().cpu().double().transpose(1, 2).reshape(-1, length)
     found = torch.cat([nearest_waves(part, low, high) for part in x.split(256)], 1)

@@ -18,14 +18,14 @@ def single(mask: Tensor) -> Tensor:
     """The one mask as float (1, 1, H, W)."""
     if mask.ndim < 2 or mask.shape[:-2].numel() != 1 or 0 in mask.shape:
         raise Mistake(
-            f"a first mask {tuple(mask.shape)}; allowed: (H, W), (1, H, W) or (1, 1, H, W), none "
-            "of them 0"
+            f"a first mask {tuple(mask.shape)}; "
+            "allowed: (H, W), (1, H, W) or (1, 1, H, W), none of them 0"
         )
     one = mask.reshape(1, 1, *mask.shape[-2:]).float()
     if not ((one >= 0) & (one <= 1)).all():
         raise Mistake(
-            f"a first mask of {float(one.min()):g} to {float(one.max()):g}; allowed: bool, or 0 to "
-            "1"
+            f"a first mask of {float(one.min()):g} to {float(one.max()):g}; "
+            "allowed: bool, or 0 to 1"
         )
     return one
 
@@ -38,8 +38,8 @@ def hard(masks: Tensor) -> Tensor:
 
 
 def copy_first(mask: Tensor, count: int) -> Tensor:
-    """The first mask, (H, W) with or without axes of 1 before them, for all of `count` frames,
-    (count, 1, H, W) float."""
+    """The first mask, (H, W) with or without axes of 1 before them,
+    for all of `count` frames, (count, 1, H, W) float."""
     if count < 1:
         raise Mistake(f"a mask copied to {count} frames; allowed: 1 and more")
     return single(mask).repeat(count, 1, 1, 1)
@@ -54,8 +54,8 @@ def by_flow(mask: Tensor, flows: Flows) -> Tensor:
     if flows.backward.ndim != 4 or flows.backward.shape[1:] != (2, *first.shape[2:]):
         size = "(T - 1, 2, {}, {})".format(*first.shape[2:])
         raise Mistake(
-            f"a mask {tuple(first.shape[2:])} and flows {tuple(flows.backward.shape)}; allowed: "
-            f"flows {size}"
+            f"a mask {tuple(first.shape[2:])} and flows {tuple(flows.backward.shape)}; "
+            f"allowed: flows {size}"
         )
     soft = [first]
     for flow in flows.backward:
@@ -73,14 +73,14 @@ def inpainted(frames: Tensor, masks: Tensor, radius: int = 3) -> Tensor:
 
     if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape or radius < 1:
         raise Mistake(
-            f"frames {tuple(frames.shape)}, radius {radius}; allowed: (T, 3, H, W), none of them "
-            "0, and 1 and more"
+            f"frames {tuple(frames.shape)}, radius {radius}; "
+            "allowed: (T, 3, H, W), none of them 0, and 1 and more"
         )
     hidden = hard(masks)
     if hidden.shape != (len(frames), *frames.shape[2:]):
         raise Mistake(
-            f"frames {tuple(frames.shape)} and masks {tuple(masks.shape)}; allowed: one mask a "
-            "frame, of its size"
+            f"frames {tuple(frames.shape)} and masks {tuple(masks.shape)}; "
+            "allowed: one mask a frame, of its size"
         )
     pixels = (
         ((frames.detach().cpu() + 1) * 127.5)

@@ -88,8 +88,8 @@ def fetched(frames: Tensor, masks: Tensor, flows: Flows, count: int) -> Known:
 
 
 def compare(made: Iterable[Mapping[str, Tensor]], reals: Reals) -> dict[str, float]:
-    """Every metric by name: the mean over clips of what was painted for their frames from the
-    second on."""
+    """Every metric by name: the mean over clips
+    of what was painted for their frames from the second on."""
     rows = [scores(one, known, reals.trained) for one, known in zip(made, reals.known, strict=True)]
     return mean(rows)
 
@@ -124,8 +124,8 @@ def of_part(made: Mapping[str, Tensor], true: Known) -> dict[str, float]:
 
 
 def perfect(reals: Reals) -> dict[str, float]:
-    """What the true layers score, but for a foreground of the frame's own colours and attention
-    that is the mask."""
+    """What the true layers score, but for a foreground of the frame's own colours
+    and attention that is the mask."""
     made = []
     for _, (frames, mask, plate, _, _) in zip(reals.batch["video"], reals.known, strict=True):
         a = mask[1:, None].float()

@@ -77,15 +77,15 @@ def A_keep(attention: Tensor, warped: Tensor, frames: Tensor) -> Tensor:
 
 
 def bg_hole(background: Tensor, plate: Tensor, hole: Tensor) -> Tensor:
-    """PSNR in dB of the background against the clean plate (T, 3, H, W) on the pixels of the hole
-    (T, H, W), at most 100."""
+    """PSNR in dB of the background against the clean plate (T, 3, H, W)
+    on the pixels of the hole (T, H, W), at most 100."""
     error = (background.clamp(-1, 1) - plate.clamp(-1, 1)).square().mean(1)
     return (10 * (4 / mean_inside(error, hole)).log10()).clamp(max=100.0)
 
 
 def bg_leak(background: Tensor, frames: Tensor, plate: Tensor, true: Tensor) -> Tensor:
-    """The share of the object's pixels at which the background is nearer to the frame than to the
-    clean plate."""
+    """The share of the object's pixels at which the background is nearer
+    to the frame than to the clean plate."""
     return mean_inside((far(background, frames) < far(background, plate)).double(), true)
 
 

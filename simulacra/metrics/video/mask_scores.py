@@ -41,19 +41,19 @@ def checked(mask: Tensor, true: Tensor) -> None:
     for one in mask, true:
         if one.ndim != 3 or 0 in one.shape or one.dtype != torch.bool:
             raise Mistake(
-                f"masks {tuple(one.shape)} of {one.dtype}; allowed: (T, H, W) of torch.bool, none "
-                "of them 0"
+                f"masks {tuple(one.shape)} of {one.dtype}; "
+                "allowed: (T, H, W) of torch.bool, none of them 0"
             )
     if mask.shape != true.shape:
         raise Mistake(
-            f"masks {tuple(mask.shape)} and true masks {tuple(true.shape)}; allowed: of one shape "
-            "(T, H, W)"
+            f"masks {tuple(mask.shape)} and true masks {tuple(true.shape)}; "
+            "allowed: of one shape (T, H, W)"
         )
 
 
 def jaccard(mask: Tensor, true: Tensor) -> Tensor:
-    """Region similarity J (T,) float64, 0 to 1: the intersection of masks (T, H, W) bool over their
-    union; 1 if both are empty."""
+    """Region similarity J (T,) float64, 0 to 1:
+    the intersection of masks (T, H, W) bool over their union; 1 if both are empty."""
     checked(mask, true)
     shared, either = (mask & true).sum((1, 2)).double(), (mask | true).sum((1, 2)).double()
     return torch.where(either == 0, 1.0, shared / either.clamp(min=1))
@@ -69,8 +69,8 @@ def boundary(mask: Tensor) -> Tensor:
 
 
 def tolerance(height: int, width: int) -> int:
-    """How many pixels apart boundaries of frames of this size may be and match: 4 at 432x240, 8 at
-    854x480."""
+    """How many pixels apart boundaries of frames of this size may be and match:
+    4 at 432x240, 8 at 854x480."""
     return math.ceil(TOLERANCE * math.hypot(height, width))
 
 
@@ -121,9 +121,8 @@ def score(values: Tensor) -> Score:
     on; this does not.)"""
     if values.ndim != 1 or len(values) < LEAST:
         raise Mistake(
-            f"a measure of frames {tuple(values.shape)}; allowed: (T,), T at least {LEAST}, since "
-            "the first and the last do "
-            f"not count"
+            f"a measure of frames {tuple(values.shape)}; "
+            f"allowed: (T,), T at least {LEAST}, since the first and the last do not count"
         )
     inner = values[1:-1].double()
     first_end, last_start = ((i * (len(inner) - 1) + 2) // 4 for i in (1, 3))  # c_1 - 1 and c_3 - 1
@@ -147,8 +146,8 @@ def sequence(masks: Tensor, true: Tensor) -> Scores:
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Scores]]:
-    """Each sequence and its numbers, as they come, and last "mean" and the mean over sequences,
-    whatever their lengths."""
+    """Each sequence and its numbers, as they come,
+    and last "mean" and the mean over sequences, whatever their lengths."""
     if not results:
         raise Mistake("no sequences to report; needed: at least one")
     rows = [(name, dict(scores)) for name, scores in results.items()]
@@ -156,8 +155,8 @@ def table(results: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Scores]
     for name, scores in rows:
         if list(scores) != names:
             raise Mistake(
-                f"sequence '{name}' has {', '.join(scores)}; allowed: as '{first}' has, "
-                f"{', '.join(names)}"
+                f"sequence '{name}' has {', '.join(scores)}; "
+                f"allowed: as '{first}' has, {', '.join(names)}"
             )
     return [
         *rows,
@@ -194,8 +193,8 @@ def inside(folder: Path) -> list[Path]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "not there"
         raise Mistake(
-            f"{folder} is {found}; allowed: a folder of .png masks, or of such folders, one a "
-            "sequence"
+            f"{folder} is {found}; allowed: a folder of .png masks, "
+            "or of such folders, one a sequence"
         )
     with blaming(folder):
         return sorted(
@@ -212,8 +211,8 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def read(folder: Path) -> tuple[list[str], list[Reading]]:
-    """The names, without .png, and what was read of a folder's .png files, in natural order. A
-    Mistake if sizes differ."""
+    """The names, without .png, and what was read of a folder's .png files, in natural order.
+    A Mistake if sizes differ."""
     files = pictures(folder)
     if not files:
         raise Mistake(f"{folder} holds no masks; needed: .png files, one a frame")
@@ -224,8 +223,8 @@ def read(folder: Path) -> tuple[list[str], list[Reading]]:
         if one.shape != first.shape:
             here, there = (f"{mask.shape[1]}x{mask.shape[0]}" for mask in (one, first))
             raise Mistake(
-                f"mask {path} is {here}, {files[0].name} is {there}; allowed: masks of one size in "
-                "a folder"
+                f"mask {path} is {here}, {files[0].name} is {there}; "
+                "allowed: masks of one size in a folder"
             )
     return [path.stem for path in files], found
 
@@ -306,8 +305,8 @@ def matched(found: Path, true: Path) -> list[str]:
     said = []
     if list(mine) != list(wanted) and fits_in_order(list(mine), list(wanted)):
         said = [
-            f"{found} ({ranges[0]}) and {true} ({ranges[1]}) have other names; they are compared "
-            "in order"
+            f"{found} ({ranges[0]}) and {true} ({ranges[1]}) have other names; "
+            "they are compared in order"
         ]
     for here, names, there, others in (
         ((found, mine, true, wanted), (true, wanted, found, mine)) if not said else ()
@@ -317,13 +316,13 @@ def matched(found: Path, true: Path) -> list[str]:
             more = f" and {len(missing) - 1} more" * (len(missing) > 1)
             have = f"; found {ranges[0]}, true {ranges[-1]}" if mine else ""
             raise Mistake(
-                f"{here / missing[0]}.png{more} is missing, which {there} has; allowed: the same "
-                f"names in both{have}"
+                f"{here / missing[0]}.png{more} is missing, which {there} has; "
+                f"allowed: the same names in both{have}"
             )
     if len(wanted) < LEAST:
         raise Mistake(
-            f"{true} holds {len(wanted)} masks; needed: {LEAST}, since the first and the last do "
-            "not count"
+            f"{true} holds {len(wanted)} masks; "
+            f"needed: {LEAST}, since the first and the last do not count"
         )
     return said
 
@@ -334,15 +333,15 @@ def paired(found: Path, true: Path) -> dict[str, tuple[Path, Path]]:
     if bool(mine) != bool(wanted):
         holds = {True: "folders, one a sequence", False: "masks"}
         raise Mistake(
-            f"{found} holds {holds[bool(mine)]}, {true} holds {holds[bool(wanted)]}; allowed: the "
-            "same in both"
+            f"{found} holds {holds[bool(mine)]}, {true} holds {holds[bool(wanted)]}; "
+            "allowed: the same in both"
         )
     for folder, names, others in (found, mine, wanted), (true, wanted, mine):
         missing = next((name for name in others if name not in names), None)
         if missing is not None:
             raise Mistake(
-                f"{folder} has no sequence '{missing}', only {', '.join(names)}; allowed: the same "
-                "in both folders"
+                f"{folder} has no sequence '{missing}', only {', '.join(names)}; "
+                "allowed: the same in both folders"
             )
     return {name: (mine[name], wanted[name]) for name in wanted} or {
         true.resolve().name: (found, true)
@@ -372,8 +371,8 @@ def compare_folders(
                 f"{one[0].mask.shape[1]}x{one[0].mask.shape[0]}" for one in (masks, truth)
             )
             raise Mistake(
-                f"mask {mine / names[0]}.png is {here}, the true one {there}; allowed: masks of "
-                "the true size"
+                f"mask {mine / names[0]}.png is {here}, the true one {there}; "
+                "allowed: masks of the true size"
             )
         for folder, readings in (mine, masks), (wanted, truth):
             for i, note in enumerate(understood(folder, readings)):

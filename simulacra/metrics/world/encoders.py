@@ -55,8 +55,8 @@ class Look:
 
 
 class Held:
-    """The first n held-out frames of data set racing, and what all eyes are compared with on
-    them."""
+    """The first n held-out frames of data set racing,
+    and what all eyes are compared with on them."""
 
     def __init__(
         self, source: Any, n: int, *, trained: int = TRAINED, featured: int = 1000, seed: int = 0
@@ -171,8 +171,8 @@ def pairs(made: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def compared(made: Tensor, x: Tensor) -> dict[str, Tensor]:
-    """Numbers (n,) of each frame (n, 3, H, W) and its reconstruction, which sums over tracks are
-    made of."""
+    """Numbers (n,) of each frame (n, 3, H, W) and its reconstruction,
+    which sums over tracks are made of."""
     found = {"psnr": maths.psnr(made, x), "ssim": motion.ssim(made, x)}
     found |= {"edges": motion.edges(made), "edges_true": motion.edges(x)}
     one, other = labels(made), labels(x)
@@ -186,8 +186,8 @@ def compared(made: Tensor, x: Tensor) -> dict[str, Tensor]:
 
 
 def labels(images: Tensor) -> Tensor:
-    """The place in PALETTE (n, H, W) of the colour that is nearest to each pixel of frames (n, 3,
-    H, W) in [-1, 1]."""
+    """The place in PALETTE (n, H, W) of the colour
+    that is nearest to each pixel of frames (n, 3, H, W) in [-1, 1]."""
     of = torch.tensor([place for place, colours in enumerate(PALETTE.values()) for _ in colours])
     colours = torch.tensor([colour for some in PALETTE.values() for colour in some]) / 127.5 - 1
     away = [(images - colour[:, None, None]).square().sum(1) for colour in colours]

@@ -1,5 +1,5 @@
-"""Linear maps in closed form: principal components, which an eye has to beat, and ridge regression,
-which reads its codes."""
+"""Linear maps in closed form: principal components,
+which an eye has to beat, and ridge regression, which reads its codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ def ridge(x: Tensor, y: Tensor, penalty: float) -> Linear:
 
 
 def chosen(x: Tensor, y: Tensor, groups: Sequence[str], seed: int = 0) -> Linear:
-    """Ridge regression with the penalty that errs least on a fifth of the groups (n,), then fitted
-    to all of them."""
+    """Ridge regression with the penalty that errs least on a fifth of the groups (n,),
+    then fitted to all of them."""
     names = sorted(set(groups), key=lambda group: fold(seed, "penalty", group))
     if len(names) < 2:
         raise Mistake(

@@ -2,7 +2,8 @@
 sees.
 
     fits = probes.fit(z, probes.of_frames(racing, "train", n))
-    probes.judged(fits, z_held_out, probes.of_frames(racing, "held_out", n))     R2 of each target, by track
+    # R2 of each target, by track
+    probes.judged(fits, z_held_out, probes.of_frames(racing, "held_out", n))
 
 A probe sees frames after the zoom, of a car that is near its road and faces along it: what else is
 in a recording has a heading and a curvature that belong to a road out of sight.

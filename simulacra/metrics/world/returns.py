@@ -87,8 +87,8 @@ def score(
         with closing(factory(some)) as world:
             if (cap := getattr(world, "limit", LIMIT)) != LIMIT:
                 raise Mistake(
-                    f"this world ends episodes after {cap} steps; allowed: {LIMIT}, or it is no "
-                    "score"
+                    f"this world ends episodes after {cap} steps; "
+                    f"allowed: {LIMIT}, or it is no score"
                 )
             driven = drive(controller[None], senses, world, fold(seed, "score"), LIMIT)
         columns = (
@@ -126,8 +126,8 @@ def paired(one: Score, other: Score) -> Summary:
     if ours.keys() != theirs.keys():
         alone = sorted(ours.keys() ^ theirs.keys())
         raise Mistake(
-            f"two scores differ in {len(alone)} tracks, {alone[0]} among them; allowed: scores on "
-            "the same tracks"
+            f"two scores differ in {len(alone)} tracks, {alone[0]} among them; "
+            "allowed: scores on the same tracks"
         )
     return summary([ours[track] - theirs[track] for track in sorted(ours)])
 

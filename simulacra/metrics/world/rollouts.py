@@ -1,7 +1,8 @@
 """Memories on held-out drives: how well one step is predicted, and how far many steps are imagined.
 
     alone(opened, codes)                          in the space of codes: no store is needed
-    foresight(opened, opened_eye, codes, store)   also as pictures, as what probes read, and what M's state adds to a probe
+    foresight(opened, opened_eye, codes, store)   also as pictures, as what probes read, and what
+                                                  M's state adds to a probe
 
 Everything is grouped by drive. Likelihoods of codes of two eyes are not comparable, nor are errors
 in code space; pictures and probes are. An open-loop error shows M as many steps as it is looked at
@@ -57,8 +58,8 @@ class Ahead(NamedTuple):
 def alone(
     opened: Opened, source: Codes, *, drives: int = DRIVES, windows: int = 500, seed: int = 0
 ) -> dict[str, Grouped]:
-    """One-step losses and open-loop errors of a run of world_memory on the held-out episodes of its
-    codes."""
+    """One-step losses and open-loop errors of a run
+    of world_memory on the held-out episodes of its codes."""
     held = source.whole("held_out", drives)
     return losses(opened, held, source.whole("train", drives), seed) | code_errors(
         ahead(opened, held, windows)
@@ -102,8 +103,8 @@ def losses(opened: Opened, held: Drives, train: Drives, seed: int = 0) -> dict[s
 
 
 def priced(M: Memory, z: Tensor, batch: Batch) -> Tensor | None:
-    """The rewards (T,) that M believes were paid along one drive, B = 1; None if it has no head for
-    their values."""
+    """The rewards (T,) that M believes were paid along one drive, B = 1;
+    None if it has no head for their values."""
     if M.form.reward not in ("value", "twohot"):
         return None
     follows, _ = M(z, batch["action"])
@@ -133,15 +134,15 @@ def moved(opened: Opened, batch: Batch) -> Batch:
 
 
 def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
-    """What M imagines in windows of drives, their forecasts one after the other, evenly thinned to
-    at most `windows`."""
+    """What M imagines in windows of drives,
+    their forecasts one after the other, evenly thinned to at most `windows`."""
     model: Any = opened.model
     C, longest = model.hyper.context, max(batch["mean"].shape[1] for batch in held.values())
     ks = [k for k in AHEAD if C + k <= longest]
     if not ks:
         raise Mistake(
-            f"hyper.context = {C}: held-out episodes have at most {longest} steps; allowed: up to "
-            f"{longest - 1}"
+            f"hyper.context = {C}: held-out episodes have at most {longest} steps; "
+            f"allowed: up to {longest - 1}"
         )
     T = C + ks[-1]
     places = [
@@ -162,8 +163,8 @@ def ahead(opened: Opened, held: Drives, windows: int = 500) -> Ahead:
 
 
 def code_errors(found: Ahead) -> dict[str, Grouped]:
-    """`open_k`: the root mean square error of codes relative to that of the last code shown, as the
-    model logs it."""
+    """`open_k`: the root mean square error of codes relative to that of the last code shown,
+    as the model logs it."""
     off = (found.imagined - found.true).double().square().mean(2)
     still = (found.shown[:, None] - found.true).double().square().mean(2)
     return {
@@ -173,8 +174,8 @@ def code_errors(found: Ahead) -> dict[str, Grouped]:
 
 
 def picture_errors(found: Ahead, eye: Eye, store: Store, device: Any = None) -> dict[str, Grouped]:
-    """`picture_k`: PSNR in dB, of the mean squared error, of decoded codes against the frames that
-    were recorded."""
+    """`picture_k`: PSNR in dB, of the mean squared error,
+    of decoded codes against the frames that were recorded."""
     number = numbers(store)
 
     def frame(name: str, t: int) -> Tensor:
@@ -268,8 +269,8 @@ def stateful(
 def thinned(
     drives: Drives, of: dict[str, probes.Known], memory: Any
 ) -> tuple[Tensor, probes.Known]:
-    """Some steps of all drives: codes (n, Z), with a memory codes and states (n, Z + H), and what
-    is known of them."""
+    """Some steps of all drives: codes (n, Z), with a memory codes and states (n, Z + H),
+    and what is known of them."""
     codes: list[Tensor] = []
     for batch in drives.values():
         z = batch["mean"]
@@ -297,15 +298,15 @@ def unseen(source: Codes, store: Store, drives: int) -> Drives:
     found = {name: batch for name, batch in held.items() if track.get(name) not in trained - {None}}
     if not found:
         raise Mistake(
-            f"{len(held)} held-out episodes of codes, all on tracks of training episodes; needed: "
-            "1 on another"
+            f"{len(held)} held-out episodes of codes, all on tracks of training episodes; "
+            "needed: 1 on another"
         )
     return dict(list(found.items())[:drives])
 
 
 def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
-    """What is known of whole drives, by name; a Mistake if the store's drive of that name is
-    another, by its actions."""
+    """What is known of whole drives, by name;
+    a Mistake if the store's drive of that name is another, by its actions."""
     number, roads = numbers(store), probes.turns(store)
     found = {}
     for name, batch in drives.items():
@@ -313,8 +314,8 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
         if actions is None or not torch.equal(actions, batch["action"][0]):
             told = "no such episode" if actions is None else "another episode of that name"
             raise Mistake(
-                f"codes of episode {name}: {store.folder} has {told}; allowed: the store that was "
-                "encoded"
+                f"codes of episode {name}: {store.folder} has {told}; "
+                "allowed: the store that was encoded"
             )
         entry, truth = (
             store.entries[number[name]],
@@ -326,8 +327,8 @@ def truths(store: Store, drives: Drives) -> dict[str, probes.Known]:
 
 
 def same_recordings(source: Codes, store: Store, drives: Drives) -> None:
-    """A Mistake if codes are of other recordings than the store's of these names, as far as they
-    say of which they are."""
+    """A Mistake if codes are of other recordings than the store's of these names,
+    as far as they say of which they are."""
     number, told = (
         numbers(store),
         {one.path.stem: one.recording for one in source.episodes if one.recording},

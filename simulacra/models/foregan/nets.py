@@ -29,8 +29,7 @@ LEAK = 0.01  # of the critics' rectifiers
 AGREE = 0.1
 
 
-# --- generators
-# -------------------------------------------------------------------------------------------------------
+# --- generators -----------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, k: int, stride: int = 1) -> nn.Sequential:
@@ -82,8 +81,8 @@ class Trunk(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM (arXiv 1506.04214, without peepholes); output and cell in one tensor (B,
-    2 width, H, W)."""
+    """A convolutional LSTM (arXiv 1506.04214, without peepholes);
+    output and cell in one tensor (B, 2 width, H, W)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -118,7 +117,7 @@ class Generator(nn.Module):
             self.carry = nn.Conv2d(h.width, h.width, 3, padding=1, bias=False)
         elif temporal == "convlstm":
             self.cell = ConvLSTM(h.width)
-        # of C, and of A
+        # three channels of C, one of A
         self.heads = nn.ModuleList(nn.Conv2d(w, 4, 7, padding=3, bias=False) for w in widths)
         self.mask: nn.Module | None = None  # m is A
         self.reads_foreground = mask == "foreground"
@@ -130,24 +129,22 @@ class Generator(nn.Module):
     def forward(
         self, x: Tensor, carried: Tensor | None, t: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given; None
-        before the first."""
+        """Features, C (B, 3, H, W), A (B, 1, H, W), and what the next step's call is given;
+        None before the first."""
         features = self.trunk(x)
         if self.temporal == "convlstm":
-            carried = self.cell(
-                features,
-                torch.zeros_like(features.repeat(1, 2, 1, 1)) if carried is None else carried,
-            )
+            if carried is None:
+                carried = torch.zeros_like(features.repeat(1, 2, 1, 1))
+            carried = self.cell(features, carried)
             features = carried[:, : self.width]
         elif self.temporal == "shared":
-            features = features + torch.tanh(
-                self.carry(torch.zeros_like(features) if carried is None else carried)
-            )
+            before = torch.zeros_like(features) if carried is None else carried
+            features = features + torch.tanh(self.carry(before))
         elif self.temporal == "reductor":
             if t >= len(self.heads):
                 raise ValueError(
-                    f"temporal = reductor has heads for {len(self.heads)} steps, and step {t + 1} "
-                    "was asked for"
+                    f"temporal = reductor has heads for {len(self.heads)} steps, "
+                    f"and step {t + 1} was asked for"
                 )
             if carried is not None:
                 features = torch.cat([features, self.reduce[t - 1](carried)], 1)
@@ -157,16 +154,15 @@ class Generator(nn.Module):
         return features, C.tanh(), A.sigmoid(), kept
 
     def matte(self, features: Tensor, foreground: Tensor, A: Tensor, gain: float) -> Tensor:
-        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground or of the
-        features."""
+        """The mask m: A itself, or sigmoid(gain x) of a convolution of the foreground
+        or of the features."""
         if self.mask is None:
             return A
         read: Tensor = self.mask(foreground if self.reads_foreground else features[:, : self.width])
         return (gain * read).sigmoid()
 
 
-# --- critics
-# ----------------------------------------------------------------------------------------------------------
+# --- critics --------------------------------------------------------------------------------------
 
 
 class Critic(nn.Module):
@@ -211,8 +207,7 @@ class Critic(nn.Module):
         return score
 
 
-# --- what they are shown
-# ----------------------------------------------------------------------------------------------
+# --- what they are shown --------------------------------------------------------------------------
 
 
 def flow_as_input(motion: Tensor, reach: float, as_bytes: bool = False) -> Tensor:
@@ -271,9 +266,8 @@ def telea(frames: Tensor, mask: Tensor) -> Tensor:
     """The frames inpainted under the mask by the fast marching method, as OpenCV has it."""
     import cv2  # a fifth of a second that most verbs need not pay
 
-    pixels = (
-        ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy(force=True)
-    )
+    bytes_ = ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte()
+    pixels = bytes_.numpy(force=True)
     holes = (mask[:, 0] > 0.5).byte().numpy(force=True)
     both = zip(map(np.ascontiguousarray, pixels), map(np.ascontiguousarray, holes), strict=True)
     done = [cv2.inpaint(picture, hole, 3, cv2.INPAINT_TELEA) for picture, hole in both]
@@ -310,13 +304,12 @@ def augmented(x: Tensor, colour: bool) -> Tensor:
     return F.grid_sample(x, places, align_corners=False)
 
 
-# --- patches
-# ----------------------------------------------------------------------------------------------------------
+# --- patches --------------------------------------------------------------------------------------
 
 
 def places(mask: Tensor, patch: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Whether the patch at each place of the grid touches the mask (B, 1, H, W): (B, places), row
-    by row."""
+    """Whether the patch at each place of the grid touches the mask (B, 1, H, W):
+    (B, places), row by row."""
     return F.max_pool2d(mask, patch, stride).flatten(1) > 0
 
 
@@ -336,9 +329,8 @@ def cut(
     columns = (frames.shape[3] - patch[1]) // stride[1] + 1
     y = (place // columns * stride[0])[:, None] + torch.arange(patch[0], device=place.device)
     x = (place % columns * stride[1])[:, None] + torch.arange(patch[1], device=place.device)
-    return frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    found = frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]]
+    return found.permute(0, 3, 1, 2)
 
 
 def initial(net: Net) -> Net:

@@ -40,7 +40,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from simulacra.nn import blocks
 from simulacra.nn.stabilise import SpectralLSTM
 
-# of pixels
+# of pixels, by version
 RANGES = {"v1": (0.0, 1.0), "v2": (0.0, 1.0), "v3": (0.0, 1.0), "v4": (0.0, 1.0), "v5": (-1.0, 1.0)}
 FORMS = "published", "repaired"
 
@@ -54,22 +54,20 @@ def networks(
     _, H, W = shape
     if version not in RANGES or form not in FORMS:
         raise ValueError(
-            f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; forms: "
-            f"{', '.join(FORMS)}"
+            f"no RGAN {version!r} in form {form!r}; versions: {', '.join(RANGES)}; "
+            f"forms: {', '.join(FORMS)}"
         )
     if H % 4 or W % 4 or min(H, W) < 16:
         raise ValueError(
-            "these nets take pictures whose sides are multiples of 4 and at least 16, found "
-            f"{H}x{W}"
+            "these nets take pictures whose sides are multiples of 4 and at least 16, "
+            f"found {H}x{W}"
         )
     if version == "v1":
         return keras_init(string_G(form, shape, z_size)), keras_init(string_D(form, shape, dropout))
     if version == "v2":
         return keras_init(rows_G(form, shape, z_size)), keras_init(rows_D(form, shape, dropout))
-    G, D = (
-        keras_init(raster_G(version, form, shape, z_size)),
-        keras_init(raster_D(version, form, shape, dropout)),
-    )
+    G = keras_init(raster_G(version, form, shape, z_size))
+    D = keras_init(raster_D(version, form, shape, dropout))
     if version == "v3":
         return G, D
     if form == "published":
@@ -77,13 +75,12 @@ def networks(
     return G, bounded(D, nn.Conv2d, nn.Linear, nn.LSTM)
 
 
-# --- v1: strings
-# ------------------------------------------------------------------------------------------------------
+# --- v1: strings ----------------------------------------------------------------------------------
 
 
 def string_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> string of H*W/16 positions, doubled four times -> LSTM of one unit a channel, both ways
-    -> picture."""
+    """z -> string of H*W/16 positions, doubled four times -> LSTM of one unit a channel,
+    both ways -> picture."""
     C, H, W = shape
     length = H * W // 16
     body: list[nn.Module] = []
@@ -136,13 +133,12 @@ def string_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Modul
     )
 
 
-# --- v2: rows
-# ---------------------------------------------------------------------------------------------------------
+# --- v2: rows -------------------------------------------------------------------------------------
 
 
 def rows_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> maps of a quarter of the side, doubled twice -> one step a row -> LSTM both ways -> rows
-    of the picture."""
+    """z -> maps of a quarter of the side, doubled twice -> one step a row -> LSTM both ways
+    -> rows of the picture."""
     C, H, W = shape
     row = W * C
     body: list[nn.Module] = [*start(H // 4, W // 4, z_size, nn.ReLU())]
@@ -162,8 +158,8 @@ def rows_G(form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
 
 
 def rows_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
-    """Picture -> one step a row -> LSTM both ways -> rows of a picture -> dilated convolutions ->
-    logit."""
+    """Picture -> one step a row -> LSTM both ways -> rows
+    of a picture -> dilated convolutions -> logit."""
     C, H, W = shape
     row = W * C
     front = [
@@ -187,13 +183,12 @@ def rows_D(form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
     return nn.Sequential(*front, nn.ReLU(), *from_rows(W, C), *body, *head)
 
 
-# --- v3, v4, v5: raster scans
-# -----------------------------------------------------------------------------------------
+# --- v3, v4, v5: raster scans ---------------------------------------------------------------------
 
 
 def raster_G(version: str, form: str, shape: tuple[int, int, int], z_size: int) -> nn.Module:
-    """z -> maps of a quarter of the side, doubled twice -> LSTM in raster order -> three
-    convolutions -> picture."""
+    """z -> maps of a quarter of the side, doubled twice -> LSTM
+    in raster order -> three convolutions -> picture."""
     C, H, W = shape
     rectifier = nn.LeakyReLU(blocks.LEAK) if version == "v5" else nn.ReLU()
     body = [
@@ -220,13 +215,13 @@ def raster_G(version: str, form: str, shape: tuple[int, int, int], z_size: int) 
 
 
 def raster_D(version: str, form: str, shape: tuple[int, int, int], dropout: float) -> nn.Module:
-    """Picture -> (v4, v5: convolution) -> LSTM in raster order -> convolutions -> LSTM both ways,
-    last states -> logit."""
+    """Picture -> (v4, v5: convolution) -> LSTM
+    in raster order -> convolutions -> LSTM both ways, last states -> logit."""
     C = shape[0]
     width = 1 if form == "published" else 16
 
     def judged(conv: nn.Conv2d) -> list[nn.Module]:
-        # of batch norm, for spectral norm to bound it
+        # free of batch norm, for spectral norm to bound it
         free = version != "v3" and form == "repaired"
         return [*([conv] if free else normed(conv)), nn.LeakyReLU(blocks.LEAK), nn.Dropout(dropout)]
 
@@ -243,20 +238,19 @@ def raster_D(version: str, form: str, shape: tuple[int, int, int], dropout: floa
     return nn.Sequential(*body, Last(64, 8), nn.Linear(16, 1))
 
 
-# --- parts
-# ------------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 def same(kernel: int, dilation: int = 1) -> tuple[int, int]:
-    """How many zeros Keras' "same" puts before and behind, at stride 1: the odd one comes
-    behind."""
+    """How many zeros Keras' "same" puts before and behind, at stride 1:
+    the odd one comes behind."""
     total = dilation * (kernel - 1)
     return total // 2, total - total // 2
 
 
 def normed(conv: Conv) -> list[nn.Module]:
-    """The convolution and a batch norm with Keras' epsilon and the published momentum 0.8 (of the
-    old mean)."""
+    """The convolution and a batch norm with Keras' epsilon
+    and the published momentum 0.8 (of the old mean)."""
     kind = nn.BatchNorm1d if isinstance(conv, nn.Conv1d) else nn.BatchNorm2d
     return [conv, kind(conv.out_channels, eps=1e-3, momentum=0.2)]
 
@@ -293,8 +287,8 @@ class Axes(nn.Module):
 
 
 class Scan(nn.Module):
-    """(B, C, *places) -> (B, ways * units, *places): an LSTM's outputs as it passes over the places
-    in raster order."""
+    """(B, C, *places) -> (B, ways * units, *places):
+    an LSTM's outputs as it passes over the places in raster order."""
 
     def __init__(self, inputs: int, units: int, ways: int = 1):
         super().__init__()
@@ -306,8 +300,8 @@ class Scan(nn.Module):
 
 
 class Last(nn.Module):
-    """(B, C, *places) -> (B, 2 * units): the last states of an LSTM that passes over the places
-    forward and backward."""
+    """(B, C, *places) -> (B, 2 * units): the last states of an LSTM
+    that passes over the places forward and backward."""
 
     def __init__(self, inputs: int, units: int):
         super().__init__()
@@ -318,13 +312,12 @@ class Last(nn.Module):
         return last.transpose(0, 1).flatten(1)
 
 
-# --- weights
-# ----------------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 def keras_init(net: nn.Module) -> nn.Module:
-    """The net with Keras' initial weights: Glorot-uniform kernels, orthogonal recurrent ones,
-    biases 0, forget biases 1."""
+    """The net with Keras' initial weights:
+    Glorot-uniform kernels, orthogonal recurrent ones, biases 0, forget biases 1."""
     for layer in net.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight)

@@ -1,7 +1,8 @@
-"""RGAN: generator and discriminator read and write pictures as sequences.
+"""RGAN: generator and discriminator take pictures as sequences. One writes them, the other reads
+them.
 
 Versions v1 to v5 are the convolutions and LSTMs of a public series of experiments, each as
-published and repaired (`_rgan_published.py` has their layers). v6 is ours and what their notes ask
+published and repaired (`published.py` has their layers). v6 is ours and what their notes ask
 for: a strided convolutional trunk whose maps are scanned by two bidirectional LSTMs, one along the
 rows and one along the columns, the relativistic game with both slope penalties, and switches for
 noise, multi-scale gradients, augmentation and a spectral norm that bounds.
@@ -9,7 +10,8 @@ noise, multi-scale gradients, augmentation and a spectral norm that bounds.
 Reference: "RGAN Model Performance Summary" I to V (atreyasha/mv-temporal-rgan); its parent,
 Esteban, Hyland, Raetsch, arXiv 1706.02633. v6: R3GAN, arXiv 2501.05441; multi-scale gradients,
 arXiv 1903.06048; projection, arXiv 1802.05637; scans in two directions after ReNet, arXiv
-1505.00393. How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits,
+1505.00393.
+How to run: simulacra train rgan_mnist (v6), rgan_v1_mnist (and v2 to v5), rgan_digits,
 rgan_fashion, rgan_folder.
 
 Deviations
@@ -97,11 +99,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    v6, labels, scanned = (
-        h.version == "v6",
-        ("target_G", "stabilise.real_target", "stabilise.target_std"),
-        h.scan != "none",
-    )
+    v6, scanned = h.version == "v6", h.scan != "none"
+    labels = "target_G", "stabilise.real_target", "stabilise.target_std"
     return (
         unless(not v6, "version = v1 to v5", "form", "dropout")
         | unless(ever(h.gamma), "gamma above 0", "penalty_every")
@@ -110,24 +109,13 @@ def idle(h: Hyper) -> dict[str, str]:
         )
         | unless(scanned, "a scan", "units", "scan_G", "scan_D", "step_noise")
         | unless(len(h.widths) > 1, "two widths or more", "multi_scale")
-        | unless(
-            v6,
-            "version = v6",
-            "widths",
-            "norm_G",
-            "blocks",
-            "scan",
-            "units",
-            "scan_G",
-            "scan_D",
-            "step_noise",
-        )
+        | unless(v6, "version = v6", "widths", "norm_G", "blocks", "scan", "units")
+        | unless(v6, "version = v6", "scan_G", "scan_D", "step_noise")
         | unless(v6, "version = v6", "multi_scale", "head", "hidden", "stabilise.spectral")
     )
 
 
-# --- networks of v6
-# ---------------------------------------------------------------------------------------------------
+# --- networks of v6 -------------------------------------------------------------------------------
 
 
 class Scan(nn.Module):
@@ -173,8 +161,8 @@ class Residual(nn.Module):
 
 
 def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """The sides of the maps after 0, 1, ... halvings, rounded up; ValueError if the picture is too
-    small."""
+    """The sides of the maps after 0, 1, ... halvings, rounded up;
+    ValueError if the picture is too small."""
     least = 2**levels
     if min(height, width) < least:
         raise ValueError(
@@ -184,14 +172,14 @@ def sizes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
 
 
 def pyramid(x: Tensor, levels: int) -> list[Tensor]:
-    """The picture and its halves, quarters, ..., as means over squares; odd sides are rounded
-    up."""
+    """The picture and its halves, quarters, ..., as means over squares;
+    odd sides are rounded up."""
     return [x] + [F.avg_pool2d(x, 2**i, ceil_mode=True) for i in range(1, levels)]
 
 
 class Generator(nn.Module):
-    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1], the full one first,
-    smaller ones if multi_scale."""
+    """z (B, z_size), y (B, classes) -> pictures (B, C, H, W) in [-1, 1],
+    the full one first, smaller ones if multi_scale."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -203,15 +191,12 @@ class Generator(nn.Module):
         self.maps = layers.Unflatten(h.widths[0], *self.sizes[0])
         self.stages, self.paint = nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(h.widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)] * (
-                i == h.scan_G and h.scan != "none"
-            )
+            # made at every stage, so that the same seed draws the same weights wherever it stands
+            scan = Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)
+            scans = [scan] if i == h.scan_G and h.scan != "none" else []
             blocks = (Residual(width) for _ in range(h.blocks))
-            self.stages.append(
-                nn.Sequential(
-                    layers.norm(h.norm_G, width), *blocks, *scan, nn.LeakyReLU(layers.LEAK)
-                )
-            )
+            stage = layers.norm(h.norm_G, width), *blocks, *scans, nn.LeakyReLU(layers.LEAK)
+            self.stages.append(nn.Sequential(*stage))
         self.grow = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise((*h.widths, C))
         )
@@ -233,8 +218,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, C, H, W), or a list of one and its smaller versions, and y (B, classes) -> logit
-    (B, 1)."""
+    """Pictures (B, C, H, W), or a list of one and its smaller versions,
+    and y (B, classes) -> logit (B, 1)."""
 
     def __init__(self, h: Hyper, shape: tuple[int, int, int]):
         super().__init__()
@@ -248,14 +233,10 @@ class Discriminator(nn.Module):
         )
         self.stages = nn.ModuleList()
         for i, width in enumerate(widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.3)] * (
-                i == h.scan_D and h.scan != "none"
-            )
-            self.stages.append(
-                nn.Sequential(
-                    nn.LeakyReLU(layers.LEAK), *(Residual(width) for _ in range(h.blocks)), *scan
-                )
-            )
+            scan = Scan(width, AXES[h.scan], h.units, start=0.3)  # at every stage, as in G
+            scans = [scan] if i == h.scan_D and h.scan != "none" else []
+            blocks = (Residual(width) for _ in range(h.blocks))
+            self.stages.append(nn.Sequential(nn.LeakyReLU(layers.LEAK), *blocks, *scans))
         rows, cols = sizes(H, W, len(widths))[-1]
         self.look = nn.Conv2d(widths[-1], 1, 1) if h.head == "attention" else None
         self.head = h.head
@@ -295,8 +276,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.version != "v6":
         if h.classes or h.loss != "non_saturating":
             raise ValueError(
-                f"{h.version} takes classes = 0 and loss = non_saturating, found {h.classes} and "
-                f"{h.loss}"
+                f"{h.version} takes classes = 0 and loss = non_saturating, "
+                f"found {h.classes} and {h.loss}"
             )
         if h.form == "published" and h.gamma:
             raise ValueError(f"{h.version} as published has no penalties: gamma must be 0")
@@ -312,11 +293,13 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     return Generator(h, shape), stabilise.spectral(D) if h.stabilise.spectral else D
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class RGAN:
+    """Generator and discriminator of pictures "image" (B, C, H, W) in [-1, 1], as published, as
+    repaired, or v6."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -327,18 +310,20 @@ class RGAN:
         self.low = -1.0 if h.version == "v6" else published.RANGES[h.version][0]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
-        for net, optimizer in (
-            ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ()
-        ):
-            # Keras's constraint on LSTMs
-            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+        if h.version != "v6":  # Keras's constraint on LSTMs
+            for net, optimizer in (self.G, self.opt_G), (self.D, self.opt_D):
+                optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D (two as published), then one of G; losses, D's mean logits and the share of
+        G's numbers beyond [-1, 1] as scalars."""
         h, x, y = self.hyper, batch["image"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         told = self.step_published(x, k) if self.as_published else self.step_D(x, y, k)
         fake = self.make(self.G, noise(x, h.z_size), y)
@@ -381,8 +366,8 @@ class RGAN:
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
 
     def step_published(self, x: Tensor, k: int) -> dict[str, Tensor]:
-        """Two moves of the discriminator, on reals and then on fakes from G in evaluation mode;
-        half of both losses is told."""
+        """Two moves of the discriminator, on reals
+        and then on fakes from G in evaluation mode; half of both losses is told."""
         h = self.hyper
         with eval_mode(self.G), torch.no_grad():
             fake = self.make(self.G, noise(x, h.z_size))
@@ -395,8 +380,8 @@ class RGAN:
         return {"loss_D": (loss_x + loss_g) / 2, "D_real": d_x.mean(), "D_fake": d_g.mean()}
 
     def make(self, G: nn.Module, z: Tensor, y: Tensor | None = None) -> list[Tensor]:
-        """Pictures in [-1, 1], or beyond it where a published G has no bound, the full size
-        first."""
+        """Pictures in [-1, 1], or beyond it where a published G has no bound,
+        the full size first."""
         if self.hyper.version == "v6":
             made: list[Tensor] = G(z, y)
             return made
@@ -410,11 +395,9 @@ class RGAN:
 
     def scaled(self, x: Tensor) -> list[Tensor]:
         """A picture in all sizes that D reads."""
-        return (
-            pyramid(x, len(self.hyper.widths))
-            if self.hyper.multi_scale and self.hyper.version == "v6"
-            else [x]
-        )
+        if self.hyper.multi_scale and self.hyper.version == "v6":
+            return pyramid(x, len(self.hyper.widths))
+        return [x]
 
     def shown(self, pictures: list[Tensor], k: int) -> list[Tensor]:
         """What D gets to see of them."""
@@ -436,16 +419,14 @@ class RGAN:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {
-            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
-            if self.hyper.loss == "non_saturating"
-            else 0.0
-        }
+        if self.hyper.loss == "non_saturating":
+            return {"loss_D": adversarial.won(self.hyper.stabilise.real_target)}
+        return {"loss_D": 0.0}
 
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing)."""
+        """How the game stands (adversarial.standing)."""
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
@@ -462,11 +443,12 @@ class RGAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, C, H, W) in [-1, 1], by the averaged weights, of the batch's classes; with
+        multi_scale also `samples_HEIGHT`, the smaller ones."""
         with eval_mode(G := self.average.module):
             made = self.make(G, noise(batch["image"], self.hyper.z_size), self.one_hot(batch))
-        return {"samples": made[0].clamp(-1, 1)} | {
-            f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]
-        }
+        smaller = {f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]}
+        return {"samples": made[0].clamp(-1, 1)} | smaller
 
 
 Model = RGAN

@@ -1,5 +1,5 @@
-"""RGAN on real sequences: an LSTM writes a series from noise that is fresh at every step, another
-judges every step.
+"""RGAN on real sequences: one LSTM writes a series, another judges it. The noise is fresh at every
+step, and every step is judged.
 
 As published, the generator's LSTM gets a new z_t at each step, and the discriminator's gives one
 logit a step, whose cross-entropies are averaged over steps. Conditional (`classes`), both also get
@@ -10,14 +10,14 @@ Shapes: B series, T steps, C channels; x (B, T, C) in [-1, 1], z (B, T, z_size),
 logits d (B, T).
 
 Reference: Esteban, Hyland, Raetsch, arXiv 1706.02633; relativistic pairs and penalties: R3GAN,
-arXiv 2501.05441. How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your
-own .csv or .npy).
+arXiv 2501.05441.
+How to run: simulacra train rgan_sines, rgan_gaussian_process, rgan_series (your own .csv or .npy).
 
 Deviations
 - The LSTMs have two biases (torch's weights) and start as torch starts them, with forget bias 1;
   the published output layer starts at standard deviation 1, where 100 units saturate the tanh.
-- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is batch
-  = 140; real series are drawn without replacement.
+- A batch holds the reals of all `steps_D` updates of a step, so 5 : 1 at the published 28 is
+  batch = 140; real series are drawn without replacement.
 - Samples come from a moving average of G unless `average = 0`, as in the paper presets.
 - The laptop presets have Adam on both sides, rates that fall, and 64 units.
 - The differentially private training and the choice of the best epoch by MMD are not offered.
@@ -50,8 +50,8 @@ without_cudnn = torch.backends.cudnn.flags  # whose LSTM has no second derivativ
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code where nothing else
-    is said."""
+    """Hyperparameters; the defaults are those of arXiv 1706.02633 and its code
+    where nothing else is said."""
 
     # mean over steps (eq. 1 and 2) | R3GAN eq. 2
     loss: Literal["non_saturating", "relativistic"] = "non_saturating"
@@ -86,28 +86,26 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- losses
-# -----------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def loss_D(kind: str, d_x: Tensor, d_g: Tensor, target: Tensor) -> Tensor:
-    """The game of D, averaged over steps: logits (B, T), labels of reals (B,), not read in the
-    relativistic game. -> (B,)."""
+    """The game of D, averaged over steps: logits (B, T),
+    labels of reals (B,), not read in the relativistic game. -> (B,)."""
     if kind == "relativistic":
         return adversarial.relativistic(d_x, d_g).mean(1)
     return adversarial.non_saturating_D(d_x, d_g, target[:, None]).mean(1)
 
 
 def loss_G(kind: str, d_x: Tensor | None, d_g: Tensor) -> Tensor:
-    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game. ->
-    (B,)."""
-    return (
-        adversarial.non_saturating_G(d_g) if d_x is None else adversarial.relativistic(d_g, d_x)
-    ).mean(1)
+    """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game.
+    -> (B,)."""
+    if d_x is None:
+        return adversarial.non_saturating_G(d_g).mean(1)
+    return adversarial.relativistic(d_g, d_x).mean(1)
 
 
-# --- networks
-# ---------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def at_each_step(x: Tensor, y: Tensor | None) -> Tensor:
@@ -143,7 +141,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.batch_mean = h.batch_mean
         self.read = lstm(channels * (1 + h.batch_mean) + h.classes, h.units)
-        # which sees differences alone
+        # no bias where differences alone are seen
         self.judge = nn.Linear(h.units, 1, bias=h.loss != "relativistic")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -153,11 +151,13 @@ class Discriminator(nn.Module):
         return logits
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class RGANSeries:
+    """Generator and discriminator of series "series" (B, T, C) in [-1, 1], and the generator's
+    average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -173,16 +173,19 @@ class RGANSeries:
         if h.stabilise.spectral:
             stabilise.spectral(self.D)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
         self.opt_D: Optimizer = SGD(self.D.named_parameters(), value_at(h.rate_D, 0))
         if h.optimizer_D == "adam":
-            self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+            self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """`steps_D` moves of D, each on its share of the batch, then `steps_G` of G; what the last
+        of either told, as scalars."""
         h, x, y = self.hyper, batch["series"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
-
         for i in range(h.steps_D):
             own = slice(i % len(x), None, h.steps_D)
             told = self.step_D(x[own], None if y is None else y[own], k)
@@ -201,15 +204,11 @@ class RGANSeries:
         with torch.no_grad():
             fake = self.G(self.z(x), y)
         gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
-        d_x, d_g, penalties = self.judge(
-            stabilise.augment(h.stabilise, x, k),
-            stabilise.augment(h.stabilise, fake, k),
-            y,
-            gamma > 0,
-        )
-        target = (
-            stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
-        )
+        real_seen, fake_seen = (stabilise.augment(h.stabilise, some, k) for some in (x, fake))
+        d_x, d_g, penalties = self.judge(real_seen, fake_seen, y, gamma > 0)
+        target = x.new_ones(len(x))
+        if h.loss == "non_saturating":
+            target = stabilise.targets(h.stabilise, x)
         game = loss_D(h.loss, d_x, d_g, target).mean()
         descend((game + gamma / 2 * sum(penalties.values(), torch.zeros_like(game)), self.opt_D))
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
@@ -244,11 +243,9 @@ class RGANSeries:
     def z(self, x: Tensor) -> Tensor:
         """Noise for as many series as long as x, (B, T, z_size)."""
         T, size = x.shape[1], self.hyper.z_size
-        return (
-            noise(x, T, size)
-            if self.hyper.noise == "each_step"
-            else noise(x, 1, size).expand(-1, T, -1)
-        )
+        if self.hyper.noise == "each_step":
+            return noise(x, T, size)
+        return noise(x, 1, size).expand(-1, T, -1)
 
     def one_hot(self, batch: Batch) -> Tensor | None:
         """The condition (B, classes)."""
@@ -265,16 +262,15 @@ class RGANSeries:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {
-            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
-            if self.hyper.loss == "non_saturating"
-            else 0.0
-        }
+        if self.hyper.loss == "non_saturating":
+            return {"loss_D": adversarial.won(self.hyper.stabilise.real_target)}
+        return {"loss_D": 0.0}
 
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing); a series' logit is the mean over its steps."""
+        """How the game stands (adversarial.standing);
+        a series' logit is the mean over its steps."""
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D), without_cudnn(enabled=False):
             with torch.no_grad():
@@ -285,6 +281,7 @@ class RGANSeries:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, T, C) in [-1, 1], by the averaged weights, of the batch's classes."""
         with eval_mode(G := self.average.module):
             return {"samples": G(self.z(batch["series"]), self.one_hot(batch))}
 

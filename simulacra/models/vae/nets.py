@@ -29,13 +29,12 @@ Shape = tuple[int, int, int]
 """Channels, height and width of a picture."""
 
 
-# --- parts
-# ------------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 class Border(nn.Module):
-    """Pictures with black borders of these widths (left, right, top, bottom); negative ones are cut
-    off."""
+    """Pictures with black borders of these widths (left, right, top, bottom);
+    negative ones are cut off."""
 
     def __init__(self, *widths: int):
         super().__init__()
@@ -69,10 +68,8 @@ class Normed(nn.Module):
 
     def __init__(self, channels: int, frozen: bool = False):
         super().__init__()
-        self.weight, self.bias = (
-            nn.Parameter(torch.ones(channels)),
-            nn.Parameter(torch.zeros(channels)),
-        )
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
         self.frozen = frozen
@@ -85,8 +82,8 @@ class Normed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Picture -> mean and log-variance (B, z_size) of q(z | x); `tanh` is defect V6: both pass
-    through one."""
+    """Picture -> mean and log-variance (B, z_size) of q(z | x);
+    `tanh` is defect V6: both pass through one."""
 
     def __init__(self, body: nn.Module, size: int, z_size: int, tanh: bool = False):
         super().__init__()
@@ -127,16 +124,15 @@ def reparameterize(mean: Tensor, s: Tensor) -> Tensor:
 
 
 def borders(shape: Shape, step: int) -> tuple[Border, Border, int, int]:
-    """Borders that make a picture's sides multiples of `step`, those that undo it, and the new
-    height and width."""
+    """Borders that make a picture's sides multiples of `step`, those that undo it,
+    and the new height and width."""
     _, H, W = shape
     down, right = -H % step, -W % step
     widths = right // 2, right - right // 2, down // 2, down - down // 2
     return Border(*widths), Border(*(-width for width in widths)), H + down, W + right
 
 
-# --- World Models
-# -----------------------------------------------------------------------------------------------------
+# --- World Models ---------------------------------------------------------------------------------
 
 # channels in units of the width: of the encoder, of the decoder, and the decoder's first numbers
 PAPER = {
@@ -163,20 +159,18 @@ def of_paper(kind: str, shape: Shape, w: int, z_size: int) -> Coder:
     for a, b, k in zip((first, *up[:-1]), up, (5, 5, 6), strict=True):
         Dec += [nn.ConvTranspose2d(w * a, w * b, k, 2), nn.ReLU()]
     Dec += [nn.ConvTranspose2d(w * up[-1], C, 6, 2), nn.Sigmoid(), Signed(), shrink]
-    return Coder(
-        Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size), nn.Sequential(*Dec)
-    )
+    Enc = Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size)
+    return Coder(Enc, nn.Sequential(*Dec))
 
 
-# --- ours
-# -------------------------------------------------------------------------------------------------------------
+# --- ours -----------------------------------------------------------------------------------------
 
 HALVINGS = 4
 
 
 def light(shape: Shape, w: int, z_size: int) -> Coder:
-    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w, 2w, 4w, 8w
-    channels, and back."""
+    """Our coder for pictures of any size: four 4x4 convolutions of stride 2 with w,
+    2w, 4w, 8w channels, and back."""
     grow, shrink, H, W = borders(shape, 2**HALVINGS)
     rows, cols = blocks.coarsest(H, W, HALVINGS)
     widths = [w * 2**i for i in range(HALVINGS)]
@@ -211,8 +205,7 @@ def light_D(shape: Shape, w: int) -> Discriminator:
     return Discriminator(nn.Sequential(grow, *lower), nn.Sequential(*convs[-1], nn.Flatten(), last))
 
 
-# --- the notes
-# --------------------------------------------------------------------------------------------------------
+# --- the notes ------------------------------------------------------------------------------------
 
 
 def conv(a: int, b: int, stride: int = 2) -> nn.Conv2d:
@@ -291,15 +284,14 @@ def notes_D(
     )
 
 
-# --- Larsen et al.
-# ----------------------------------------------------------------------------------------------------
+# --- Larsen et al. --------------------------------------------------------------------------------
 
 
 def of_larsen(
     shape: Shape, w: int, z_size: int, frozen: bool = False, heads: bool = False
 ) -> Coder:
-    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation, rectifiers, tanh at the
-    end, its own range here."""
+    """The authors' coder (w = 64): 5x5 convolutions, batch normalisation,
+    rectifiers, tanh at the end, its own range here."""
     grow, shrink, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
 
@@ -324,8 +316,8 @@ def of_larsen(
 def larsen_D(
     shape: Shape, w: int, frozen: bool = False, raw: bool = False, squashed: bool = False
 ) -> Discriminator:
-    """The authors' discriminator (w = 64). phi is the last convolution's output, normalised; before
-    that by `raw`."""
+    """The authors' discriminator (w = 64).
+    phi is the last convolution's output, normalised; before that by `raw`."""
     grow, _, H, W = borders(shape, 8)
     rows, cols = blocks.coarsest(H, W, 3)
     thin = max(1, w // 2)

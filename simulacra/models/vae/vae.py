@@ -5,14 +5,15 @@ The loss is the negative evidence bound: the sum of squared errors over pixels i
 KL divergence of the posterior from N(0, I), of which the first nats are free. That is a Gaussian
 likelihood of variance 1/2 for every number of a picture, far more than a decoder's error;
 `likelihood = "calibrated"` takes the variance that fits the batch, and so spends as many nats on z
-as the decoder can use. The nets are in `_eye_nets.py`.
+as the decoder can use. The nets are in `nets.py`.
 
 Shapes: x (B, C, H, W) in [-1, 1]; z, mean and log-variance s (B, z_size). Losses are nats of one
 picture.
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, appendix A.1. VAE: arXiv 1312.6114.
-Calibrated: arXiv 2006.13202. How to run: simulacra train vae_mnist, vae_faces; --set
-experiment=published for the paper's nets and numbers.
+Calibrated: arXiv 2006.13202.
+How to run: simulacra train vae_mnist, vae_faces; --set experiment=published for the paper's nets
+and numbers.
 
 Deviations
 - The default nets are ours: a quarter of the weights, any size of pictures. `nets = "paper"` has
@@ -72,18 +73,16 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.tolerance > 0, "tolerance above 0", "floor") | unless(
-        ever(h.beta), "beta above 0", "tolerance", "floor"
-    )
+    free = unless(h.tolerance > 0, "tolerance above 0", "floor")
+    return free | unless(ever(h.beta), "beta above 0", "tolerance", "floor")
 
 
-# --- losses: pure functions
-# -------------------------------------------------------------------------------------------
+# --- losses: pure functions -----------------------------------------------------------------------
 
 
 def squared_error(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]: a quarter of that
-    in [-1, 1]. -> (B,)."""
+    """The sum of squared errors of each picture (B, C, H, W), in units of [0, 1]:
+    a quarter of that in [-1, 1]. -> (B,)."""
     return (rebuilt - x).square().flatten(1).sum(1) / 4
 
 
@@ -102,39 +101,42 @@ def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
     return all_gather(KL).mean(0).clamp_min(tolerance).sum()
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:
     """The chosen encoder and decoder of pictures of this shape."""
-    return (
-        light(shape, h.width, h.z_size)
-        if h.nets == "light"
-        else of_paper(h.nets, shape, h.width, h.z_size)
-    )
+    if h.nets == "light":
+        return light(shape, h.width, h.z_size)
+    return of_paper(h.nets, shape, h.width, h.z_size)
 
 
 class VAE:
+    """Encoder and decoder of pictures "image" (B, C, H, W) in [-1, 1], and their average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.net = blocks.channels_last(coder(h, (C, H, W)))
         self.average = EMA(self.net)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of the nets; as scalars the loss and the KL divergence, in nats of a picture,
+        and the squared error in units of [0, 1]."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.Enc(x)
         sse = squared_error(self.net.Dec(reparameterize(mean, s)), x)
         KL, numbers = maths.gaussian_kl(mean, s), x[0].numel()
 
         error = calibrated(sse, numbers) if h.likelihood == "calibrated" else sse.mean()
-        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * free_bits(
-            KL, h.tolerance, h.floor
-        )
+        nats = free_bits(KL, h.tolerance, h.floor)
+        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * nats
         descend((loss, self.opt))
 
         images = len(x) * distributed.world_size()
@@ -148,8 +150,8 @@ class VAE:
         return scalars | latent.summary(KL)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W), by the
-        averaged weights."""
+        """Mean and log-variance (B, z_size) of the codes of pictures x (B, C, H, W),
+        by the averaged weights."""
         with eval_mode(net := self.average.module), torch.no_grad():
             mean, s = net.Enc(x)
         return mean, s
@@ -162,8 +164,8 @@ class VAE:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes, and of the mean
-        picture; active dimensions."""
+        """Of held-out pictures: PSNR (dB) of reconstructions from mean codes,
+        and of the mean picture; active dimensions."""
         x = held_out["image"]
         mean, _ = self.encode(x)
         return latent.quality(self.decode(mean), x, mean)

@@ -1,5 +1,5 @@
-"""Visual Dynamics: one picture in, many possible next frames out, by convolutions whose kernels are
-the motion.
+"""Visual Dynamics: one picture in, many possible next frames out. The kernels of its convolutions
+are the motion.
 
 A conditional variational autoencoder. The motion encoder reads a pair of frames into z; the kernel
 decoder turns z into kernels; each map of the first picture is convolved with its own kernel; what
@@ -7,19 +7,20 @@ comes out is painted. To imagine, z is drawn from a prior. `paint = "difference"
 at four scales, 5x5 kernels, and the difference image. `paint = "layers"` is ours: the picture is
 taken apart into layers of colour and opacity, each layer is moved by one large kernel that sums to
 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in
-part. The nets are in `_visual_dynamics_nets.py`.
+part. The nets are in `nets.py`.
 
 Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k).
 
 Reference: Xue, Wu, Bouman, Freeman, "Visual Dynamics", arXiv 1607.02586. Kernels that sum to 1 and
 move pixels: arXiv 1605.07157. A prior learnt from the picture: arXiv 1802.07687. The rule for a
-reconstruction target: arXiv 1810.00597. How to run: simulacra train visual_dynamics_shapes,
-visual_dynamics_sprites, visual_dynamics_video, visual_dynamics_pairs.
+reconstruction target: arXiv 1810.00597.
+How to run: simulacra train visual_dynamics_shapes, visual_dynamics_sprites, visual_dynamics_video,
+visual_dynamics_pairs.
 
 Deviations
 - Losses are nats of one pair: squared error over 2 sigma^2 plus the KL divergence, both sums. The
-  sources average over pixels and over dimensions of z with a weight w; theirs is sigma^2 = w C H W
-  / (2 z_size).
+  sources average over pixels and over dimensions of z with a weight w; theirs is
+  sigma^2 = w C H W / (2 z_size).
 - Convolutions are padded, and the motion encoder's maps averaged to 5x5, so that frames of any size
   pass.
 - The difference image has the size of the frames.
@@ -120,8 +121,7 @@ def idle(h: Hyper) -> dict[str, str]:
     )
 
 
-# --- the net
-# ----------------------------------------------------------------------------------------------------------
+# --- the net --------------------------------------------------------------------------------------
 
 
 class Net(nn.Module):
@@ -131,13 +131,13 @@ class Net(nn.Module):
         super().__init__()
         if len(h.strides) != len(h.motion):
             raise ValueError(
-                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; allowed: "
-                "as many"
+                f"motion has {len(h.motion)} convolutions and strides {len(h.strides)}; "
+                "allowed: as many"
             )
         if h.z_maps and 2 * h.z_size != h.motion[-1] * 25:
             raise ValueError(
-                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, found "
-                f"{h.z_size}"
+                f"z_maps makes z_size {h.motion[-1] * 12.5:g} of {h.motion[-1]} channels, "
+                f"found {h.z_size}"
             )
         self.encoder = MotionEncoder(h, shape)
         self.painter = (Layers if h.paint == "layers" else Difference)(h, shape)
@@ -170,13 +170,12 @@ class Net(nn.Module):
         return mean, self.bounded(s)
 
 
-# --- priors, and the weight of KL
-# -------------------------------------------------------------------------------------
+# --- priors, and the weight of KL -----------------------------------------------------------------
 
 
 class Memory(nn.Module):
-    """The posteriors of the last training pairs, from which the empirical and the mixture prior are
-    made."""
+    """The posteriors of the last training pairs,
+    from which the empirical and the mixture prior are made."""
 
     mean: Tensor
     s: Tensor
@@ -203,8 +202,8 @@ class Memory(nn.Module):
 
 
 class KLWeight(nn.Module):
-    """beta, and the rule by which it moves; `told` is a moving average of the mean squared
-    error."""
+    """beta, and the rule by which it moves;
+    `told` is a moving average of the mean squared error."""
 
     beta: Tensor
     told: Tensor
@@ -260,27 +259,32 @@ class Mixture:
             )
             count = len(z) * distributed.world_size()
             weights = torch.from_numpy(self.fitted.weights_)
-            chosen = distributed.own_rows(torch.multinomial(weights, count, replacement=True)).to(
-                z.device
-            )
+            chosen = torch.multinomial(weights, count, replacement=True)
+            chosen = distributed.own_rows(chosen).to(z.device)
             z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
         return z
 
 
 def active(mean: Tensor) -> Tensor:
-    """Which dimensions of z (z_size,) have posterior means (n, z_size) that vary by more than 0.01
-    (arXiv 1509.00519)."""
+    """Which dimensions of z (z_size,) have posterior means (n, z_size)
+    that vary by more than 0.01 (arXiv 1509.00519)."""
     return mean.var(0, correction=0) > 0.01
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class VisualDynamics:
+    """The nets, their average, stored posteriors and the weight of KL, for pairs of frames "image"
+    and "next"."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
+        if h.kernel % 2 == 0:
+            raise ValueError(
+                f"hyper.kernel = {h.kernel}; allowed: odd numbers, whose middle is no motion"
+            )
         _, C, H, W = like["image"].shape
         if "next" not in like:
             raise ValueError(
@@ -291,11 +295,16 @@ class VisualDynamics:
         self.memory = Memory(h.memory, h.z_size)
         self.fitted: tuple[int, Mixture] | None = None  # to this many posteriors
         self.weight = KLWeight(h)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of the nets; as scalars the loss and KL in nats of a pair, the mean squared
+        error in [-1, 1], beta, and KL of the eight dimensions that use most."""
         h, I1, I2 = self.hyper, batch["image"], batch["next"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.posterior(I1, I2)
         error = (self.net.painter(I1, self.net.reparameterize(mean, s)) - I2).square().flatten(1)
         KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))
@@ -307,11 +316,8 @@ class VisualDynamics:
         with torch.no_grad():
             self.memory.keep(mean, s)
             self.weight.hear(mse.detach(), k)
-            self.average.update(
-                len(I1) * distributed.world_size(),
-                (k + 1) * len(I1) * distributed.world_size(),
-                h.average,
-            )
+            pairs = len(I1) * distributed.world_size()
+            self.average.update(pairs, (k + 1) * pairs, h.average)
         told = {"loss": loss, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
         each = distributed.all_mean(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
@@ -319,8 +325,8 @@ class VisualDynamics:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """Of held-out pairs: PSNR of the posterior's mean, of one sample and of I1 itself (dB);
-        active dimensions of z."""
+        """Of held-out pairs: PSNR of the posterior's mean,
+        of one sample and of I1 itself (dB); active dimensions of z."""
         I1, I2, net = held_out["image"], held_out["next"], self.average.module
         with eval_mode(net), torch.no_grad():
             mean, _ = net.posterior(I1, I2)
@@ -351,9 +357,8 @@ class VisualDynamics:
             if self.fitted is None or self.fitted[0] != int(self.memory.seen):
                 self.fitted = int(self.memory.seen), Mixture(mean, net.std(s), h.components)
             return self.fitted[1].draw(I1, h.z_size)
-        chosen = distributed.own_rows(
-            torch.randint(len(mean), (len(I1) * distributed.world_size(),))
-        )
+        chosen = torch.randint(len(mean), (len(I1) * distributed.world_size(),))
+        chosen = distributed.own_rows(chosen)
         return net.reparameterize(mean[chosen], s[chosen])
 
     @torch.no_grad()

@@ -1,14 +1,15 @@
-"""An agent as its run has left it: the controller, the memory, and the eye through which both
-see."""
+"""An agent as its run has left it: the controller, the memory,
+and the eye through which both see."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from simulacra.core.contract import Batch
+from simulacra.core import contract
+from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, able, reopen
 from simulacra.envs.carracing.view import View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Senses
@@ -34,10 +35,10 @@ class Agent(NamedTuple):
 def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
     """The agent of a run of world_controller, with the eye of its config, or of the run folder
     `eye`; a Mistake if its memory was trained on another eye."""
-    if opened.config.model != "world_controller":
+    if not isinstance(opened.model, contract.Agent):
         raise Mistake(
             f"{opened.folder} is a run of model {opened.config.model}; allowed: model "
-            "world_controller"
+            f"{able(contract.Agent)}"
         )
     model: Any = opened.model
     seen = eye_for(opened, eye)
@@ -48,8 +49,8 @@ def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
             same_eye(memory, seen)
     if seen.eye.z_size != (size := model.memory.module.form.z_size):
         raise Mistake(
-            f"this eye's codes have {seen.eye.z_size} numbers; allowed: {size}, as {opened.folder} "
-            "was trained with"
+            f"this eye's codes have {seen.eye.z_size} numbers; "
+            f"allowed: {size}, as {opened.folder} was trained with"
         )
     senses = Senses(seen.eye, model.senses(), model.hyper.squash, model.hyper.act_on == "sample")
     shown = (
@@ -67,32 +68,32 @@ def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
 
 
 def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
-    """The eye of the run folder `eye`, or else of the config; a Mistake if neither names one, or if
-    it sees other frames."""
+    """The eye of the run folder `eye`, or else of the config;
+    a Mistake if neither names one, or if it sees other frames."""
     hyper: Any = opened.config.hyper
-    named = str(eye) if eye else getattr(hyper, "eye", "")
+    named = str(eye) if eye else option(hyper, "eye", "")
     if not named:
         raise Mistake(
-            f"{opened.folder} names no eye, since it was trained on codes alone; name its eye's "
-            "run folder with --eye"
+            f"{opened.folder} names no eye, since it was trained on codes alone; "
+            "name its eye's run folder with --eye"
         )
     found = reopen(Path(named).expanduser(), None)
     eye_of(found)
     shape = tuple(found.like(1)["image"].shape[1:])
     if shape != FRAME:
         raise Mistake(
-            f"{found.folder} sees pictures of shape {shape}; allowed: {FRAME}, as the world shows "
-            "them"
+            f"{found.folder} sees pictures of shape {shape}; "
+            f"allowed: {FRAME}, as the world shows them"
         )
     return eye_of_world(found)
 
 
 def same_codes(batch: Batch, eye: str) -> None:
-    """A Mistake with both hashes if the codes of a batch are of another eye than that of this
-    hash."""
+    """A Mistake with both hashes if the codes of a batch are of another eye than
+    that of this hash."""
     there = bytes(batch["eye"][0].tolist()).hex()
     if there != eye:
         raise Mistake(
-            f"the run's codes are of eye {there}, this eye is {eye}; name the eye that made them "
-            "with --eye"
+            f"the run's codes are of eye {there}, this eye is {eye}; "
+            "name the eye that made them with --eye"
         )

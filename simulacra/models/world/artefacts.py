@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from simulacra.core import packed, run
+from simulacra.core import answers, contract, packed, run
+from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, able, reopen
 from simulacra.envs.carracing.view import WORLD, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
@@ -21,12 +22,13 @@ PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"
 
 
 class Coder:
-    """A model that codes pictures, as an eye: it keeps the size of its codes among its
-    hyperparameters."""
+    """A model that codes pictures, as an eye:
+    it keeps the size of its codes among its hyperparameters."""
 
     def __init__(self, model: Any):
         self.z_size: int = model.hyper.z_size
-        self.encode, self.decode = model.encode, model.decode
+        self.encode = partial(answers.encoded, model)
+        self.decode = partial(answers.decoded, model)
 
 
 class Seen(NamedTuple):
@@ -39,8 +41,8 @@ class Seen(NamedTuple):
 
 
 def hash_of(opened: Opened) -> str:
-    """The digest of an opened run's weights, as its file `done` has it; of a packed run, what it
-    was before."""
+    """The digest of an opened run's weights, as its file `done` has it;
+    of a packed run, what it was before."""
     if packed.is_packed(opened.folder):
         return packed.facts(opened.folder)[1]
     return run.digest(run.states(opened.model))
@@ -48,13 +50,12 @@ def hash_of(opened: Opened) -> str:
 
 def eye_of(opened: Opened) -> Seen:
     """The run's model as an eye; a Mistake if it encodes no pictures."""
-    model: Any = opened.model
-    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+    if not isinstance(opened.model, AutoEncoder):
         raise Mistake(
             f"{opened.folder} is a run of model {opened.config.model}, which has no codes; "
-            "allowed: models vae, vaegan"
+            f"allowed: models {able(AutoEncoder)}"
         )
-    eye: Eye = model if hasattr(model, "z_size") else Coder(model)
+    eye: Eye = opened.model if isinstance(opened.model, Eye) else Coder(opened.model)
     return Seen(eye, hash_of(opened))
 
 
@@ -65,8 +66,8 @@ def eye_seen(opened: Opened) -> Seen:
 
 
 def eye_of_world(opened: Opened) -> Seen:
-    """The run's model as an eye for the world; a Mistake if it sees other pictures than the world
-    can show."""
+    """The run's model as an eye for the world;
+    a Mistake if it sees other pictures than the world can show."""
     seen = eye_seen(opened)
     able = msgspec.structs.replace(WORLD, hud=None, crop=None)
     same(seen.view, str(opened.folder), able, "the world")
@@ -74,14 +75,15 @@ def eye_of_world(opened: Opened) -> Seen:
 
 
 def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
-    """M of a run of world_memory, as one looks at it: averaged where the run averages. `key` is
-    what named it."""
+    """M of a run of world_memory, as one looks at it: averaged where the run averages.
+    `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.model != "world_memory":
+    if not isinstance(opened.model, contract.Memory):
         raise Mistake(
-            f"{key}: {folder} is a run of model {opened.config.model}; allowed: model world_memory"
+            f"{key}: {folder} is a run of model {opened.config.model}; allowed: model "
+            f"{able(contract.Memory)}"
         )
-    memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
+    memory: Memory = opened.model.average.module
     return memory
 
 
@@ -89,8 +91,8 @@ def eye_at(folder: str) -> Seen:
     """The eye of a run folder."""
     if not folder:
         raise Mistake(
-            "hyper.eye is empty; allowed: the run folder of an eye, since agents of this world see "
-            "pictures"
+            "hyper.eye is empty; allowed: the run folder of an eye, "
+            "since agents of this world see pictures"
         )
     return eye_of_world(reopen(Path(folder).expanduser(), None))
 

@@ -2,7 +2,7 @@
 world.
 
 Shapes: P controllers, E rollouts of each, N numbers of a controller, F features that it sees, Z, A,
-H as in _memory_nets. Rows of a batch are controller by controller: row p * E + e is rollout e of
+H as in memory_nets. Rows of a batch are controller by controller: row p * E + e is rollout e of
 controller p.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, section 2.4 and its published code.
@@ -31,9 +31,8 @@ def squashed(kind: str, x: Tensor) -> Tensor:
     if kind == "tanh":
         return x
     steer, gas, brake = x.unbind(-1)
-    return torch.stack(
-        [steer, (gas + 1) / 2, brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2], -1
-    )
+    brake = brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2
+    return torch.stack([steer, (gas + 1) / 2, brake], -1)
 
 
 def numbers(features: int, actions: int) -> int:
@@ -93,8 +92,8 @@ class Dream:
 
 
 class Start(NamedTuple):
-    """Where E rollouts begin: frames that are only remembered, and the first to act on. (E, C, Z),
-    (E, C, A), (E, Z)."""
+    """Where E rollouts begin: frames that are only remembered, and the first to act on.
+    (E, C, Z), (E, C, A), (E, Z)."""
 
     codes: Tensor
     actions: Tensor
@@ -111,8 +110,8 @@ class Start(NamedTuple):
 
 
 def beginning(codes: Tensor, actions: Tensor, context: int) -> Start:
-    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A), of which the first
-    C are only remembered."""
+    """The start of rollouts from recorded codes (E, T, Z) and actions (E, T, A),
+    of which the first C are only remembered."""
     return Start(codes[:, :context], actions[:, :context], codes[:, context])
 
 
@@ -142,8 +141,8 @@ def dream_returns(
     a reward head, in whose dreams nothing is earned."""
     if dream.memory.form.reward == "none" and not keep:
         raise ValueError(
-            "this memory has no reward head, so nothing is earned in its dreams "
-            "(hyper.weight_reward above 0 trains one)"
+            "this memory has no reward head, "
+            "so nothing is earned in its dreams (hyper.weight_reward above 0 trains one)"
         )
     typed, few = dream.typed(), max(1, ROWS // len(start.first))
     parts = []
@@ -179,14 +178,10 @@ def _dreamt(
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = (
-            distributed.own_rows(torch.rand(count, columns + 1, generator=dice))
-            .to(z.device)
-            .unflatten(0, shape)
-        )
-        noise = dream.noise * distributed.own_rows(torch.randn(count, Z, generator=dice)).to(
-            z.device
-        ).unflatten(0, shape)
+        u = distributed.own_rows(torch.rand(count, columns + 1, generator=dice))
+        u = u.to(z.device).unflatten(0, shape)
+        noise = distributed.own_rows(torch.randn(count, Z, generator=dice))
+        noise = dream.noise * noise.to(z.device).unflatten(0, shape)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive
@@ -200,8 +195,8 @@ def _dreamt(
 
 
 def earning(memory: Memory, follows: Prediction) -> Tensor:
-    """The reward dreamt, as the world would pay it, or 1 where it is positive of a memory of signs;
-    0 without that head."""
+    """The reward dreamt, as the world would pay it,
+    or 1 where it is positive of a memory of signs; 0 without that head."""
     if follows.reward is None:
         return torch.zeros(())
     return valued(memory.form.reward, follows.reward)

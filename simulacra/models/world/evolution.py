@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.core import extras
 from simulacra.core.errors import Mistake
 
 STATE = [  # all that a generation changes and a later one reads
@@ -17,13 +18,11 @@ STATE = [  # all that a generation changes and a later one reads
     *("sm.C", "sm.B", "sm.D", "sm.last_update", "sm.count_tell", "sm.count_eigen"),
     *("adapt_sigma.ps", "adapt_sigma._ps_updated_iteration"),
 ]
-MIRRORED = (
-    # and this from 300 numbers on, where the library finds the step size by two samples along the
-    # last shift
-    "adapt_sigma.s"
-)
+# and this from 300 numbers on, where the library finds the step size by two samples along the last
+# shift
+MIRRORED = "adapt_sigma.s"
 DIRECTIONS = "directions"  # of those samples, (2, N), or none: (0, N)
-# that checkpoints of old lack; a search that goes on from one of them is not the unbroken one
+# what checkpoints of old lack; a search that goes on from one of them is not the unbroken one
 LATE = {MIRRORED, DIRECTIONS}
 
 
@@ -33,19 +32,19 @@ def normal(*shape: int) -> np.ndarray:
 
 
 class Search:
-    """A search distribution N(mean, sigma^2 C) over N numbers, from a first mean (N,) and C = 1,
-    that minimises costs."""
+    """A search distribution N(mean, sigma^2 C) over N numbers,
+    from a first mean (N,) and C = 1, that minimises costs."""
 
     def __init__(self, first: Tensor, sigma: float, population: int):
         try:
             import cma
         except ImportError:
             raise Mistake(
-                "model world_controller needs the package cma; allowed: pip install "
-                "'simulacra[worlds]'"
+                "model world_controller needs the package cma; install it with: "
+                f"{extras.install('worlds')}"
             ) from None
         quiet = {"verbose": -9, "verb_log": 0, "verb_disp": 0}
-        # nan: the library seeds nothing
+        # seed nan: the library seeds nothing
         settings = {"popsize": population, "randn": normal, "seed": np.nan, **quiet}
         self.strategy = cma.CMAEvolutionStrategy(first.double().numpy(), sigma, settings)
         # or its path is only there after a first generation
@@ -62,8 +61,8 @@ class Search:
 
     @property
     def mean(self) -> Tensor:
-        """The middle of the search distribution (N,) float64: what is evaluated, never the best
-        member."""
+        """The middle of the search distribution (N,) float64:
+        what is evaluated, never the best member."""
         return torch.from_numpy(np.array(self.strategy.mean))
 
     @property
@@ -87,8 +86,8 @@ class Search:
         wanted = {*self.names, DIRECTIONS}
         if not wanted - LATE <= set(state) <= wanted or state["mean"].shape != self.mean.shape:
             raise ValueError(
-                f"a search over {tuple(self.mean.shape)} numbers, not "
-                f"{tuple(state.get('mean', torch.empty(0)).shape)}"
+                f"a search over {tuple(self.mean.shape)} numbers, "
+                f"not {tuple(state.get('mean', torch.empty(0)).shape)}"
             )
         if (
             self.strategy.countiter == 0 < state["countiter"]
@@ -138,8 +137,8 @@ class Search:
         return {"mean": self.mean}
 
     def unpack(self, state: dict[str, Tensor]) -> None:
-        """Put a mean back into a search that is not gone on with; ValueError if it is of another
-        one."""
+        """Put a mean back into a search that is not gone on with;
+        ValueError if it is of another one."""
         if state["mean"].shape != self.mean.shape:
             raise ValueError(
                 f"a search over {tuple(self.mean.shape)} numbers, not {tuple(state['mean'].shape)}"

@@ -1,8 +1,9 @@
 """The nets of world_memory: an LSTM over codes and actions, and the mixture that it predicts.
 
-Shapes: B sequences, T steps, Z numbers of a code, A of an action, K components, H units. Time: code
-z_t and action a_t go in together, and h_{t+1} comes out, from which z_{t+1} and the reward and the
-end that follow on a_t are predicted. A controller sees z_t and h_t, the state before z_t was read.
+Shapes: B sequences, T steps, Z numbers of a code, A of an action, K components, H units.
+Time: code z_t and action a_t go in together, and h_{t+1} comes out, from which z_{t+1} and the
+reward and the end that follow on a_t are predicted. A controller sees z_t and h_t, the state before
+z_t was read.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, and its published code; rewards as distributions over
 bins: Hafner et al., "Mastering diverse domains through world models", arXiv 2301.04104.
@@ -66,8 +67,8 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def bins(like: Tensor) -> Tensor:
-    """The rewards b_1 < ... < b_n that a distribution is over: symexp of evenly spaced numbers,
-    (BINS,)."""
+    """The rewards b_1 < ... < b_n that a distribution is over:
+    symexp of evenly spaced numbers, (BINS,)."""
     numbers = torch.arange(BINS, dtype=like.dtype, device=like.device) - BINS // 2
     return symexp(numbers * (2 * WIDEST / (BINS - 1)))
 
@@ -80,9 +81,8 @@ def twohot(x: Tensor) -> Tensor:
     x = x.clamp(b[0], b[-1])
     k = (torch.searchsorted(b, x.contiguous(), right=True) - 1).clamp(0, BINS - 2)
     upper = (x - b[k]) / (b[k + 1] - b[k])
-    return F.one_hot(k, BINS) * (1 - upper).unsqueeze(-1) + F.one_hot(
-        k + 1, BINS
-    ) * upper.unsqueeze(-1)
+    below, above = F.one_hot(k, BINS), F.one_hot(k + 1, BINS)
+    return below * (1 - upper).unsqueeze(-1) + above * upper.unsqueeze(-1)
 
 
 def valued(kind: str, told: Tensor) -> Tensor:
@@ -98,8 +98,7 @@ class Prediction(NamedTuple):
     """What follows on a code and an action."""
 
     code: Mixture
-    # (...,), the reward, or the logit of its being positive; (..., BINS) logits; None without that
-    # head
+    # (...,), the reward or the logit of its being positive; (..., BINS) logits; None without head
     reward: Tensor | None
     end: Tensor | None  # (...,), the logit of the episode's end; None without that head
 
@@ -118,8 +117,8 @@ class Form(NamedTuple):
 
 
 def log_density(mixture: Mixture, z: Tensor) -> Tensor:
-    """log p(z) in nats of codes (..., Z): log sum_k pi_k N(z; mean_k, scale_k), shifted by its
-    largest term. -> (...,)."""
+    """log p(z) in nats of codes (..., Z): log sum_k pi_k N(z; mean_k, scale_k),
+    shifted by its largest term. -> (...,)."""
     log_scale = mixture.log_scale
     each = (
         -0.5 * ((z.unsqueeze(-2) - mixture.mean) * (-log_scale).exp()).square()
@@ -155,8 +154,8 @@ def expected(mixture: Mixture) -> Tensor:
 
 
 class Memory(nn.Module):
-    """M: codes (B, T, Z) and actions (B, T, A) to states and predictions. A step is a sequence of
-    length 1."""
+    """M: codes (B, T, Z) and actions (B, T, A) to states and predictions.
+    A step is a sequence of length 1."""
 
     eye: Tensor
 
@@ -212,6 +211,6 @@ def check_eye(memory: Memory, eye: Tensor) -> None:
     if memory.eye.any() and strange.any():
         there, here = (bytes(one.tolist()).hex() for one in (memory.eye, eye[strange][0]))
         raise Mistake(
-            f"these codes are of eye {here}; allowed: those of eye {there}, which the memory was "
-            "trained on"
+            f"these codes are of eye {here}; "
+            f"allowed: those of eye {there}, which the memory was trained on"
         )

@@ -1,5 +1,5 @@
-"""C of World Models: one linear map from code and memory to actions, found by evolution, in the
-world or in M's dream of it.
+"""C of World Models: a linear map to actions, found by evolution. It maps code and memory, and is
+trained in the world or in M's dream of it.
 
 A step is one generation of CMA-ES: a population of controllers is drawn, each drives the same
 rollouts, and the search distribution learns from what they earned. All rollouts of all members run
@@ -10,8 +10,9 @@ Shapes: P members, E rollouts of each, N numbers of a controller, 867 = 288 x 3 
 A, T as in world_memory. A step's batch holds E recorded sequences of codes: where dreams begin.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, sections 2.3, 2.4 and 4, and its published code;
-CMA-ES: Hansen, arXiv 1604.00772. How to run: simulacra train controller_racing, with hyper.memory
-the run folder of M and hyper.eye that of V.
+CMA-ES: Hansen, arXiv 1604.00772.
+How to run: simulacra train controller_racing, with hyper.memory the run folder of M and hyper.eye
+that of V.
 
 Deviations
 - All members of a generation get the same tracks, noise and first codes; published, each had tracks
@@ -33,6 +34,7 @@ from torch import Tensor
 
 from simulacra.core import distributed
 from simulacra.core.contract import Batch
+from simulacra.core.errors import Mistake
 from simulacra.core.idle import refuse, unless
 from simulacra.core.random import fold, generator
 from simulacra.core.schedules import NonNegative
@@ -50,8 +52,8 @@ REACH = 4.0  # codes beyond this leave a plot
 
 
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code where nothing else
-    is said."""
+    """Hyperparameters; the defaults are those of arXiv 1803.10122 and its code
+    where nothing else is said."""
 
     # C sees M's state | that of an untrained M | codes alone
     arm: Literal["full", "untrained", "z_only"] = "full"
@@ -81,16 +83,15 @@ def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
     return unless(
         h.arm == "untrained" or not h.memory, "arm = untrained, or an untrained memory", "units"
-    )
+    ) | unless(h.world != "dream" or h.tau > 0, "tau above 0", "noise")
 
 
-# --- what is compared
-# -------------------------------------------------------------------------------------------------
+# --- what is compared -----------------------------------------------------------------------------
 
 
 def cost(returns: Tensor, members: Tensor, weight_decay: float) -> Tensor:
-    """What a search minimises: minus the mean return, plus the decay times the mean squared weight.
-    (P, E), (P, N) -> (P,)."""
+    """What a search minimises: minus the mean return,
+    plus the decay times the mean squared weight. (P, E), (P, N) -> (P,)."""
     return -returns.double().mean(1) + weight_decay * members.double().square().mean(1)
 
 
@@ -101,19 +102,23 @@ class Frozen:
         self.module = module.requires_grad_(False).eval()
 
     def state_dict(self) -> dict[str, Any]:
+        """The memory's weights, and the hash of its eye."""
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a memory's weights back; RuntimeError if they have other shapes."""
         self.module.load_state_dict(state)
 
     packed, unpack = state_dict, load_state_dict  # the same where one only looks
 
 
-# --- the model
-# ---------------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class WorldController:
+    """The search for a controller, and the memory whose state it sees; for codes with actions, from
+    which dreams begin."""
+
     opened: tuple[acting.Eye, acting.Factory] | None = None
     """The eye and the world, opened when members first drive; whoever has others puts them here
     before."""
@@ -138,13 +143,13 @@ class WorldController:
             )
         if h.world == "dream" and memory.form.reward == "none":
             raise ValueError(
-                f"{h.memory} has no reward head to dream with; train it with hyper.weight_reward "
-                "above 0"
+                f"{h.memory} has no reward head to dream with; "
+                "train it with hyper.weight_reward above 0"
             )
         if h.context >= like["mean"].shape[1]:
             raise ValueError(
-                f"context = {h.context}; allowed: below the {like['mean'].shape[1]} steps of a "
-                "sequence (data.length)"
+                f"context = {h.context}; "
+                f"allowed: below the {like['mean'].shape[1]} steps of a sequence (data.length)"
             )
         self.memory = Frozen(memory)
         if h.arm == "untrained":
@@ -155,17 +160,16 @@ class WorldController:
         self.search = Search(torch.zeros(size), h.sigma, h.population)
 
     def begin(self, other: "WorldController") -> tuple[str, ...]:
-        """Go on from another run's search with `sigma`; from one of codes alone with weights of 0
-        on the memory's state."""
+        """Go on from another run's search with `sigma`;
+        from one of codes alone with weights of 0 on the memory's state."""
         begun, alone, actions = other.search, self.alone, self.actions
         size, found = len(self.search.mean), len(begun.mean)
         if found == size:
             self.search.follow(begun)
         elif found == alone:
             weights = torch.arange(size - actions).view(actions, -1)[:, : alone // actions - 1]
-            self.search.widen(
-                begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)])
-            )
+            biases = torch.arange(size - actions, size)
+            self.search.widen(begun, torch.cat([weights.flatten(), biases]))
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
             raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
@@ -178,6 +182,8 @@ class WorldController:
         return self.memory.module if self.hyper.arm == "full" else self.untrained.module
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One generation: P members drive or dream, and the search hears what each earned; as
+        scalars the mean cost, returns, their spread, steps of a rollout and sigma."""
         members = self.search.ask()
         each_has = 1 if self.hyper.luck == "shared" else len(members)
         drawn = tracks.random_tracks(len(batch["mean"]) * distributed.world_size() * each_has)
@@ -199,10 +205,18 @@ class WorldController:
 
     def check(self, batch: Batch) -> None:
         """A Mistake if M was trained on another eye than that of the codes, or than that through
-        which members see."""
+        which members see. Dreams do not look, but score, drive and dream do later."""
         check_eye(self.memory.module, batch["eye"])
         if self.drives:
             self.open()
+        elif self.hyper.eye:
+            seen = artefacts.eye_at(self.hyper.eye)
+            artefacts.same_eye(self.memory.module, seen)
+            if bytes(batch["eye"][0].tolist()).hex() != seen.hash:
+                raise Mistake(
+                    f"hyper.eye: {self.hyper.eye} is not the eye that made the codes: its hash is "
+                    f"{seen.hash}, theirs {bytes(batch['eye'][0].tolist()).hex()}"
+                )
 
     def rollouts(self, members: Tensor, batch: Batch, seeds: list[int]) -> tuple[Tensor, Tensor]:
         """Returns and lengths (P, E) of controllers (P, N): in dreams from the batch's codes, or on
@@ -214,7 +228,7 @@ class WorldController:
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
         senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
-        # (P or 1, E)
+        # seeds (P or 1, E)
         some = distributed.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T
         with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
             driven = acting.drive(
@@ -223,15 +237,13 @@ class WorldController:
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
-        """The eye and the world that the config names; a Mistake if M was trained on another
-        eye."""
+        """The eye and the world that the config names;
+        a Mistake if M was trained on another eye."""
         if self.opened is None:
             seen = artefacts.eye_at(self.hyper.eye)
             artefacts.same_eye(self.memory.module, seen)
-            self.opened, self.sees = (
-                (seen.eye, seeing.shown(artefacts.factory(self.hyper.world), seen.view)),
-                seen.view,
-            )
+            world = seeing.shown(artefacts.factory(self.hyper.world), seen.view)
+            self.opened, self.sees = (seen.eye, world), seen.view
         return self.opened
 
     @property
@@ -259,9 +271,8 @@ class WorldController:
         h, z = self.hyper, batch["mean"]
         check_eye(self.memory.module, batch["eye"])
         if h.act_on == "sample":
-            noise = torch.randn(
-                len(z) * distributed.world_size(), *z.shape[1:], generator=generator(seed, "codes")
-            )
+            dice = generator(seed, "codes")
+            noise = torch.randn(len(z) * distributed.world_size(), *z.shape[1:], generator=dice)
             noise = distributed.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
         dream = Dream(
@@ -284,16 +295,16 @@ class WorldController:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """What the mean of the search distribution earns, always in the same dreams or on the same
-        tracks, which are for that."""
+        """What the mean of the search distribution earns,
+        always in the same dreams or on the same tracks, which are for that."""
         count = len(held_out["mean"]) * distributed.world_size()
         returns, _ = self.rollouts(self.centre[None], held_out, list(tracks.SELECTION[:count]))
         return {"return_centre": distributed.all_mean(returns.mean())}
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """`samples`: codes (B, T, Z) of what the centre dreams, 4 as 1, and `actions`, what it does
-        there: steer, gas, brake."""
+        """`samples`: codes (B, T, Z) of what the centre dreams, 4 as 1,
+        and `actions`, what it does there: steer, gas, brake."""
         T = batch["mean"].shape[1]
         dreamt = self.dream(self.centre[None], batch, int(torch.randint(2**31, ())), T, keep=True)
         assert dreamt.codes is not None and dreamt.actions is not None

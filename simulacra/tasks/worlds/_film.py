@@ -32,8 +32,8 @@ class Screen(NamedTuple):
 
 
 def writable(out: Path, *suffixes: str) -> None:
-    """A Mistake if a file has another suffix than these or cannot be written; nothing is made
-    yet."""
+    """A Mistake if a file has another suffix than these or cannot be written;
+    nothing is made yet."""
     if out.suffix not in suffixes or out.is_dir():
         raise Mistake(
             f"cannot write '{out.name}'; allowed: the name of a {' or a '.join(suffixes)}"
@@ -41,6 +41,6 @@ def writable(out: Path, *suffixes: str) -> None:
     there = next(folder for folder in out.absolute().parents if folder.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise Mistake(
-            f"cannot write {out}: {there} is "
-            f"{'not to be written into' if there.is_dir() else 'a file'}"
+            f"cannot write {out}: "
+            f"{there} is {'not to be written into' if there.is_dir() else 'a file'}"
         )

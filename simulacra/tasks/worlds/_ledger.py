@@ -1,7 +1,9 @@
 """What the stages of a chain took, and what each was worth on the same tracks.
 
-with timed(ledger, "codes", folder): ...                             a row in ledger, whatever ends the stage but a kill
-table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")    Markdown, gains by track over the stage before
+# a row in ledger, whatever ends the stage but a kill
+with timed(ledger, "codes", folder): ...
+# Markdown, gains by track over the stage before
+table([Stage("eye", minutes(ledger, "eye", run)), ...], "32 tracks")
 """
 
 import time
@@ -25,8 +27,8 @@ class Stage(NamedTuple):
 
 @contextmanager
 def timed(ledger: Path, stage: str, place: Path) -> Iterator[None]:
-    """Note in a .jsonl what a stage takes that makes files at a place; one that finds all done only
-    looks at them."""
+    """Note in a .jsonl what a stage takes that makes files at a place;
+    one that finds all done only looks at them."""
     begun, there = time.monotonic(), _files(place)
     try:
         yield
@@ -42,8 +44,8 @@ def _files(place: Path) -> int:
 
 
 def minutes(ledger: Path, stage: str, folder: Path) -> float | None:
-    """Of a run, by its clock; of anything else, by the ledger, over all sittings that were not
-    killed."""
+    """Of a run, by its clock; of anything else,
+    by the ledger, over all sittings that were not killed."""
     if clock := run.read_rows(folder / "clock.jsonl"):
         return clock[-1]["seconds"] / 60
     spent = [row["seconds"] for row in run.read_rows(ledger) if row["stage"] == stage]

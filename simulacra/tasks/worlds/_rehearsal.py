@@ -11,7 +11,7 @@ import torch
 
 from simulacra.core import config, run
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch
+from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build
 from simulacra.models.world.dreaming import numbers
@@ -22,10 +22,10 @@ ACTIONS = 3
 
 
 def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
-    """A Mistake if a stage cannot be built, or cannot be made of those before it. `steps`: of the
-    longest recording."""
+    """A Mistake if a stage cannot be built, or cannot be made of those before it.
+    `steps`: of the longest recording."""
     eye, memory = plans["eye"], plans["memory"]
-    if length := getattr(eye.data, "length", 0):
+    if length := option(eye.data, "length", 0):
         raise Mistake(f"stage eye: data.length = {length}; allowed: 0, single frames")
     _built("eye", eye, {"image": torch.zeros(2, 3, SIDE, SIDE)})
     for stage, plan in plans.items():
@@ -33,14 +33,14 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
             continue
         if not plan.data.length <= steps:
             raise Mistake(
-                f"stage {stage}: data.length = {plan.data.length}; allowed: up to {steps}, as long "
-                "as recordings are"
+                f"stage {stage}: data.length = {plan.data.length}; "
+                f"allowed: up to {steps}, as long as recordings are"
             )
         _built(stage, plan, _codes(eye.hyper.z_size, plan.data.length))
     if not memory.hyper.weight_reward:
         raise Mistake(
-            "stage memory: hyper.weight_reward = 0; allowed: above 0, since nothing is earned in "
-            "dreams without that head"
+            "stage memory: hyper.weight_reward = 0; "
+            "allowed: above 0, since nothing is earned in dreams without that head"
         )
     sizes = {
         stage: _size(plan, eye, memory)
@@ -51,11 +51,9 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
     for before, stage in zip(sizes, list(sizes)[1:], strict=False):
         if sizes[before] not in (alone, sizes[stage]):
             raise Mistake(
-                f"stage {stage}: hyper.arm = {plans[stage].hyper.arm} cannot go on from stage "
-                f"{before} with hyper.arm = "
-                f"{plans[before].hyper.arm}: controllers of {sizes[stage]} and {sizes[before]} "
-                "numbers; "
-                f"allowed: the same arm, or from z_only"
+                f"stage {stage}: hyper.arm = {plans[stage].hyper.arm} cannot go on "
+                f"from stage {before} with hyper.arm = {plans[before].hyper.arm}: controllers of "
+                f"{sizes[stage]} and {sizes[before]} numbers; allowed: the same arm, or from z_only"
             )
 
 
@@ -78,7 +76,7 @@ def _codes(Z: int, T: int) -> Batch:
 
 def _built(stage: str, plan: Config, like: Batch) -> None:
     """Build a stage's model without the runs that are not there yet."""
-    there = {name: "" for name in ("memory", "eye") if hasattr(plan.hyper, name)}
+    there = {name: "" for name in ("memory", "eye") if name in plan.hyper.__struct_fields__}
     try:
         build(
             msgspec.structs.replace(plan, hyper=msgspec.structs.replace(plan.hyper, **there)),
@@ -90,8 +88,8 @@ def _built(stage: str, plan: Config, like: Batch) -> None:
 
 
 def unchanged(plans: Mapping[Path, Config]) -> None:
-    """A Mistake if a run is there that was made with another config, but for what it goes on
-    from."""
+    """A Mistake if a run is there that was made with another config,
+    but for what it goes on from."""
     for folder, plan in plans.items():
         if not (folder / "config.json").exists():
             continue

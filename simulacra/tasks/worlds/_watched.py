@@ -1,5 +1,5 @@
-"""What the stages of a chain share with whoever watches them: a stop, a training that nobody looks
-at, an agent's name."""
+"""What the stages of a chain share with whoever watches them:
+a stop, a training that nobody looks at, an agent's name."""
 
 from contextlib import AbstractContextManager
 from functools import cache

@@ -99,8 +99,8 @@ class Tape:
 
 
 def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> list[store.Episode]:
-    """The episodes of these plans, driven at once. One that ends before its recording begins is
-    recorded from its start."""
+    """The episodes of these plans, driven at once.
+    One that ends before its recording begins is recorded from its start."""
     tapes, ghosts = [Tape(one, spec) for one in plans], Ghosts([one.track for one in plans])
     drivers: list[Policy] = [
         policy(one.policy, fold(spec.seed, "policy", one.number)) for one in plans
@@ -163,8 +163,8 @@ def checked(
         )
     if any(mixture.get(name, 0) > 0 for name in AGENTS) != (agent is not None):
         raise Mistake(
-            f"drivers {', '.join(mixture)}; allowed: {' or '.join(AGENTS)} with an agent (--agent "
-            "RUN), others without"
+            f"drivers {', '.join(mixture)}; "
+            f"allowed: {' or '.join(AGENTS)} with an agent (--agent RUN), others without"
         )
     bounds = (
         ("seed", seed, 0, LARGEST),

@@ -1,9 +1,12 @@
 """Compare eyes: one table of what they see, what memories of their codes foresee and how agents
 with them drive.
 
-    arms = {"vae": Arm("vae", eye, memory, scores=scores), "vaegan": Arm(...)}   runs opened with `reopen`
-    rows, text = table(arms)                                                 rows for a JSON file, text in Markdown
-    sheet(arms, path)                                                        held-out frames, reconstructions, differences x4
+    # runs opened with `reopen`
+    arms = {"vae": Arm("vae", eye, memory, scores=scores), "vaegan": Arm(...)}
+    # rows for a JSON file, text in Markdown
+    rows, text = table(arms)
+    # held-out frames, reconstructions, differences x4
+    sheet(arms, path)
 
 All eyes are looked at on the frames of the first arm's data, so they must share them; a memory's
 codes are those of its run. Differences are against the first arm, on the same tracks or episodes,
@@ -19,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simulacra.core.contract import HasTruth, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.envs.carracing.episodes import Store
@@ -34,7 +38,7 @@ from simulacra.models.world.artefacts import eye_of
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
-# is better
+# metrics, or how their names begin, of which less is better
 LOWER = (
     "feature_error",
     "frechet",
@@ -122,16 +126,15 @@ def _held(arms: Mapping[str, Arm], count: int, featured: int) -> encoders.Held:
     for other in others:
         if other.eye.config.data != first.eye.config.data or other.eye.root != first.eye.root:
             raise Mistake(
-                f"eyes of {first.name} and {other.name} were trained on other data; allowed: the "
-                "same store and split"
+                f"eyes of {first.name} and {other.name} were trained on other data; "
+                "allowed: the same store and split"
             )
     source: Any = first.eye.data()
-    if not (hasattr(source, "whence") and hasattr(source, "truth")) or "image" not in source.take(
-        "train", 1
-    ):
+    recorded = isinstance(source, HasWhence) and isinstance(source, HasTruth)
+    if not recorded or "image" not in source.take("train", 1):
         raise Mistake(
-            f"data of {first.name} are {first.eye.config.data}; allowed: single frames of data set "
-            "racing"
+            f"data of {first.name} are {first.eye.config.data}; "
+            "allowed: single frames of data set racing"
         )
     for arm in arms.values():
         same(
@@ -290,17 +293,15 @@ def _notes(
     tracks = at["psnr", first]["n"]
     few = f" {tracks} tracks are few for an interval." if tracks < FEW else ""
     notes = [
-        f"{told['frames']:,} frames of {tracks} held-out tracks; {told['frames_of_probes']:,} "
-        "training frames for probes. "
-        "Brackets: 95 % intervals over tracks (nll, open, picture, drive: over held-out episodes "
-        "of the codes); "
+        f"{told['frames']:,} frames of {tracks} held-out tracks; "
+        f"{told['frames_of_probes']:,} training frames for probes. Brackets: 95 % "
+        "intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
         "differences are paired. They say nothing of another training of the eye or the memory."
         + few,
-        "Held-out episodes of codes are new to the memories, most of their tracks are not to the "
-        "eyes.",
-        "`_copy`: the last frame or code shown; `_eye`: the true code. Likelihoods and errors of "
-        "codes are not comparable "
-        "between eyes; pictures and probes are.",
+        "Held-out episodes of codes are new to the memories, "
+        "most of their tracks are not to the eyes.",
+        "`_copy`: the last frame or code shown; `_eye`: the true code. "
+        "Likelihoods and errors of codes are not comparable between eyes; pictures and probes are.",
     ]
     if "extractor" in told:
         looked = f"{told['extractor']} {told['extractor_hash']}"
@@ -309,8 +310,8 @@ def _notes(
         )
     if (COUNTED, first) in at:
         notes.append(
-            "Scores: means over CMA seeds by track, each seed, and over seeds, which alone speaks "
-            "of another search."
+            "Scores: means over CMA seeds by track, each seed, "
+            "and over seeds, which alone speaks of another search."
         )
     return notes
 

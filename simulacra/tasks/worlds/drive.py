@@ -1,5 +1,5 @@
-"""Drive: a film of an agent at the wheel: what it saw, what its eye kept of it, and what its memory
-had expected."""
+"""Drive: a film of an agent at the wheel:
+what it saw, what its eye kept of it, and what its memory had expected."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,8 @@ class Trip(NamedTuple):
 
 
 class Notes:
-    """Watches a drive of one agent and keeps what its film needs. A memory is told of it, whether
-    the agent sees it or not."""
+    """Watches a drive of one agent and keeps what its film needs.
+    A memory is told of it, whether the agent sees it or not."""
 
     def __init__(self, memory: Memory):
         self.memory, self.state = memory, memory.start(torch.empty(1, 0))
@@ -72,8 +72,8 @@ def drive(
     seed: int = 0,  # of the noise of codes
     screen: Screen,
 ) -> Trip:
-    """Drive on one track with the mean of the search distribution, and write the film. Official
-    tracks are for scores alone."""
+    """Drive on one track with the mean of the search distribution, and write the film.
+    Official tracks are for scores alone."""
     screen.check(out)
     frames, trip = driven_on(opened, track, steps, simulator, seed, eye)
     return trip._replace(path=screen.show(frames, out, 3))
@@ -93,8 +93,8 @@ def driven_on(
     within(steps=(steps, LIMIT))
     if track in OFFICIAL:
         raise Mistake(
-            f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; allowed: "
-            "any other"
+            f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; "
+            "allowed: any other"
         )
     agent = agent_of(opened, eye)
     notes, trip = recorded(

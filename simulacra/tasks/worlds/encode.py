@@ -10,7 +10,7 @@ made anew.
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from simulacra.core import run
+from simulacra.core.contract import HasOrigin, HasView
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.data.codes import SUFFIX, Episode, header, sound
@@ -30,8 +31,8 @@ MOST = 6e4  # of float16, less a little
 
 
 class Recorded(NamedTuple):
-    """One episode of n frames: on seeing frame i the action i was taken, which earned the reward
-    i."""
+    """One episode of n frames: on seeing frame i the action i was taken,
+    which earned the reward i."""
 
     frames: Any  # (n, C, H, W) uint8, an array or a memory map
     actions: Any  # (n, A)
@@ -50,17 +51,27 @@ class Recordings(Protocol):
         """Read one."""
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """A store that knows its episodes by more than their names."""
+
+    id: str
+
+    def identity(self, i: int) -> str:
+        """Of the i-th episode."""
+
+
 class Stored:
     """Recordings of a store that `simulacra collect` filled; an episode is named as its file is,
     after a prefix that keeps stores apart."""
 
     def __init__(self, store: Any, prefix: str = ""):
-        self.store, self.view = store, getattr(store, "view", None)
+        self.store, self.view = store, store.view if isinstance(store, HasView) else None
         self.names: Sequence[str] = [prefix + entry.path.stem for entry in store.entries]
 
     def origin(self, name: str) -> tuple[str, str]:
         """The identities of the store and of an episode; empty for a store that has none."""
-        if not hasattr(self.store, "identity"):
+        if not isinstance(self.store, Identified):
             return "", ""
         return self.store.id, self.store.identity(self.names.index(name))
 
@@ -93,10 +104,10 @@ def encode(
     eye, name, *_ = eye_of(opened)
     if not recordings.names:
         raise Mistake("there are 0 episodes to encode; allowed: 1 and more")
-    seen, notes = getattr(recordings, "view", None), list[str]()
+    seen, notes = recordings.view if isinstance(recordings, HasView) else None, list[str]()
     if seen is not None:
         known = eye_seen(opened)
-        whose = getattr(getattr(recordings, "store", None), "folder", "recordings")
+        whose = recordings.store.folder if isinstance(recordings, Stored) else "recordings"
         view.same(known.view, str(opened.folder), seen, f"{whose}")
         notes += known.notes
     stale, told_of = outdated(recordings, out, name)
@@ -107,7 +118,7 @@ def encode(
         path = out / f"{episode}{SUFFIX}"
         if not path.exists() or path in stale:
             facts = {"eye": name, "run": opened.folder.name, "step": str(opened.step)}
-            if hasattr(recordings, "origin"):
+            if isinstance(recordings, HasOrigin):
                 facts["origin"] = json.dumps(recordings.origin(episode))
             if seen is not None:
                 facts["view"] = view.written(seen)
@@ -132,14 +143,14 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
         there = header(path)
         if there.eye != eye:
             raise Mistake(
-                f"{path} is of eye {there.eye}, this eye is {eye}; allowed: one eye a folder, "
-                "choose another with -o"
+                f"{path} is of eye {there.eye}, this eye is {eye}; "
+                "allowed: one eye a folder, choose another with -o"
             )
         if path.stem not in names:
             others += 1
             continue
         sound(there)
-        if not hasattr(recordings, "origin"):
+        if not isinstance(recordings, HasOrigin):
             continue
         store, recording = recordings.origin(path.stem)
         if not recording:
@@ -151,8 +162,7 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
             if there.store != store:
                 raise Mistake(
                     f"{path} is of an episode of store {there.store}, this store is {store}; "
-                    "allowed: one store under these "
-                    f"names, choose another folder with -o"
+                    "allowed: one store under these names, choose another folder with -o"
                 )
             stale.add(path)
     told = [
@@ -162,8 +172,8 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
         ),
         (
             older,
-            "codes are older than identities of recordings; their actions, rewards and ends are "
-            "those of these recordings",
+            "codes are older than identities of recordings; "
+            "their actions, rewards and ends are those of these recordings",
         ),
         (others, f"other episodes' codes stay in {out}"),
     ]
@@ -171,15 +181,15 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
 
 
 def _alike(there: Episode, recorded: Recorded, store: str) -> None:
-    """A Mistake if codes that do not say of what they are, are not of this recording, as far as
-    actions, rewards, ends tell."""
+    """A Mistake if codes that do not say of what they are, are not of this recording,
+    as far as actions, rewards, ends tell."""
     found = load_file(there.path)
     wanted = moved(recorded)
     if any(not torch.equal(found[name], wanted[name]) for name in wanted):
         raise Mistake(
-            f"{there.path} is of another episode than that of this name in store {store}, whose "
-            "actions or rewards differ; "
-            f"allowed: one store under these names, choose another folder with -o"
+            f"{there.path} is of another episode than that of this name in store {store}, "
+            "whose actions or rewards differ; "
+            "allowed: one store under these names, choose another folder with -o"
         )
 
 
@@ -197,7 +207,10 @@ def codes(eye: Eye, recorded: Recorded, name: str) -> dict[str, Tensor]:
     """The tensors of one episode's file, as data/codes.py reads them."""
     n = len(recorded.frames)
     if not n or not n == len(recorded.actions) == len(recorded.rewards) == len(recorded.done):
-        lengths = f"{n} frames, {len(recorded.actions)} actions, {len(recorded.rewards)} rewards, {len(recorded.done)} ends"
+        lengths = (
+            f"{n} frames, {len(recorded.actions)} actions, {len(recorded.rewards)} rewards, "
+            f"{len(recorded.done)} ends"
+        )
         raise Mistake(f"episode {name} has {lengths}; allowed: 1 and more, equally many")
     made = [eye.encode(pictures(recorded.frames[i : i + CHUNK])) for i in range(0, n, CHUNK)]
     mean, log_variance = (torch.cat(part) for part in zip(*made, strict=True))

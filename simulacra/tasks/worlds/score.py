@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from simulacra.core import config, run
+from simulacra.core import config, run, zoo
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened, commit
 from simulacra.core.random import fold
@@ -61,8 +61,9 @@ class Course:
 
     def path(self, opened: Opened) -> Path:
         """Where the table goes if nobody says otherwise."""
-        name = f"{self.simulator}_{'selection_' if self.selection else ''}{len(self.tracks())}_{opened.step}.csv"
-        return opened.folder / "scores" / name
+        kind = "selection_" if self.selection else ""
+        name = f"{self.simulator}_{kind}{len(self.tracks())}_{opened.step}.csv"
+        return zoo.results(opened.folder)[0] / "scores" / name
 
 
 class Heard:
@@ -104,7 +105,8 @@ def score(
     the return, the share of laps finished and the mean share of tiles."""
     seeds, path = course.tracks(), out or course.path(opened)
     writable(path, ".csv")
-    writable(opened.folder / "metrics.jsonl", ".jsonl")
+    place, said = zoo.results(opened.folder)
+    writable(place / "metrics.jsonl", ".jsonl")
     agent = agent_of(opened, eye)
     factory = shown(artefacts.factory(course.simulator, course.threads), agent.view)
     rival, begun, spent, before = rival_of(against, seeds), time.monotonic(), processor(), 0
@@ -128,8 +130,8 @@ def score(
         "seconds": seconds,
     }
     provenance |= {"config": run.digest(config.plain(opened.config))[:12], "commit": commit()}
-    run.append_rows(opened.folder / "metrics.jsonl", [row | provenance for row in rows_of(numbers)])
-    notes = {"notes": list(agent.notes)} if agent.notes else {}
+    run.add_results(place, [row | provenance for row in rows_of(numbers)])
+    notes = {"notes": [*agent.notes, *said]} if agent.notes or said else {}
     return {"step": opened.step} | numbers | {"table": str(path)} | notes
 
 
@@ -160,8 +162,8 @@ def anchor(
     choose("driver", name, list(ANCHORS))
     if course.simulator != "gymnasium":
         raise Mistake(
-            f"simulator = {course.simulator}; allowed: gymnasium, in whose undrawn games drivers "
-            "drive"
+            f"simulator = {course.simulator}; "
+            "allowed: gymnasium, in whose undrawn games drivers drive"
         )
     seeds, rows = course.tracks(), list[Row]()
     artefacts.factory(course.simulator)

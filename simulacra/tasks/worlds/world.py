@@ -4,14 +4,18 @@ where it stands, and is left alone once it is done.
 
     OUT/racing                  recorded drives, for eyes
     OUT/distracted              recorded drives with arbitrary actions in between, for memories
-    OUT/EYE/eye                 run of vae_racing, or of vaegan_racing, which goes on from OUT/vae/eye
+    OUT/EYE/eye                 run of vae_racing, or of vaegan_racing, which goes on from
+                                OUT/vae/eye
     OUT/EYE/codes               what the eye makes of the distracted drives
     OUT/EYE/memory              run of memory_racing
     OUT/EYE/dream               run of controller_racing, in the dream, on codes alone
-    OUT/EYE/controller          run of controller_racing, on short drives in the world, from the best dream; it sees M's state
-    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from where that ended
+    OUT/EYE/controller          run of controller_racing, on short drives in the world, from the
+                                best dream; it sees M's state
+    OUT/EYE/refined             run of controller_racing, on whole drives and more tracks, from
+                                where that ended
     OUT/EYE/score.csv           a row a track
-    OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection tracks
+    OUT/EYE/stages.md           what each took, and what those who drive are worth on the selection
+                                tracks
 
 In between are rounds, the paper's iterative procedure: learnt_1 are drives of the agent, codes_1
 all codes so far, memory_1 goes on from memory, and dream_1 is a search of its own in it; and so on.
@@ -33,8 +37,9 @@ import torch
 
 from simulacra.core import config, run
 from simulacra.core.config import Config
+from simulacra.core.contract import AutoEncoder, option
 from simulacra.core.errors import choose
-from simulacra.core.load import reopen
+from simulacra.core.load import able, reopen
 from simulacra.envs.carracing.episodes import Store, spec_of
 from simulacra.envs.carracing.tracks import SELECTION
 from simulacra.io.paint import write
@@ -48,7 +53,6 @@ from simulacra.tasks.worlds.compare_encoders import Arm
 from simulacra.tasks.worlds.encode import Stored, encode
 from simulacra.tasks.worlds.score import Course, score
 
-EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
 # that each seed has its own of
 OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"
@@ -112,8 +116,8 @@ class Site:
         return self.out / self.eye
 
     def path(self, stage: str, turn: int = 0) -> Path:
-        """Of a stage in a round; controllers carry the seed of their search, rounds that of the
-        site, unless it is 0."""
+        """Of a stage in a round; controllers carry the seed of their search,
+        rounds that of the site, unless it is 0."""
         plain = f"{stage}{f'_{turn}' * (turn > 0)}"
         if stage in OF_CONTROLLERS:
             seed = self.seed if self.search is None else self.search
@@ -164,8 +168,8 @@ class Site:
             )
         if not outcome.done:
             stopped = Stopped(
-                f"stopped in stage {stage} at step {outcome.step:,}; the same command goes on from "
-                "there"
+                f"stopped in stage {stage} at step {outcome.step:,}; "
+                "the same command goes on from there"
             )
             stopped.status = outcome.status or Stopped.status
             raise stopped
@@ -210,8 +214,7 @@ def planned(site: Site, stage: str) -> Config:
     )
 
 
-# --- stages, in order
-# -------------------------------------------------------------------------------------------------
+# --- stages, in order -----------------------------------------------------------------------------
 
 
 def recorded(site: Site) -> None:
@@ -234,13 +237,20 @@ def _under(notify: Callable[[str, float], None], name: str, _: str, share: float
     notify(name, share)
 
 
+def eyes() -> list[str]:
+    """The models that can be the eye of a world: auto-encoders with a config of its pictures."""
+    return [one for one in able(AutoEncoder).split(", ") if f"{one}_racing" in config.configs()]
+
+
 def precursor(site: Site) -> Site | None:
-    """Where the VAE is that a VAE-GAN goes on from; None for a VAE, and where the nets are others,
-    as published."""
-    if site.eye == "vae" or site.preset == "paper":
+    """Where the eye of another model is that this one goes on from, as a VAE-GAN from a VAE; None
+    for one that begins by itself, and where the nets are others, as published."""
+    model = config.model(site.eye).Model
+    others = [name for name in option(model, "INIT_MODELS", ()) if name != site.eye]
+    if not others or site.preset == "paper":
         return None
     kept = [change for change in site.changes.get("eye", []) if not change.startswith("hyper.")]
-    return replace(site, eye="vae", changes=site.changes | {"eye": kept})
+    return replace(site, eye=others[0], changes=site.changes | {"eye": kept})
 
 
 def eye(site: Site) -> None:
@@ -292,8 +302,8 @@ def learnt(site: Site, turn: int) -> None:
 
 
 def memory(site: Site, turn: int = 0) -> None:
-    """M, which learns V's codes; in a round, from where it was. It is dreamt in, so it has heads,
-    which the paper's has not."""
+    """M, which learns V's codes; in a round, from where it was.
+    It is dreamt in, so it has heads, which the paper's has not."""
     own = [f"hyper.begin={site.path('memory', turn - 1)}"] if turn else []
     site.train("memory", site.folder, *_memory(site, turn), *own, turn=turn)
 
@@ -308,8 +318,8 @@ def _memory(site: Site, turn: int) -> list[str]:
 
 
 def head(site: Site) -> str:
-    """Which reward head memories have: that of the first one where it is there, since the others go
-    on from it."""
+    """Which reward head memories have: that of the first one where it is there,
+    since the others go on from it."""
     first = site.path("memory")
     there = (
         run.config_of(first)["hyper"] if (first / "config.json").exists() else {"reward": "twohot"}
@@ -391,8 +401,8 @@ def table(site: Site, run: Path, course: Course) -> Path:
 
 
 def scored(site: Site, run: Path, course: Course) -> Score:
-    """The mean of a run's search distribution on some tracks, as `simulacra score` has it; read
-    from its table if that is there."""
+    """The mean of a run's search distribution on some tracks, as `simulacra score` has it;
+    read from its table if that is there."""
     place = table(site, run, course)
     if not place.exists():
 
@@ -406,7 +416,7 @@ def scored(site: Site, run: Path, course: Course) -> Score:
 
 def world(site: Site) -> Score:
     """All stages."""
-    choose("eye", site.eye, list(EYES))
+    choose("eye", site.eye, eyes())
     choose("preset", site.preset, list(EXTENTS))
     validate(site, EXTENTS[site.preset].last)
     for stage in recorded, eye, codes, memory:
@@ -425,8 +435,8 @@ def world(site: Site) -> Score:
 
 
 def stages(site: Site, best: Path, course: Course) -> str:
-    """What each took; and what the chosen dream and the stages in the world are worth, on the
-    selection tracks."""
+    """What each took; and what the chosen dream and the stages in the world are worth,
+    on the selection tracks."""
     extent, seen = EXTENTS[site.preset], selection(site)
     places = [site.out / name for name in MIXTURES]
     if first := precursor(site):

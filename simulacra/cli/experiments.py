@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ import typer
 from simulacra.cli.words import DataFolder, Json, Preset, app, err, escape, out
 from simulacra.core.signals import saying
 
+PANEL = "Experiments"
+
 Sheet = Annotated[
     str, typer.Argument(metavar="SHEET", help="A name in experiments/, or a TOML file.")
 ]
@@ -18,7 +21,7 @@ Runs = Annotated[Path | None, typer.Option("-o", help="Folder of its runs; other
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def sweep(
     source: Sheet,
     target: Runs = None,
@@ -60,25 +63,31 @@ def sweep(
             preset=preset,
             at_once=at_once,
             crew=crew,
-            notify=_counted(len(left)),
+            notify=_counted(len(left), at_once),
         )
     _print(report(asked, place, preset))
 
 
-def _counted(count: int) -> Callable[[Any, str], None]:
-    """Says which of so many runs has ended, and how."""
+def _counted(count: int, at_once: int) -> Callable[[Any, str], None]:
+    """Says which of so many runs has ended, and how, and about how long the others will take: as
+    many rounds of `at_once` as are left, each as long as those so far."""
     ended: list[str] = []
+    begun = time.monotonic()
 
     def report(job: Any, what: str) -> None:
         ended.append(what)
-        out.print(f"{len(ended)} of {count}: {escape(f'{job}: {what}')}", soft_wrap=True)
+        rounds = -(-(count - len(ended)) // at_once)
+        each = (time.monotonic() - begun) / -(-len(ended) // at_once)
+        left = f"; about {rounds * each / 60:,.0f} min left" if rounds else ""
+        line = f"{len(ended)} of {count}: {escape(f'{job}: {what}')}{left}"
+        out.print(line, soft_wrap=True)
 
     return report
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Json = False) -> None:
-    """What the measured runs of a sheet say of its claims: supported, refuted or undecided."""
+    """What runs of a sheet say of its claims. Each is supported, refuted or undecided."""
     from simulacra.studies import sheet
 
     path = sheet.find(source)
@@ -112,13 +121,16 @@ def _print(found: dict[str, Any]) -> None:
             or "not measured"
         )
         mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
-        rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; difference {ends}, {claim['n']} seeds)"
+        rest = (
+            f"{claim['says']} ({claim['metric']}: {claim['expect']}; "
+            f"difference {ends}, {claim['n']} seeds)"
+        )
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
     if found["missing"]:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def notebook(
     places: Annotated[
         list[Path],
@@ -127,8 +139,8 @@ def notebook(
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Make pages of runs and experiments that open from disk: pictures, curves, tables, claims with
-    their verdicts."""
+    """Make pages of runs and experiments that open from disk. They show pictures, curves, tables,
+    and claims with their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
     made = verb(places, target, title)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,8 +10,10 @@ from simulacra.cli.words import Json, Results, app, out, report
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
+PANEL = "Clips"
 
-@app.command()
+
+@app.command(rich_help_panel=PANEL)
 def decompose(
     path: Annotated[
         Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")
@@ -32,8 +34,7 @@ def decompose(
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart into foreground, matte and clean background, from one mask. A stopped run
-    goes on."""
+    """Take a clip apart from one mask: object, matte, background. A stopped run goes on."""
     from simulacra.core.progress import Stages
     from simulacra.tasks.decompose import decompose as verb
 
@@ -54,13 +55,32 @@ def decompose(
         print(json.dumps(found | {"notes": done}))
         return
     report([target], [])
-    for name, value in found.items():
-        if isinstance(value, dict):
-            continue
-        out.print(f"{name:28}{value:.4g}" if isinstance(value, float) else f"{name:28}{value}")
+    for line in _in_words(found):
+        out.print(line, soft_wrap=True)
 
 
-@app.command()
+def _in_words(found: dict[str, Any]) -> list[str]:
+    """What quality.json says of layers, for a person."""
+    frames, gone = found["frames"], found["frames_without_object"]
+    lost = f"; {gone} frames show nothing of it" if gone else ""
+    seen = found["background_seen_elsewhere"]
+    behind = (
+        "the object hides no background"
+        if seen is None
+        else f"{seen:.0%} of the background behind it is seen in other frames, the rest is painted"
+    )
+    return [
+        f"{frames:,} frames of {found['width']}x{found['height']}, {found['fps']:g} a second",
+        f"put together again they match the clip to {found['composite_psnr_mean']:.1f} dB, "
+        f"{found['composite_psnr_least']:.1f} dB in the worst frame (PSNR, more is better)",
+        f"the object covers {found['object_share_first']:.1%} of the first frame and "
+        f"{found['object_share_last']:.1%} of the last{lost}",
+        behind,
+        f"{found['matte_soft_share']:.1%} of the matte is soft, neither object nor background",
+    ]
+
+
+@app.command(rich_help_panel=PANEL)
 def edit(
     layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
     target: Results,
