@@ -553,7 +553,7 @@ def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(Mistake, match=words):
         config.resolve(str(toml))
-    assert not any(external.is_path(name) for name in config.models())
+    assert not any(external.is_outside(name) for name in config.models())
 
 
 def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
