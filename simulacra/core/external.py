@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from simulacra.core import older_names
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.tables import is_file
 
@@ -286,7 +287,8 @@ def _run(label: str, resolved: str, file: Path, source: bytes) -> ModuleType:
     sys.modules[module.__name__] = module  # where dataclasses and annotations look
     before = set(sys.modules)
     try:
-        exec(compile(source, str(file), "exec"), vars(module))
+        with older_names.importable():
+            exec(compile(source, str(file), "exec"), vars(module))
     except SyntaxError as error:
         raise Mistake(f"{label}, line {error.lineno}: {error.msg}") from None
     except ModuleNotFoundError as error:
