@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: setup demo test site lint bench clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+setup: .venv/ready  ## the environment alone
 
 demo: .venv/ready  ## train on the embedded digits, measure, paint, say where to look
 	$(BIN)/simulacra train ebgan_digits --run runs/demo
@@ -22,6 +24,11 @@ test: .venv/ready  ## the whole suite
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+site: .venv/ready  ## the documents as pages that open from disk: site/index.html
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m properdocs build --strict --quiet
+	@echo "Open this: site/index.html"
 
 bench: .venv/ready  ## steps/s, images/s, memory, share of the matmul rate
 	$(BIN)/python bench/rooms.py

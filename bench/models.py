@@ -24,7 +24,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from simulacra.core import allocator, config, data_sets, loop, random
+from simulacra.core import allocator, config, data_sets, loop, optim, random
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 
@@ -95,6 +95,7 @@ def bench(name: str, preset: str, steps: int, root: Path | None) -> dict[str, An
     like = source.draw(0, checked.batch, 0)
     model = build(checked, like, torch.device("cpu"))
     for k in range(3):
+        optim.set_rates(model, k)
         model.step(like, k)
     ks = range(3, steps + 3)
     count, before = flops(model, like, ks), matmul_rate()
@@ -124,6 +125,7 @@ def overhead(model: Any, source: Any, checked: Any) -> float:
     start = time.perf_counter()
     for k in range(200):
         random.reseed(random.fold(0, "step", k))
+        optim.set_rates(model, k)
         source.draw(k, checked.batch, 0)
         loop.finite(scalars, k)
     return (time.perf_counter() - start) / 200

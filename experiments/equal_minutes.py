@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from simulacra.core import allocator, config, data_sets, random
+from simulacra.core import allocator, config, data_sets, optim, random
 from simulacra.core.load import build, data_root
 
 COLUMNS = [
@@ -52,6 +52,7 @@ def seconds_a_step(name: str, changes: list[str], root: Path | None, steps: int 
         random.reseed(k)
         batch = source.draw(k, checked.batch, 0)
         start = time.process_time()
+        optim.set_rates(model, k)
         model.step(batch, k)
         total += time.process_time() - start if k else 0
     return total / steps

@@ -15,7 +15,7 @@ from itertools import product
 
 import torch
 
-from simulacra.core import config, data_sets, random
+from simulacra.core import config, data_sets, optim, random
 from simulacra.core.load import build
 
 WINDOW = 50  # steps of the running median
@@ -64,6 +64,7 @@ def curves(row: str, seed: int, steps: int, size: int) -> dict[str, list[float]]
     found: dict[str, list[float]] = {"loss": [], "L2": [], "KL": []}
     for k in range(steps):
         random.reseed(random.fold(seed, "step", k))
+        optim.set_rates(model, k)
         told = model.step(source.draw(k, checked.batch, seed), k)
         for name, values in found.items():
             values.append(float(told[name].detach()))

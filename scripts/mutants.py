@@ -1,5 +1,5 @@
 """Which one-line mistakes would the tests notice? tests/mutants.json lists 300, one in a line;
-docs/mutants.md tells more.
+docs/results/mutants.md tells more.
 
     # once: which tests run which lines, and how long each takes
     python scripts/mutants.py cover --cache FOLDER

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import config, external, random, run, zoo
+from simulacra.core import answers, config, external, random, run, zoo
 from simulacra.core.config import Config
-from simulacra.core.contract import Model
+from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, reopen, to
 from simulacra.core.parts import parts
 from simulacra.io.paths import typed
 from simulacra.nn import latent
@@ -122,28 +122,32 @@ class Loaded:
     @property
     def can(self) -> list[str]:
         """The methods that its model has an answer to."""
-        model: Any = self.model
-        like = self._opened.like(1)
-        found = []
-        if not hasattr(model, "imagine") and not {"mean", "video"} & like.keys():
-            found.append("sample")
-        if all(hasattr(model, name) for name in reconstruct.CODES):
+        model, like = self.model, self._opened.like(1)
+        found = [] if sample.needs_data(self._opened) else ["sample"]
+        if isinstance(model, AutoEncoder) and "image" in like:
             found += ["encode", "decode", "reconstruct", "interpolate"]
-        if hasattr(model, "imagine") and "image" in like:
+        if isinstance(model, Futures) and "image" in like:
             found.append("predict")
-        if hasattr(model, "dream"):
+        if isinstance(model, Layered) and "video" in like:
+            found.append("decompose")
+        if isinstance(model, Agent):
             found += ["drive", "dream"]
-        elif hasattr(model, "imagine") and "mean" in like:
+        elif isinstance(model, Memory):
             found.append("dream")
         return [*found, "measure"]
 
-    def _need(self, method: str) -> Any:
+    def _need(self, method: str) -> None:
+        """A Mistake that says what the run can, if it cannot do this."""
         if method not in self.can:
             raise Mistake(
                 f"{self.folder} is a run of {self.config.model}, which cannot {method}; "
                 f"it can: {', '.join(self.can)}"
             )
-        return self.model
+
+    def _coder(self, method: str) -> AutoEncoder:
+        """The model as one that turns pictures into codes and back."""
+        self._need(method)
+        return reconstruct.coder(self._opened)
 
     def sample(self, n: int = 64, seed: int = 0, *, label: int | None = None) -> Tensor:
         """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed;
@@ -176,16 +180,18 @@ class Loaded:
     @torch.no_grad()
     def encode(self, given: Pictures) -> Tensor:
         """The mean codes (N, z_size) of pictures."""
-        return self._need("encode").encode(self.pictures(given))[0].cpu()
+        model = self._coder("encode")
+        return answers.encoded(model, self.pictures(given))[0].cpu()
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of codes (N, z_size)."""
-        model = self._need("decode")
+        model = self._coder("decode")
         if codes.ndim != 2:
             raise Mistake(f"codes of shape {tuple(codes.shape)}; allowed: (N, z_size)")
         try:
-            return model.decode(codes.float().to(self._opened.device)).clamp(-1, 1).cpu()
+            made = answers.decoded(model, codes.float().to(self._opened.device))
+            return made.clamp(-1, 1).cpu()
         except RuntimeError as error:
             raise Mistake(
                 f"codes of shape {tuple(codes.shape)} do not fit: {str(error).splitlines()[0]}"
@@ -194,17 +200,18 @@ class Loaded:
     @torch.no_grad()
     def reconstruct(self, given: Pictures) -> Tensor:
         """What pictures become when they are only their codes, (N, C, H, W)."""
-        return reconstruct.rebuilt(self._need("reconstruct"), self.pictures(given)).cpu()
+        return reconstruct.rebuilt(self._coder("reconstruct"), self.pictures(given)).cpu()
 
     @torch.no_grad()
     def interpolate(
         self, first: Pictures, second: Pictures, steps: int = 8, kind: str = "spherical"
     ) -> Tensor:
         """The way from one picture to another, both ends included, (steps, C, H, W)."""
-        model = self._need("interpolate")
+        model = self._coder("interpolate")
         within(steps=(steps, 1000))
-        start, end = (model.encode(self.pictures(one))[0][0] for one in (first, second))
-        return model.decode(latent.path(start, end, steps, kind)).clamp(-1, 1).cpu()
+        start, end = (answers.encoded(model, self.pictures(one))[0][0] for one in (first, second))
+        made = answers.decoded(model, latent.path(start, end, steps, kind))
+        return made.clamp(-1, 1).cpu()
 
     @torch.no_grad()
     def predict(
@@ -225,6 +232,28 @@ class Loaded:
             raise Mistake(f"{len(now)} pictures; allowed: one, whose futures are imagined")
         random.reseed(random.fold(seed, "predict"))
         return rolled(imaginer(self._opened), now, n, roll, prior)[:, 1:]
+
+    @torch.no_grad()
+    def decompose(self, video: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Clips (N, T, C, H, W) in [-1, 1] as the run's own are, and what covers the object in
+        their first frames (N, 1, H, W), 0 or 1, into layers by their names (N, T - 1, C or 1, H,
+        W): "composite", "foreground", "background", "mask" ... A clip of one's own is taken apart
+        by `simulacra.decompose`, which trains for it."""
+        self._need("decompose")
+        model = self.model
+        assert isinstance(model, Layered)
+        like = self._opened.like(1)
+        for name, given in ("video", video), ("mask", mask):
+            there = tuple(like[name].shape[1:])
+            shape = tuple(given.shape[1:])
+            if given.ndim != like[name].ndim or shape[-3:] != there[-3:] or len(given) != len(mask):
+                raise Mistake(
+                    f"{name} of shape {tuple(given.shape)}; that of {self.folder} is "
+                    f"{('N', *there)}"
+                )
+        batch = {"video": video, "mask": mask}
+        made = answers.unrolled(model, to(self._opened.device, batch))
+        return {name: one.cpu() for name, one in made.items()}
 
     def drive(
         self,

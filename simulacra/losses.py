@@ -13,8 +13,8 @@ from simulacra.models.ebgan import (
     pull_away,
     sse,
 )
-from simulacra.models.foregan.foregan import penalty as gradient_penalty
-from simulacra.models.foregan.foregan import total_variation
+from simulacra.models.foregan.rules import penalty as gradient_penalty
+from simulacra.models.foregan.rules import total_variation
 from simulacra.models.rgan.rgan_series import loss_D as series_loss_D
 from simulacra.models.vae.vae import calibrated, squared_error
 from simulacra.models.vae.vae import free_bits as free_bits

@@ -24,6 +24,17 @@ from simulacra.cli.words import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+Against = Annotated[
+    str | None,
+    typer.Option(
+        help="RUN is samples of any origin; hold them against this data set or folder of pictures."
+    ),
+]
+Truth = Annotated[
+    Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")
+]
+Csv = Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")]
+
 
 @app.command()
 def measure(
@@ -49,26 +60,14 @@ def measure(
         bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")
     ] = False,
     prior: Prior = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="RUN is samples of any origin; hold them against this data set or folder of "
-            "pictures."
-        ),
-    ] = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="RUN is a folder of masks; hold them against these true ones."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(help="With --truth: write the table to this file too.")
-    ] = None,
+    against: Against = None,
+    truth: Truth = None,
+    csv: Csv = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Measure a run: a table, and rows in metrics.jsonl. With --against, pictures that
-    any program made; with
-    --truth, J and F of masks in the DAVIS layout."""
+    """Measure a run: a table, and rows in metrics.jsonl. With --against, pictures that any program
+    made; with --truth, J and F of masks in the DAVIS layout."""
     if truth is not None:
         _overlap(run, truth, csv, as_json)
         return
@@ -82,11 +81,14 @@ def measure(
 
     opened = reopen(run, root, device, step, weights)
     protocol = Protocol(count, repeats, seed, extractor, weights, downstream, prior)
-    verb(
-        opened,
-        protocol,
-        lambda rows, notes: print(json.dumps(rows), flush=True) if as_json else _told(rows, notes),
-    )
+
+    def told(rows: list[dict[str, Any]], notes: list[str]) -> None:
+        if as_json:
+            print(json.dumps(rows), flush=True)
+        else:
+            _told(rows, notes)
+
+    verb(opened, protocol, told)
 
 
 def _samples(
@@ -159,7 +161,6 @@ def _metrics_table(rows: list[dict[str, Any]]) -> "Table":
 
 def _intervals(rows: list[dict[str, Any]]) -> str:
     """Over what the intervals are, in words."""
-    found = list(
-        dict.fromkeys(row["over"] for row in rows if row["low"] is not None and row.get("over"))
-    )
+    each = [row.get("over") for row in rows if row["low"] is not None]
+    found = dict.fromkeys(over for over in each if over)
     return f"; intervals: 95 % over {'; or over '.join(found)}" if found else ""

@@ -45,6 +45,7 @@ class Printer:
 
     @cached_property
     def console(self) -> "Console":
+        """rich's console, made when it is first asked for."""
         from rich.console import Console
 
         return Console(highlight=False, **self._options)
@@ -111,7 +112,7 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         callback=_trusted,
-        help="Run the code of a model that the run folder brings (model.py).",
+        help="Run the code that the run folder brings (model.py, data.py).",
     ),
 ]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]
@@ -129,6 +130,7 @@ def settled(changes: list[str] | None, root: Path | None) -> list[str]:
 
 
 def report(paths: list[Path], done: list[str]) -> None:
+    """Print what was assumed, a yellow note a line, then the paths that were written."""
     for line in done:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
     for path in paths:

@@ -51,6 +51,26 @@ Rate = Annotated[float, typer.Option(help="Frames per second; the world runs at 
 Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small files.")]
 
 
+Drivers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent.",
+    ),
+]
+Lead = Annotated[
+    int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
+]
+Driver = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="A run of world_controller, who drives as learnt (with lapses) or agent (as it is).",
+        callback=a_run,
+    ),
+]
+
+
 def note(sentences: Sequence[str]) -> None:
     """Print what was assumed, converted or left out."""
     for sentence in sentences:
@@ -66,31 +86,14 @@ def collect(
     ],
     episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
     steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
-    driver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=SHARE",
-            help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, "
-            "agent.",
-        ),
-    ] = None,
+    driver: Drivers = None,
     simulator: Annotated[
         str, typer.Option(help="envpool, or gymnasium, a few times slower.")
     ] = "envpool",
-    lead: Annotated[
-        int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
-    ] = 0,
+    lead: Lead = 0,
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
-    agent: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="A run of world_controller, who drives as learnt (with lapses) or agent (as it "
-            "is).",
-            callback=a_run,
-        ),
-    ] = None,
+    agent: Driver = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -122,11 +125,9 @@ def collect(
         return
     note(driven.notes if driven else ())
     for name, value in found.items():
-        told = (
-            ", ".join(f"{key} {part}" for key, part in value.items())
-            if isinstance(value, dict)
-            else str(value)
-        )
+        told = str(value)
+        if isinstance(value, dict):
+            told = ", ".join(f"{key} {part}" for key, part in value.items())
         out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
 
 
@@ -230,7 +231,7 @@ def compare_eyes(
     """Train both eyes on the same frames and compare them. A memory and controllers are trained on
     each; what they are worth is one table with intervals."""
     from simulacra.tasks.worlds.compare_encoders import sheet, table
-    from simulacra.tasks.worlds.world import EYES, Site, arm, changes, until
+    from simulacra.tasks.worlds.world import Site, arm, changes, eyes, until
 
     if seeds < 2:
         raise Mistake(
@@ -240,7 +241,7 @@ def compare_eyes(
 
     with _staged() as (notify, shown):
         asked = changes(change or [], until("dream"))
-        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in EYES]
+        sites = [Site(target, eye, preset or "laptop", 0, notify, shown, asked) for eye in eyes()]
         arms = {site.eye: arm(site, seeds) for site in sites}
         rows, text = table(arms, notify=lambda what: notify(f"measuring {what}", 0.0))
     write_text(target / "eyes.json", json.dumps(rows, indent=1) + "\n")

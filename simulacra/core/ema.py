@@ -35,9 +35,11 @@ class EMA(Generic[Net]):
         self.module.load_state_dict(self.source.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
+        """The averaged weights and the buffers, by the names that the module gives them."""
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put averaged weights back; the module that is averaged stays as it is."""
         self.module.load_state_dict(state)
 
     def packed(self) -> dict[str, Tensor]:

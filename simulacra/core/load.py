@@ -12,9 +12,11 @@ import torch
 from simulacra import __version__
 from simulacra.core import (
     config,
+    conform,
     data_sets,
     distributed,
     external,
+    installed,
     packed,
     random,
     run,
@@ -73,8 +75,9 @@ def reopen(
     choose("weights", weights, ["average", "raw"])
     folder = zoo.place_of(folder)
     raw = run.config_of(folder)
-    external.admit_copy(folder, str(raw.get("room")))
+    external.admit_copies(folder, raw)
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
+    installed.say_differences(run.starts(folder), config.code_of(checked))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if packed.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)
@@ -108,7 +111,8 @@ def _packed(
 
 
 def build(checked: Config, like: Batch, device: torch.device) -> Model:
-    """The model's model, its first weights a function of the seed."""
+    """The config's model, its first weights a function of the seed; a Mistake if it cannot be built
+    of such a batch, or is not what the contract asks for."""
     subnormal.flush()
     random.reseed(random.fold(checked.seed, "init"))
     with device:
@@ -126,13 +130,15 @@ def build(checked: Config, like: Batch, device: torch.device) -> Model:
                 f"{checked.name}: model {checked.model} takes {KINDS[error.args[0]]}, "
                 f"the data hold {_held(like)}"
             ) from None
-    for method in "step", "sample":
-        if not callable(getattr(model, method, None)):
-            raise Mistake(
-                f"model {checked.model}: its Model has no method {method}; needed: step and sample"
-            )
+    conform.check_model(model, checked.model)
     complete(model, checked.model)
     return model
+
+
+def able(protocol: type) -> str:
+    """The names of the models that can do what a protocol describes, asked of their classes; for
+    messages."""
+    return conform.able(protocol, {name: config.model(name).Model for name in config.models()})
 
 
 def _same(hyper: Any) -> Any:

@@ -3,14 +3,18 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from simulacra.core.contract import Batch, Model
+from simulacra.core.answers import described
+from simulacra.core.conform import signature
+from simulacra.core.contract import Batch, HasHealth, Model
 from simulacra.core.distributed import all_mean, world_size
 from simulacra.core.errors import Mistake
+from simulacra.core.optim import set_rates
 from simulacra.core.parts import ADVICE, groups, moved, weights
 from simulacra.core.random import reseed
 from simulacra.core.run import Run
@@ -48,6 +52,7 @@ def fit(
     while k < steps:
         reseed(run.seed_of(k))
         batch = draw(k)
+        set_rates(model, k)
         with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
             scalars = numbers(model.step(batch, k))
         k += 1
@@ -115,29 +120,28 @@ def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -
 def numbers(found: object) -> dict[str, Tensor]:
     """What a step returned, as tensors of one number each; a Mistake if it is anything else."""
     if not isinstance(found, Mapping) or not found:
-        raise Mistake(
-            f"step returned {type(found).__name__}; "
-            "allowed: a dict of names and numbers to log, one or more"
-        )
-    values = {
-        name: torch.as_tensor(value) if isinstance(value, (int, float)) else value
-        for name, value in found.items()
-    }
+        raise Mistake(f"step returned {described(found)}; wanted: {signature(Model, 'step')}")
+    values = on_one_device(found)
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.numel() != 1:
-            kind = type(value).__name__
-            if isinstance(value, Tensor):
-                kind = f"a tensor of shape {tuple(value.shape)}"
-            raise Mistake(f"step returned {kind} as '{name}'; allowed: one number")
+            raise Mistake(f"step returned {described(value)} as '{name}'; allowed: one number")
     return {name: value.reshape(()) for name, value in values.items()}
+
+
+def on_one_device(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with plain numbers as tensors, where the other tensors are."""
+    where = next((one.device for one in found.values() if isinstance(one, Tensor)), None)
+    return {
+        name: torch.as_tensor(value, device=where) if isinstance(value, (int, float)) else value
+        for name, value in found.items()
+    }
 
 
 def probe(
     model: Model, batch: Batch, scalars: dict[str, Tensor], held_out: Batch
 ) -> dict[str, Tensor]:
     """What the model's health method has to say of this step, if it has one."""
-    health = getattr(model, "health", None)
-    return dict(health(batch, scalars, held_out)) if health else {}
+    return dict(model.health(batch, scalars, held_out)) if isinstance(model, HasHealth) else {}
 
 
 def everyone(stop: bool) -> bool:

@@ -1,10 +1,15 @@
 """How players move: descend, Adam, learning rates."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from simulacra.core.contract import HasRates
 from simulacra.core.distributed import all_mean_of_list
+from simulacra.core.errors import Mistake
+from simulacra.core.schedules import Schedule, value_at
 
 
 def descend(*moves: tuple[Tensor, Optimizer], clip: float = 0.0) -> None:
@@ -69,9 +74,25 @@ def _names(optimizer: Optimizer) -> list[str]:
     ]
 
 
-def adam(module: nn.Module, rate: float, beta1: float, beta2: float) -> Adam:
-    """Adam (arXiv 1412.6980) over a module's named weights, fused."""
-    return Adam(module.named_parameters(), lr=rate, betas=(beta1, beta2), fused=True)
+def adam(module: nn.Module, rate: Schedule, beta1: float, beta2: float) -> Adam:
+    """Adam (arXiv 1412.6980) over a module's named weights, fused. It begins at the rate of step 0;
+    a model's `rates` says how it goes on."""
+    return Adam(module.named_parameters(), lr=value_at(rate, 0), betas=(beta1, beta2), fused=True)
+
+
+def set_rates(model: Any, k: int) -> None:
+    """Give the optimizers that a model's `rates` names their learning rates of step k, as the loop
+    does before every step. A loop of one's own calls it before `model.step(batch, k)`; without it
+    all go on at the rate that they have."""
+    for name, schedule in model.rates().items() if isinstance(model, HasRates) else ():
+        optimizer = getattr(model, name, None)
+        if not isinstance(optimizer, Optimizer):
+            raise Mistake(
+                f"{type(model).__name__}.rates names {name}, which is "
+                f"{'not there' if optimizer is None else type(optimizer).__name__}; allowed: "
+                "attributes that are optimizers"
+            )
+        set_rate(optimizer, value_at(schedule, k))
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

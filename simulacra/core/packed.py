@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from simulacra.core import config
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Model
+from simulacra.core.contract import Batch, HasPacked, Model
 from simulacra.core.errors import Mistake
 from simulacra.core.parts import Held, parts
 from simulacra.core.zoo import WEIGHTS as WEIGHTS
@@ -46,7 +46,7 @@ def has_examples(folder: Path) -> bool:
 def kept(model: Model) -> dict[str, Tensor]:
     """What is kept of a model, by PART/TENSOR."""
     packed = {
-        name: part.packed() if hasattr(part, "packed") else part.state_dict()
+        name: part.packed() if isinstance(part, HasPacked) else part.state_dict()
         for name, part in _looked_at(model).items()
     }
     each = {
@@ -62,7 +62,7 @@ def kept(model: Model) -> dict[str, Tensor]:
 def _looked_at(model: Model) -> dict[str, Any]:
     """The parts that one looks at."""
     mine = parts(model)
-    found = {name: part for name, part in mine.items() if hasattr(part, "packed")}
+    found = {name: part for name, part in mine.items() if isinstance(part, HasPacked)}
     return found or {
         name: part for name, part in mine.items() if isinstance(part, (nn.Module, Held))
     }
@@ -118,7 +118,7 @@ def unpack(folder: Path, model: Model) -> int:
                 for key, value in found.items()
                 if key.startswith(f"{name}/")
             }
-            (part.unpack if hasattr(part, "unpack") else part.load_state_dict)(mine)
+            (part.unpack if isinstance(part, HasPacked) else part.load_state_dict)(mine)
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
         raise _unreadable(folder, error) from None
     return step

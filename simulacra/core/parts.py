@@ -30,6 +30,7 @@ class Held:
         self.tensor = tensor
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The tensor as "value", without its gradient; it shares its memory."""
         return {"value": self.tensor.detach()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ def wait_passively() -> bool:
     """Let threads sleep while they wait for each other, unless the environment says how they wait
     already; whether that is in time. OpenMP reads it once, when torch is imported. By default
     threads that wait spin, and where anything else runs on the machine they spin on the very
-    processor that the one they wait for needs (docs/reading_a_run.md has the measurement)."""
+    processor that the one they wait for needs (docs/results/threads.md has the measurement)."""
     if not any(name in os.environ for name in POLICIES):
         if "torch" in sys.modules:
             return False

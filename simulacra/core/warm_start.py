@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from simulacra.core import packed, run, zoo
 from simulacra.core.config import Config
+from simulacra.core.contract import HasBegin, HasInitModels, HasInitParts, HasPacked
 from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
@@ -39,7 +40,7 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         raise Mistake(f"{key} is the run folder itself; choose another one with --run")
     try:
         there = str(run.config_of(source).get("room"))
-        allowed = getattr(model, "INIT_MODELS", None) or (checked.model,)
+        allowed = model.INIT_MODELS if isinstance(model, HasInitModels) else (checked.model,)
         if there.partition("@")[0] not in [name.partition("@")[0] for name in allowed]:
             raise Mistake(
                 f"{source} is a run of model {there}; allowed: model {', '.join(allowed)}"
@@ -47,7 +48,7 @@ def begin(checked: Config, model: Any, folder: Path, device: torch.device) -> Be
         step, states = _states(source)
         taken = (
             _own(model, source, device)
-            if hasattr(model, "begin")
+            if isinstance(model, HasBegin)
             else _taken(model, states, packed.is_packed(source))
         )
     except (Mistake, ValueError) as error:
@@ -83,7 +84,7 @@ def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
     All are looked at before the first one is changed."""
     mine = parts(model)
     usual = {name: name for name, part in mine.items() if isinstance(part, (nn.Module, Held, EMA))}
-    wanted = getattr(model, "INIT_PARTS", usual)
+    wanted = model.INIT_PARTS if isinstance(model, HasInitParts) else usual
     pairs = dict(wanted) if isinstance(wanted, dict) else {name: name for name in wanted}
     found = {name: states[other] for name, other in pairs.items() if other in states}
     if not found:
@@ -94,8 +95,11 @@ def _taken(model: Any, states: dict[str, Any], packed: bool) -> list[str]:
         if told := unlike(mine[name].state_dict(), state):
             raise Mistake(f"part {name} has another shape: {told}")
     for name, state in found.items():
-        unpacked = packed and hasattr(mine[name], "unpack")
-        (mine[name].unpack if unpacked else mine[name].load_state_dict)(state)
+        (
+            mine[name].unpack
+            if packed and isinstance(mine[name], HasPacked)
+            else mine[name].load_state_dict
+        )(state)
     return list(found)
 
 
@@ -103,7 +107,7 @@ def unlike(here: dict[str, Any], there: dict[str, Any]) -> str:
     """The first tensor that two states do not both have in one shape, in words;
     nothing if there is none."""
     shapes = [
-        {name: tuple(one.shape) for name, one in state.items() if hasattr(one, "shape")}
+        {name: tuple(one.shape) for name, one in state.items() if isinstance(one, Tensor)}
         for state in (there, here)
     ]
     for name in [*shapes[1], *shapes[0]]:

@@ -39,6 +39,7 @@ from simulacra.core.errors import Mistake
 from simulacra.core.random import fold
 from simulacra.data._order import Order
 from simulacra.data._pictures import floats
+from simulacra.data._plane import Outline, Similarity
 from simulacra.data.folder import extent, locate
 from simulacra.data.folder import files_if_named as files
 from simulacra.io.clip import photograph
@@ -66,8 +67,7 @@ class Options(
 ):
     """What clips are like, and how many."""
 
-    # a folder of photographs, absolute or inside the data folder; empty: the two inside
-    # scikit-learn
+    # a folder of photographs, absolute or inside the data folder; empty: the two of scikit-learn
     path: str = ""
     height: Annotated[int, msgspec.Meta(ge=32, le=512)] = 120  # of a frame in pixels
     # of a frame in pixels; no side above three times the other
@@ -90,58 +90,6 @@ class Options(
         return (self.height * self.width / AREA) ** 0.5
 
 
-class Similarity(NamedTuple):
-    """One map of places a frame: z becomes turn * z + shift, both (T,) complex128."""
-
-    turn: np.ndarray
-    shift: np.ndarray
-
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        """Where places (n,), or (T, n) of each frame, go: (T, n)."""
-        return self.turn[:, None] * z + self.shift[:, None]
-
-    def inverse(self) -> "Similarity":
-        return Similarity(1 / self.turn, -self.shift / self.turn)
-
-    def then(self, other: "Similarity") -> "Similarity":
-        """This map, followed by the other."""
-        return Similarity(other.turn * self.turn, other.turn * self.shift + other.shift)
-
-    def select(self, frames: slice) -> "Similarity":
-        return Similarity(self.turn[frames], self.shift[frames])
-
-
-class Outline(NamedTuple):
-    """A blob about 0: r(phi) = radius * (1 + the real part of the sum over k from 2 of waves[k - 2]
-    * exp(i k phi))."""
-
-    radius: float  # pixels of the frame
-    waves: np.ndarray  # (5,) complex128
-
-    @property
-    def reach(self) -> float:  # no place inside is farther from 0
-        return float(self.radius * (1 + np.abs(self.waves).sum()))
-
-    def depth(self, z: np.ndarray) -> np.ndarray:
-        """How deep inside the edge places z lie, in pixels, to first order at the edge:
-        float32 of z's shape."""
-        z = z.astype(np.complex64)
-        rho = np.maximum(np.abs(z), np.float32(1e-6))
-        once = power = z / rho
-        r, slope = np.ones_like(rho), np.zeros_like(rho)
-        for k, wave in enumerate(self.waves.astype(np.complex64), 2):
-            power = power * once
-            term = wave * power
-            r, slope = r + term.real, slope - k * term.imag
-        return (np.float32(self.radius) * r - rho) / np.sqrt(1 + np.square(slope / r))
-
-    def points(self) -> np.ndarray:
-        """Some hundreds of places inside, evenly spread, (n,) complex128."""
-        line = np.linspace(-self.reach, self.reach, 31)
-        grid = (line + 1j * line[:, None]).ravel()
-        return grid[self.depth(grid) > 0]
-
-
 class Sheet(NamedTuple):
     """A photograph without end, mirrored at its borders."""
 
@@ -152,10 +100,8 @@ class Sheet(NamedTuple):
     def colours_at(self, places: np.ndarray) -> Tensor:
         """The colours at places (T, n) of the sheet, bilinear, (T, 3, n)."""
         size = torch.tensor([self.colours.shape[2], self.colours.shape[1]])
-        on = (
-            torch.view_as_real(torch.from_numpy(self.place(places).astype(np.complex64))) * 2 / size
-            - 1
-        )
+        there = torch.from_numpy(self.place(places).astype(np.complex64))
+        on = torch.view_as_real(there) * 2 / size - 1
         found = F.grid_sample(
             self.colours[None], on[None], padding_mode="reflection", align_corners=False
         )
@@ -178,8 +124,7 @@ class Layers(NamedTuple):
 
     frames: Tensor  # (T, 3, H, W) in [-1, 1]
     matte: Tensor  # (T, 1, H, W) in [0, 1]
-    # (T, 3, H, W) in [-1, 1]; where the matte is 0, the photograph goes on that the object is cut
-    # from
+    # (T, 3, H, W) in [-1, 1]; where the matte is 0, the object's photograph goes on
     foreground: Tensor
     background: Tensor  # (T, 3, H, W) in [-1, 1], without the object
 
@@ -208,10 +153,8 @@ def sources(options: Options, root: Path | None) -> dict[Path, tuple[int, int]]:
                 "data set 'layered' needs the package 'scikit-learn', "
                 "which is not installed, or data.path"
             )
-        folder, names = (
-            Path(spec.submodule_search_locations[0], "datasets", "images"),
-            ["china.jpg", "flower.jpg"],
-        )
+        folder = Path(spec.submodule_search_locations[0], "datasets", "images")
+        names = ["china.jpg", "flower.jpg"]
     if len(names) < 2:
         raise Mistake(
             f"{folder} holds {len(names)} picture; "
@@ -246,10 +189,8 @@ def blob(options: Options, dice: np.random.Generator) -> Outline:
     """An outline; its waves' lengths add up to less than two thirds."""
     h, w = options.height, options.width
     radius = min((dice.uniform(0.05, 0.155) * h * w / np.pi) ** 0.5, 0.3 * min(h, w))
-    return Outline(
-        radius,
-        dice.uniform(0, 0.45, 5) / np.arange(2, 7) * np.exp(1j * dice.uniform(0, 2 * np.pi, 5)),
-    )
+    lengths = dice.uniform(0, 0.45, 5) / np.arange(2, 7)
+    return Outline(radius, lengths * np.exp(1j * dice.uniform(0, 2 * np.pi, 5)))
 
 
 def sway(count: int, dice: np.random.Generator) -> np.ndarray:
@@ -278,13 +219,8 @@ def staged(
     for wild in np.linspace(1, 0, TRIES):  # at 0 the camera keeps the object in the middle
         way = arc(options, dice)
         follow = 1 - wild * dice.uniform(0.2, 1)
-        drift = (
-            (sway(count, dice) + 1j * sway(count, dice))
-            * options.camera
-            * options.unit
-            * 40
-            / (2 * np.pi * 2**0.5)
-        )
+        drift = (sway(count, dice) + 1j * sway(count, dice)) * options.camera * options.unit
+        drift = drift * 40 / (2 * np.pi * 2**0.5)
         start = dice.uniform(-0.4, 0.4) * w + 1j * dice.uniform(-0.4, 0.4) * h
         zoom = np.exp(0.04 * sway(count, dice) + 0.03j * sway(count, dice))
         view = Similarity(zoom, middle + follow * way + wild * drift - zoom * middle)
@@ -313,30 +249,22 @@ def grounded(
         torch.from_numpy(dice.uniform(*ends, (3, 1, 1))).float()
         for ends in ((0.8, 1.1), (-0.12, 0.12))
     )
-    room = np.array([colours.shape[2] / FINE - wide, colours.shape[1] / FINE - high]).clip(
-        0
-    ) * dice.uniform(0, 1, 2)
-    shift = FINE * (room @ [1, 1j] - left - 1j * top)
-    return Sheet(
-        (colours * gain + lift).clamp(-1, 1), Similarity(np.array([FINE * tilt]), np.array([shift]))
-    ), scale
+    room = np.array([colours.shape[2] / FINE - wide, colours.shape[1] / FINE - high]).clip(0)
+    shift = FINE * (room * dice.uniform(0, 1, 2) @ [1, 1j] - left - 1j * top)
+    place = Similarity(np.array([FINE * tilt]), np.array([shift]))
+    return Sheet((colours * gain + lift).clamp(-1, 1), place), scale
 
 
 def cut(outline: Outline, image: Image.Image, scale: float, dice: np.random.Generator) -> Sheet:
     """The object's sheet, about as sharp as the background: its outline lies in the photograph
     where, of 16 places, the logarithm of neighbours' differences has the largest mean."""
-    scale = np.clip(
-        scale * dice.uniform(0.7, 1.3), *(np.array([0.125, 0.48]) * min(image.size) / outline.reach)
-    )
-    colours, turn = (
-        developed(image, scale, dice.random() < 0.5),
-        FINE * np.exp(1j * dice.uniform(0, 2 * np.pi, 1)),
-    )
-    # on either side of the middle
-    room = np.array([colours.shape[2], colours.shape[1]]) / 2 - FINE * outline.reach
-    places = (
-        room.clip(0) * dice.uniform(-1, 1, (16, 2)) + [colours.shape[2] / 2, colours.shape[1] / 2]
-    ) @ [1, 1j]
+    bounds = np.array([0.125, 0.48]) * min(image.size) / outline.reach
+    scale = np.clip(scale * dice.uniform(0.7, 1.3), *bounds)
+    colours = developed(image, scale, dice.random() < 0.5)
+    turn = FINE * np.exp(1j * dice.uniform(0, 2 * np.pi, 1))
+    middle = np.array([colours.shape[2], colours.shape[1]]) / 2
+    room = (middle - FINE * outline.reach).clip(0)  # on either side of the middle
+    places = (room * dice.uniform(-1, 1, (16, 2)) + middle) @ [1, 1j]
     here, right, below = (
         Sheet(colours, Similarity(turn, places)).colours_at(outline.points() + step)
         for step in (0, 1, 1j)
@@ -351,19 +279,16 @@ def tinted(figure: Sheet, points: np.ndarray, under: Tensor, dice: np.random.Gen
     own = figure.colours_at(points[None])[0]
     apart = own.mean(1) - under + torch.from_numpy(dice.normal(0, 0.3, 3)).float()
     length = dice.uniform(0.15, 0.4) / apart.square().mean().sqrt().clamp(min=1e-6)
-    mean, gain = (
-        (under + apart * length).clamp(-0.55, 0.55),
-        (0.35 / own.std(1).mean().clamp(min=1e-6)).clamp(1, 2),
-    )
+    mean = (under + apart * length).clamp(-0.55, 0.55)
+    gain = (0.35 / own.std(1).mean().clamp(min=1e-6)).clamp(1, 2)
     colours = (figure.colours - own.mean(1)[:, None, None]) * gain + mean[:, None, None]
     return figure._replace(colours=colours.clamp(-1, 1))
 
 
 def pixels(options: Options) -> np.ndarray:
     """The centres of a frame's pixels, row by row, (H W,)."""
-    return (
-        np.arange(options.width) + 0.5 + 1j * (np.arange(options.height)[:, None] + 0.5)
-    ).ravel()
+    x, y = np.arange(options.width) + 0.5, np.arange(options.height) + 0.5
+    return (x + 1j * y[:, None]).ravel()
 
 
 def coverage(scene: Scene, places: np.ndarray) -> Tensor:
@@ -376,13 +301,11 @@ def paint(scene: Scene) -> Layers:
     """The clip of a scene."""
     places, size = pixels(scene.options), (scene.options.height, scene.options.width)
     matte = coverage(scene, places)[:, None].unflatten(2, size)
-    foreground = (
-        scene.figure.colours_at(scene.pose.inverse()(places)).unflatten(2, size).contiguous()
-    )
-    background = scene.ground.colours_at(scene.view(places)).unflatten(2, size).contiguous()
-    return Layers(
-        (matte * foreground + (1 - matte) * background).clamp_(-1, 1), matte, foreground, background
-    )
+    figure = scene.figure.colours_at(scene.pose.inverse()(places))
+    ground = scene.ground.colours_at(scene.view(places))
+    foreground, background = (x.unflatten(2, size).contiguous() for x in (figure, ground))
+    frames = (matte * foreground + (1 - matte) * background).clamp_(-1, 1)
+    return Layers(frames, matte, foreground, background)
 
 
 def flows(scene: Scene, mask: Tensor) -> Flows:
@@ -397,11 +320,8 @@ def flows(scene: Scene, mask: Tensor) -> Flows:
         figure, ground = (
             torch.view_as_real(torch.from_numpy(way(places) - places)).float() for way in ways
         )
-        return (
-            torch.where(mask[start].flatten(2).mT, figure, ground)
-            .mT.unflatten(2, mask.shape[2:])
-            .contiguous()
-        )
+        seen = torch.where(mask[start].flatten(2).mT, figure, ground)
+        return seen.mT.unflatten(2, mask.shape[2:]).contiguous()
 
     return Flows(one(early, late), one(late, early))
 
@@ -413,9 +333,8 @@ def revealed(scene: Scene, mask: Tensor) -> Tensor:
     for t, hidden in enumerate(mask.flatten(1)):
         there = back(scene.view.select(slice(t, t + 1))(places[hidden.numpy()]))
         x, y = there.real - 0.5, there.imag - 0.5
-        inside = (
-            (x >= 0) & (x <= scene.options.width - 1) & (y >= 0) & (y <= scene.options.height - 1)
-        )
+        right, bottom = scene.options.width - 1, scene.options.height - 1
+        inside = (x >= 0) & (x <= right) & (y >= 0) & (y <= bottom)
         out[t].view(-1)[hidden] = ((coverage(scene, there) == 0) & torch.from_numpy(inside)).any(0)
     return out
 
@@ -463,12 +382,10 @@ class Layered:
     def scene(self, split: str, number: int) -> Scene:
         """The scene of a split's clip of that number from 0;
         how many clips there are does not change it."""
-        dice = np.random.Generator(
-            np.random.PCG64(fold(self.options.seed, "data", "layered", split, int(number)))
-        )
-        behind, before = (
-            self._picture(int(i)) for i in dice.choice(len(self.photographs), 2, replace=False)
-        )
+        seed = fold(self.options.seed, "data", "layered", split, int(number))
+        dice = np.random.Generator(np.random.PCG64(seed))
+        two = dice.choice(len(self.photographs), 2, replace=False)
+        behind, before = (self._picture(int(i)) for i in two)
         outline = blob(self.options, dice)
         pose, view = staged(self.options, outline, dice)
         ground, scale = grounded(self.options, behind, view, dice)

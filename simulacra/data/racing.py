@@ -39,10 +39,8 @@ class Options(
     path: str = "racing"  # a store of episodes, absolute or inside the data folder
     # T, steps of a sequence; 0: single frames
     length: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-    skip: Annotated[int, msgspec.Meta(ge=0, le=999)] = (
-        # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
-        1
-    )
+    # steps left out of each game: 0 also pays for the two tiles at the start, 50 end the zoom
+    skip: Annotated[int, msgspec.Meta(ge=0, le=999)] = 1
     # share of the tracks, but at least one in each split
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
 

@@ -36,7 +36,7 @@ NPZ = "sprites_160x9x8.npz"
 LAYERS = "body", "bottomwear", "topwear", "hair"  # from below; shoes come last
 SHOES = "shoes/1.png"
 VIEWS = "back", "left", "front", "right"  # a sheet's rows of one action, from above
-# first row, frames
+# first row and number of frames, by action
 SHEETS = {
     "spellcast": (0, 7),
     "thrust": (4, 8),
@@ -149,8 +149,7 @@ def from_npz(folder: Path, options: Options) -> Cast:
             frames, attributes, actions = (
                 arrays[key] for key in ("frames", "attributes", "actions")
             )
-    # what may be wrong with an archive and with the arrays in it is beyond listing
-    except Exception as error:
+    except Exception as error:  # what may be wrong with an archive and its arrays is beyond listing
         raise Mistake(
             f"cannot read {file}: {fault(error).reason}; "
             "needed: arrays frames, attributes and actions"

@@ -19,47 +19,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 LEAST = 8  # pixels a side; less is an icon's corner or a tracking pixel
 # what Pillow decodes in this process. Not among them: EPS starts Ghostscript, IPTC opens whatever
 # it wraps (an EPS, too), BUFR, GRIB, HDF5, MPEG and WMF are only recognised, and need handlers or
-# programs of others fmt: off
+# programs of others
 FORMATS = [
-    "AVIF",
-    "BLP",
-    "BMP",
-    "CUR",
-    "DCX",
-    "DDS",
-    "DIB",
-    "FITS",
-    "FLI",
-    "FTEX",
-    "GBR",
-    "GIF",
-    "ICNS",
-    "ICO",
-    "IM",
-    "IMT",
-    "JPEG",
-    "JPEG2000",
-    "MCIDAS",
-    "MPO",
-    "MSP",
-    "PCD",
-    "PCX",
-    "PIXAR",
-    "PNG",
-    "PPM",
-    "PSD",
-    "QOI",
-    "SGI",
-    "SPIDER",
-    "SUN",
-    "TGA",
-    "TIFF",
-    "WEBP",
-    "XBM",
-    "XPM",
-    "XVTHUMB",
+    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
+    *("ICNS", "ICO", "IM", "IMT", "JPEG", "JPEG2000", "MCIDAS", "MPO", "MSP", "PCD", "PCX"),
+    *("PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP"),
+    *("XBM", "XPM", "XVTHUMB"),
 ]
-# fmt: on
 FOREIGN = {  # how files begin that other programs draw
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",

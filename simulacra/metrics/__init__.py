@@ -12,7 +12,39 @@ units and the source. `metrics.report(fake, real, eyes)` computes all that apply
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # each is imported when it is used; a type checker sees all of them
+    from simulacra.metrics.futures.motion import best_of_k_psnr as best_of_k_psnr
+    from simulacra.metrics.futures.motion import edge_energy_ratio as edge_energy_ratio
+    from simulacra.metrics.futures.motion import ssim as ssim
+    from simulacra.metrics.images.classes import class_histogram as class_histogram
+    from simulacra.metrics.images.extractors import load
+    from simulacra.metrics.images.frechet import frechet_distance as frechet_distance
+    from simulacra.metrics.images.inception import inception_score as inception_score
+    from simulacra.metrics.images.inception import inception_score_splits as inception_score_splits
+    from simulacra.metrics.images.inception import (
+        modified_inception_score as modified_inception_score,
+    )
+    from simulacra.metrics.images.kid import kernel_distance as kernel_distance
+    from simulacra.metrics.images.memorisation import diversity as diversity
+    from simulacra.metrics.images.memorisation import memorisation as memorisation
+    from simulacra.metrics.images.prdc import coverage as coverage
+    from simulacra.metrics.images.report import report as report
+    from simulacra.metrics.intervals.interval import interval as interval
+    from simulacra.metrics.series.mmd import mmd_test as mmd_test
+    from simulacra.metrics.series.mmd import squared_mmd as squared_mmd
+    from simulacra.metrics.series.scores import (
+        autocorrelation_distance as autocorrelation_distance,
+    )
+    from simulacra.metrics.series.scores import (
+        cross_correlation_distance as cross_correlation_distance,
+    )
+    from simulacra.metrics.video.mask_scores import boundary_f as boundary_f
+    from simulacra.metrics.video.mask_scores import jaccard as jaccard
+    from simulacra.nn.maths import psnr as psnr
+
+    extractor = load
 
 FACE = {
     "extractor": "metrics.images.extractors.load",

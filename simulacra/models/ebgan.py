@@ -185,12 +185,16 @@ class Margin(nn.Module):
         self.register_buffer("unit", torch.ones(()))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D of eq. 1, a scalar, of the energies (B,) of reals and fakes, the margin that of step
+        k."""
         return hinge_loss(E_x, E_g, self.m(k), self.hyper.hinge)
 
     def m(self, k: int) -> Tensor:
+        """The margin at step k, a scalar in units of the energy."""
         return value_at(self.hyper.margin, k) * self.unit
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """The margin of step k, to be logged; the energies (B,) change nothing."""
         return {"margin": self.m(k)}
 
 
@@ -209,13 +213,18 @@ class Magan(nn.Module):
         self.register_buffer("sums", torch.zeros(3))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D of eq. 1, a scalar, of the energies (B,) of reals and fakes, with the margin that
+        stands."""
         return hinge_loss(E_x, E_g, self.margin, self.hyper.hinge)
 
     @torch.no_grad()
     def measure(self, E_x: Tensor) -> None:
+        """Add a step of an epoch to its mean energy of reals (B,), which is the first margin."""
         self.margin += all_mean(E_x.mean()) / self.hyper.epoch
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """After step k with these energies (B,): the margin to be logged, which the last step of an
+        epoch may let fall."""
         self.sums[:2] += all_mean(torch.stack([E_x.mean(), E_g.mean()]))
         if (k + 1) % self.hyper.epoch == 0:
             self.close_epoch(*self.sums)
@@ -242,9 +251,12 @@ class Began(nn.Module):
         self.register_buffer("k_t", torch.zeros(()))
 
     def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """L_D, a scalar, of the energies L(x) and L(G(z_D)), (B,), balanced by k_t."""
         return balance_loss(E_x, E_g, self.k_t)
 
     def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """Move k_t after a step with the energies L(x) and L(G(z_G)), (B,), and return it as "k",
+        in [0, 1], with the measure of convergence, "M_global"."""
         real, fake = all_mean(E_x.mean()), all_mean(E_g.mean())
         off = self.hyper.gamma * real - fake
         self.k_t.copy_((self.k_t + self.hyper.lambda_k * off).clamp(0, 1))
@@ -286,12 +298,10 @@ class AutoEncoder(nn.Module):
 
     def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
-        Enc = nn.Sequential(
-            nn.Flatten(), blocks.mlp([C * H * W, *h.widths_D], h.dropout), nn.ReLU()
-        )
-        return Enc, nn.Sequential(
-            nn.Linear(h.widths_D[-1], C * H * W), blocks.Unflatten(*shape), *_last(h)
-        )
+        down = blocks.mlp([C * H * W, *h.widths_D], h.dropout)
+        up = nn.Linear(h.widths_D[-1], C * H * W)
+        Enc = nn.Sequential(nn.Flatten(), down, nn.ReLU())
+        return Enc, nn.Sequential(up, blocks.Unflatten(*shape), *_last(h))
 
     def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         C, H, W = shape
@@ -326,6 +336,9 @@ def _last(h: Hyper) -> list[nn.Module]:
 
 
 class EBGAN:
+    """Generator, auto-encoder as discriminator, and the rule that holds it back,
+    for pictures "image" (B, C, H, W) in [-1, 1]."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -336,13 +349,17 @@ class EBGAN:
         self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
         self.rule = RULES[h.rule](h)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D and `steps_G` of G, or one of MAGAN's warm-up; losses, energies and margin
+        or k_t as scalars. A Mistake at step 0 if no energy can reach the margin."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         if k == 0 and h.rule == "margin":
             self.set_margin(x)
         if h.rule == "magan" and k < (h.warm + 1) * h.epoch:
@@ -363,11 +380,8 @@ class EBGAN:
             loss_G = E_made.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
-        self.average.update(
-            len(x) * distributed.world_size(),
-            (k + 1) * len(x) * distributed.world_size(),
-            h.average,
-        )
+        images = len(x) * distributed.world_size()
+        self.average.update(images, (k + 1) * images, h.average)
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
@@ -401,9 +415,8 @@ class EBGAN:
         h = self.hyper
         if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
-        top = max([h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]) * float(
-            self.rule.unit
-        )
+        margins = [h.margin] if isinstance(h.margin, float) else [m for _, m in h.margin]
+        top = max(margins) * float(self.rule.unit)
         if h.decoder == "tanh" and h.hinge != "none" and top >= (most := ceiling(h.energy, x)):
             raise Mistake(
                 f"hyper.margin is {top:.4g} in units of the energy; "
@@ -445,17 +458,15 @@ class EBGAN:
                 "grad_real": maths.slope(self.E, x).mean(),
                 "grad_fake": maths.slope(self.E, fake).mean(),
             }
-        off = (
-            {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
-            if "margin" in scalars
-            else {}
-        )
+        off = {}
+        if "margin" in scalars:
+            off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
         return unseen | spread | levels | slopes | off
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
-        """ "samples", and pairs of pictures and their reconstructions,
-        real ones and sampled ones."""
+        """`samples` (B, C, H, W); `reconstructed_real` and `reconstructed_fake`, (2 B, C, H, W):
+        pictures, real or sampled, each followed by its reconstruction."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             fake = G(noise(x, self.hyper.z_size))

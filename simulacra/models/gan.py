@@ -252,9 +252,8 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
     if h.nets == "conv":
         return layers.normal_init(conv_G(h, shape), 0.02), layers.kept_init(conv_D(h, shape))
     if h.nets == "infogan":
-        return layers.normal_init(infogan_G(h, shape), 0.02), layers.normal_init(
-            infogan_D(h, shape), 0.02
-        )
+        G = layers.normal_init(infogan_G(h, shape), 0.02)
+        return G, layers.normal_init(infogan_D(h, shape), 0.02)
     return ResidualG(h, shape), ResidualD(h, shape)
 
 
@@ -262,19 +261,26 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
 
 
 class GAN:
+    """Generator and discriminator of pictures "image" (B, C, H, W) in [-1, 1], and the generator's
+    average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D, then one of G; both losses and D's mean logits as scalars, and where
+        slopes are penalised R1 and R2."""
         h, x, gamma = self.hyper, batch["image"], value_at(self.hyper.gamma, k)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         with torch.no_grad():
             fake = self.G(noise(x, h.z_size))
@@ -296,9 +302,9 @@ class GAN:
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
-        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()} | (
-            {"R1": R1.mean(), "R2": R2.mean()} if gamma > 0 else {}
-        )
+        scores = {"D_real": d_x.mean(), "D_fake": d_g.mean()}
+        if gamma > 0:
+            scores |= {"R1": R1.mean(), "R2": R2.mean()}
         return {"loss_D": game.mean(), "loss_G": loss_G} | scores
 
     def judge(
@@ -323,7 +329,7 @@ class GAN:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing)."""
+        """How the game stands (adversarial.standing)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
@@ -334,6 +340,7 @@ class GAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, C, H, W) in [-1, 1], by the averaged weights."""
         with eval_mode(G := self.average.module):
             return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
 

@@ -147,7 +147,7 @@ def _short(key: str, keys: dict[str, Any]) -> str:
 
 
 def _word(key: str, value: Any) -> str:
-    # whose names are words, joined by commas
+    # an experiment's names are words, joined by commas
     return str(value) if key == "experiment" else json.dumps(value)
 
 

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra.core import random
-from simulacra.core.contract import Batch, Data
+from simulacra.core import answers, random
+from simulacra.core.contract import Batch, Data, Futures, HasOptions, HasPart, Layered, option
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened
+from simulacra.core.load import Opened, able
 from simulacra.metrics.futures import pairs_report
 from simulacra.metrics.images import extractors, report
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.intervals.jackknife import variance
 from simulacra.metrics.series import series_report
 from simulacra.metrics.video import clips_report
-from simulacra.tasks._picture import check_prior
+from simulacra.tasks._picture import check_prior, imaginer
 from simulacra.tasks.sample import classes, cycling, samples
 
 CHUNK = 250  # pictures whose futures are imagined at once
@@ -133,13 +133,13 @@ def of_pictures(
 
 def mirrors(source: Data) -> bool:
     """Whether training pictures are mirrored at random."""
-    return bool(getattr(getattr(source, "options", None), "flip", False))
+    return isinstance(source, HasOptions) and bool(option(source.options, "flip", False))
 
 
 def whole(source: Data, split: str) -> Iterator[Batch]:
     """All examples of a split, part by part where the data set can."""
     size = source.size(split)
-    if not hasattr(source, "part"):
+    if not isinstance(source, HasPart):
         yield source.take(split, size)
         return
     for start in range(0, size, PART):
@@ -187,9 +187,10 @@ def _of_series(opened: Opened, source: Data, protocol: Protocol) -> Judge:
 def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """`count` futures in all, the same number for each of the first held-out pictures."""
     no_extractor(protocol, pairs_report.NAME)
-    if not hasattr(opened.model, "imagine"):
+    if not isinstance(opened.model, Futures):
         raise Mistake(
-            f"model {opened.config.model} imagines no futures, and these data are pairs of frames"
+            f"model {opened.config.model} imagines no futures, and these data are pairs of frames; "
+            f"models that do: {able(Futures)}"
         )
     check_prior(opened, protocol.prior)
     k = pairs_report.FUTURES
@@ -202,7 +203,7 @@ def _of_futures(opened: Opened, source: Data, protocol: Protocol) -> Judge:
         "resize": None,
         "n_real": len(known.image),
     }
-    prior = protocol.prior or opened.model.hyper.prior  # type: ignore[attr-defined]
+    prior = protocol.prior or option(opened.config.hyper, "prior", None)
     return Judge(
         draw=lambda seed: futures(opened, known.image, k, seed, protocol.prior),
         see=lambda made: pairs_report.Seen.of(made, known),
@@ -227,7 +228,7 @@ def futures(
     parts = []
     for start, some in enumerate(images.split(CHUNK)):
         random.reseed(random.fold(seed, "futures", start))
-        parts.append(opened.model.imagine(some.to(opened.device), count, prior).cpu())  # type: ignore[attr-defined]
+        parts.append(answers.imagined(imaginer(opened), some.to(opened.device), count, prior).cpu())
     return torch.cat(parts)
 
 
@@ -238,10 +239,10 @@ def _of_clips(opened: Opened, source: Data, protocol: Protocol) -> Judge:
     """`count` clips at most, all of them painted anew for each set,
     since a hole may be filled with noise."""
     no_extractor(protocol, clips_report.NAME)
-    if not hasattr(opened.model, "unroll"):
+    if not isinstance(opened.model, Layered):
         raise Mistake(
-            f"model {opened.config.model} paints no layers, "
-            "and these data are clips with a first mask"
+            f"model {opened.config.model} paints no layers, and these data are clips with a first "
+            f"mask; models that do: {able(Layered)}"
         )
     known = clips_report.reals(source, protocol.count)
     n = len(known.known)
@@ -287,12 +288,13 @@ def over_clips(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def layers(opened: Opened, batch: Batch, seed: int) -> list[dict[str, Tensor]]:
     """What is painted for each clip, by the layer's name (S, C, H, W), on the CPU."""
-    found: list[dict[str, Tensor]] = []
+    model, found = opened.model, list[dict[str, Tensor]]()
+    assert isinstance(model, Layered)
     for i in range(len(batch["video"])):
         random.reseed(random.fold(seed, "layers", i))
         one = {name: values[i : i + 1].to(opened.device) for name, values in batch.items()}
         with torch.no_grad():
-            made = opened.model.unroll(one)._asdict()  # type: ignore[attr-defined]
+            made = answers.unrolled(model, one)
         found.append({name: values[0].cpu() for name, values in made.items()})
     return found
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core import random, run
-from simulacra.core.contract import Batch, Data
+from simulacra.core import answers, random, run
+from simulacra.core.contract import Batch, Data, Game
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened, to
 from simulacra.metrics.images import extractors, modes
@@ -79,8 +79,9 @@ class Monitor:
             )
             random.reseed(random.fold(opened.config.seed, "monitor", start))
             with torch.no_grad():
-                named = opened.model.sample(
-                    to(opened.device, {name: values[some] for name, values in self.batch.items()})
+                named = answers.sampled(
+                    opened.model,
+                    to(opened.device, {name: values[some] for name, values in self.batch.items()}),
                 )
             if "samples" not in named:
                 return None
@@ -122,8 +123,8 @@ class Monitor:
 
 
 def plays(folder: Path, model: Any) -> bool:
-    """Whether the model is a game, so that there may be a collapse:
-    it states an equilibrium, or logs a discriminator's loss."""
-    return hasattr(model, "equilibrium") or any(
+    """Whether the model is a game, so that there may be a collapse: it states an equilibrium, or
+    logs a discriminator's loss."""
+    return isinstance(model, Game) or any(
         "loss_D" in row for row in run.read_rows(folder / "log.jsonl")
     )

@@ -5,27 +5,27 @@ import contextlib
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core.contract import Futures, option
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.load import Opened
+from simulacra.core.load import Opened, able
 from simulacra.data._pictures import floats
 from simulacra.io.listing import fault
 from simulacra.io.pictures import decode, header, is_grey, top
 from simulacra.models.visual_dynamics.visual_dynamics import PRIORS
 
 
-def imaginer(opened: Opened) -> Any:
-    """The run's model, if it imagines futures of a picture;
-    otherwise a Mistake that says what fits."""
-    if not hasattr(opened.model, "imagine"):
+def imaginer(opened: Opened) -> Futures:
+    """The run's model, if it imagines futures of a picture; otherwise a Mistake that says what
+    fits."""
+    if not isinstance(opened.model, Futures):
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}, which imagines "
-            "no futures of a picture; use `simulacra sample`, or a run of model visual_dynamics"
+            f"{opened.folder} is a run of model {opened.config.model}, which imagines no futures "
+            f"of a picture; use `simulacra sample`, or a run of a model that does: {able(Futures)}"
         )
     return opened.model
 
@@ -34,7 +34,7 @@ def brightest(paths: Iterable[Path], opened: Opened) -> int:
     """The value that is white in those of the pictures that have more than 8 bits a channel: as the
     run's data say, or as the brightest of them needs. What is no picture counts for nothing
     here."""
-    if bits := getattr(opened.config.data, "bits", 0):
+    if bits := option(opened.config.data, "bits", 0):
         return int(2**bits - 1)
     peaks = [0]
     for path in paths:
@@ -81,7 +81,7 @@ def check_prior(opened: Opened, prior: str | None) -> None:
     """A Mistake if the run cannot draw its z from this prior; None is the run's own."""
     if prior is not None:
         choose("prior", prior, list(PRIORS))
-        if prior == "learned" and opened.model.hyper.prior != "learned":  # type: ignore[attr-defined]
+        if prior == "learned" and option(opened.config.hyper, "prior", "") != "learned":
             raise Mistake("this run has no learned prior (hyper.prior = learned trains one)")
 
 

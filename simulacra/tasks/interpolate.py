@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from simulacra.core import answers
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
@@ -39,8 +40,8 @@ def interpolate(
         )
     model = coder(opened)
     x, notes = pictures([first, second], opened) if first != second else _same(first, opened)
-    mean, _ = model.encode(x)
-    made = model.decode(latent.path(mean[0], mean[1], steps, kind)).clamp(-1, 1)
+    mean, _ = answers.encoded(model, x)
+    made = answers.decoded(model, latent.path(mean[0], mean[1], steps, kind)).clamp(-1, 1)
     if out.suffix == ".png":
         return easel.save_sheet(torch.cat([x[:1], made, x[1:]]), out, steps + 2, scale=scale), notes
     there = torch.cat([made, made[1:-1].flip(0)])

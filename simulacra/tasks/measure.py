@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simulacra.core import config, random, run, zoo
-from simulacra.core.contract import Data
+from simulacra.core.contract import AutoEncoder, Data, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, commit
 from simulacra.metrics.futures import pairs_report
@@ -14,7 +14,7 @@ from simulacra.metrics.images.downstream import Labelled, downstream
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.intervals import versions
 from simulacra.metrics.intervals.interval import combined
-from simulacra.metrics.world import world_report
+from simulacra.tasks import _own_metrics
 from simulacra.tasks._judges import Judge, Protocol, judge, no_extractor
 from simulacra.tasks.sample import classes, samples
 
@@ -60,16 +60,26 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     against = judge(opened, source, protocol)
     if protocol.downstream:
         _check_downstream(opened, source, against.extractor)
-    numbers, notes = judged(against, protocol)
+    own, told = _own_metrics.of(opened, source, protocol)
+    numbers, notes = judged(own.heard(against) if own else against, protocol)
+    notes = [*notes, *told]
     provenance = _provenance(opened, protocol, against.provenance, time.monotonic() - start)
-    rows = rows_of(numbers, against, provenance)
+    rows = rows_of(numbers, against, provenance) + (own.rows(provenance) if own else [])
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, against.extractor, provenance)
-    if world_report.sees(opened, source):
+    if sees_a_world(opened, source):
+        from simulacra.metrics.world import world_report
+
         seen, told = world_report.of_eye(opened, source, protocol.count, protocol.seed)
         rows += [_plain(provenance | row) for row in seen]
         notes = [*notes, *told]
     return rows, notes
+
+
+def sees_a_world(opened: Opened, source: Data) -> bool:
+    """Whether the run is of an eye, and its data are frames of which truths are known."""
+    recorded = isinstance(source, HasWhence) and isinstance(opened.model, AutoEncoder)
+    return recorded and "image" in source.take("train", 1)
 
 
 def rows_of(numbers: Rows, against: Judge, provenance: dict[str, Any]) -> Rows:
@@ -109,6 +119,8 @@ def judged(against: Judge, protocol: Protocol) -> tuple[Rows, list[str]]:
 
 def _of_codes(opened: Opened, source: Data, protocol: Protocol) -> tuple[Rows, list[str]]:
     """Rows of a memory; `count` stretches of drives at most are imagined."""
+    from simulacra.metrics.world import world_report
+
     start = time.monotonic()
     if protocol.downstream:
         _check_downstream(opened, source, None)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulacra.core import random, run, zoo
+from simulacra.core import answers, random, run, zoo
 from simulacra.core.contract import Data
 from simulacra.core.load import Opened, to
 from simulacra.io import paint as easel
@@ -15,7 +15,7 @@ def paint(opened: Opened, source: Data) -> list[Path]:
     The same inputs and noise at every step."""
     count = min(COUNT, source.size("held_out"))
     random.reseed(random.fold(opened.config.seed, "paint"))
-    named = opened.model.sample(to(opened.device, source.take("held_out", count)))
+    named = answers.sampled(opened.model, to(opened.device, source.take("held_out", count)))
     place, _ = zoo.results(opened.folder)
     made = easel.pictures(named, place / "pictures" / f"{opened.step:08d}")
     rows = run.read_rows(opened.folder / "log.jsonl")

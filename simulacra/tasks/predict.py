@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.core import random
+from simulacra.core import answers, random
+from simulacra.core.contract import Futures
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
 from simulacra.tasks._picture import check_prior, imaginer, no_file, picture, within
@@ -41,12 +42,12 @@ def predict(
     return paths, done
 
 
-def rolled(model: object, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
-    """`count` films (count, 1 + roll, C, H, W) that begin with the picture;
-    each frame is imagined from the one before."""
-    frames = [now.expand(count, -1, -1, -1), model.imagine(now, count, prior)[0]]  # type: ignore[attr-defined]
+def rolled(model: Futures, now: Tensor, count: int, roll: int, prior: str | None) -> Tensor:
+    """`count` films (count, 1 + roll, C, H, W) that begin with the picture; each frame is imagined
+    from the one before."""
+    frames = [now.expand(count, -1, -1, -1), answers.imagined(model, now, count, prior)[0]]
     for _ in range(roll - 1):
-        frames.append(model.imagine(frames[-1], 1, prior)[:, 0])  # type: ignore[attr-defined]
+        frames.append(answers.imagined(model, frames[-1], 1, prior)[:, 0])
     return torch.stack(frames, 1).cpu()
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from simulacra.core import config
+from simulacra.core import answers
+from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened
+from simulacra.core.load import Opened, able
 from simulacra.io import paint as easel
 from simulacra.io.listing import HEIF, listing
 from simulacra.metrics.futures.motion import ssim
@@ -19,22 +20,17 @@ from simulacra.tasks._picture import brightest, no_file, picture, within
 
 CHUNK = 64  # pictures coded at once
 PAIRS = 4  # pictures in a row of the sheet, each with its reconstruction
-CODES = "encode", "decode"
 
 
-def coder(opened: Opened) -> Any:
-    """The run's model, if it turns pictures into codes and back;
-    otherwise a Mistake that says which models do."""
-    if all(hasattr(opened.model, method) for method in CODES):
+def coder(opened: Opened) -> AutoEncoder:
+    """The run's model, if it turns pictures into codes and back; otherwise a Mistake that says
+    which models do."""
+    if isinstance(opened.model, AutoEncoder):
         return opened.model
-    able = [
-        model_name
-        for model_name in config.models()
-        if all(hasattr(config.model(model_name).Model, method) for method in CODES)
-    ]
     raise Mistake(
-        f"{opened.folder} is a run of model {opened.config.model}, "
-        f"which does not turn a picture into a code and back; models that do: {', '.join(able)}"
+        f"{opened.folder} is a run of model {opened.config.model}, which does not turn a picture "
+        "into a code and back; models "
+        f"that do: {able(AutoEncoder)}"
     )
 
 
@@ -68,9 +64,10 @@ def pictures(files: Sequence[Path], opened: Opened) -> tuple[Tensor, list[str]]:
     ]
 
 
-def rebuilt(model: Any, x: Tensor) -> Tensor:
+def rebuilt(model: AutoEncoder, x: Tensor) -> Tensor:
     """What the mean codes of pictures x (n, C, H, W) are decoded to, in [-1, 1]."""
-    return torch.cat([model.decode(model.encode(part)[0]) for part in x.split(CHUNK)]).clamp(-1, 1)
+    codes = (answers.encoded(model, part)[0] for part in x.split(CHUNK))
+    return torch.cat([answers.decoded(model, mean) for mean in codes]).clamp(-1, 1)
 
 
 def reconstruct(

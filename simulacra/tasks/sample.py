@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.core import random
+from simulacra.core import answers, random
+from simulacra.core.contract import Futures, option
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
@@ -31,20 +32,22 @@ def parts(opened: Opened, count: int, seed: int, labels: Labels | None = None) -
     A Mistake at once if there can be none."""
     if count < 1:
         raise Mistake(f"the number of samples is {count}; it must be at least 1")
-    if "mean" in opened.like(1):
-        raise Mistake(
-            f"{opened.folder} imagines on from codes of its data; "
-            "look at them with `simulacra paint`"
-        )
-    if hasattr(opened.model, "imagine"):
-        raise Mistake(
-            f"{opened.folder} imagines futures of a picture; give it one with `simulacra predict`"
-        )
-    if "video" in opened.like(1):
-        raise Mistake(
-            f"{opened.folder} paints on from clips of its data; look at them with `simulacra paint`"
-        )
+    if why := needs_data(opened):
+        raise Mistake(f"{opened.folder} {why}")
     return _drawn(opened, count, seed, labels or in_turn(opened))
+
+
+def needs_data(opened: Opened) -> str:
+    """Why a run's samples cannot be had without its data, and what to do instead; "" if they
+    can."""
+    like = opened.like(1)
+    if "mean" in like:
+        return "imagines on from codes of its data; look at them with `simulacra paint`"
+    if isinstance(opened.model, Futures):
+        return "imagines futures of a picture; give it one with `simulacra predict`"
+    if "video" in like:
+        return "paints on from clips of its data; look at them with `simulacra paint`"
+    return ""
 
 
 def _drawn(opened: Opened, count: int, seed: int, labels: Labels) -> Iterator[Tensor]:
@@ -53,12 +56,12 @@ def _drawn(opened: Opened, count: int, seed: int, labels: Labels) -> Iterator[Te
         if "label" in like:
             like["label"] = labels(start, min(start + CHUNK, count)).to(opened.device)
         random.reseed(random.fold(seed, "sample", start))
-        yield opened.model.sample(like)["samples"].cpu()
+        yield answers.only_samples(opened.model, like).cpu()
 
 
 def classes(opened: Opened) -> int:
     """How many classes the run's model was told of; 0 if its samples have none."""
-    return int(getattr(opened.config.hyper, "classes", 0))
+    return int(option(opened.config.hyper, "classes", 0))
 
 
 def cycling(opened: Opened, count: int) -> Tensor:

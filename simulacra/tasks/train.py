@@ -13,10 +13,12 @@ import torch
 import torch.distributed as dist
 
 from simulacra.core import (
+    answers,
     config,
     data_sets,
     distributed,
     external,
+    installed,
     loop,
     packed,
     run,
@@ -24,13 +26,24 @@ from simulacra.core import (
     threads,
 )
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch, Data
+from simulacra.core.contract import (
+    Agent,
+    AutoEncoder,
+    Batch,
+    Data,
+    Game,
+    HasCheck,
+    HasLook,
+    HasNotes,
+    HasView,
+    HasWon,
+    option,
+)
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
 from simulacra.core.warm_start import Begun, begin
 from simulacra.metrics.health import health, verdict
-from simulacra.models.world import seeing
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
@@ -71,12 +84,12 @@ def train(
     if (folder / "config.json").exists():
         # what changes nothing is refused where a run begins, not where an older one goes on
         checked = config.settled(checked)
-    with _computing(checked, folder, notify) as asked:
+    with computing(checked, folder, notify) as asked:
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
-        _checked(checked, source, notify if first else lambda line: None)
-        like = source.draw(0, checked.batch, checked.seed)
-        model, begun = _built(checked, folder, source, like, where)
+        fits(checked, source, notify if first else lambda line: None)
+        like = answers.drawn_batch(source, 0, checked.batch, checked.seed)
+        model, begun = built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
@@ -96,7 +109,7 @@ def train(
                 opened.close()
 
 
-def _built(
+def built(
     checked: Config, folder: Path, source: Data, like: Batch, where: torch.device
 ) -> tuple[Any, Begun | None]:
     """The model, and what it begins from, if it begins and from anything."""
@@ -104,17 +117,19 @@ def _built(
     run.storable(model, checked.model)
     if run.checkpoints(folder):
         return model, None
+    if checked.model not in config.models():  # the package's own are tested
+        answers.tried(model, to(where, like))
     begun = begin(checked, model, folder, where)
     _met(model, like, partial(_examples, source, where))
     return model, begun
 
 
 def _met(model: Any, like: Batch, examples: Callable[[], Iterator[Batch]]) -> None:
-    """The model has seen its data before the first step, if it asks for that;
-    `like` is the first batch."""
-    if hasattr(model, "check"):
+    """The model has seen its data before the first step, if it asks for that; `like` is the first
+    batch."""
+    if isinstance(model, HasCheck):
         model.check(like)
-    if hasattr(model, "look"):
+    if isinstance(model, HasLook):
         model.look(examples, len(next(iter(like.values()))))
 
 
@@ -127,12 +142,12 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
-    """A Mistake if the model is told of other classes than the data have;
-    what the data took for granted is told."""
-    for note in getattr(source, "notes", []):
+def fits(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
+    """A Mistake if the model is told of other classes than the data have; what the data took for
+    granted is told."""
+    for note in source.notes if isinstance(source, HasNotes) else ():
         notify(note)
-    asked = getattr(checked.hyper, "classes", 0)
+    asked = option(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = (
             f"0 or {source.classes}, as many as the data have"
@@ -197,21 +212,32 @@ class _Stage:
 def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> list[str]:
     """The start is recorded in the run folder, or is refused; what a person should know of it."""
     folder, checked, source = stage.run.folder, stage.config, stage.source
-    view = seeing.begun(folder, stage.model, source, like)
+    keep_view = _seen(folder, stage.model, source, like)
+    names = config.code_of(checked)
+    code = installed.record(names)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    code, files = (
-        external.source_of(checked.model),
-        partial(data_sets.fingerprint, checked.data, stage.root),
-    )
+    start |= {installed.RECORD: code} if code else {}
     how: dict[str, Any] = {
         "extend": extend,
         "known": config.completed,
-        "source": code,
-        "files": files,
+        "sources": external.sources(names),
+        "files": partial(data_sets.fingerprint, checked.data, stage.root),
     }
+    before = run.starts(folder)
     lines = run.begin(folder, config.plain(checked), start, like, **how)
-    seeing.keep(folder, view)
-    return [*([begun.said] if begun else []), *lines]
+    lines += installed.differences(before[-1].get(installed.RECORD, {}) if before else {}, code)
+    keep_view()
+    return [*([begun.said] if begun else []), *external.unkept(names), *lines]
+
+
+def _seen(folder: Path, model: Any, source: Data, like: Batch) -> Callable[[], None]:
+    """What writes down what a run sees of a world, where its model or its data may see one; a
+    Mistake if it sees something else than before. All others know nothing of worlds."""
+    if not isinstance(model, (Agent, AutoEncoder)) and not isinstance(source, HasView):
+        return lambda: None
+    from simulacra.models.world import seeing
+
+    return partial(seeing.keep, folder, seeing.begun(folder, model, source, like))
 
 
 def _play(
@@ -291,20 +317,19 @@ def _roll_back(stage: _Stage, step: int, why: str) -> bool:
 
 
 def _settings(model: Any) -> health.Settings:
-    return health.Settings(
-        equilibrium=equilibrium(model), won=model.won() if hasattr(model, "won") else {}
-    )
+    won = dict(model.won()) if isinstance(model, HasWon) else {}
+    return health.Settings(equilibrium=equilibrium(model), won=won)
 
 
 def equilibrium(model: Any) -> dict[str, float]:
     """The analytic equilibrium of each of the model's losses, where it states one."""
-    return model.equilibrium() if hasattr(model, "equilibrium") else {}
+    return dict(model.equilibrium()) if isinstance(model, Game) else {}
 
 
 @contextlib.contextmanager
-def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
-    """Join the other processes, take the run's number of threads,
-    and collect the signals that ask to end."""
+def computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
+    """Join the other processes, take the run's number of threads, and collect the signals that ask
+    to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
         for line in told if distributed.rank() == 0 else ():
             note(line)

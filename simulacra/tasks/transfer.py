@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from simulacra.core import answers
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
 from simulacra.tasks._picture import imaginer, no_file, picture, within
@@ -18,7 +19,7 @@ def transfer(
     model = imaginer(opened)
     (I1, a), (I2, b), (other, c) = (picture(path, opened) for path in (first, second, to))
     no_file(out)
-    moved = model.transfer(I1, I2, other)
+    moved = answers.transferred(model, I1, I2, other)
     four = torch.cat([I1, I2, other, moved]).cpu()
     pairs = four.unflatten(0, (1, 2, 2))
     paths = [easel.save_sheet(four[3:], out / "moved.png", pad=0)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from simulacra.core import answers
 from simulacra.core.load import Opened
 from simulacra.io import paint as easel
 from simulacra.tasks._picture import imaginer, no_file, picture, within
@@ -18,7 +19,7 @@ def traverse(
     model = imaginer(opened)
     I1, done = picture(path, opened)
     no_file(out)
-    films, chosen = model.traverse(I1, dimensions, steps)
+    films, chosen = answers.traversed(model, I1, dimensions, steps)
     films = films.cpu()
     paths = [easel.save_table(films[:, :, None], out / "traverse", scale=scale)]
     if steps > 1:

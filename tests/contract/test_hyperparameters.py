@@ -19,7 +19,7 @@ from msgspec import Struct
 from tiny import Tiny, assert_same
 from torch import Tensor, nn
 
-from simulacra.core import config, idle, run
+from simulacra.core import config, idle, optim, run
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
@@ -260,6 +260,7 @@ def computed(model_name: str, hyper: Any, batches: list[Batch]) -> Iterator[str]
     yield digest(weights(model))
     for k, batch in enumerate(batches):
         reseed(k + 1)
+        optim.set_rates(model, k)
         scalars = dict(model.step(batch, k))
         yield digest({"told": scalars, "weights": weights(model)})
     reseed(99)

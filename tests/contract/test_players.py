@@ -51,6 +51,7 @@ def playing(model, batches, steps):
     """Play the steps as the clock does; yields after each what the model tells."""
     for k in range(steps):
         reseed(fold(0, "step", k))
+        optim.set_rates(model, k)
         yield model.step(batches[k % len(batches)], k)
 
 
@@ -110,6 +111,7 @@ def test_rates_follow_their_schedules(tiny):
     )
     if not rates:  # nothing that a gradient moves, or rates that stay
         return
+    optim.set_rates(model, 4)
     model.step(batches[0], 4)
     found = {
         name: getattr(model, f"opt{name.removeprefix('rate')}").param_groups[0]["lr"]

@@ -91,6 +91,7 @@ def compared(
         before = [w.clone() for w in model.average.module.parameters()]
         found.clear()
         reseed(k)
+        optim.set_rates(model, k)
         told = model.step(batch, k)
         assert [move.player for move in found] == [move.player for move in twin.moves]
         for mine, theirs in zip(found, twin.moves, strict=True):

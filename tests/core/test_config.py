@@ -348,7 +348,7 @@ def test_a_resolved_config_resolves_to_itself(model_name, tmp_path_factory, more
         for key in ("batch", "steps", "log_every", "save_every")
     }
     checked = config.Config(
-        name="x", preset="tiny", model_name=model_name, data=options, hyper=hyper, **counts
+        name="x", preset="tiny", model=model_name, data=options, hyper=hyper, **counts
     )
     path = tmp_path_factory.getbasetemp() / f"{model_name}.json"
     path.write_text(json.dumps(plain(checked)))

@@ -219,7 +219,7 @@ class Film:
 def opened(tmp_path: Path, model: object) -> Opened:
     """A run of an eye."""
     return Opened(
-        tmp_path / "eye", SimpleNamespace(model_name="vae"), model, 7, None, torch.device("cpu")
+        tmp_path / "eye", SimpleNamespace(model="vae"), model, 7, None, torch.device("cpu")
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simulacra import cli
+from simulacra import cli, metrics
 from simulacra.core import config
 
 HOME = Path(config.__file__).parents[2]
@@ -18,7 +18,7 @@ MODELS = config.model_files()
 SOURCES = sorted(path.relative_to(HOME).as_posix() for path in PACKAGE.rglob("*.py"))
 BOOKS = sorted(
     path.relative_to(HOME).as_posix()
-    for path in [HOME / "README.md", *(HOME / "docs").glob("*.md")]
+    for path in [HOME / "README.md", *(HOME / "docs").rglob("*.md")]
     if path.exists()
 )
 HOUSE = {"io.paint", "tasks", "studies", "cli", "data", "metrics"}  # not for models
@@ -209,6 +209,122 @@ def test_every_folder_says_what_it_holds():
     assert all((folder / "__init__.py").is_file() for folder in folders)
 
 
+# Contracts
+
+PROBING = {  # files that may ask an object what it has, and of what
+    "simulacra/cli/__init__.py": "errors of typer's",
+    "simulacra/cli/streams.py": "streams of the machine",
+    "simulacra/core/conform.py": "the one place that asks a model or a data set",
+    "simulacra/core/parts.py": "what a model consists of, whatever that is",
+    "simulacra/core/state.py": "what a model remembers, whatever that is",
+    "simulacra/metrics/images/efficientnet.py": "layers of another package",
+    "simulacra/models/world/acting.py": "simulators of other packages",
+    "simulacra/models/world/evolution.py": "the search of another package",
+}
+PROBED = re.compile(r"\b(model|Model|source|data|batch|memory|controller|options|hyper)$")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_models_and_data_are_asked_by_protocols(source):
+    """What a model or a data set can do is told by core/contract.py: no hasattr, and no getattr
+    with a default, for a name that is written out."""
+    for call in (n for n in ast.walk(parsed(HOME / source)) if isinstance(n, ast.Call)):
+        function, line = ast.unparse(call.func), f"{source}:{call.lineno}: {ast.unparse(call)}"
+        if source not in PROBING:
+            assert function != "hasattr", line
+            literal = len(call.args) == 3 and isinstance(call.args[1], ast.Constant)
+            probed = function == "getattr" and literal
+            assert not (probed and PROBED.search(ast.unparse(call.args[0]))), line
+
+
+def named(tree: ast.AST, names: set[str]) -> Iterator[str]:
+    """Where a tree decides by the name of a model: comparisons with it, cases, tables and lists of
+    nothing but such names, and messages that list them."""
+
+    def told(nodes: list[ast.expr | None]) -> bool:
+        return bool(nodes) and all(
+            isinstance(node, ast.Constant) and node.value in names for node in nodes
+        )
+
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and isinstance(node.body[0], ast.Expr)
+    }
+    message = re.compile(rf"\bmodels? ({'|'.join(sorted(names))})\b")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            inner = [node.left, *node.comparators]
+            found = any(told([one]) for one in inner)
+        elif isinstance(node, ast.MatchValue):
+            found = told([node.value])
+        elif isinstance(node, ast.Dict):
+            found = told(node.keys)
+        elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            found = told(node.elts)
+        else:
+            text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            found = text and id(node) not in docs and bool(message.search(node.value))
+        if found:
+            yield f"line {node.lineno}: {ast.unparse(node)[:80]}"
+
+
+@pytest.mark.parametrize("source", [s for s in SOURCES if "/models/" not in s])
+def test_nothing_depends_on_the_name_of_a_model(source):
+    """Models say what they can (core/contract.py), and messages name those that can by asking them
+    (core/load.py: able). A model's own file names itself, and of which runs it can begin."""
+    assert not list(named(parsed(HOME / source), set(config.models())))
+
+
+def test_no_model_names_another_but_to_begin_with_it(model_name):
+    tree = parsed(MODELS[model_name])
+    own = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INIT_MODELS"
+    }
+    for node in ast.walk(tree):
+        if id(node) not in own and isinstance(node, (ast.Compare, ast.Tuple, ast.List, ast.Set)):
+            alone = ast.Module([ast.Expr(node)], [])
+            names = set(config.models()) - {model_name}
+            found = [one for one in named(alone, names)]
+            assert not found or any(id(inner) in own for inner in ast.walk(node)), found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'if opened.config.model == "vae": pass',
+        'if name in ("vae", "gan"): pass',
+        'EYES = "vae", "vaegan"',
+        'made = {"vae": 1, "gan": 2}[name]',
+        'match name:\n    case "vae":\n        pass',
+        'raise Mistake(f"{folder}: allowed: models vae, vaegan")',
+    ],
+)
+def test_a_name_is_found_wherever_it_decides(line):
+    assert list(named(ast.parse(line), {"vae", "vaegan", "gan"}))
+
+
+def test_a_type_checker_sees_the_metrics_that_there_are():
+    """What is imported late is imported at once for a type checker, from the same places."""
+    (seen,) = [n for n in parsed(PACKAGE / "metrics" / "__init__.py").body if isinstance(n, ast.If)]
+    renamed = {n.value.id: n.targets[0].id for n in seen.body if isinstance(n, ast.Assign)}
+    found = {
+        renamed.get(alias.name, alias.asname): f"{node.module}.{alias.name}"
+        for node in seen.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert found == {name: f"simulacra.{place}" for name, place in metrics.FACE.items()}
+
+
+def test_rates_are_set_by_the_loop(model_name):
+    """A model's `rates` says what they are; no step sets them."""
+    assert not [name for name in calls(parsed(MODELS[model_name])) if name.endswith("set_rate")]
+
+
 # Words
 
 
@@ -267,7 +383,7 @@ def test_commands_in_the_books_exist(book):
     coming = set(re.findall(r"^# configs/(\w+)\.toml$", (HOME / book).read_text(), re.M))
     for words in commands(told):
         verb = words[1]
-        assert verb in verbs or verb in ("data", "--version"), " ".join(words)
+        assert verb in verbs or verb in ("data", "new", "--version"), " ".join(words)
         if (
             verb == "train"
             and not words[2].isupper()

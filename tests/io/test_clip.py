@@ -500,7 +500,7 @@ def test_memory_is_asked_about_for_the_size_that_frames_will_have(
     for i in range(3):
         Image.new("RGB", (96, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
     asked: list[int] = []
-    monkeypatch.setattr(clip_and_mask, "room_for", lambda pixels: asked.append(pixels) or 2)
+    monkeypatch.setattr(clip_and_mask, "frames_that_fit", lambda pixels: asked.append(pixels) or 2)
     with pytest.raises(
         Mistake,
         match="more than 2 frames of 64x32, which is what fits into memory; take the first ones",

@@ -127,7 +127,7 @@ def memory(batch: dict[str, torch.Tensor], **hyper: object) -> Opened:
     model = WorldMemory(
         Hyper(units=6, mixtures=2, weight_reward=1.0, weight_end=1.0, context=3, **hyper), batch
     )
-    return Opened(Path("run"), SimpleNamespace(model_name="world_memory"), model, 0, None, CPU)
+    return Opened(Path("run"), SimpleNamespace(model="world_memory"), model, 0, None, CPU)
 
 
 # Intervals

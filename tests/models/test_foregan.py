@@ -15,17 +15,7 @@ from simulacra.core import config, idle, optim, random
 from simulacra.core.errors import Mistake
 from simulacra.metrics.video import layer_scores as measured
 from simulacra.models.foregan import foregan, nets
-from simulacra.models.foregan.foregan import (
-    Defects,
-    ForeGAN,
-    Hyper,
-    Layers,
-    composed,
-    gated,
-    mixed,
-    penalty,
-    total_variation,
-)
+from simulacra.models.foregan.foregan import Defects, ForeGAN, Hyper, Layers
 from simulacra.models.foregan.nets import (
     EMPTY,
     cut,
@@ -35,6 +25,7 @@ from simulacra.models.foregan.nets import (
     places,
     sample_places,
 )
+from simulacra.models.foregan.rules import composed, gated, mixed, penalty, total_variation
 
 SMALL = {
     "width": 2,
@@ -949,7 +940,7 @@ def test_critics_lose_what_fakes_score_over_reals(monkeypatch):
         name: (lambda x: 1 * x, *(torch.full((2, 1, 2, 2), v) for v in pair))
         for name, pair in values.items()
     }
-    monkeypatch.setattr(model, "games", lambda real, fake: games)
+    monkeypatch.setattr(model, "adversaries", lambda real, fake: games)
     monkeypatch.setattr(foregan, "descend", lambda *moves, clip=0.0: None)
     nothing = foregan.Shown(*(torch.zeros(1),) * 3)
     told = model.play_D(nothing, nothing, 0, 3)

@@ -165,8 +165,8 @@ def test_it_covers_a_ring_of_eight() -> None:
         nn.LeakyReLU(),
         nn.Linear(64, 1),
     )
-    m.average = gan.play.Average(m.G)
-    m.opt_G, m.opt_D = (gan.play.adam(net, 1e-3, 0.0, 0.99) for net in (m.G, m.D))
+    m.average = gan.EMA(m.G)
+    m.opt_G, m.opt_D = (gan.optim.adam(net, 1e-3, 0.0, 0.99) for net in (m.G, m.D))
     for k in range(2000):
         g = torch.Generator().manual_seed(k)
         x = modes[torch.randint(8, (128,), generator=g)] + 0.02 * torch.randn(128, 2, generator=g)

@@ -561,7 +561,7 @@ def test_foresight_is_of_rewards_as_they_are_paid():
         drive = crashes(1, 300, 5)
         opened = Opened(
             Path("run"),
-            SimpleNamespace(model_name="world_memory"),
+            SimpleNamespace(model="world_memory"),
             model,
             0,
             None,

@@ -332,7 +332,7 @@ def test_mistakes(
 def test_a_clip_that_does_not_fit_is_refused(
     film: Path, simulacra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_and_mask, "room_for", lambda pixels: 4)
+    monkeypatch.setattr(clip_and_mask, "frames_that_fit", lambda pixels: 4)
     text = simulacra(
         "decompose", film / "frames", "--mask", film / "mask.png", "-o", tmp_path / "out"
     ).refusal()

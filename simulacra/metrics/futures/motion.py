@@ -28,9 +28,8 @@ MISFIT = 0.2  # most pixels beyond it, over the shape's visible ones
 SEEN = 0.3  # least share of the shape that is in the frame and not hidden
 
 # side of a bin of displacements, canvas pixels: the middle one holds -1, 0 and 1, so that integer
-# steps lie
+# steps lie half a pixel from the next, and seven of them tile the law's -10 to 10
 BIN = 3.0
-# half a pixel from the next, and seven of them tile the law's -10 to 10
 BINS = 19  # in each axis, from -28.5 to 28.5; what lies beyond counts in the outermost
 SMOOTHING = 0.01  # share of either histogram that is spread evenly over all bins
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.core.contract import HasTruth
 from simulacra.core.random import fold, generator
 from simulacra.data import shapes
 from simulacra.metrics.futures import motion
@@ -58,7 +59,7 @@ class Reals:
         """What the frames show, if the data are painted by a law."""
         return (
             self.source.truth("held_out", len(self.image))
-            if hasattr(self.source, "truth")
+            if isinstance(self.source, HasTruth)
             else None
         )
 
@@ -230,7 +231,7 @@ def neighbours_flow(reals: Reals) -> Tensor:
     seen = torch.cat(
         [
             thumb(shapes.paint(one, torch.zeros_like(one.displacement)))
-            for one in map(truth.at, truth.chunks(256))
+            for one in map(truth.select, truth.chunks(256))
         ]
     )
     nearest = (

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simulacra.core.contract import HasLogDensity, option
 from simulacra.metrics.images.extractors import digest
 from simulacra.metrics.intervals.jackknife import variance
 from simulacra.metrics.series import mmd, scores
@@ -86,7 +87,7 @@ def of_sines(fake: Tensor, source: Any) -> dict[str, float]:
     and how far frequency, amplitude and phase are from the uniform distributions that the data have
     (Kolmogorov-Smirnov, 0 to 1)."""
     options = source.options
-    if not hasattr(options, "frequencies") or fake.shape[1] < 4:
+    if option(options, "frequencies", None) is None or fake.shape[1] < 4:
         return {}
     waves = scores.recover_sines(fake, low=min(0.5, max(0.1, options.frequencies[0])))
     ranges = {
@@ -106,9 +107,14 @@ def of_gaussian_process(fake: Tensor, source: Any) -> dict[str, float]:
     """Where the data are a Gaussian process: the mean exact log-density in nats of a series.
     Without noise in the process the density all but forbids roughness, so that the number would say
     nothing else."""
-    if not hasattr(source, "log_density") or not source.options.noise:
+    if not isinstance(source, HasLogDensity) or not noise_of(source):
         return {}
     return {"log_density": float(source.log_density(fake).mean())}
+
+
+def noise_of(source: Any) -> float:
+    """The standard deviation of the noise in data that are a Gaussian process."""
+    return float(source.options.noise)
 
 
 def counts(name: str, n_fake: int, n_real: int) -> dict[str, int]:
@@ -119,7 +125,7 @@ def counts(name: str, n_fake: int, n_real: int) -> dict[str, int]:
 
 def notes(source: Any) -> list[str]:
     """What a reader of the numbers has to know, one sentence each."""
-    if hasattr(source, "log_density") and not source.options.noise:
+    if isinstance(source, HasLogDensity) and not noise_of(source):
         return [
             "data.noise = 0, so no log-density: it would measure roughness alone; "
             "train with data.noise=0.05 to have it"

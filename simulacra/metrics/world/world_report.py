@@ -3,8 +3,9 @@
 from math import nan
 from typing import Any
 
+from simulacra.core.contract import Agent, HasView, Memory
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened
+from simulacra.core.load import Opened, able
 from simulacra.data.codes import Codes
 from simulacra.envs.carracing.view import same
 from simulacra.metrics.images.extractors import digest
@@ -29,34 +30,27 @@ HASH_OF_MEMORIES = digest(f"{HASH}, rewards as they are paid, {rollouts.CRASH}".
 def of_memory(
     opened: Opened, source: Codes, windows: int, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a run of world_memory on held-out episodes, and notes;
-    a Mistake for another model of codes."""
-    model_name = opened.config.model
-    if model_name == "world_controller":
+    """Rows of a run of world_memory on held-out episodes, and notes; a Mistake for another model of
+    codes."""
+    model, name = opened.model, opened.config.model
+    if isinstance(model, Agent):
         raise Mistake(
-            "a run of model world_controller is measured by its score on fixed tracks: "
-            "simulacra score RUN"
+            f"a run of model {name} is measured by its score on fixed tracks: simulacra score RUN"
         )
-    if not (hasattr(opened.model, "imagine") and hasattr(opened.model, "losses")):
+    if not isinstance(model, Memory):
         raise Mistake(
-            f"model {model_name} predicts no codes, and these data are codes; "
-            "allowed: model world_memory"
+            f"model {name} predicts no codes, and these data are codes; allowed: model "
+            f"{able(Memory)}"
         )
     same(seeing.of_run(opened).view, str(opened.folder), source.view, "its data")
-    check_eye(opened.model.average.module, source.eye[None])  # type: ignore[attr-defined]
+    check_eye(model.average.module, source.eye[None])
     found = rollouts.alone(opened, source, windows=windows, seed=seed)
-    context = opened.model.hyper.context  # type: ignore[attr-defined]
     notes = [
         "likelihoods and open-loop errors of codes of two eyes are not comparable",
-        f"open_k: error k steps ahead over that of the last code; {context} steps are shown",
+        f"open_k: error k steps ahead over that of the last code; {opened.config.hyper.context} "
+        "steps are shown",
     ]
     return rows(found, "episodes"), notes
-
-
-def sees(opened: Opened, source: Any) -> bool:
-    """Whether the run is of an eye, and its data are frames of which truths are known."""
-    eye = hasattr(opened.model, "encode") and hasattr(opened.model, "decode")
-    return eye and hasattr(source, "whence") and "image" in source.take("train", 1)
 
 
 def of_eye(
@@ -65,7 +59,7 @@ def of_eye(
     """Rows of an eye's reconstructions, codes and probes on at most `count` held-out frames,
     `linear_` before those of as many principal components, and notes. Features are left to the
     report of samples."""
-    if (view := getattr(source, "view", None)) is not None:
+    if (view := source.view if isinstance(source, HasView) else None) is not None:
         same(seeing.of_run(opened).view, str(opened.folder), view, "its data")
     held = encoders.Held(source, count, featured=0, seed=seed)
     look = encoders.look(opened, held)

@@ -6,7 +6,7 @@ over the other; the sum over pixels is held against the true next frame. One cri
 foregrounds with the first frame under its mask, another one patches of backgrounds with patches of
 the first frame that do not touch the object. No mask but the first is ever seen. The notes'
 experiments 1 to 6 are hyperparameters, and so are the defects of the code behind them, each one a
-switch. The nets are in `_foregan_nets.py`.
+switch. The nets are in `nets.py`, the rules and losses in `rules.py`.
 
 Shapes: video (B, T, 3, H, W) in [-1, 1], mask (B, 1, H, W) 0 or 1, flows (B, T-1, 2, H, W) in
 pixels; of what is painted, the second axis is the S = T-1 steps.
@@ -59,7 +59,17 @@ from simulacra.models.foregan.nets import (
     places,
     sample_places,
 )
-from simulacra.nn import maths, optical_flow
+from simulacra.models.foregan.rules import (
+    between,
+    composed,
+    flows,
+    gated,
+    mean,
+    mixed,
+    penalty,
+    total_variation,
+)
+from simulacra.nn import maths
 
 Size = Annotated[int, Meta(ge=1)]
 Sizes = Annotated[tuple[Size, ...], Meta(min_length=1)]
@@ -189,77 +199,13 @@ class Shown(NamedTuple):
     patches: Tensor  # (p, 3, h, w)
 
 
-# --- rules and losses: pure functions -------------------------------------------------------------
-
-
-def mixed(rule: str, A: Tensor, C: Tensor, warped: Tensor, before: Tensor) -> Tensor:
-    """The next foreground. "sum": A (Iw+C) + [(1-A) (Iw+C) - 1], which is Iw + C - 1, so that A
-    feels nothing; "sum_fixed": A (Iw+C) - (1-A), black where A is 0; "keep": A Iw + (1-A) C;
-    "prev": A Ifg + (1-A) C."""
-    if rule == "sum":
-        return A * (warped + C) + ((1 - A) * (warped + C) - 1)
-    if rule == "sum_fixed":
-        return A * (warped + C) + (1 - A) * EMPTY
-    return A * (warped if rule == "keep" else before) + (1 - A) * C
-
-
-def composed(kind: str, foreground: Tensor, background: Tensor, m: Tensor) -> Tensor:
-    """The frame. "over": m Ifg + (1-m) Ibg.
-    "additive": Ifg + (1-m) Ibg, which asks for a grey Ifg, 0, where m is 0."""
-    return (m * foreground if kind == "over" else foreground) + (1 - m) * background
-
-
-def gated(kind: str, foreground: Tensor, m: Tensor) -> Tensor:
-    """The foreground that is handed on: "none", as it is (the source's m Ifg + (1-m) Ifg is that
-    too); "grey": m Ifg; "black": EMPTY where m is 0."""
-    if kind == "none":
-        return foreground
-    return m * foreground + (1 - m) * (EMPTY if kind == "black" else 0.0)
-
-
-def penalty(score_map: Tensor, x: Tensor, of_sum: bool = False) -> Tensor:
-    """mean (|dD/dx| - 1)^2 over pictures x (n, ...), D the mean of a picture's score map, as in the
-    losses; the public code takes its sum (defect B15). arXiv 1704.00028, eq. 3."""
-    D = score_map.flatten(1)
-    (gradient,) = torch.autograd.grad(
-        (D.sum(1) if of_sum else D.mean(1)).sum(), x, create_graph=True
-    )
-    return mean((torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square())
-
-
-def between(real: Tensor, fake: Tensor) -> Tensor:
-    """A random point on the line from each real picture to a fake one;
-    as many as there are of both."""
-    n = min(len(real), len(fake))
-    return torch.lerp(real[:n], fake[:n], uniform(real[:n], 1, 1, 1)).detach().requires_grad_()
-
-
-def mean(values: Tensor) -> Tensor:
-    """Their mean; 0 of no values, as where no patch is free."""
-    return values.mean() if values.numel() else values.sum()
-
-
-def total_variation(A: Tensor) -> Tensor:
-    """The sum of absolute differences of neighbouring pixels of maps (..., H, W),
-    the mean over maps."""
-    down, right = A.diff(dim=-2).abs().sum((-1, -2)), A.diff(dim=-1).abs().sum((-1, -2))
-    return (down + right).mean()
-
-
-def flows(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Forward and backward flow (B, T-1, 2, H, W) of the clips:
-    the batch's, or else found by dense inverse search."""
-    if "forward" in batch:
-        return batch["forward"], batch["backward"]
-    found = [optical_flow.of_clip(clip) for clip in batch["video"]]
-    forward, backward = (torch.stack(way).to(batch["video"]) for way in zip(*found, strict=True))
-    return forward, backward
-
-
 # --- the model ------------------------------------------------------------------------------------
 
 
 class ForeGAN:
+    """Generators and critics of foreground and background, for clips "video" with their first
+    "mask"."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -270,20 +216,14 @@ class ForeGAN:
             raise ValueError("model foregan takes clips of at least 2 frames, found 1")
         self.steps = T - 1
         self.patch = max(1, round(h.patch[0] * H)), max(1, round(h.patch[1] * W))
-        self.stride = (
-            max(1, round(h.stride[0] * self.patch[0])),
-            max(1, round(h.stride[1] * self.patch[1])),
-        )
+        down, right = (round(h.stride[i] * self.patch[i]) for i in (0, 1))
+        self.stride = max(1, down), max(1, right)
         self.Gf = initial(Generator(h, 5 + h.previous_mask, h.temporal, self.steps, h.mask_head))
         self.Gb = initial(Generator(h, 3 + 2 * h.flow_b, h.temporal_b, self.steps))
         self.Df = initial(Critic(h.widths_D, h.tail_D, self.patch, masks=h.lambda_Dm != 0))
         self.Db = initial(Critic(h.widths_D, h.tail_D, self.patch))
-        self.opt_G = optim.adam(
-            nn.ModuleList([self.Gf, self.Gb]), value_at(h.rate_G, 0), h.beta1, h.beta2
-        )
-        self.opt_D = optim.adam(
-            nn.ModuleList([self.Df, self.Db]), value_at(h.rate_D, 0), h.beta1, h.beta2
-        )
+        self.opt_G = optim.adam(nn.ModuleList([self.Gf, self.Gb]), h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(nn.ModuleList([self.Df, self.Db]), h.rate_D, h.beta1, h.beta2)
 
     def check(self, batch: Batch) -> None:
         """A Mistake if no clip of the batch has a patch beside its object, which is all that the
@@ -324,14 +264,12 @@ class ForeGAN:
             i = min(t + defects.off_by_one, forward.shape[1] - 1)
             seen = flow_as_input(forward[:, i], h.reach, defects.flow_bytes)
             warped = moved(warped, forward[:, i], backward[:, i], defects.flow_at_destination)
-            features, C, A, memory_f = self.Gf(
-                torch.cat([fg, seen, m] if h.previous_mask else [fg, seen], 1), memory_f, t
-            )
+            told_f = torch.cat([fg, seen, m] if h.previous_mask else [fg, seen], 1)
+            told_b = torch.cat([bg, seen], 1) if h.flow_b else bg
+            features, C, A, memory_f = self.Gf(told_f, memory_f, t)
             whole = mixed(h.mix, A, C, warped, fg)
             m = self.Gf.matte(features, whole, A, h.gain)
-            _, C_b, A_b, memory_b = self.Gb(
-                torch.cat([bg, seen], 1) if h.flow_b else bg, memory_b, t
-            )
+            _, C_b, A_b, memory_b = self.Gb(told_b, memory_b, t)
             fg, bg = gated(h.gate, whole, m), A_b * bg + (1 - A_b) * C_b
             composite = composed(h.compositing, whole if h.compositing == "over" else fg, bg, m)
             made.append(Layers(composite, fg, bg, m, A, A_b, warped))
@@ -351,16 +289,12 @@ class ForeGAN:
     def made(self, layers: Layers, batch: Batch) -> Shown:
         """The same of what was painted; patches from anywhere,
         or from where they touch the first mask."""
-        touched = places(
-            batch["mask"].repeat_interleave(layers.mask.shape[1], 0), self.patch, self.stride
-        )
+        first = batch["mask"].repeat_interleave(layers.mask.shape[1], 0)
+        touched = places(first, self.patch, self.stride)
         allowed = touched if self.hyper.fakes == "object" else torch.ones_like(touched)
-        background = layers.background.flatten(0, 1)
-        return Shown(
-            layers.foreground.flatten(0, 1),
-            layers.mask.flatten(0, 1),
-            self.patches(background, allowed),
-        )
+        painted = (layers.foreground, layers.mask, layers.background)
+        foreground, mask, background = (x.flatten(0, 1) for x in painted)
+        return Shown(foreground, mask, self.patches(background, allowed))
 
     def patches(self, frames: Tensor, allowed: Tensor) -> Tensor:
         """At most N patches of each frame (M, 3, H, W), from allowed places (M, places)."""
@@ -374,49 +308,39 @@ class ForeGAN:
     ) -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]]:
         """Each critic's score, and the real and painted pictures that it tells apart."""
         found: dict[str, tuple[Callable[[Tensor], Tensor], Tensor, Tensor]] = {}
-        found |= {
-            "Df": (self.Df, real.foreground, fake.foreground),
-            "Db": (self.Db, real.patches, fake.patches),
-        }
-        return found | (
-            {"Dm": (self.Df.of_masks, real.mask, fake.mask)}
-            if self.Df.end_of_masks is not None
-            else {}
-        )
+        found["Df"] = self.Df, real.foreground, fake.foreground
+        found["Db"] = self.Db, real.patches, fake.patches
+        if self.Df.end_of_masks is not None:
+            found["Dm"] = self.Df.of_masks, real.mask, fake.mask
+        return found
 
     def weighted(self, values: Mapping[str, Tensor], k: int, suffix: str = "") -> Tensor:
         """The sum of lambda_NAME times each value."""
-        return torch.stack(
-            [
-                value_at(getattr(self.hyper, f"lambda_{name}{suffix}"), k) * value
-                for name, value in values.items()
-            ]
-        ).sum()
+        weights = {name: getattr(self.hyper, f"lambda_{name}{suffix}") for name in values}
+        each = [value_at(weights[name], k) * value for name, value in values.items()]
+        return torch.stack(each).sum()
 
     def play_D(self, real: Shown, fake: Shown, k: int, count: int) -> dict[str, Tensor]:
         """The critics move: mean D(fake) - mean D(real) and its penalty for each of them,
         in one gradient."""
-        games, defects = (
-            self.adversaries(real, Shown(*(x.detach() for x in fake))),
-            self.hyper.defects,
-        )
+        games = self.adversaries(real, Shown(*(x.detach() for x in fake)))
+        defects = self.hyper.defects
 
         def penalties() -> dict[str, Tensor]:
             lines = {name: (D, between(x, y)) for name, (D, x, y) in games.items()}
-            return {
-                name: penalty(D(x), x, defects.penalty_of_sum) for name, (D, x) in lines.items()
-            }
+            of_sum = defects.penalty_of_sum
+            return {name: penalty(D(x), x, of_sum) for name, (D, x) in lines.items()}
 
         gaps = {name: mean(D(y)) - mean(D(x)) for name, (D, x, y) in games.items()}
         loss = count * self.weighted(gaps, k)
         if defects.penalty:
-            felt = torch.autograd.grad(loss, optim.weights(self.opt_D), retain_graph=True)
+            weights = optim.weights(self.opt_D)
+            felt = torch.autograd.grad(loss, weights, retain_graph=True)
             descend((loss, self.opt_D))
             bent = penalties()
-            again = torch.stack(
-                [(g * w).sum() for g, w in zip(felt, optim.weights(self.opt_D), strict=True)]
-            ).sum()
-            descend((again + count * torch.stack([*bent.values()]).sum(), self.opt_D))
+            again = [(g * w).sum() for g, w in zip(felt, weights, strict=True)]
+            both = torch.stack(again).sum() + count * torch.stack([*bent.values()]).sum()
+            descend((both, self.opt_D))
         else:
             bent = penalties()
             descend((loss + count * self.weighted(bent, k, "_gp"), self.opt_D))
@@ -430,9 +354,8 @@ class ForeGAN:
         L1 = (made.composite - batch["video"][:, 1 : 1 + made.composite.shape[1]]).abs().mean()
         scores = {"Gf": mean(self.Df(fake.foreground)), "Gb": mean(self.Db(fake.patches))}
         if self.Df.end_of_masks is not None:
-            scores["Gm"] = (
-                scores["Gf"] if self.hyper.defects.mask_score else mean(self.Df.of_masks(fake.mask))
-            )
+            own = not self.hyper.defects.mask_score
+            scores["Gm"] = mean(self.Df.of_masks(fake.mask)) if own else scores["Gf"]
         both = torch.cat([made.attention, made.attention_b], 2)
         costs = {"rec": L1, "A": both.mean(), "TV": total_variation(both)}
         sign = 1 if self.hyper.defects.sign else -1
@@ -445,11 +368,15 @@ class ForeGAN:
         epoch = self.hyper.defects.epoch
         return ((k % epoch if epoch else k) + 1) % self.hyper.critic_steps == 0
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of the critics, and of the generators where it is their turn; losses, scores and
+        the means of attention and mask as scalars."""
         h, turn, steps = self.hyper, self.generators_play(k), self.span(batch)
         count = steps if h.over_time == "sum" else 1
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
         with torch.set_grad_enabled(turn):
             made = self.unroll(batch)
             fake = self.made(made, batch)
@@ -458,11 +385,8 @@ class ForeGAN:
             losses = self.loss_G(made, fake, batch, k, count)
         if turn:
             descend((losses["loss_G"], self.opt_G))
-        return (
-            scalars
-            | losses
-            | {"A": made.attention.mean(), "A_b": made.attention_b.mean(), "m": made.mask.mean()}
-        )
+        means = {"A": made.attention, "A_b": made.attention_b, "m": made.mask}
+        return scalars | losses | {name: value.mean() for name, value in means.items()}
 
     # --- looking ---
 
@@ -475,19 +399,16 @@ class ForeGAN:
         foreground's attention at either end, where it collapses."""
         made = self.unroll(held_out)
         true = held_out["video"][:, 1 : 1 + made.composite.shape[1]]
-        psnr, copy = (
-            maths.psnr(made.composite, true),
-            maths.psnr(held_out["video"][:, :1].expand_as(true), true),
-        )
+        still = held_out["video"][:, :1].expand_as(true)
+        psnr, copy = maths.psnr(made.composite, true), maths.psnr(still, true)
         found = {"psnr": psnr[:, : self.steps].mean(), "psnr_copy": copy[:, : self.steps].mean()}
         if psnr.shape[1] > self.steps:
             found |= {
                 "psnr_beyond": psnr[:, self.steps :].mean(),
                 "psnr_copy_beyond": copy[:, self.steps :].mean(),
             }
-        area = distributed.all_mean(made.mask.mean()) / distributed.all_mean(
-            held_out["mask"].mean()
-        ).clamp_min(1e-6)
+        area, first = (distributed.all_mean(m.mean()) for m in (made.mask, held_out["mask"]))
+        area = area / first.clamp_min(1e-6)
         ends = {
             "A_low": (made.attention < 0.1).float().mean(),
             "A_high": (made.attention > 0.9).float().mean(),

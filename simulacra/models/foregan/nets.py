@@ -133,15 +133,13 @@ class Generator(nn.Module):
         None before the first."""
         features = self.trunk(x)
         if self.temporal == "convlstm":
-            carried = self.cell(
-                features,
-                torch.zeros_like(features.repeat(1, 2, 1, 1)) if carried is None else carried,
-            )
+            if carried is None:
+                carried = torch.zeros_like(features.repeat(1, 2, 1, 1))
+            carried = self.cell(features, carried)
             features = carried[:, : self.width]
         elif self.temporal == "shared":
-            features = features + torch.tanh(
-                self.carry(torch.zeros_like(features) if carried is None else carried)
-            )
+            before = torch.zeros_like(features) if carried is None else carried
+            features = features + torch.tanh(self.carry(before))
         elif self.temporal == "reductor":
             if t >= len(self.heads):
                 raise ValueError(
@@ -268,9 +266,8 @@ def telea(frames: Tensor, mask: Tensor) -> Tensor:
     """The frames inpainted under the mask by the fast marching method, as OpenCV has it."""
     import cv2  # a fifth of a second that most verbs need not pay
 
-    pixels = (
-        ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy(force=True)
-    )
+    bytes_ = ((frames.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte()
+    pixels = bytes_.numpy(force=True)
     holes = (mask[:, 0] > 0.5).byte().numpy(force=True)
     both = zip(map(np.ascontiguousarray, pixels), map(np.ascontiguousarray, holes), strict=True)
     done = [cv2.inpaint(picture, hole, 3, cv2.INPAINT_TELEA) for picture, hole in both]
@@ -332,9 +329,8 @@ def cut(
     columns = (frames.shape[3] - patch[1]) // stride[1] + 1
     y = (place // columns * stride[0])[:, None] + torch.arange(patch[0], device=place.device)
     x = (place % columns * stride[1])[:, None] + torch.arange(patch[1], device=place.device)
-    return frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    found = frames.permute(0, 2, 3, 1)[row[:, None, None], y[:, :, None], x[:, None, :]]
+    return found.permute(0, 3, 1, 2)
 
 
 def initial(net: Net) -> Net:

@@ -66,10 +66,8 @@ def networks(
         return keras_init(string_G(form, shape, z_size)), keras_init(string_D(form, shape, dropout))
     if version == "v2":
         return keras_init(rows_G(form, shape, z_size)), keras_init(rows_D(form, shape, dropout))
-    G, D = (
-        keras_init(raster_G(version, form, shape, z_size)),
-        keras_init(raster_D(version, form, shape, dropout)),
-    )
+    G = keras_init(raster_G(version, form, shape, z_size))
+    D = keras_init(raster_D(version, form, shape, dropout))
     if version == "v3":
         return G, D
     if form == "published":

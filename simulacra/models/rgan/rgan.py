@@ -2,7 +2,7 @@
 them.
 
 Versions v1 to v5 are the convolutions and LSTMs of a public series of experiments, each as
-published and repaired (`_rgan_published.py` has their layers). v6 is ours and what their notes ask
+published and repaired (`published.py` has their layers). v6 is ours and what their notes ask
 for: a strided convolutional trunk whose maps are scanned by two bidirectional LSTMs, one along the
 rows and one along the columns, the relativistic game with both slope penalties, and switches for
 noise, multi-scale gradients, augmentation and a spectral norm that bounds.
@@ -99,11 +99,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    v6, labels, scanned = (
-        h.version == "v6",
-        ("target_G", "stabilise.real_target", "stabilise.target_std"),
-        h.scan != "none",
-    )
+    v6, scanned = h.version == "v6", h.scan != "none"
+    labels = "target_G", "stabilise.real_target", "stabilise.target_std"
     return (
         unless(not v6, "version = v1 to v5", "form", "dropout")
         | unless(ever(h.gamma), "gamma above 0", "penalty_every")
@@ -112,18 +109,8 @@ def idle(h: Hyper) -> dict[str, str]:
         )
         | unless(scanned, "a scan", "units", "scan_G", "scan_D", "step_noise")
         | unless(len(h.widths) > 1, "two widths or more", "multi_scale")
-        | unless(
-            v6,
-            "version = v6",
-            "widths",
-            "norm_G",
-            "blocks",
-            "scan",
-            "units",
-            "scan_G",
-            "scan_D",
-            "step_noise",
-        )
+        | unless(v6, "version = v6", "widths", "norm_G", "blocks", "scan", "units")
+        | unless(v6, "version = v6", "scan_G", "scan_D", "step_noise")
         | unless(v6, "version = v6", "multi_scale", "head", "hidden", "stabilise.spectral")
     )
 
@@ -204,15 +191,12 @@ class Generator(nn.Module):
         self.maps = layers.Unflatten(h.widths[0], *self.sizes[0])
         self.stages, self.paint = nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(h.widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)] * (
-                i == h.scan_G and h.scan != "none"
-            )
+            # made at every stage, so that the same seed draws the same weights wherever it stands
+            scan = Scan(width, AXES[h.scan], h.units, start=0.0, noise=h.step_noise)
+            scans = [scan] if i == h.scan_G and h.scan != "none" else []
             blocks = (Residual(width) for _ in range(h.blocks))
-            self.stages.append(
-                nn.Sequential(
-                    layers.norm(h.norm_G, width), *blocks, *scan, nn.LeakyReLU(layers.LEAK)
-                )
-            )
+            stage = layers.norm(h.norm_G, width), *blocks, *scans, nn.LeakyReLU(layers.LEAK)
+            self.stages.append(nn.Sequential(*stage))
         self.grow = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise((*h.widths, C))
         )
@@ -249,14 +233,10 @@ class Discriminator(nn.Module):
         )
         self.stages = nn.ModuleList()
         for i, width in enumerate(widths, 1):
-            scan = [Scan(width, AXES[h.scan], h.units, start=0.3)] * (
-                i == h.scan_D and h.scan != "none"
-            )
-            self.stages.append(
-                nn.Sequential(
-                    nn.LeakyReLU(layers.LEAK), *(Residual(width) for _ in range(h.blocks)), *scan
-                )
-            )
+            scan = Scan(width, AXES[h.scan], h.units, start=0.3)  # at every stage, as in G
+            scans = [scan] if i == h.scan_D and h.scan != "none" else []
+            blocks = (Residual(width) for _ in range(h.blocks))
+            self.stages.append(nn.Sequential(nn.LeakyReLU(layers.LEAK), *blocks, *scans))
         rows, cols = sizes(H, W, len(widths))[-1]
         self.look = nn.Conv2d(widths[-1], 1, 1) if h.head == "attention" else None
         self.head = h.head
@@ -317,6 +297,9 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Modul
 
 
 class RGAN:
+    """Generator and discriminator of pictures "image" (B, C, H, W) in [-1, 1], as published, as
+    repaired, or v6."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -327,18 +310,20 @@ class RGAN:
         self.low = -1.0 if h.version == "v6" else published.RANGES[h.version][0]
         self.G, self.D = (layers.channels_last(net) for net in networks(h, (C, H, W)))
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
-        self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
-        for net, optimizer in (
-            ((self.G, self.opt_G), (self.D, self.opt_D)) if h.version != "v6" else ()
-        ):
-            # Keras's constraint on LSTMs
-            optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
+        self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+        if h.version != "v6":  # Keras's constraint on LSTMs
+            for net, optimizer in (self.G, self.opt_G), (self.D, self.opt_D):
+                optimizer.register_step_post_hook(lambda *_, net=net: published.max_norm(net))
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of D (two as published), then one of G; losses, D's mean logits and the share of
+        G's numbers beyond [-1, 1] as scalars."""
         h, x, y = self.hyper, batch["image"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
 
         told = self.step_published(x, k) if self.as_published else self.step_D(x, y, k)
         fake = self.make(self.G, noise(x, h.z_size), y)
@@ -410,11 +395,9 @@ class RGAN:
 
     def scaled(self, x: Tensor) -> list[Tensor]:
         """A picture in all sizes that D reads."""
-        return (
-            pyramid(x, len(self.hyper.widths))
-            if self.hyper.multi_scale and self.hyper.version == "v6"
-            else [x]
-        )
+        if self.hyper.multi_scale and self.hyper.version == "v6":
+            return pyramid(x, len(self.hyper.widths))
+        return [x]
 
     def shown(self, pictures: list[Tensor], k: int) -> list[Tensor]:
         """What D gets to see of them."""
@@ -436,16 +419,14 @@ class RGAN:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {
-            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
-            if self.hyper.loss == "non_saturating"
-            else 0.0
-        }
+        if self.hyper.loss == "non_saturating":
+            return {"loss_D": adversarial.won(self.hyper.stabilise.real_target)}
+        return {"loss_D": 0.0}
 
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing)."""
+        """How the game stands (adversarial.standing)."""
         x, y, G = batch["image"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D):
             with torch.no_grad():
@@ -462,11 +443,12 @@ class RGAN:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, C, H, W) in [-1, 1], by the averaged weights, of the batch's classes; with
+        multi_scale also `samples_HEIGHT`, the smaller ones."""
         with eval_mode(G := self.average.module):
             made = self.make(G, noise(batch["image"], self.hyper.z_size), self.one_hot(batch))
-        return {"samples": made[0].clamp(-1, 1)} | {
-            f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]
-        }
+        smaller = {f"samples_{x.shape[2]}": x.clamp(-1, 1) for x in made[1:]}
+        return {"samples": made[0].clamp(-1, 1)} | smaller
 
 
 Model = RGAN

@@ -100,9 +100,9 @@ def loss_D(kind: str, d_x: Tensor, d_g: Tensor, target: Tensor) -> Tensor:
 def loss_G(kind: str, d_x: Tensor | None, d_g: Tensor) -> Tensor:
     """The game of G, averaged over steps: logits (B, T), of reals only in the relativistic game.
     -> (B,)."""
-    return (
-        adversarial.non_saturating_G(d_g) if d_x is None else adversarial.relativistic(d_g, d_x)
-    ).mean(1)
+    if d_x is None:
+        return adversarial.non_saturating_G(d_g).mean(1)
+    return adversarial.relativistic(d_g, d_x).mean(1)
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -155,6 +155,9 @@ class Discriminator(nn.Module):
 
 
 class RGANSeries:
+    """Generator and discriminator of series "series" (B, T, C) in [-1, 1], and the generator's
+    average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -170,16 +173,19 @@ class RGANSeries:
         if h.stabilise.spectral:
             stabilise.spectral(self.D)
         self.average = EMA(self.G)
-        self.opt_G = optim.adam(self.G, value_at(h.rate_G, 0), h.beta1, h.beta2)
+        self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
         self.opt_D: Optimizer = SGD(self.D.named_parameters(), value_at(h.rate_D, 0))
         if h.optimizer_D == "adam":
-            self.opt_D = optim.adam(self.D, value_at(h.rate_D, 0), h.beta1, h.beta2)
+            self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt_G": self.hyper.rate_G, "opt_D": self.hyper.rate_D}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """`steps_D` moves of D, each on its share of the batch, then `steps_G` of G; what the last
+        of either told, as scalars."""
         h, x, y = self.hyper, batch["series"], self.one_hot(batch)
-        optim.set_rate(self.opt_G, value_at(h.rate_G, k))
-        optim.set_rate(self.opt_D, value_at(h.rate_D, k))
-
         for i in range(h.steps_D):
             own = slice(i % len(x), None, h.steps_D)
             told = self.step_D(x[own], None if y is None else y[own], k)
@@ -198,15 +204,11 @@ class RGANSeries:
         with torch.no_grad():
             fake = self.G(self.z(x), y)
         gamma = value_at(h.gamma, k) * (h.penalty_every if (k + 1) % h.penalty_every == 0 else 0)
-        d_x, d_g, penalties = self.judge(
-            stabilise.augment(h.stabilise, x, k),
-            stabilise.augment(h.stabilise, fake, k),
-            y,
-            gamma > 0,
-        )
-        target = (
-            stabilise.targets(h.stabilise, x) if h.loss == "non_saturating" else x.new_ones(len(x))
-        )
+        real_seen, fake_seen = (stabilise.augment(h.stabilise, some, k) for some in (x, fake))
+        d_x, d_g, penalties = self.judge(real_seen, fake_seen, y, gamma > 0)
+        target = x.new_ones(len(x))
+        if h.loss == "non_saturating":
+            target = stabilise.targets(h.stabilise, x)
         game = loss_D(h.loss, d_x, d_g, target).mean()
         descend((game + gamma / 2 * sum(penalties.values(), torch.zeros_like(game)), self.opt_D))
         return {"loss_D": game, "D_real": d_x.mean(), "D_fake": d_g.mean()} | penalties
@@ -241,11 +243,9 @@ class RGANSeries:
     def z(self, x: Tensor) -> Tensor:
         """Noise for as many series as long as x, (B, T, z_size)."""
         T, size = x.shape[1], self.hyper.z_size
-        return (
-            noise(x, T, size)
-            if self.hyper.noise == "each_step"
-            else noise(x, 1, size).expand(-1, T, -1)
-        )
+        if self.hyper.noise == "each_step":
+            return noise(x, T, size)
+        return noise(x, 1, size).expand(-1, T, -1)
 
     def one_hot(self, batch: Batch) -> Tensor | None:
         """The condition (B, classes)."""
@@ -262,16 +262,15 @@ class RGANSeries:
 
     def won(self) -> dict[str, float]:
         """The discriminator's loss when it has won."""
-        return {
-            "loss_D": adversarial.won(self.hyper.stabilise.real_target)
-            if self.hyper.loss == "non_saturating"
-            else 0.0
-        }
+        if self.hyper.loss == "non_saturating":
+            return {"loss_D": adversarial.won(self.hyper.stabilise.real_target)}
+        return {"loss_D": 0.0}
 
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing); a series' logit is the mean over its steps."""
+        """How the game stands (adversarial.standing);
+        a series' logit is the mean over its steps."""
         x, y, G = batch["series"], self.one_hot(batch), self.average.module
         with eval_mode(G, self.D), without_cudnn(enabled=False):
             with torch.no_grad():
@@ -282,6 +281,7 @@ class RGANSeries:
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
+        """`samples` (B, T, C) in [-1, 1], by the averaged weights, of the batch's classes."""
         with eval_mode(G := self.average.module):
             return {"samples": G(self.z(batch["series"]), self.one_hot(batch))}
 

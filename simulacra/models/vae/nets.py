@@ -68,10 +68,8 @@ class Normed(nn.Module):
 
     def __init__(self, channels: int, frozen: bool = False):
         super().__init__()
-        self.weight, self.bias = (
-            nn.Parameter(torch.ones(channels)),
-            nn.Parameter(torch.zeros(channels)),
-        )
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
         self.frozen = frozen
@@ -161,9 +159,8 @@ def of_paper(kind: str, shape: Shape, w: int, z_size: int) -> Coder:
     for a, b, k in zip((first, *up[:-1]), up, (5, 5, 6), strict=True):
         Dec += [nn.ConvTranspose2d(w * a, w * b, k, 2), nn.ReLU()]
     Dec += [nn.ConvTranspose2d(w * up[-1], C, 6, 2), nn.Sigmoid(), Signed(), shrink]
-    return Coder(
-        Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size), nn.Sequential(*Dec)
-    )
+    Enc = Encoder(nn.Sequential(*body, nn.Flatten()), 4 * w * down[-1], z_size)
+    return Coder(Enc, nn.Sequential(*Dec))
 
 
 # --- ours -----------------------------------------------------------------------------------------

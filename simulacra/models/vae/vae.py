@@ -5,7 +5,7 @@ The loss is the negative evidence bound: the sum of squared errors over pixels i
 KL divergence of the posterior from N(0, I), of which the first nats are free. That is a Gaussian
 likelihood of variance 1/2 for every number of a picture, far more than a decoder's error;
 `likelihood = "calibrated"` takes the variance that fits the batch, and so spends as many nats on z
-as the decoder can use. The nets are in `_eye_nets.py`.
+as the decoder can use. The nets are in `nets.py`.
 
 Shapes: x (B, C, H, W) in [-1, 1]; z, mean and log-variance s (B, z_size). Losses are nats of one
 picture.
@@ -73,9 +73,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
-    return unless(h.tolerance > 0, "tolerance above 0", "floor") | unless(
-        ever(h.beta), "beta above 0", "tolerance", "floor"
-    )
+    free = unless(h.tolerance > 0, "tolerance above 0", "floor")
+    return free | unless(ever(h.beta), "beta above 0", "tolerance", "floor")
 
 
 # --- losses: pure functions -----------------------------------------------------------------------
@@ -107,33 +106,37 @@ def free_bits(KL: Tensor, tolerance: float, kind: str) -> Tensor:
 
 def coder(h: Hyper, shape: tuple[int, int, int]) -> Coder:
     """The chosen encoder and decoder of pictures of this shape."""
-    return (
-        light(shape, h.width, h.z_size)
-        if h.nets == "light"
-        else of_paper(h.nets, shape, h.width, h.z_size)
-    )
+    if h.nets == "light":
+        return light(shape, h.width, h.z_size)
+    return of_paper(h.nets, shape, h.width, h.z_size)
 
 
 class VAE:
+    """Encoder and decoder of pictures "image" (B, C, H, W) in [-1, 1], and their average."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
         self.net = blocks.channels_last(coder(h, (C, H, W)))
         self.average = EMA(self.net)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of the nets; as scalars the loss and the KL divergence, in nats of a picture,
+        and the squared error in units of [0, 1]."""
         h, x = self.hyper, batch["image"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.Enc(x)
         sse = squared_error(self.net.Dec(reparameterize(mean, s)), x)
         KL, numbers = maths.gaussian_kl(mean, s), x[0].numel()
 
         error = calibrated(sse, numbers) if h.likelihood == "calibrated" else sse.mean()
-        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * free_bits(
-            KL, h.tolerance, h.floor
-        )
+        nats = free_bits(KL, h.tolerance, h.floor)
+        loss = value_at(h.weight, k) * error + value_at(h.beta, k) * nats
         descend((loss, self.opt))
 
         images = len(x) * distributed.world_size()

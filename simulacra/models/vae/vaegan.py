@@ -7,7 +7,7 @@ discriminator; the decoder minimises that distance, and wants reconstructions an
 prior to pass for real; the discriminator wants to tell them apart. All three gradients are taken,
 then all three move. Three flavours are hyperparameters: ours (`light`), the paper's (experiment
 `larsen`) and the notes' (experiment `notes`, with the defects of the code behind them, each one a
-switch). The nets are in `_eye_nets.py`.
+switch). The nets are in `nets.py`.
 
 Shapes: x (B, C, H, W) in [-1, 1]; z (B, z_size); logits (B,); features phi (B, c, h, w). x~ is a
 reconstruction, x_p a sample.
@@ -235,21 +235,23 @@ def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nets.Coder, nets.Di
         coder = nets.of_larsen(shape, h.width, h.z_size, d.frozen_norm, d.tanh_heads)
         return coder, nets.larsen_D(shape, h.width_D, d.frozen_norm, d.raw_features, d.squashed)
     coder = nets.of_notes(shape, h.width, h.z_size, d.frozen_norm, d.tanh_heads, d.tanh_decoder)
-    return coder, nets.notes_D(
-        shape, h.width_D, d.frozen_norm, d.dead_conv, d.raw_features, d.squashed
-    )
+    defects = d.frozen_norm, d.dead_conv, d.raw_features, d.squashed
+    return coder, nets.notes_D(shape, h.width_D, *defects)
 
 
 def optimizer(h: Hyper, module: nn.Module, rate: Schedule, beta1: float) -> Optimizer:
     """Adam, or RMSProp as torch has it, over a module's named weights."""
     if h.mover == "rmsprop":
         return RMSprop(module.named_parameters(), lr=value_at(rate, 0), weight_decay=h.decay)
-    adam = optim.adam(module, value_at(rate, 0), beta1, h.beta2)
+    adam = optim.adam(module, rate, beta1, h.beta2)
     adam.param_groups[0]["weight_decay"] = h.decay
     return adam
 
 
 class VAEGAN:
+    """Encoder, decoder and discriminator of pictures "image" (B, C, H, W) in [-1, 1], and the
+    average of the first two."""
+
     INIT_MODELS = "vae", "vaegan"
     # as one looks at them; D is new
     INIT_PARTS: ClassVar = {"net": "average", "average": "average"}
@@ -273,21 +275,22 @@ class VAEGAN:
         self.opt_G = optimizer(h, self.net.Dec, h.rate_G, h.beta1)
         self.opt_D = optimizer(h, self.D, h.rate_D, h.beta1_D)
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        h = self.hyper
+        return {"opt_E": h.rate_E, "opt_G": h.rate_G, "opt_D": h.rate_D}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of all players but those whom the gate lets wait; losses, errors, mean logits,
+        who waited, and KL in nats, as scalars."""
         h, x, defects = self.hyper, batch["image"], self.hyper.defects
-        for player, rate in (self.opt_E, h.rate_E), (self.opt_G, h.rate_G), (self.opt_D, h.rate_D):
-            optim.set_rate(player, value_at(rate, k))
         p = self.played(x)
-        KL, costs, adversarial = (
-            maths.gaussian_kl(p.mean, p.s),
-            costs_D(p.d_x, p.d_r, p.d_p),
-            value_at(h.adversarial, k),
-        )
+        KL, costs = maths.gaussian_kl(p.mean, p.s), costs_D(p.d_x, p.d_r, p.d_p)
+        adversarial = value_at(h.adversarial, k)
         loss_E = value_at(h.beta, k) * (KL.mean(1) if defects.means else KL.sum(1)).mean() + p.error
         if h.normal > 0:
-            loss_E = loss_E + h.normal * normal_loss(
-                p.mean if defects.normal_of_mean else nets.reparameterize(p.mean, p.s)
-            )
+            u = p.mean if defects.normal_of_mean else nets.reparameterize(p.mean, p.s)
+            loss_E = loss_E + h.normal * normal_loss(u)
         loss_G, loss_D = h.gamma * p.error + adversarial * p.game, shared(costs, h.shares)
         if defects.leak:
             loss_E, loss_D = loss_E + adversarial * p.game, loss_D + h.feature * p.feat
@@ -298,23 +301,12 @@ class VAEGAN:
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
 
-        losses = {
-            "loss_D": shared(costs, h.shares),
-            "loss_E": loss_E,
-            "loss_G": loss_G,
-            "game_G": p.game,
-            "features": p.feat,
-        }
+        losses = {"loss_D": shared(costs, h.shares), "loss_E": loss_E, "loss_G": loss_G}
+        errors = {"features": p.feat, "SSE": p.sse, "MSE": p.sse / x[0].numel()}
         logits = {"D_real": p.d_x.mean(), "D_rebuilt": p.d_r.mean(), "D_fake": p.d_p.mean()}
         told = {"adversarial": adversarial, "waits_G": float(not G), "waits_D": float(not D)}
         numbers = {name: p.sse.new_tensor(value) for name, value in told.items()}
-        return (
-            losses
-            | {"SSE": p.sse, "MSE": p.sse / x[0].numel()}
-            | logits
-            | numbers
-            | latent.summary(KL)
-        )
+        return losses | {"game_G": p.game} | errors | logits | numbers | latent.summary(KL)
 
     def played(self, x: Tensor) -> Played:
         """A batch goes through all nets."""
@@ -324,9 +316,8 @@ class VAEGAN:
         prior = self.net.Dec(self.prior(x))
         (d_x, phi_x), (d_r, phi_r), (d_p, _) = self.D(x), self.D(rebuilt), self.D(prior)
         sse, feat = (rebuilt - x).square().flatten(1).sum(1).mean() / 4, self.features(phi_r, phi_x)
-        form = (
-            "saturating" if defects.saturating else "helping" if defects.sign else "non-saturating"
-        )
+        form = "helping" if defects.sign else "non-saturating"
+        form = "saturating" if defects.saturating else form
         game = game_G(d_r, d_p, h.shares, form)
         return Played(mean, s, d_x, d_r, d_p, sse, feat, h.feature * feat + h.pixel * sse, game)
 
@@ -376,9 +367,9 @@ class VAEGAN:
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
-        """How the game stands (games.standing). Of held-out pictures: PSNR (dB) of reconstructions
-        from mean codes, and of the mean picture; active dimensions. Of the batch: the share of mean
-        codes beyond +-0.95, where tanh is flat; `pull`."""
+        """How the game stands (adversarial.standing). Of held-out pictures: PSNR (dB) of
+        reconstructions from mean codes, and of the mean picture; active dimensions. Of the batch:
+        the share of mean codes beyond +-0.95, where tanh is flat; `pull`."""
         x, unseen = batch["image"], held_out["image"]
         fake, (mean, _) = self.decode(noise(x, self.hyper.z_size)), self.encode(unseen)
         beyond = {

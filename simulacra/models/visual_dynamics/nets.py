@@ -51,6 +51,7 @@ class CrossConvolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of maps and kernels, in their shapes, of the outer one (B, C, H, W)."""
         maps, kernels = ctx.saved_tensors
         pad = kernels.shape[3] // 2
         return grouped(outer, kernels.flip(-1, -2), pad), grouped(maps, outer, pad)
@@ -142,16 +143,11 @@ class Difference(nn.Module):
         moved = []
         for factor, encode, kernel in zip(self.scales, self.encode, kernels, strict=True):
             size = [max(4, round(side * factor)) for side in I1.shape[2:]]
-            seen = (
-                I1
-                if factor == 1
-                else F.interpolate(I1, size, mode="bilinear", antialias=factor < 1)
-            )
-            moved.append(
-                F.interpolate(
-                    cross_convolution(encode(seen), kernel), I1.shape[2:], mode="bilinear"
-                )
-            )
+            seen = I1
+            if factor != 1:
+                seen = F.interpolate(I1, size, mode="bilinear", antialias=factor < 1)
+            maps = cross_convolution(encode(seen), kernel)
+            moved.append(F.interpolate(maps, I1.shape[2:], mode="bilinear"))
         difference: Tensor = self.decode(torch.cat(moved, 1))
         return I1 + difference
 
@@ -224,10 +220,8 @@ class Layers(nn.Module):
             found.append(deep(down(found[-1])))
         x = coarse = found.pop()
         for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
-            x, coarse = (
-                up(found.pop() + F.interpolate(narrow(x), scale_factor=2.0, mode="nearest")),
-                x,
-            )
+            coarse = x
+            x = up(found.pop() + F.interpolate(narrow(x), scale_factor=2.0, mode="nearest"))
         d = self.depth(coarse.mean((2, 3)))
         ahead = (DEPTH * (d[:, :, None] - d[:, None])).sigmoid()
         return self.opacity(x).sigmoid()[:, :, None], ahead, coarse
@@ -239,11 +233,8 @@ class Layers(nn.Module):
         opacity, ahead, coarse = self.opacities(I1)
         fill = F.interpolate(torch.tanh(self.fill(coarse)), I1.shape[2:], mode="bilinear")
         seen = shares(opacity, ahead)
-        return (
-            opacity,
-            seen * I1[:, None] + (1 - seen) * fill.unflatten(1, (1 + self.count, self.colours)),
-            ahead,
-        )
+        filled = fill.unflatten(1, (1 + self.count, self.colours))
+        return opacity, seen * I1[:, None] + (1 - seen) * filled, ahead
 
     def forward(self, I1: Tensor, z: Tensor, sharpen: float = 1.0) -> Tensor:
         """I2, the kernels raised to the power `sharpen` and made to sum to 1 again."""
@@ -252,9 +243,8 @@ class Layers(nn.Module):
         kernels = logits.softmax(3).unflatten(3, (self.side, self.side))
         # (B, L, 1 + C, H, W), moved by the layer's one kernel
         each = torch.cat([opacity, opacity * colour[:, 1:]], 2)
-        moved = cross_convolution(
-            each.flatten(1, 2), kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2)
-        ).view_as(each)
+        own_kernels = kernels.expand(-1, -1, each.shape[2], -1, -1).flatten(1, 2)
+        moved = cross_convolution(each.flatten(1, 2), own_kernels).view_as(each)
         opacity, own = moved[:, :, :1], moved[:, :, 1:] / (moved[:, :, :1] + 1e-4)
         seen = shares(opacity, ahead)
         out = (seen * torch.cat([colour[:, :1], own], 1)).sum(1)

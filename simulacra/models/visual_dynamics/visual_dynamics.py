@@ -7,7 +7,7 @@ comes out is painted. To imagine, z is drawn from a prior. `paint = "difference"
 at four scales, 5x5 kernels, and the difference image. `paint = "layers"` is ours: the picture is
 taken apart into layers of colour and opacity, each layer is moved by one large kernel that sums to
 1, and the layers are laid over each other again, so that edges stay sharp and nothing is moved in
-part. The nets are in `_visual_dynamics_nets.py`.
+part. The nets are in `nets.py`.
 
 Shapes: frames I1, I2 (B, C, H, W) in [-1, 1]; z (B, z_size); kernels (B, maps, k, k).
 
@@ -259,9 +259,8 @@ class Mixture:
             )
             count = len(z) * distributed.world_size()
             weights = torch.from_numpy(self.fitted.weights_)
-            chosen = distributed.own_rows(torch.multinomial(weights, count, replacement=True)).to(
-                z.device
-            )
+            chosen = torch.multinomial(weights, count, replacement=True)
+            chosen = distributed.own_rows(chosen).to(z.device)
             z[:, self.used] = means[chosen] + (roots[chosen] @ z[:, self.used, None])[..., 0]
         return z
 
@@ -276,6 +275,9 @@ def active(mean: Tensor) -> Tensor:
 
 
 class VisualDynamics:
+    """The nets, their average, stored posteriors and the weight of KL, for pairs of frames "image"
+    and "next"."""
+
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
@@ -293,11 +295,16 @@ class VisualDynamics:
         self.memory = Memory(h.memory, h.z_size)
         self.fitted: tuple[int, Mixture] | None = None  # to this many posteriors
         self.weight = KLWeight(h)
-        self.opt = optim.adam(self.net, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.net, h.rate, h.beta1, h.beta2)
+
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of the nets; as scalars the loss and KL in nats of a pair, the mean squared
+        error in [-1, 1], beta, and KL of the eight dimensions that use most."""
         h, I1, I2 = self.hyper, batch["image"], batch["next"]
-        optim.set_rate(self.opt, value_at(h.rate, k))
         mean, s = self.net.posterior(I1, I2)
         error = (self.net.painter(I1, self.net.reparameterize(mean, s)) - I2).square().flatten(1)
         KL = maths.gaussian_kl(mean, s, *self.net.learned(I1))
@@ -309,11 +316,8 @@ class VisualDynamics:
         with torch.no_grad():
             self.memory.keep(mean, s)
             self.weight.hear(mse.detach(), k)
-            self.average.update(
-                len(I1) * distributed.world_size(),
-                (k + 1) * len(I1) * distributed.world_size(),
-                h.average,
-            )
+            pairs = len(I1) * distributed.world_size()
+            self.average.update(pairs, (k + 1) * pairs, h.average)
         told = {"loss": loss, "L2": mse, "KL": nats, "beta": mse.new_tensor(beta)}
         each = distributed.all_mean(KL.mean(0)).sort(descending=True).values
         return told | {f"KL_{i}": nat for i, nat in enumerate(each[:8], 1)}
@@ -353,9 +357,8 @@ class VisualDynamics:
             if self.fitted is None or self.fitted[0] != int(self.memory.seen):
                 self.fitted = int(self.memory.seen), Mixture(mean, net.std(s), h.components)
             return self.fitted[1].draw(I1, h.z_size)
-        chosen = distributed.own_rows(
-            torch.randint(len(mean), (len(I1) * distributed.world_size(),))
-        )
+        chosen = torch.randint(len(mean), (len(I1) * distributed.world_size(),))
+        chosen = distributed.own_rows(chosen)
         return net.reparameterize(mean[chosen], s[chosen])
 
     @torch.no_grad()

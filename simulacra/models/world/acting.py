@@ -1,14 +1,14 @@
 """Agents in a world: a population of controllers drives many episodes at once, every network in one
 batch.
 
-Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in models/_dream.py. Frames are
+Shapes: P controllers, E tracks each, rows p * E + e; N, Z, A as in dreaming.py. Frames are
 uint8, (P E, 3, H, W).
 """
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ LIMIT = 1000  # steps of an official episode
 DRAWN = 64  # steps whose noise is drawn at once
 
 
+@runtime_checkable
 class Eye(Protocol):
     """V: pictures to codes and back."""
 
@@ -88,18 +89,14 @@ class Luck:
     processes share them."""
 
     def __init__(self, seed: int, names: Sequence[tuple[int, ...]], z_size: int):
-        self.dice, self.z_size, self.step = (
-            [generator(seed, "drive", *name) for name in names],
-            z_size,
-            0,
-        )
+        self.dice = [generator(seed, "drive", *name) for name in names]
+        self.z_size, self.step = z_size, 0
 
     def draw(self) -> Tensor:
         """That of the next step, (E, Z)."""
         if self.step % DRAWN == 0:
-            self.ahead = torch.stack(
-                [torch.randn(DRAWN, self.z_size, generator=one) for one in self.dice], 1
-            )
+            each = [torch.randn(DRAWN, self.z_size, generator=one) for one in self.dice]
+            self.ahead = torch.stack(each, 1)
         self.step += 1
         return self.ahead[(self.step - 1) % DRAWN]
 
@@ -131,14 +128,9 @@ def drive(
     P, frames = len(controllers), world.reset()
     rows = len(frames)
     E, tracks = rows // P, [int(track) for track in getattr(world, "seeds", range(rows))]
-    luck = Luck(
-        seed,
-        [
-            (track, i // E) if own else (track,)
-            for i, track in enumerate(tracks[: rows if own else E])
-        ],
-        senses.eye.z_size,
-    )
+    names = enumerate(tracks[: rows if own else E])
+    names_of_luck = [(track, i // E) if own else (track,) for i, track in names]
+    luck = Luck(seed, names_of_luck, senses.eye.z_size)
     state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
     agents = Agents(controllers.float(), senses.memory, state, senses.squash)
     returns, lengths = torch.zeros(rows, dtype=torch.float64), torch.zeros(rows)
@@ -196,8 +188,6 @@ def encoded(eye: Eye, frames: Any, alive: Tensor, noise: Tensor | None) -> Tenso
 
 def _told(last: Any, name: str, rows: int) -> Tensor:
     value = getattr(last, name, None)
-    return (
-        torch.full((rows,), torch.nan)
-        if value is None
-        else torch.as_tensor(np.asarray(value)).float()
-    )
+    if value is None:
+        return torch.full((rows,), torch.nan)
+    return torch.as_tensor(np.asarray(value)).float()

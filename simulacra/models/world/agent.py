@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from simulacra.core.contract import Batch
+from simulacra.core import contract
+from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, able, reopen
 from simulacra.envs.carracing.view import View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Senses
@@ -34,10 +35,10 @@ class Agent(NamedTuple):
 def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
     """The agent of a run of world_controller, with the eye of its config, or of the run folder
     `eye`; a Mistake if its memory was trained on another eye."""
-    if opened.config.model != "world_controller":
+    if not isinstance(opened.model, contract.Agent):
         raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}; "
-            "allowed: model world_controller"
+            f"{opened.folder} is a run of model {opened.config.model}; allowed: model "
+            f"{able(contract.Agent)}"
         )
     model: Any = opened.model
     seen = eye_for(opened, eye)
@@ -70,7 +71,7 @@ def eye_for(opened: Opened, eye: Path | None = None) -> Seen:
     """The eye of the run folder `eye`, or else of the config;
     a Mistake if neither names one, or if it sees other frames."""
     hyper: Any = opened.config.hyper
-    named = str(eye) if eye else getattr(hyper, "eye", "")
+    named = str(eye) if eye else option(hyper, "eye", "")
     if not named:
         raise Mistake(
             f"{opened.folder} names no eye, since it was trained on codes alone; "

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from simulacra.core import packed, run
+from simulacra.core import answers, contract, packed, run
+from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.load import Opened, reopen
+from simulacra.core.load import Opened, able, reopen
 from simulacra.envs.carracing.view import WORLD, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
@@ -26,7 +27,8 @@ class Coder:
 
     def __init__(self, model: Any):
         self.z_size: int = model.hyper.z_size
-        self.encode, self.decode = model.encode, model.decode
+        self.encode = partial(answers.encoded, model)
+        self.decode = partial(answers.decoded, model)
 
 
 class Seen(NamedTuple):
@@ -48,13 +50,12 @@ def hash_of(opened: Opened) -> str:
 
 def eye_of(opened: Opened) -> Seen:
     """The run's model as an eye; a Mistake if it encodes no pictures."""
-    model: Any = opened.model
-    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+    if not isinstance(opened.model, AutoEncoder):
         raise Mistake(
             f"{opened.folder} is a run of model {opened.config.model}, which has no codes; "
-            "allowed: models vae, vaegan"
+            f"allowed: models {able(AutoEncoder)}"
         )
-    eye: Eye = model if hasattr(model, "z_size") else Coder(model)
+    eye: Eye = opened.model if isinstance(opened.model, Eye) else Coder(opened.model)
     return Seen(eye, hash_of(opened))
 
 
@@ -77,11 +78,12 @@ def memory_of(folder: str, key: str = "hyper.memory") -> Memory:
     """M of a run of world_memory, as one looks at it: averaged where the run averages.
     `key` is what named it."""
     opened = reopen(Path(folder).expanduser(), None)
-    if opened.config.model != "world_memory":
+    if not isinstance(opened.model, contract.Memory):
         raise Mistake(
-            f"{key}: {folder} is a run of model {opened.config.model}; allowed: model world_memory"
+            f"{key}: {folder} is a run of model {opened.config.model}; allowed: model "
+            f"{able(contract.Memory)}"
         )
-    memory: Memory = opened.model.average.module  # type: ignore[attr-defined]
+    memory: Memory = opened.model.average.module
     return memory
 
 

@@ -2,7 +2,7 @@
 world.
 
 Shapes: P controllers, E rollouts of each, N numbers of a controller, F features that it sees, Z, A,
-H as in _memory_nets. Rows of a batch are controller by controller: row p * E + e is rollout e of
+H as in memory_nets. Rows of a batch are controller by controller: row p * E + e is rollout e of
 controller p.
 
 Reference: Ha, Schmidhuber, arXiv 1803.10122, section 2.4 and its published code.
@@ -31,9 +31,8 @@ def squashed(kind: str, x: Tensor) -> Tensor:
     if kind == "tanh":
         return x
     steer, gas, brake = x.unbind(-1)
-    return torch.stack(
-        [steer, (gas + 1) / 2, brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2], -1
-    )
+    brake = brake.clamp_min(0) if kind == "paper" else (brake + 1) / 2
+    return torch.stack([steer, (gas + 1) / 2, brake], -1)
 
 
 def numbers(features: int, actions: int) -> int:
@@ -179,14 +178,10 @@ def _dreamt(
         if keep:
             told.append((z, a))
         own = agents.state if shared else memory.advance(z, a, own)  # type: ignore[arg-type]
-        u = (
-            distributed.own_rows(torch.rand(count, columns + 1, generator=dice))
-            .to(z.device)
-            .unflatten(0, shape)
-        )
-        noise = dream.noise * distributed.own_rows(torch.randn(count, Z, generator=dice)).to(
-            z.device
-        ).unflatten(0, shape)
+        u = distributed.own_rows(torch.rand(count, columns + 1, generator=dice))
+        u = u.to(z.device).unflatten(0, shape)
+        noise = distributed.own_rows(torch.randn(count, Z, generator=dice))
+        noise = dream.noise * noise.to(z.device).unflatten(0, shape)
         follows = memory.predict(own.h.unflatten(0, (P, E)))  # type: ignore[union-attr]
         earned += alive * earning(memory, follows)
         lengths += alive

@@ -18,11 +18,9 @@ STATE = [  # all that a generation changes and a later one reads
     *("sm.C", "sm.B", "sm.D", "sm.last_update", "sm.count_tell", "sm.count_eigen"),
     *("adapt_sigma.ps", "adapt_sigma._ps_updated_iteration"),
 ]
-MIRRORED = (
-    # and this from 300 numbers on, where the library finds the step size by two samples along the
-    # last shift
-    "adapt_sigma.s"
-)
+# and this from 300 numbers on, where the library finds the step size by two samples along the last
+# shift
+MIRRORED = "adapt_sigma.s"
 DIRECTIONS = "directions"  # of those samples, (2, N), or none: (0, N)
 # what checkpoints of old lack; a search that goes on from one of them is not the unbroken one
 LATE = {MIRRORED, DIRECTIONS}

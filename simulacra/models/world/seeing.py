@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from simulacra.core import packed, run
+from simulacra.core.contract import Agent, AutoEncoder, HasView, option
 from simulacra.core.errors import Mistake
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened
@@ -63,8 +64,8 @@ def of_run(opened: Opened) -> Known:
 
 def derived(opened: Opened) -> Known:
     """What a run that is older than the record must have seen."""
-    options, hyper = getattr(opened.config, "data", None), getattr(opened.config, "hyper", None)
-    if getattr(hyper, "world", "") in WORLDS:
+    options = option(opened.config, "data", None)
+    if option(option(opened.config, "hyper", None), "world", "") in WORLDS:
         return Known(WORLD)  # which was shown so, whatever an eye had seen
     if options is None or not (opened.folder / "shapes.json").exists():
         return Known(View())
@@ -73,7 +74,7 @@ def derived(opened: Opened) -> Known:
     try:
         if packed.is_packed(opened.folder):
             raise Mistake("whoever packed it had the data")
-        if hasattr(options, "skip"):  # of recorded drives
+        if option(options, "skip", None) is not None:  # of recorded drives
             spec = spec_of(locate(options.path, opened.root))
             return Known(of_frames(spec.size, spec.hud))
         source: Any = opened.data()
@@ -88,7 +89,7 @@ def derived(opened: Opened) -> Known:
             msgspec.structs.replace(shape, hud=False), (f"{assumed}; assumed: they do not",)
         )
     if image is None:
-        return Known(getattr(source, "view", None) or View())
+        return Known(_told(source) or View())
     return Known(of_pictures(source.take("train", min(LOOKED, source.size("train")))["image"]))
 
 
@@ -98,9 +99,9 @@ def begun(folder: Path, model: Any, source: Any, like: dict[str, Tensor]) -> Vie
     view = found(model, source, like)
     if view is None:
         return None
-    same(getattr(source, "view", None), "its data", view, "what it is shown")
+    same(_told(source), "its data", view, "what it is shown")
     before = recorded(folder)
-    if before is None and run.checkpoints(folder) and getattr(model, "drives", False):
+    if before is None and run.checkpoints(folder) and _drives(model):
         before = WORLD  # of a run that is older than the record
     same(
         before,
@@ -119,17 +120,23 @@ def keep(folder: Path, view: View | None) -> None:
 
 
 def found(model: Any, source: Any, like: dict[str, Tensor]) -> View | None:
-    """What a model sees in training: as it says itself,
-    as its data say, or, of an eye, as its pictures show."""
-    if getattr(model, "drives", False):
+    """What a model sees in training: as it says itself, as its data say, or, of an eye, as its
+    pictures show."""
+    if _drives(model):
         return model.view()
-    if (view := getattr(source, "view", None)) is not None:
+    if (view := _told(source)) is not None:
         return view
-    if (
-        hasattr(model, "encode")
-        and hasattr(model, "decode")
-        and "image" in like
-        and like["image"].shape[1] == 3
-    ):
+    if isinstance(model, AutoEncoder) and "image" in like and like["image"].shape[1] == 3:
         return of_pictures(source.take("train", min(LOOKED, source.size("train")))["image"])
     return None
+
+
+def _drives(model: Any) -> bool:
+    """Whether a model is an agent that is trained in the world."""
+    return isinstance(model, Agent) and model.drives
+
+
+def _told(source: Any) -> View | None:
+    """What data say of their view, if anything."""
+    view: View | None = source.view if isinstance(source, HasView) else None
+    return view

@@ -102,9 +102,11 @@ class Frozen:
         self.module = module.requires_grad_(False).eval()
 
     def state_dict(self) -> dict[str, Any]:
+        """The memory's weights, and the hash of its eye."""
         return self.module.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a memory's weights back; RuntimeError if they have other shapes."""
         self.module.load_state_dict(state)
 
     packed, unpack = state_dict, load_state_dict  # the same where one only looks
@@ -114,6 +116,9 @@ class Frozen:
 
 
 class WorldController:
+    """The search for a controller, and the memory whose state it sees; for codes with actions, from
+    which dreams begin."""
+
     opened: tuple[acting.Eye, acting.Factory] | None = None
     """The eye and the world, opened when members first drive; whoever has others puts them here
     before."""
@@ -163,9 +168,8 @@ class WorldController:
             self.search.follow(begun)
         elif found == alone:
             weights = torch.arange(size - actions).view(actions, -1)[:, : alone // actions - 1]
-            self.search.widen(
-                begun, torch.cat([weights.flatten(), torch.arange(size - actions, size)])
-            )
+            biases = torch.arange(size - actions, size)
+            self.search.widen(begun, torch.cat([weights.flatten(), biases]))
         else:
             allowed = " or ".join(str(one) for one in sorted({alone, size}))
             raise ValueError(f"a controller of {found} numbers; allowed: one of {allowed}")
@@ -178,6 +182,8 @@ class WorldController:
         return self.memory.module if self.hyper.arm == "full" else self.untrained.module
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One generation: P members drive or dream, and the search hears what each earned; as
+        scalars the mean cost, returns, their spread, steps of a rollout and sigma."""
         members = self.search.ask()
         each_has = 1 if self.hyper.luck == "shared" else len(members)
         drawn = tracks.random_tracks(len(batch["mean"]) * distributed.world_size() * each_has)
@@ -236,10 +242,8 @@ class WorldController:
         if self.opened is None:
             seen = artefacts.eye_at(self.hyper.eye)
             artefacts.same_eye(self.memory.module, seen)
-            self.opened, self.sees = (
-                (seen.eye, seeing.shown(artefacts.factory(self.hyper.world), seen.view)),
-                seen.view,
-            )
+            world = seeing.shown(artefacts.factory(self.hyper.world), seen.view)
+            self.opened, self.sees = (seen.eye, world), seen.view
         return self.opened
 
     @property
@@ -267,9 +271,8 @@ class WorldController:
         h, z = self.hyper, batch["mean"]
         check_eye(self.memory.module, batch["eye"])
         if h.act_on == "sample":
-            noise = torch.randn(
-                len(z) * distributed.world_size(), *z.shape[1:], generator=generator(seed, "codes")
-            )
+            dice = generator(seed, "codes")
+            noise = torch.randn(len(z) * distributed.world_size(), *z.shape[1:], generator=dice)
             noise = distributed.own_rows(noise).to(z.device)
             z = z + (batch["log_variance"] / 2).exp() * noise
         dream = Dream(

@@ -43,7 +43,7 @@ from simulacra.core.idle import refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
-from simulacra.core.schedules import NonNegative, Schedule, value_at
+from simulacra.core.schedules import NonNegative, Schedule
 from simulacra.models.world.memory_nets import (
     Form,
     Memory,
@@ -91,9 +91,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def idle(h: Hyper) -> dict[str, str]:
     """Hyperparameters that change nothing beside the others, each with what it needs."""
     headed, clipped = h.weight_reward != 0, h.reward == "value"
-    return unless(clipped, "reward = value", "most") | unless(
-        headed, "weight_reward above 0", "reward", "most"
-    )
+    most = unless(clipped, "reward = value", "most")
+    return most | unless(headed, "weight_reward above 0", "reward", "most")
 
 
 # --- losses ---------------------------------------------------------------------------------------
@@ -111,9 +110,8 @@ def loss_reward(kind: str, told: Tensor, reward: Tensor, most: float) -> Tensor:
     if kind == "twohot":
         return -(twohot(reward.to(told.dtype)) * told.log_softmax(-1)).sum(-1)
     if kind == "sign":
-        return F.binary_cross_entropy_with_logits(
-            told, (reward > 0).to(told.dtype), reduction="none"
-        )
+        positive = (reward > 0).to(told.dtype)
+        return F.binary_cross_entropy_with_logits(told, positive, reduction="none")
     return (told - reward.clamp(-most, most)).square()
 
 
@@ -133,6 +131,9 @@ def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
 
 
 class WorldMemory:
+    """M and its average, for codes "mean" and "log_variance" (B, T, Z) with actions, rewards and
+    ends."""
+
     decode: Callable[[Tensor], Tensor] | None = None
     """The eye's decoder, codes (N, Z) -> pictures (N, C, H, W), if whoever looks has one; it is no
     part of M."""
@@ -159,7 +160,7 @@ class WorldMemory:
             )
         self.M = Memory(form)
         self.average = EMA(self.M)
-        self.opt = optim.adam(self.M, value_at(h.rate, 0), h.beta1, h.beta2)
+        self.opt = optim.adam(self.M, h.rate, h.beta1, h.beta2)
 
     def begin(self, other: "WorldMemory") -> tuple[str, ...]:
         """Go on from another run's M as one looks at it, as after more drives."""
@@ -171,9 +172,14 @@ class WorldMemory:
         self.average.follow()
         return "M", "average"
 
+    def rates(self) -> dict[str, Schedule]:
+        """Learning rates, set before every step."""
+        return {"opt": self.hyper.rate}
+
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
+        """One move of M on codes drawn anew; losses as scalars, that of the code in nats a number.
+        A Mistake if the codes are of another eye than those before."""
         h, z = self.hyper, self.sample_codes(batch)
-        optim.set_rate(self.opt, value_at(h.rate, k))
         self.meet(batch["eye"])
         told = self.losses(self.M, z, batch)
         loss = told["loss_z"]
@@ -192,9 +198,9 @@ class WorldMemory:
         follows, _ = M(z, batch["action"])
         told = {"loss_z": loss_code(follows.code.select(slice(None), slice(-1)), z[:, 1:]).mean()}
         if follows.reward is not None:
-            told["loss_reward"] = loss_reward(
-                self.hyper.reward, follows.reward, batch["reward"], self.hyper.most
-            ).mean()
+            kind, most = self.hyper.reward, self.hyper.most
+            each = loss_reward(kind, follows.reward, batch["reward"], most)
+            told["loss_reward"] = each.mean()
         if follows.end is not None:
             told["loss_end"] = loss_end(follows.end, batch["done"]).mean()
         return told
@@ -226,11 +232,10 @@ class WorldMemory:
             code, codes = follows.code.select(slice(None), -1), [z]
             for t in range(C, a.shape[1]):
                 u = uniform(z, 1 if M.form.joint else z.shape[2])
-                now = (
-                    expected(code)
-                    if tau is None
-                    else sample_mixture(code, tau, u, noise(z, z.shape[2]))
-                )
+                if tau is None:
+                    now = expected(code)
+                else:
+                    now = sample_mixture(code, tau, u, noise(z, z.shape[2]))
                 codes.append(now[:, None])
                 state = M.advance(now, a[:, t], state)
                 code = M.predict(state.h).code
@@ -265,10 +270,8 @@ class WorldMemory:
         check_eye(self.M, held_out["eye"])
         z, unseen = self.sample_codes(batch), self.sample_codes(held_out)
         with eval_mode(self.average.module), torch.no_grad():
-            told = {
-                f"{name}_held_out": value
-                for name, value in self.losses(self.average.module, unseen, held_out).items()
-            }
+            losses = self.losses(self.average.module, unseen, held_out)
+            told = {f"{name}_held_out": value for name, value in losses.items()}
         z = distributed.all_gather(z)
         middle = z.flatten(0, 1).mean(0)
         told["nats_normal"] = normal_nll(unseen[:, 1:] - middle, z - middle)

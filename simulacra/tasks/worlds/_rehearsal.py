@@ -11,7 +11,7 @@ import torch
 
 from simulacra.core import config, run
 from simulacra.core.config import Config
-from simulacra.core.contract import Batch
+from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build
 from simulacra.models.world.dreaming import numbers
@@ -25,7 +25,7 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
     """A Mistake if a stage cannot be built, or cannot be made of those before it.
     `steps`: of the longest recording."""
     eye, memory = plans["eye"], plans["memory"]
-    if length := getattr(eye.data, "length", 0):
+    if length := option(eye.data, "length", 0):
         raise Mistake(f"stage eye: data.length = {length}; allowed: 0, single frames")
     _built("eye", eye, {"image": torch.zeros(2, 3, SIDE, SIDE)})
     for stage, plan in plans.items():
@@ -76,7 +76,7 @@ def _codes(Z: int, T: int) -> Batch:
 
 def _built(stage: str, plan: Config, like: Batch) -> None:
     """Build a stage's model without the runs that are not there yet."""
-    there = {name: "" for name in ("memory", "eye") if hasattr(plan.hyper, name)}
+    there = {name: "" for name in ("memory", "eye") if name in plan.hyper.__struct_fields__}
     try:
         build(
             msgspec.structs.replace(plan, hyper=msgspec.structs.replace(plan.hyper, **there)),

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from simulacra.core.contract import HasTruth, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.envs.carracing.episodes import Store
@@ -37,7 +38,7 @@ from simulacra.models.world.artefacts import eye_of
 
 AMPLIFIED = 4  # times that differences are shown
 PLAIN = 4  # frames of a sheet that nobody chose; four more are the hard cases
-# is better
+# metrics, or how their names begin, of which less is better
 LOWER = (
     "feature_error",
     "frechet",
@@ -129,9 +130,8 @@ def _held(arms: Mapping[str, Arm], count: int, featured: int) -> encoders.Held:
                 "allowed: the same store and split"
             )
     source: Any = first.eye.data()
-    if not (hasattr(source, "whence") and hasattr(source, "truth")) or "image" not in source.take(
-        "train", 1
-    ):
+    recorded = isinstance(source, HasWhence) and isinstance(source, HasTruth)
+    if not recorded or "image" not in source.take("train", 1):
         raise Mistake(
             f"data of {first.name} are {first.eye.config.data}; "
             "allowed: single frames of data set racing"

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from simulacra.core import data_sets, random
+from simulacra.core.contract import Agent, Memory
 from simulacra.core.errors import Mistake
-from simulacra.core.load import Opened
+from simulacra.core.load import Opened, able
 from simulacra.envs.carracing.view import same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import LIMIT
@@ -62,13 +63,14 @@ def dreamt(opened: Opened, asked: Asked) -> Dreams:
     within(steps=(asked.steps, LIMIT), count=(asked.count, MOST))
     if asked.tau is not None and not 0 <= asked.tau < math.inf:
         raise Mistake(f"tau = {asked.tau}; allowed: 0 and more")
-    models = {"world_controller": acted, "world_memory": followed}
-    if opened.config.model not in models:
-        raise Mistake(
-            f"{opened.folder} is a run of model {opened.config.model}; "
-            f"allowed: models {', '.join(models)}"
-        )
-    return models[opened.config.model](opened, asked)
+    if isinstance(opened.model, Agent):
+        return acted(opened, asked)
+    if isinstance(opened.model, Memory):
+        return followed(opened, asked)
+    raise Mistake(
+        f"{opened.folder} is a run of model {opened.config.model}; allowed: models "
+        f"{able(Agent)}, {able(Memory)}"
+    )
 
 
 def acted(opened: Opened, asked: Asked) -> Dreams:

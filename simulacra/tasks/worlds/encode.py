@@ -10,7 +10,7 @@ made anew.
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from simulacra.core import run
+from simulacra.core.contract import HasOrigin, HasView
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.data.codes import SUFFIX, Episode, header, sound
@@ -50,17 +51,27 @@ class Recordings(Protocol):
         """Read one."""
 
 
+@runtime_checkable
+class Identified(Protocol):
+    """A store that knows its episodes by more than their names."""
+
+    id: str
+
+    def identity(self, i: int) -> str:
+        """Of the i-th episode."""
+
+
 class Stored:
     """Recordings of a store that `simulacra collect` filled; an episode is named as its file is,
     after a prefix that keeps stores apart."""
 
     def __init__(self, store: Any, prefix: str = ""):
-        self.store, self.view = store, getattr(store, "view", None)
+        self.store, self.view = store, store.view if isinstance(store, HasView) else None
         self.names: Sequence[str] = [prefix + entry.path.stem for entry in store.entries]
 
     def origin(self, name: str) -> tuple[str, str]:
         """The identities of the store and of an episode; empty for a store that has none."""
-        if not hasattr(self.store, "identity"):
+        if not isinstance(self.store, Identified):
             return "", ""
         return self.store.id, self.store.identity(self.names.index(name))
 
@@ -93,10 +104,10 @@ def encode(
     eye, name, *_ = eye_of(opened)
     if not recordings.names:
         raise Mistake("there are 0 episodes to encode; allowed: 1 and more")
-    seen, notes = getattr(recordings, "view", None), list[str]()
+    seen, notes = recordings.view if isinstance(recordings, HasView) else None, list[str]()
     if seen is not None:
         known = eye_seen(opened)
-        whose = getattr(getattr(recordings, "store", None), "folder", "recordings")
+        whose = recordings.store.folder if isinstance(recordings, Stored) else "recordings"
         view.same(known.view, str(opened.folder), seen, f"{whose}")
         notes += known.notes
     stale, told_of = outdated(recordings, out, name)
@@ -107,7 +118,7 @@ def encode(
         path = out / f"{episode}{SUFFIX}"
         if not path.exists() or path in stale:
             facts = {"eye": name, "run": opened.folder.name, "step": str(opened.step)}
-            if hasattr(recordings, "origin"):
+            if isinstance(recordings, HasOrigin):
                 facts["origin"] = json.dumps(recordings.origin(episode))
             if seen is not None:
                 facts["view"] = view.written(seen)
@@ -139,7 +150,7 @@ def outdated(recordings: Recordings, out: Path, eye: str) -> tuple[set[Path], li
             others += 1
             continue
         sound(there)
-        if not hasattr(recordings, "origin"):
+        if not isinstance(recordings, HasOrigin):
             continue
         store, recording = recordings.origin(path.stem)
         if not recording:

@@ -37,8 +37,9 @@ import torch
 
 from simulacra.core import config, run
 from simulacra.core.config import Config
+from simulacra.core.contract import AutoEncoder, option
 from simulacra.core.errors import choose
-from simulacra.core.load import reopen
+from simulacra.core.load import able, reopen
 from simulacra.envs.carracing.episodes import Store, spec_of
 from simulacra.envs.carracing.tracks import SELECTION
 from simulacra.io.paint import write
@@ -52,7 +53,6 @@ from simulacra.tasks.worlds.compare_encoders import Arm
 from simulacra.tasks.worlds.encode import Stored, encode
 from simulacra.tasks.worlds.score import Course, score
 
-EYES = "vae", "vaegan"
 STAGES = "eye", "memory", "dream", "controller", "refined"  # that are trained
 # that each seed has its own of
 OF_CONTROLLERS = "dream", "controller", "refined", "score", "stages"
@@ -237,13 +237,20 @@ def _under(notify: Callable[[str, float], None], name: str, _: str, share: float
     notify(name, share)
 
 
+def eyes() -> list[str]:
+    """The models that can be the eye of a world: auto-encoders with a config of its pictures."""
+    return [one for one in able(AutoEncoder).split(", ") if f"{one}_racing" in config.configs()]
+
+
 def precursor(site: Site) -> Site | None:
-    """Where the VAE is that a VAE-GAN goes on from;
-    None for a VAE, and where the nets are others, as published."""
-    if site.eye == "vae" or site.preset == "paper":
+    """Where the eye of another model is that this one goes on from, as a VAE-GAN from a VAE; None
+    for one that begins by itself, and where the nets are others, as published."""
+    model = config.model(site.eye).Model
+    others = [name for name in option(model, "INIT_MODELS", ()) if name != site.eye]
+    if not others or site.preset == "paper":
         return None
     kept = [change for change in site.changes.get("eye", []) if not change.startswith("hyper.")]
-    return replace(site, eye="vae", changes=site.changes | {"eye": kept})
+    return replace(site, eye=others[0], changes=site.changes | {"eye": kept})
 
 
 def eye(site: Site) -> None:
@@ -409,7 +416,7 @@ def scored(site: Site, run: Path, course: Course) -> Score:
 
 def world(site: Site) -> Score:
     """All stages."""
-    choose("eye", site.eye, list(EYES))
+    choose("eye", site.eye, eyes())
     choose("preset", site.preset, list(EXTENTS))
     validate(site, EXTENTS[site.preset].last)
     for stage in recorded, eye, codes, memory:
