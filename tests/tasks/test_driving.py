@@ -385,6 +385,7 @@ def test_a_drive_is_filmed(agent, noise, simulacra, tmp_path, name, every):
         noise[0].seeds == [77]
         and noise[0].closed
         and "in 4 steps; track 77" in text
+        and "cut at 4 of at most 1,000 steps; --steps N for more" in text
         and str(tmp_path / name) in text
     )
     seen = (
