@@ -152,10 +152,10 @@ def drawn(source: contract.Data, k: int, batch: int, seed: int) -> Batch:
         if not isinstance(one, Tensor) or not one.ndim or len(one) != batch:
             _refuse(source, wanted, {name: one}, f"; batch = {batch}")
     for name, axes in ("image", 4), ("next", 4), ("video", 5):
-        if (one := found.get(name)) is not None:
-            if one.ndim != axes or one.dtype != torch.float32:
-                _refuse(source, wanted, {name: one}, f" of {one.dtype}; {PICTURES}")
-            _in_range(source, wanted, one, f"; {PICTURES}")
+        if (seen := found.get(name)) is not None:
+            if seen.ndim != axes or seen.dtype != torch.float32:
+                _refuse(source, wanted, {name: seen}, f" of {seen.dtype}; {PICTURES}")
+            _in_range(source, wanted, seen, f"; {PICTURES}")
     return dict(found)
 
 
