@@ -69,6 +69,7 @@ def trained(hyper: Hyper, batch, steps: int) -> tuple[WorldMemory, dict]:
     model = WorldMemory(hyper, batch)
     for k in range(steps):
         random.reseed(random.fold(0, "step", k))
+        optim.set_rates(model, k)
         told = model.step(batch, k)
     return model, told
 
