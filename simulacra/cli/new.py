@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from simulacra.cli.grouped import Grouped
 from simulacra.cli.words import app, escape, out
 
-new_app = typer.Typer(help="Begin something of your own: a model.", no_args_is_help=True)
+new_app = typer.Typer(
+    cls=Grouped, help="Begin something of your own: a model.", no_args_is_help=True
+)
 app.add_typer(new_app, name="new")
 
 

@@ -58,9 +58,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
-    """Put the resolved names of a model and of data from outside in place of their paths or
-    modules, and run their code, which a person's config names; the copies in a run folder need
-    trust."""
+    """Put resolved names of a model and of data from outside in place of their paths or modules,
+    and run their code, which a person's config names; copies in a run folder need trust."""
     name, data = raw.get("room"), raw.get("data")
     if not isinstance(name, str):
         return  # which is said when it is checked

@@ -245,7 +245,7 @@ def test_data_show_looks_at_a_file_and_a_module(simulacra, tmp_path, importable,
     monkeypatch.chdir(tmp_path)
     for name in "stripes.py", "./stripes.py", "lab.stripes":
         text = simulacra("data", "show", name, "-o", "sheet.png", "--set", "data.count=7").success()
-        assert "2 pixels wide" in text and "'count': 7" in text
+        assert "2 pixels wide" in text and "data.count = 7" in text
         assert (tmp_path / "sheet.png").exists()
     assert "stripes.py: unknown key data.none; there is: data.count, data.path" in (
         simulacra("data", "show", "stripes.py", "--set", "data.none=1").refusal()
