@@ -67,7 +67,10 @@ HEAVY += (
 )
 
 APART = {
-    "simulacra/core/play.py": ["tests/core/test_distributed.py::test_two_halves_are_a_whole[ebgan]"]
+    f"simulacra/core/{name}.py": [
+        "tests/core/test_distributed.py::test_two_halves_are_a_whole[ebgan]"
+    ]
+    for name in ("optim", "distributed")
 }  # in processes of its own
 
 

@@ -1,7 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
-measure in `measuring`, `pictures`, `clips`, `worlds`, `experiments`.
+measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `worlds`,
+`experiments`.
 """
 
 import os
@@ -18,6 +19,7 @@ from simulacra import __version__
 from simulacra.cli import lists  # isort: skip
 from simulacra.cli import basics  # isort: skip
 from simulacra.cli import measuring  # isort: skip
+from simulacra.cli import new  # isort: skip
 from simulacra.cli import pictures, clips, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
@@ -34,6 +36,7 @@ __all__ = [
     "lists",
     "main",
     "measuring",
+    "new",
     "pictures",
     "streams",
     "worlds",

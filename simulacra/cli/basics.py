@@ -10,6 +10,7 @@ from simulacra.cli.words import (
     Changes,
     DataFolder,
     Device,
+    Json,
     Preset,
     RunFolder,
     Step,
@@ -22,6 +23,7 @@ from simulacra.cli.words import (
     report,
     settled,
 )
+from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
 
@@ -48,13 +50,28 @@ def train(
         bool, typer.Option(help="Write TensorBoard event files beside the log.")
     ] = True,
     trust: Trust = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would do, and how long; write nothing."),
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model, or go on where its run folder stands."""
     from simulacra.core import config, data_sets, zoo
 
+    if as_json and not dry_run:
+        raise Mistake("train --json: allowed: with --dry-run")
     source = str(zoo.place_of(source)) if source in zoo.names() else source
     place = data_sets.data_root(root)
     changes = settled(change, place)
+    if dry_run:
+        from simulacra.cli.dry_run import show
+
+        how: dict[str, Any] = {"device": device, "extend": extend, "as_json": as_json}
+        show(
+            source, preset, changes, lambda name: run or _default_folder(source, name), place, **how
+        )
+        return
     checked = config.resolve(
         source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True)
     )

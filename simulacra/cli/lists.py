@@ -46,7 +46,7 @@ def list_(
 def _there_is() -> dict[str, Any]:
     """By kind: names, with a sentence of each where there is one."""
     from simulacra import envs
-    from simulacra.core import config, data_sets, source, zoo
+    from simulacra.core import config, data_sets, installed, source, zoo
     from simulacra.studies import sheet
 
     files = config.model_files()
@@ -56,6 +56,7 @@ def _there_is() -> dict[str, Any]:
         "worlds": envs.WORLDS,
         "zoo": zoo.names(),
         "experiments": sheet.headlines(),
+        "installed": [str(one) for kind in installed.GROUPS for one in installed.offers(kind)],
     }
 
 
@@ -68,6 +69,9 @@ def _said(found: dict[str, Any], width: int) -> Iterator[str]:
         yield f"  {name:{column}}{short}"
     yield "Data sets (simulacra data list: a line about each)"
     yield from _wrapped(found["data"], width)
+    if found["installed"]:
+        yield "Models and data sets of installed packages"
+        yield from _wrapped(found["installed"], width)
     yield "Worlds (simulacra collect, drive, dream, world)"
     for name, sentence in found["worlds"].items():
         yield f"  {name:{column}}{sentence}"

@@ -112,7 +112,7 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         callback=_trusted,
-        help="Run the code of a model that the run folder brings (model.py).",
+        help="Run the code that the run folder brings (model.py, data.py).",
     ),
 ]
 Results = Annotated[Path, typer.Option("-o", help="A folder for the results.")]

@@ -6,23 +6,24 @@ import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, time
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from simulacra.core import data_sets, external
+from simulacra.core import data_sets, external, installed
 from simulacra.core.errors import Mistake, choose, shown, unknown
+from simulacra.core.model_names import HERE, unknown_model
+from simulacra.core.model_names import model as model
+from simulacra.core.model_names import model_files as model_files
+from simulacra.core.model_names import models as models
 from simulacra.core.source import constant, fields
 from simulacra.core.tables import contents, parted
 from simulacra.core.tables import is_file as is_file
 from simulacra.core.tables import read as read
 
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
-HERE = Path(__file__).parent.parent  # the package
 
 
 def asset(name: str) -> Path:
@@ -56,48 +57,41 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
 
 
-@cache
-def model_files() -> dict[str, Path]:
-    """The file of each model by its name: those in models/ that end with `Model = ...`."""
-    files = sorted((HERE / "models").glob("**/*.py"))
-    return {path.stem: path for path in files if "\nModel = " in path.read_text(encoding="utf-8")}
-
-
-def models() -> list[str]:
-    """The names of the models."""
-    return sorted(model_files())
-
-
-def model(name: str) -> Any:
-    """A model of this name, or one from a path that was admitted;
-    its Hyper and Model are the contract."""
-    if external.is_path(name):
-        return external.model(name)
-    if name not in models():
-        what = f"model '{shown(name, quoted=False)}'"
-        raise Mistake(f"{unknown(what, name, models())}; or the path of a .py file")
-    return import_module(
-        ".".join(("simulacra", *model_files()[name].relative_to(HERE).with_suffix("").parts))
-    )
-
-
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
-    """Put the resolved name of a model in place of its path, and run its code, which a person's
-    config names; the copy in a run folder needs trust."""
-    name = str(raw.get("room", ""))
-    asked = any(text.partition("=")[0].strip() in ("model", "room") for text in changes)
-    if external.is_known(name):
-        external.admit_copy(path.parent, name)
-    elif external.is_path(name):
-        places = [Path(), path.parent] if asked else [path.parent, Path()]
-        raw["room"] = external.admit(name, places)
-    elif (
+    """Put the resolved names of a model and of data from outside in place of their paths or
+    modules, and run their code, which a person's config names; the copies in a run folder need
+    trust."""
+    name, data = raw.get("room"), raw.get("data")
+    if not isinstance(name, str):
+        return  # which is said when it is checked
+    raw["room"] = _resolved("model", name, path, changes)
+    if isinstance(data, dict) and isinstance(data.get("name"), str):
+        raw["data"] = data | {"name": _resolved("data", data["name"], path, changes)}
+    if (
         name
+        and not external.is_outside(name)
         and name not in models()
         and (beside := sorted(one.name for one in path.parent.glob("*.py")))
+        and not installed.offer("model", name)
     ):
-        found = unknown(f"model '{shown(name, quoted=False)}'", name, models())
-        raise Mistake(f"{found}; or the path of a .py file, such as {beside[0]}")
+        raise Mistake(f"{unknown_model(name)}; or the path of a .py file, such as {beside[0]}")
+
+
+def _resolved(kind: external.Kind, name: str, path: Path, changes: list[str]) -> str:
+    """A name as a run's config has it. A path is looked for beside the config, then in the working
+    directory, and the other way round where it was given on the command line."""
+    if external.is_known(name):
+        external.admit_copy(kind, path.parent, name)
+    elif external.is_outside(name):
+        keys = ("model", "room") if kind == "model" else (external.KEY[kind],)
+        asked = any(text.partition("=")[0].strip() in keys for text in changes)
+        return external.admit(kind, name, [Path(), path.parent][:: 1 if asked else -1])
+    return name
+
+
+def code_of(checked: Config) -> dict[external.Kind, str]:
+    """The resolved names of the code that a config trains: its model and its data set."""
+    return {"model": checked.model, "data": str(checked.data.__struct_config__.tag)}
 
 
 # keys as people write them, and as they are in the files of runs, which keep their first names
@@ -211,7 +205,7 @@ def check(raw: dict[str, Any], source: str) -> Config:
     _check_name(flat.name, source)
     if flat.model in models():
         _check_keys(raw.get("hyper"), model_files()[flat.model], "Hyper", source, "hyper.")
-    elif not external.is_path(flat.model):
+    elif not external.is_outside(flat.model):
         model(flat.model)  # which says what there is
     checked = {
         "data": check_data(raw["data"], source),
@@ -276,8 +270,9 @@ def check_data(raw: Any, source: str) -> Any:
     if not isinstance(raw, dict) or "name" not in raw:
         raise Mistake(f"{source}: data.name is missing; there is: {', '.join(data_sets.names())}")
     name = raw["name"] if isinstance(raw["name"], str) else shown(raw["name"])
-    own = {key: value for key, value in raw.items() if key != "name"}
-    _check_keys(own, data_sets.path(name), "Options", source, "data.")
+    if name in data_sets.names():
+        own = {key: value for key, value in raw.items() if key != "name"}
+        _check_keys(own, data_sets.path(name), "Options", source, "data.")
     return convert(raw, data_sets.module(name).Options, source, "data.")
 
 

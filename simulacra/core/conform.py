@@ -35,6 +35,7 @@ SINGLE = (  # methods that need no other, but have to be called as the house cal
     contract.HasWon,
     contract.HasRates,
     contract.HasHealth,
+    contract.HasMeasure,
     contract.HasCheck,
     contract.HasLook,
     contract.HasBegin,

@@ -209,6 +209,20 @@ class HasHealth(Protocol):
 
 
 @runtime_checkable
+class HasMeasure(Protocol):
+    """Metrics of its own, rows of measure that are called model.NAME."""
+
+    def measure(self, held_out: Batch, samples: Tensor) -> Mapping[str, Tensor | float]:
+        """measure(held_out, samples (N, C, H, W) or (N, T, C)) -> a dict of names and numbers
+
+        `held_out` are examples that no step learns from, as many as there are samples or as are
+        held out; `samples` are in [-1, 1], one set that `sample` made, or training examples in
+        their place (the floor). It is asked once a set, after the random generators were seeded,
+        gives finite numbers, the same names each time, and changes nothing.
+        """
+
+
+@runtime_checkable
 class HasCheck(Protocol):
     """Asked before a run folder is made; tasks/train.py."""
 

@@ -1,14 +1,15 @@
-"""Which data sets there are: the files in data/, those that begin with an underscore excepted.
-Nothing is imported until it is asked for."""
+"""Which data sets there are: the files in data/, those that begin with an underscore excepted;
+those that installed packages offer (installed.py); and those from outside, that a config names by
+their file or module (external.py). Nothing is imported until it is asked for."""
 
 import os
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from simulacra.core import source
-from simulacra.core.errors import Mistake, choose
+from simulacra.core import external, installed, source
+from simulacra.core.errors import Mistake, choose, shown
 
 if TYPE_CHECKING:  # which imports torch, and a list of names needs none
     from simulacra.core.contract import Data
@@ -33,9 +34,25 @@ def headline(name: str) -> str:
     return source.headline(path(name))
 
 
-def module(name: str) -> ModuleType:
-    """The module of one data set; it holds `Options` and `Data`."""
-    return import_module(f"simulacra.data.{choose('data set', name, names())}")
+def module(name: str) -> Any:
+    """The module of one data set, or what stands for that of one from elsewhere; it holds `Options`
+    and `Data`."""
+    if external.is_outside(name):
+        return external.loaded("data", name)
+    if name in names():
+        return import_module(f"simulacra.data.{name}")
+    if one := installed.offer("data", name):
+        return installed.load(one, "data")
+    raise unknown(name)
+
+
+def unknown(name: object) -> Mistake:
+    """That there is no data set of this name, and which there are."""
+    every = [*names(), *(one.name for one in installed.offers("data"))]
+    return Mistake(
+        f"unknown data set '{shown(name, quoted=False)}'; there is: {', '.join(every)}; or the "
+        "path of a .py file, or package.module"
+    )
 
 
 def fingerprint(options: Any, root: Path | None) -> "Files":
@@ -45,6 +62,8 @@ def fingerprint(options: Any, root: Path | None) -> "Files":
     from simulacra.core.fingerprint import of_files
 
     one = module(options.__struct_config__.tag)
+    if isinstance(one, external.Outside):
+        one, options = one.module, one.given(options)
     return (
         of_files(one.files(options, root), whole=isinstance(one, HasWhole) and one.WHOLE)
         if isinstance(one, HasFiles)
@@ -58,9 +77,22 @@ def load(options: Any, root: Path | None) -> "Data":
     from simulacra.core.conform import check_data
 
     name = options.__struct_config__.tag
-    found: Data = module(name).Data(options, root)
+    one = module(name)
+    if isinstance(one, external.Outside):
+        _made_so(one.module.Data, name)
+    found: Data = one.Data(options, root)
     check_data(found, name)
     return found
+
+
+def _made_so(kind: Any, name: str) -> None:
+    """A Mistake if a class is not made by Data(options, root)."""
+    try:
+        signature(kind).bind(None, None)
+    except TypeError as error:
+        raise Mistake(
+            f"data set {name}: its Data is not made by Data(options, root): {error}"
+        ) from None
 
 
 def data_root(option: Path | None) -> Path | None:

@@ -47,6 +47,11 @@ def settle(folder: Path) -> None:
         os.close(handle)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of these bytes whole or not at all."""
+    write(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     write(path, lambda file: file.write(text.encode()))

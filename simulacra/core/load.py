@@ -16,6 +16,7 @@ from simulacra.core import (
     data_sets,
     distributed,
     external,
+    installed,
     packed,
     random,
     run,
@@ -74,8 +75,9 @@ def reopen(
     choose("weights", weights, ["average", "raw"])
     folder = zoo.place_of(folder)
     raw = run.config_of(folder)
-    external.admit_copy(folder, str(raw.get("room")))
+    external.admit_copies(folder, raw)
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
+    installed.say_differences(run.starts(folder), config.code_of(checked))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if packed.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)

@@ -3,7 +3,7 @@
 config.json            resolved, every default spelled out
 machine.json           a record for each start: versions, processor, threads, commit
 data.json              the fingerprint of the files that it is trained on
-model.py                the source of the model, if it is not part of the package
+model.py, data.py      the source of the model and of the data set, if they are from outside
 shapes.json            shape and type of the training batch, so that the model can be rebuilt
                        without the data
 view.json              of eyes, memories and agents of a world: what is shown of it
@@ -27,9 +27,10 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
 
 import torch
 
@@ -46,7 +47,7 @@ from simulacra.core.checkpoint import storable as storable
 from simulacra.core.config import read, run_file
 from simulacra.core.contract import Batch, Model
 from simulacra.core.errors import Mistake
-from simulacra.core.files import write, write_text
+from simulacra.core.files import write, write_bytes, write_text
 from simulacra.core.fingerprint import Files
 from simulacra.core.fingerprint import digest as digest
 from simulacra.core.random import fold
@@ -54,7 +55,7 @@ from simulacra.core.state import kept
 from simulacra.core.tensorboard import Events
 
 # what a start leaves that was killed before it wrote the config
-BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.json"}
+BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.py", "data.json"}
 
 
 class Run:
@@ -216,34 +217,26 @@ def begin(
     *,
     extend: bool = False,  # allow more steps than the run was made for
     known: Any = dict,  # completes the config of an older run
-    source: bytes | None = None,  # the source of a model from outside the package
+    # FILE -> source of a model and of data from outside the package
+    sources: Mapping[str, bytes] = MappingProxyType({}),
     files: Callable[[], Files] = dict,  # the fingerprint of the data
 ) -> list[str]:
     """Make the folder, or check that its run is of this config and these data; record the start if
     it is not done. Returns what a person should know."""
-    begun = (folder / "config.json").exists()
-    found = known(config_of(folder)) if begun else config
-    changed, known_data = differences(found, config), begun and (folder / "data.json").exists()
-    moved = "data.path" in changed and known_data
-    apart = {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}
-    longer = _longer(folder, apart, extend)
-    finished = _finished(folder, config["steps"]) and not longer
-    if finished and not moved:
-        return _same_data(folder, files()) if known_data else []  # nothing starts
-    now = files()
-    notes = _same_data(folder, now) if begun else []
-    if moved:
-        notes.append(f"the same data are in another place: data.path was {changed['data.path'][0]}")
-    if longer:
+    there = standing(folder, config, extend=extend, known=known, files=files)
+    now, notes = there.files, there.notes
+    if there.finished and now is None:
+        return notes  # nothing starts
+    if there.longer:
         (folder / "done").unlink(missing_ok=True)
     with full_disk(folder):
         (folder / "checkpoints").mkdir(exist_ok=True)
-        if source is not None:
-            write(folder / "model.py", lambda file: file.write(source))
-        if now and not known_data:
+        for name, source in sources.items():
+            write_bytes(folder / name, source)
+        if now and not there.known:
             write_text(folder / "data.json", json.dumps({"format": 1, "files": now}) + "\n")
         write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-        if finished:
+        if there.finished:
             return notes
         write_text(folder / "machine.json", json.dumps([*starts(folder), machine], indent=2) + "\n")
         shapes = {
@@ -252,6 +245,38 @@ def begin(
         }
         write_text(folder / "shapes.json", json.dumps(shapes) + "\n")
     return notes
+
+
+class Standing(NamedTuple):
+    """What a training finds in its folder."""
+
+    notes: list[str]  # what a person should know
+    finished: bool  # nothing is left to do
+    longer: bool  # the run is to be extended
+    known: bool  # the folder has a fingerprint of data
+    files: Files | None  # that of now; None: nothing starts, and nothing is written
+
+
+def standing(
+    folder: Path, config: dict[str, Any], *, extend: bool, known: Any, files: Callable[[], Files]
+) -> Standing:
+    """What a training of this config finds in the folder, which may not be there; a Mistake if its
+    run is of another config or other data. Nothing is written."""
+    begun = (folder / "config.json").exists()
+    found = known(config_of(folder)) if begun else config
+    changed, has_data = differences(found, config), begun and (folder / "data.json").exists()
+    moved = "data.path" in changed and has_data
+    apart = {key: pair for key, pair in changed.items() if not (moved and key == "data.path")}
+    longer = _longer(folder, apart, extend)
+    finished = _finished(folder, config["steps"]) and not longer
+    if finished and not moved:
+        notes = _same_data(folder, files()) if has_data else []
+        return Standing(notes, finished, longer, has_data, None)
+    now = files()
+    notes = _same_data(folder, now) if begun else []
+    if moved:
+        notes.append(f"the same data are in another place: data.path was {changed['data.path'][0]}")
+    return Standing(notes, finished, longer, has_data, now)
 
 
 def _longer(folder: Path, apart: dict[str, tuple[Any, Any]], extend: bool) -> bool:
@@ -304,19 +329,19 @@ def _apart(changed: dict[str, tuple[Any, Any]]) -> str:
     words = []
     for key, (a, b) in changed.items():
         (name, _, one), (other, _, two) = (str(value).partition("@") for value in (a, b))
-        if key == "room" and one and two and name == other:
+        code = {"room": "model", "data.name": "data set"}.get(key)
+        if code and one and two and name == other:
             words.append(
-                f"the source of the model {name} has changed since ({one[:8]} there, {two[:8]} now)"
+                f"the source of the {code} {name} has changed since ({one[:8]} there, "
+                f"{two[:8]} now)"
             )
         else:
             words.append(f"{'model' if key == 'room' else key} is {a} there, {b} asked")
     return "; ".join(words)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make and hold the folder, so that two processes never train in it at once;
-    a Mistake if it is for something else."""
+def ours(folder: Path) -> None:
+    """A Mistake if the folder is there and holds something else than a run."""
     with reached(folder):
         others = [] if (folder / "config.json").exists() else _others(folder)
     if others:
@@ -324,6 +349,13 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} holds {others[0]} and no run (no config.json); "
             "choose another folder with --run"
         )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make and hold the folder, so that two processes never train in it at once; a Mistake if it is
+    for something else."""
+    ours(folder)
     with alone(folder, "training in"):
         yield
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.external import PREFIX
+from simulacra.core.external import watched
 from simulacra.core.fingerprint import digest
 from simulacra.core.parts import Held, attributes, parts, strays, weights
 
@@ -146,7 +146,7 @@ def shared(model: Any) -> dict[str, Any]:
     """NAME -> value of what a model from outside keeps in its class or its file,
     where no checkpoint looks."""
     own = sys.modules.get(type(model).__module__)
-    if own is None or not own.__name__.startswith(PREFIX):
+    if own is None or own.__name__ not in watched:
         return {}
     classes = [one for one in type(model).__mro__ if one.__module__ == own.__name__]
     each = {

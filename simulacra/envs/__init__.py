@@ -1,4 +1,4 @@
 """Simulated worlds, a folder each."""
 
 # by name: what it is
-WORLDS = {"racing": "CarRacing of gymnasium: drive a random track, seen from above"}
+WORLDS = {"racing": "CarRacing of gymnasium: a car on a random track"}

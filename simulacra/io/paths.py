@@ -27,9 +27,7 @@ def lacking(path: str, root: Path | None) -> str:
     """What is said of a data.path that cannot be found: which path was looked for, and where."""
     meant, here = Path(path).expanduser(), Path(path).expanduser().absolute()
     if root is not None or meant.is_absolute():
-        looked = here if root is None else root / meant
-        beside = "" if here == looked.absolute() or here.exists() else f", nor is {here}"
-        return f"data.path: {looked} is not there{beside}"
+        return f"data.path: {meant if root is None else root / meant} is not there"
     where = (
         "is in the working directory, but a config means the data folder,"
         if here.exists()

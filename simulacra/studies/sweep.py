@@ -127,7 +127,8 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
                 *sets,
             ]
             # the sheet's own config names it
-            trust = ["--trust"] if external.is_path(checked.model) else []
+            own = any(map(external.is_outside, config.code_of(checked).values()))
+            trust = ["--trust"] if own else []
             measure = [verb, str(folder), *options, *trust]
             found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
     return found

@@ -109,8 +109,10 @@ def finished(out: Path) -> Facts | None:
 def swept(out: Path) -> None:
     """Remove what only a stopped run needs, and nothing else."""
     work = (out / OF).parent
-    nets = [path.name for path in work.glob(f"{Path(NETS).stem}_*.safetensors")]
-    names = [*(Path(name).name for name in (SOFT, PLATE, OF)), *nets]
+    names = [Path(name).name for name in (SOFT, PLATE, OF)]
+    nets = Path(NETS).stem
+    for path in *work.glob(f"{nets}_*.safetensors"), *work.glob(f".{nets}_*.partial"):
+        path.unlink(missing_ok=True)
     for name in names:
         for path in (work / name, *work.glob(f".{name}.*.partial")):
             path.unlink(missing_ok=True)

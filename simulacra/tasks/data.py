@@ -6,9 +6,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from simulacra.core import config, data_sets
+from simulacra.core import config, data_sets, external, installed
 from simulacra.core.errors import Mistake, meant, shown
-from simulacra.core.source import fields
 from simulacra.io import paint as easel
 
 COUNT = 64  # pictures on the sheet, or 16 of as many series
@@ -18,8 +17,9 @@ ROWS, COLUMNS = 6, 8  # of a sheet of clips: a clip a row, frames spread over ti
 def show(
     name: str, root: Path | None, changes: list[str], sheet: Path | None
 ) -> tuple[dict[str, str], Path | None]:
-    """Facts about the data of a data set's or config's name, its options by `data.KEY` as `--set`
-    takes them, and a painted sheet if one is asked for."""
+    """Facts about the data of a data set's or config's name, or of a data set from outside
+    (path/file.py, package.module), its options by `data.KEY` as `--set` takes them, and a painted
+    sheet if one is asked for."""
     options = _options(name, changes)
     source = data_sets.load(options, root)
     chosen = msgspec.to_builtins(options)
@@ -46,7 +46,10 @@ def show(
 
 
 def _options(name: str, changes: list[str]) -> object:
-    if name not in data_sets.names():
+    given = name
+    if _is_outside(name):
+        name = external.admit("data", name, [Path()])
+    elif name not in data_sets.names() and not installed.offer("data", name):
         if name not in config.configs() and not Path(name).exists():
             near = meant(name, [*data_sets.names(), *config.configs()])
             raise Mistake(
@@ -58,9 +61,16 @@ def _options(name: str, changes: list[str]) -> object:
     for change in changes:
         config.change(raw, change)
     if other := next((key for key in raw if key != "data"), None):
-        there = [f"data.{key}" for key in fields(data_sets.path(name), "Options")]
+        there = [f"data.{key}" for key in data_sets.module(name).Options.__struct_fields__]
         raise Mistake(
             f"--set {shown(other, quoted=False)}: of a data set's name only data.KEY can be set"
             f"{meant(other, there)}; there is: {', '.join(there) or 'none'}"
         )
-    return config.check_data(raw["data"], name)
+    return config.check_data(raw["data"], given)
+
+
+def _is_outside(name: str) -> bool:
+    """Whether it is the file or the module of a data set, and no config and no run folder."""
+    if Path(name).suffix in (".toml", ".json") or Path(name).is_dir():
+        return False
+    return external.is_outside(name) and (name.endswith(".py") or "/" not in name)

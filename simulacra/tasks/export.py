@@ -73,8 +73,8 @@ def _fill(place: Path, one: Opened, weights: bytes, card_text: str) -> None:
     run.write(
         place / "shapes.json", lambda file: file.write((one.folder / "shapes.json").read_bytes())
     )
-    if (code := external.source_of(one.config.model)) is not None:
-        run.write(place / external.COPY, lambda file: file.write(code))
+    for name, code in external.sources(config.code_of(one.config)).items():
+        run.write_bytes(place / name, code)
     run.write_text(place / CARD, card_text)
     run.write(place / packed.WEIGHTS, lambda file: file.write(weights))
 

@@ -14,6 +14,7 @@ from simulacra.metrics.images.downstream import Labelled, downstream
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.intervals import versions
 from simulacra.metrics.intervals.interval import combined
+from simulacra.tasks import _own_metrics
 from simulacra.tasks._judges import Judge, Protocol, judge, no_extractor
 from simulacra.tasks.sample import classes, samples
 
@@ -59,9 +60,11 @@ def measured(opened: Opened, protocol: Protocol) -> tuple[Rows, list[str]]:
     against = judge(opened, source, protocol)
     if protocol.downstream:
         _check_downstream(opened, source, against.extractor)
-    numbers, notes = judged(against, protocol)
+    own, told = _own_metrics.of(opened, source, protocol)
+    numbers, notes = judged(own.heard(against) if own else against, protocol)
+    notes = [*notes, *told]
     provenance = _provenance(opened, protocol, against.provenance, time.monotonic() - start)
-    rows = rows_of(numbers, against, provenance)
+    rows = rows_of(numbers, against, provenance) + (own.rows(provenance) if own else [])
     if protocol.downstream:
         rows += _downstream(opened, protocol, source, against.extractor, provenance)
     if sees_a_world(opened, source):

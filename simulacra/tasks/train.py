@@ -18,6 +18,7 @@ from simulacra.core import (
     data_sets,
     distributed,
     external,
+    installed,
     loop,
     packed,
     run,
@@ -83,12 +84,12 @@ def train(
     if (folder / "config.json").exists():
         # what changes nothing is refused where a run begins, not where an older one goes on
         checked = config.settled(checked)
-    with _computing(checked, folder, notify) as asked:
+    with computing(checked, folder, notify) as asked:
         first, where = distributed.rank() == 0, chosen_device(device)
         source = data_sets.load(checked.data, root)
-        _checked(checked, source, notify if first else lambda line: None)
+        fits(checked, source, notify if first else lambda line: None)
         like = answers.drawn_batch(source, 0, checked.batch, checked.seed)
-        model, begun = _built(checked, folder, source, like, where)
+        model, begun = built(checked, folder, source, like, where)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
@@ -108,7 +109,7 @@ def train(
                 opened.close()
 
 
-def _built(
+def built(
     checked: Config, folder: Path, source: Data, like: Batch, where: torch.device
 ) -> tuple[Any, Begun | None]:
     """The model, and what it begins from, if it begins and from anything."""
@@ -116,7 +117,7 @@ def _built(
     run.storable(model, checked.model)
     if run.checkpoints(folder):
         return model, None
-    if external.is_path(checked.model):  # the package's own are tested
+    if checked.model not in config.models():  # the package's own are tested
         answers.tried(model, to(where, like))
     begun = begin(checked, model, folder, where)
     _met(model, like, partial(_examples, source, where))
@@ -141,7 +142,7 @@ def _examples(source: Data, device: torch.device) -> Iterator[Batch]:
         yield to(device, source.draw(k, size, 0))
 
 
-def _checked(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
+def fits(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     """A Mistake if the model is told of other classes than the data have; what the data took for
     granted is told."""
     for note in source.notes if isinstance(source, HasNotes) else ():
@@ -212,20 +213,21 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     """The start is recorded in the run folder, or is refused; what a person should know of it."""
     folder, checked, source = stage.run.folder, stage.config, stage.source
     keep_view = _seen(folder, stage.model, source, like)
+    names = config.code_of(checked)
+    code = installed.record(names)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    code, files = (
-        external.source_of(checked.model),
-        partial(data_sets.fingerprint, checked.data, stage.root),
-    )
+    start |= {installed.RECORD: code} if code else {}
     how: dict[str, Any] = {
         "extend": extend,
         "known": config.completed,
-        "source": code,
-        "files": files,
+        "sources": external.sources(names),
+        "files": partial(data_sets.fingerprint, checked.data, stage.root),
     }
+    before = run.starts(folder)
     lines = run.begin(folder, config.plain(checked), start, like, **how)
+    lines += installed.differences(before[-1].get(installed.RECORD, {}) if before else {}, code)
     keep_view()
-    return [*([begun.said] if begun else []), *lines]
+    return [*([begun.said] if begun else []), *external.unkept(names), *lines]
 
 
 def _seen(folder: Path, model: Any, source: Data, like: Batch) -> Callable[[], None]:
@@ -325,9 +327,9 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
-    """Join the other processes, take the run's number of threads,
-    and collect the signals that ask to end."""
+def computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
+    """Join the other processes, take the run's number of threads, and collect the signals that ask
+    to end."""
     with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
         for line in told if distributed.rank() == 0 else ():
             note(line)

@@ -64,7 +64,7 @@ def test_version_and_help():
 
 
 def test_list(simulacra):
-    text = simulacra("list").success()
+    text = simulacra("list").success() + simulacra("list", "--configs").success()
     assert all(name in text for name in (*config.models(), *data_sets.names(), *config.configs()))
 
 

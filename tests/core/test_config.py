@@ -66,15 +66,17 @@ def test_the_default_preset_is_laptop(name):
 
 
 def test_unknown_names_list_what_exists(tmp_path):
-    assert refusal("ebgan_minst").startswith("unknown config 'ebgan_minst'; there is: ")
+    assert refusal("ebgan_minst").startswith(
+        "unknown config 'ebgan_minst' (did you mean ebgan_mnist"
+    )
     assert A_CONFIG in refusal("ebgan_minst")
     assert "unknown preset 'huge'; there is: tiny, laptop, paper" in refusal(
         A_CONFIG, preset="huge"
     )
-    assert f"unknown data set 'minst'; there is: {', '.join(data_sets.names())}" in refusal(
+    assert f"(did you mean mnist?); there is: {', '.join(data_sets.names())}" in refusal(
         A_CONFIG, "data.name=minst"
     )
-    assert f"unknown model 'gann'; there is: {', '.join(config.models())}" in refusal(
+    assert f"'gann' (did you mean gan or rgan?); there is: {', '.join(config.models())}" in refusal(
         A_CONFIG, "model=gann"
     )
     assert "no config file" in refusal(tmp_path / "none.toml")
@@ -84,9 +86,9 @@ def test_unknown_names_list_what_exists(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("stepz=3", "unknown key stepz; there is: name, preset, model, "),
-        ("hyper.marginn=3", "unknown key hyper.marginn; there is: hyper."),
-        ("data.sise=3", "unknown key data.sise; there is: "),
+        ("stepz=3", "unknown key stepz (did you mean steps?); there is: name, preset, model, "),
+        ("hyper.marginn=3", "unknown key hyper.marginn (did you mean hyper.margin"),
+        ("data.sise=3", "unknown key data.sise"),
         ("steps=many", "steps = 'many': expected `int`"),
         ("steps=0", "steps = 0: expected `int` >= 1"),
         ("steps=2.5", "steps = 2.5: expected `int`"),

@@ -553,7 +553,7 @@ def test_a_file_that_is_no_model(tmp_path, monkeypatch, source, words):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(Mistake, match=words):
         config.resolve(str(toml))
-    assert not any(external.is_path(name) for name in config.models())
+    assert not any(external.is_outside(name) for name in config.models())
 
 
 def test_a_model_is_trained_from_its_own_folder(tmp_path, monkeypatch):
@@ -623,3 +623,46 @@ def test_the_plain_model(simulacra, tmp_path):
         "optimizer",
     ]
     simulacra("sample", tmp_path / "run", "-o", tmp_path / "a.png", "--trust").success()
+
+
+OLDER = """
+import torch
+from torch import nn
+from simulacra import layers, play
+from simulacra.contract import Batch
+from simulacra.core import seeds
+from simulacra.core.play import quiet
+from simulacra.play import descend, noise
+
+
+class Model:
+    def __init__(self, hyper, like):
+        size = like["image"].shape[1:].numel()
+        self.net = nn.Sequential(nn.Flatten(), layers.mlp([size, 4, size]))
+        self.average = play.Average(self.net)
+        self.opt = play.adam(self.net, play.at(1e-3, 0), 0.9, 0.999)
+
+    def step(self, batch: Batch, k):
+        x = batch["image"]
+        loss = (self.net(x).view_as(x) - x + 0.01 * noise(x, *x.shape[1:])).square().mean()
+        descend((loss, self.opt))
+        self.average.update(len(x) * play.processes(), (k + 1) * len(x), 10.0)
+        return {"loss": loss}
+
+    @torch.no_grad()
+    def sample(self, batch):
+        with quiet(self.average.module):
+            return {"samples": self.average.module(batch["image"]).view_as(batch["image"]).tanh()}
+"""
+
+
+def test_a_model_of_before_imports_what_it_imported(simulacra, tmp_path):
+    """A run folder brings its model, whose imports are those of the day that it was written."""
+    toml = written(tmp_path, OLDER)
+    simulacra("train", toml, "--run", tmp_path / "run", "--no-tensorboard").success()
+    wanted = "-n", 2, "-o", tmp_path / "two.png"
+    simulacra("sample", tmp_path / "run", *wanted, "--trust").success()
+    (tmp_path / "run" / "model.py").rename(tmp_path / "run" / "room.py")  # as it was called then
+    simulacra("sample", tmp_path / "run", *wanted, "--trust").success()
+    with pytest.raises(ImportError):
+        import simulacra.play

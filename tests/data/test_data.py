@@ -60,7 +60,10 @@ def refusal(options: object, root: Path | None) -> str:
 def test_names_and_unknown_name():
     assert {"digits", "mnist", "fashion_mnist", "folder"} <= set(data_sets.names())
     assert not any(name.startswith("_") for name in data_sets.names())
-    with pytest.raises(Mistake, match=r"unknown data set 'mnits'; there is: .*digits.*mnist"):
+    with pytest.raises(
+        Mistake,
+        match=r"unknown data set 'mnits' \(did you mean mnist\?\); there is: .*digits.*mnist",
+    ):
         data_sets.module("mnits")
 
 

@@ -74,7 +74,7 @@ def stamps(batch: dict[str, torch.Tensor]) -> list[tuple[int, int]]:
 
 def test_it_is_a_data_set_without_data():
     assert "racing" in data_sets.names() and data_sets.module("racing").Data is Racing
-    with pytest.raises(Mistake, match=r"data.path is 'racing' and there is no data folder"):
+    with pytest.raises(Mistake, match=r"data.path is 'racing', which .* there is no data folder"):
         data_sets.load(Options(), None)
 
 

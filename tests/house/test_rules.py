@@ -383,7 +383,7 @@ def test_commands_in_the_books_exist(book):
     coming = set(re.findall(r"^# configs/(\w+)\.toml$", (HOME / book).read_text(), re.M))
     for words in commands(told):
         verb = words[1]
-        assert verb in verbs or verb in ("data", "--version"), " ".join(words)
+        assert verb in verbs or verb in ("data", "new", "--version"), " ".join(words)
         if (
             verb == "train"
             and not words[2].isupper()

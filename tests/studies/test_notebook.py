@@ -627,3 +627,33 @@ def test_a_browser_shows_it_from_disk(simulacra, runs, tmp_path):
         and len(widths[1].split(",")) == 5
         and all(int(width) > 0 for width in widths[1].split(","))
     ), said.stderr[-500:]
+
+
+def test_captions_are_words(model_name):
+    """Of whatever a model paints."""
+    from simulacra.studies._notebook_pages import WORDS, in_words
+
+    painted = set(
+        re.findall(r'^ +"([a-z_]+)": ', config.model_files()[model_name].read_text(), re.M)
+    )
+    assert all(" " in words for words in WORDS.values()) and in_words("samples") == "samples"
+    assert all("_" not in in_words(name) for name in painted)
+    assert in_words("one_more") == "one more"
+
+
+@pytest.mark.parametrize(("kind", "plot"), [("series", "plot"), ("image", "")])
+def test_plots_fit_dark_pages(tmp_path, kind, plot):
+    from simulacra.studies._notebook_pages import Shelf
+
+    place, fresh = tmp_path / "run", tmp_path / "fresh"
+    (fresh / "files").mkdir(parents=True)
+    place.mkdir()
+    (place / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(16))
+    shelf = Shelf(place, fresh)
+    assert shelf.picture(place / "a.png", "a", "")["kind"] == "", "nothing is known of it"
+    (place / "shapes.json").write_text(json.dumps({kind: [[4, 1], "float32"]}))
+    assert Shelf(place, fresh).picture(place / "a.png", "a", "")["kind"] == plot
+    pages = HOME / "simulacra" / "studies" / "pages"
+    style = (pages / "page.html").read_text().replace(" ", "")
+    assert "(prefers-color-scheme:dark){img.plot{filter:invert" in style
+    assert 'class="{{ item.kind }}"' in (pages / "media.html").read_text()

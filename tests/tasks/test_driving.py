@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tiny import scribble
 
-from simulacra.core import config, random, run
+from simulacra.core import config, extras, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import policies, tracks
@@ -385,6 +385,7 @@ def test_a_drive_is_filmed(agent, noise, simulacra, tmp_path, name, every):
         noise[0].seeds == [77]
         and noise[0].closed
         and "in 4 steps; track 77" in text
+        and "cut at 4 of at most 1,000 steps; --steps N for more" in text
         and str(tmp_path / name) in text
     )
     seen = (
@@ -688,7 +689,7 @@ def test_a_simulator_that_is_not_installed(agent, simulacra, monkeypatch, tmp_pa
     for simulator in "gymnasium", "envpool":
         says = f"{simulator} cannot be imported"
         said = simulacra("score", agent, "--simulator", simulator, "--threads", threads).refusal()
-        assert says in said and "pip install 'simulacra[worlds]'" in said
+        assert says in said and extras.install("worlds") in said
         assert (
             says
             in simulacra(

@@ -1,12 +1,19 @@
 """One object through a clip from its first mask,
 on clips whose masks are known because the test draws them."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+import simulacra
 from simulacra.core.errors import Mistake
 from simulacra.nn import optical_flow
 from simulacra.video import _appearance
@@ -250,3 +257,58 @@ def test_flows_of_another_clip_are_a_mistake() -> None:
             torch.ones(8, 8),
             flows=optical_flow.Flows(torch.zeros(3, 2, 8, 8), torch.zeros(3, 2, 8, 8)),
         )
+
+
+@pytest.mark.parametrize("lost", [3, 2, 1])
+def test_a_stopped_training_goes_on_from_its_last_whole_net(lost, monkeypatch, tmp_path):
+    """To the same bits, without training those again that are there;
+    a damaged file, or one of another work, is not believed."""
+    monkeypatch.setattr(_appearance, "NETS", 3)
+    frames, masks = square([(20, 30), (22, 33)])
+    place = _appearance.Kept(tmp_path / "net.safetensors", "this work")
+    whole = segment(frames, masks[0], kept=place)
+    assert torch.equal(whole, segment(frames, masks[0])), "what is left changes nothing"
+    trained, cycle = [], _appearance.cycle
+    monkeypatch.setattr(_appearance, "cycle", lambda *words: trained.append(1) or cycle(*words))
+    assert torch.equal(segment(frames, masks[0], kept=place), whole) and not trained
+    place.file(lost).write_bytes(place.file(lost).read_bytes()[:-9])
+    assert torch.equal(segment(frames, masks[0], kept=place), whole)
+    assert len(trained) == 4 - lost
+    other = _appearance.Kept(place.path, "another work")
+    assert torch.equal(segment(frames, masks[0], kept=other), whole) and len(trained) == 7 - lost
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from simulacra.video import _appearance
+from simulacra.video.segment import segment
+torch.set_num_threads(1)
+_appearance.STEPS, _appearance.NETS, _appearance.AREA = 4, 3, 1200
+place, dies = Path(sys.argv[1]), int(sys.argv[2])
+frames, masks = torch.load(place / "clip.pt")
+keep = _appearance.Kept.keep
+def dying(self, n, net, chance):
+    keep(self, n, net, chance)
+    if n == dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+_appearance.Kept.keep = dying
+found = segment(frames, masks[0], kept=_appearance.Kept(place / "net.safetensors", "this work"))
+torch.save(found, place / "soft.pt")
+"""
+
+
+def test_killed_between_nets(monkeypatch, tmp_path):
+    """By a signal that nobody hears; the next process ends as one that was never killed."""
+    for name, value in ("STEPS", 4), ("NETS", 3), ("AREA", 1200):
+        monkeypatch.setattr(_appearance, name, value)
+    clip = square([(20, 30), (22, 33)])
+    torch.save(clip, tmp_path / "clip.pt")
+    env = os.environ | {"PYTHONPATH": str(Path(simulacra.__file__).parents[1])}
+    codes = [
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(dies)], env=env).returncode
+        for dies in (2, 0)
+    ]
+    assert codes == [-signal.SIGKILL, 0]
+    assert torch.equal(torch.load(tmp_path / "soft.pt"), segment(clip[0], clip[1][0]))
