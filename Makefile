@@ -31,7 +31,7 @@ site: .venv/ready  ## the documents as pages that open from disk: site/index.htm
 	@echo "Open this: site/index.html"
 
 bench: .venv/ready  ## steps/s, images/s, memory, share of the matmul rate
-	$(BIN)/python bench/rooms.py
+	$(BIN)/python bench/models.py
 
 clean:
 	rm -rf .venv

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,10 @@ from simulacra.cli.words import (
 )
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
+
+if TYPE_CHECKING:
+    from simulacra.core.config import Config
+    from simulacra.tasks.train import Outcome
 
 
 @app.command()
@@ -67,15 +71,26 @@ def train(
     if dry_run:
         from simulacra.cli.dry_run import show
 
-        how: dict[str, Any] = {"device": device, "extend": extend, "as_json": as_json}
+        said: dict[str, Any] = {"device": device, "extend": extend, "as_json": as_json}
         show(
-            source, preset, changes, lambda name: run or _default_folder(source, name), place, **how
+            source,
+            preset,
+            changes,
+            lambda name: run or _default_folder(source, name),
+            place,
+            **said,
         )
         return
     checked = config.resolve(
         source, preset, changes, lambda line: err.print(escape(line), soft_wrap=True)
     )
     folder = run or _default_folder(source, checked.name)
+    how = {"device": device, "extend": extend, "tensorboard": tensorboard}
+    _say_how_it_ended(folder, _trained(checked, folder, place, how))
+
+
+def _trained(checked: "Config", folder: Path, place: Path | None, how: dict[str, Any]) -> "Outcome":
+    """How the training ended, whose progress is shown."""
     from simulacra.core.progress import Progress
     from simulacra.tasks.train import train as verb
 
@@ -89,9 +104,11 @@ def train(
             "saved": progress.saved,
             "notify": lambda line: report([], [line]),
         }
-        outcome = verb(
-            checked, folder, place, device=device, extend=extend, tensorboard=tensorboard, **heard
-        )
+        return verb(checked, folder, place, **how, **heard)
+
+
+def _say_how_it_ended(folder: Path, outcome: "Outcome") -> None:
+    """Where the run is, how healthy, and what to look at; the process ends if it was stopped."""
     if not outcome.done:
         err.print(
             f"stopped and saved at step {outcome.step:,}; the same command goes on from there",

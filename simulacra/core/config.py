@@ -19,7 +19,7 @@ from simulacra.core.model_names import model as model
 from simulacra.core.model_names import model_files as model_files
 from simulacra.core.model_names import models as models
 from simulacra.core.source import constant, fields
-from simulacra.core.tables import contents, parted
+from simulacra.core.tables import OLD, called, contents, kept_names, parted
 from simulacra.core.tables import is_file as is_file
 from simulacra.core.tables import read as read
 
@@ -92,26 +92,6 @@ def _resolved(kind: external.Kind, name: str, path: Path, changes: list[str]) ->
 def code_of(checked: Config) -> dict[external.Kind, str]:
     """The resolved names of the code that a config trains: its model and its data set."""
     return {"model": checked.model, "data": str(checked.data.__struct_config__.tag)}
-
-
-# keys as people write them, and as they are in the files of runs, which keep their first names
-OLD = {"model": "room"}
-
-
-def called(key: str) -> str:
-    """The name by which people know a key of config.json."""
-    return next((new for new, old in OLD.items() if old == key), key)
-
-
-def _kept(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A person's table with the keys that the files of runs have."""
-    for new, old in OLD.items():
-        if new in raw and old in raw:
-            raise Mistake(
-                f"{path}: {new} = {shown(raw[new])} and {old} = {shown(raw[old])}, its older name; "
-                "allowed: one of them"
-            )
-    return {OLD.get(key, key): value for key, value in raw.items()}
 
 
 def configs() -> list[str]:
@@ -316,7 +296,7 @@ def settled(
 
 def based(path: Path) -> dict[str, Any]:
     """The raw contents of a TOML file, laid on its base if it names one."""
-    raw = _kept(read(path), path)
+    raw = kept_names(read(path), path)
     if not raw:
         raise Mistake(f"{path}: model is missing, and all else; the file holds no key")
     name = raw.pop("base", "")
@@ -326,7 +306,7 @@ def based(path: Path) -> dict[str, Any]:
         return raw
     beside = path.parent / f"{name}.toml"
     beneath = beside if is_file(beside) else find(name)
-    base = _kept(read(beneath), beneath)
+    base = kept_names(read(beneath), beneath)
     if "base" in base:
         raise Mistake(f"{path}: base {name} has a base itself; one is the limit")
     return merge(base, raw)
@@ -362,7 +342,7 @@ def _with_preset(raw: dict[str, Any], preset: str, path: Path) -> dict[str, Any]
     for name in presets:
         choose(f"preset in {path}:", name, PRESETS)
     chosen = presets[choose("preset", preset, [name for name in PRESETS if name in presets])]
-    return merge(raw, _kept(chosen, path)) | {"preset": preset}
+    return merge(raw, kept_names(chosen, path)) | {"preset": preset}
 
 
 def _is_named(raw: dict[str, Any], path: Path) -> None:
@@ -379,7 +359,9 @@ def _with_experiments(raw: dict[str, Any], tables: Any, wanted: str, path: Path)
         raise Mistake(f"{path}: experiments are tables, [experiment.NAME]")
     names = [name.strip() for name in wanted.split(",")] if wanted else []
     for name in names:
-        raw = merge(raw, _kept(tables[choose(f"experiment in {path}:", name, list(tables))], path))
+        raw = merge(
+            raw, kept_names(tables[choose(f"experiment in {path}:", name, list(tables))], path)
+        )
     _is_named(raw, path)  # an experiment may have renamed it
     return raw | {"name": "_".join([raw["name"], *names])}
 

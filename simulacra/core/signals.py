@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 # those that a system has: Windows knows SIGTERM alone of them
-IGNORABLE = {getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name)}
+IGNORABLE = {one for one in signal.Signals if one.name in ("SIGHUP", "SIGUSR1")}
 ENDING = (signal.SIGTERM, *sorted(IGNORABLE))
 
 

@@ -227,12 +227,22 @@ def kept(model: Any, paths: Mapping[str, Any] | set[str]) -> dict[str, Any]:
 
 
 def restore(model: Any, saved: Mapping[str, Any]) -> None:
-    """Put it back into the model."""
+    """Put it back into the model, where it is something else: what nobody can change, as a frozen
+    dataclass, is not touched."""
     found = places(model)
     for path, value in saved.items():
         if path in found:
             thing, name = found[path]
-            setattr(thing, name, put(getattr(thing, name), value))
+            if not _is(getattr(thing, name), value):
+                setattr(thing, name, put(getattr(thing, name), value))
+
+
+def _is(now: Any, value: Any) -> bool:
+    """Whether a thing is what a checkpoint holds of it."""
+    try:
+        return digest(plain(now)) == digest(value)
+    except _Unkept:
+        return False
 
 
 @contextlib.contextmanager

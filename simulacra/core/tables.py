@@ -107,3 +107,23 @@ def parted(text: str) -> tuple[str, Any]:
     if key.count(".") >= DEEPEST:
         raise Mistake(f"--set {shown(key, quoted=False)}: {TOO_DEEP}")
     return key.strip(), value
+
+
+# keys as people write them, and as they are in the files of runs, which keep their first names
+OLD = {"model": "room"}
+
+
+def called(key: str) -> str:
+    """The name by which people know a key of config.json."""
+    return next((new for new, old in OLD.items() if old == key), key)
+
+
+def kept_names(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A person's table with the keys that the files of runs have; a Mistake if it has both."""
+    for new, old in OLD.items():
+        if new in raw and old in raw:
+            raise Mistake(
+                f"{path}: {new} = {shown(raw[new])} and {old} = {shown(raw[old])}, its older name; "
+                "allowed: one of them"
+            )
+    return {OLD.get(key, key): value for key, value in raw.items()}

@@ -101,7 +101,11 @@ def idle(h: Hyper) -> dict[str, str]:
     return (
         unless(h.rule == "margin", "rule = margin", "margin", "margin_unit")
         | unless(ever(h.margin), "margin above 0", "margin_unit")
-        | unless(h.energy != "batch", "an energy of each picture, not of the batch", "hinge")
+        | unless(
+            h.energy != "batch" or h.hinge == "none",
+            "an energy of each picture, not of the batch",
+            "hinge",
+        )
         | unless(h.rule != "began", "rule = margin or magan", "hinge")
         | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
         | unless(h.rule == "magan", "rule = magan", "epoch", "warm")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from simulacra.core import run
 from simulacra.core.errors import Mistake
+from simulacra.core.tables import called
 from simulacra.studies.table import MARKS, spoken
 
 # what is shown, and how it begins
@@ -190,7 +191,7 @@ def checked(found: Any, needed: Mapping[str, type], what: str) -> dict[str, Any]
         raise Mistake(f"{what}: it holds no table of keys")
     lacking = [key for key in needed if key not in found]
     if lacking:
-        raise Mistake(f"{what}: it has no {', '.join(lacking)}")
+        raise Mistake(f"{what}: it has no {', '.join(map(called, lacking))}")
     wrong = [
         key
         for key, kind in needed.items()

@@ -9,7 +9,7 @@ from simulacra.core import config, data_sets, installed
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.files import write_text
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 # how each file is called, and what it is made of
 FILES = {"{}.py": "model.py.txt", "{}.toml": "model.toml.txt", "test_{}.py": "test_model.py.txt"}
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")

@@ -2,6 +2,7 @@
 names the model, the method and the wanted signature; and the loop sets the learning rates."""
 
 import copy
+import dataclasses
 import re
 from typing import Any
 
@@ -390,3 +391,26 @@ def test_looking_at_answers_moves_neither_weights_nor_chance(name: str) -> None:
     wanted = other.sample(batches[0])
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
     assert torch.equal(after, torch.rand(()))
+
+
+def test_trying_a_model_leaves_a_frozen_dataclass_alone():
+    """Hyperparameters of a model from outside may be one, which nobody can set."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Hyper:
+        beta: float = 1.0
+
+    class Frozen:
+        def __init__(self):
+            self.hyper, self.count = Hyper(), 3
+
+        def step(self, batch, k):
+            return {}
+
+        def sample(self, batch):
+            self.count = 5
+            return {"samples": batch["image"]}
+
+    model = Frozen()
+    answers.tried(model, {"image": torch.zeros(2, 1, 8, 8)})
+    assert model.hyper == Hyper() and model.count == 3

@@ -369,6 +369,7 @@ def test_b10_generators_play_every_nth_step(epoch, turns, monkeypatch):
 def test_b11_rates_follow_their_schedules(monkeypatch):
     model = small_model(rate_G=((0, 1e-3), (4, 0.0)), rate_D=((0, 2e-3), (2, 2e-3), (4, 0.0)))
     for k, rates in (0, (1e-3, 2e-3)), (2, (5e-4, 2e-3)), (3, (2.5e-4, 1e-3)), (9, (0.0, 0.0)):
+        optim.set_rates(model, k)
         moves(model, monkeypatch, k=k)
         assert [
             model.opt_G.param_groups[0]["lr"],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import optim
 from simulacra.core.random import reseed
 from simulacra.models import gan
 from simulacra.models.gan import GAN, Hyper
@@ -137,6 +138,7 @@ def test_pictures_of_any_shape(shape: tuple[int, int, int], nets: str, patch: in
 
 def test_schedules_reach_the_optimizers() -> None:
     m = small_model(rate_G=((0, 1e-3), (10, 0.0)), rate_D=2e-4)
+    optim.set_rates(m, 5)
     m.step({"image": torch.rand(4, 1, 28, 28)}, 5)
     assert m.opt_G.param_groups[0]["lr"] == pytest.approx(5e-4)
     assert m.opt_D.param_groups[0]["lr"] == pytest.approx(2e-4)

@@ -54,7 +54,7 @@ def count(module: nn.Module) -> int:
 def played(model: VAEGAN, k: int = 0, x: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """What the model tells of step k, with the noise of seed k."""
     random.reseed(k)
-    return model.step(x or batch(), k)
+    return model.step(x or batch(), k)  # at the rates of step 0
 
 
 def moves(model: VAEGAN, monkeypatch, x: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

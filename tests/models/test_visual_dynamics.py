@@ -307,7 +307,10 @@ def test_B2_the_loss_is_nats_of_one_pair(variant: str, monkeypatch: pytest.Monke
 def test_schedules_reach_the_step() -> None:
     """B16's schedule: raised after a step, at once."""
     m = small_model(rate=((0, 1e-3), (10, 0.0)), beta=((0, 0.1), (10, 0.1), (10, 1.0)))
-    betas = [float(m.step(batch(), k)["beta"]) for k in (0, 9, 10, 11)]
+    betas = []
+    for k in (0, 9, 10, 11):
+        optim.set_rates(m, k)
+        betas.append(float(m.step(batch(), k)["beta"]))
     assert betas == pytest.approx([0.1, 0.1, 1, 1])
     assert m.opt.param_groups[0]["lr"] == 0
 
@@ -735,6 +738,7 @@ def test_the_model_clips() -> None:
     m = small_model(clip=1e-3)
     start = torch.cat([w.detach().flatten() for w in m.net.parameters()])
     m.opt = SGD(m.net.parameters(), lr=1.0)
+    optim.set_rates(m, 0)
     m.step(batch(), 0)
     moved = torch.cat([w.detach().flatten() for w in m.net.parameters()]) - start
     assert m.opt.param_groups[0]["lr"] == 1e-3 and float(moved.norm()) == pytest.approx(
@@ -882,13 +886,14 @@ def test_predict_rolls_on(trained: Path, now: Path, simulacra, tmp_path: Path) -
 
 
 def test_each_step_begins_where_the_one_before_ended() -> None:
-    """Of a model whose futures are brighter by 1, and by another 10 the second of two."""
+    """Of a model whose futures are brighter by 1 / 16, and by another 10 / 16 the second of
+    two."""
     brighter = SimpleNamespace(
         imagine=lambda I1, count, prior: (
-            I1[:, None] + 1 + 10 * torch.arange(count)[:, None, None, None]
+            I1[:, None] + (1 + 10 * torch.arange(count)[:, None, None, None]) / 16
         )
     )
-    films = predict.rolled(brighter, torch.zeros(1, 1, 1, 1), 2, 3, None)
+    films = 16 * predict.rolled(brighter, torch.zeros(1, 1, 1, 1), 2, 3, None)
     assert films.flatten(1).tolist() == [[0, 1, 2, 3], [0, 11, 12, 13]]
 
 
