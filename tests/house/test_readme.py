@@ -25,7 +25,14 @@ RUN = ["README.md", "docs/tutorials/model.md"]  # the pages whose blocks are run
 GUIDES = sorted((HOME / "docs").glob("*.md"))
 TUTORIALS = sorted((HOME / "docs" / "tutorials").glob("*.md"))
 PAGES = [page.relative_to(HOME).as_posix() for page in [HOME / "README.md", *GUIDES, *TUTORIALS]]
-LONG = {"adding_a_model", "reading_a_run", "glossary", "faq", "python"}  # no guides to a system
+LONG = {
+    "adding_a_model",
+    "own_models_and_data",
+    "reading_a_run",
+    "glossary",
+    "faq",
+    "python",
+}  # no guides to a system
 
 pytestmark = pytest.mark.skipif(
     not (HOME / "README.md").exists(), reason="another place without the documents"
@@ -142,7 +149,7 @@ def parses(words: list[str], page: str) -> None:
         scripts = [one for one in rest if one.endswith(".py") and not one.startswith("try/")]
         assert all((HOME / one).exists() for one in scripts), words
     else:
-        known = {"git", "cd", ".", "pip", "ruff", "mypy", "torchrun", "OMP_NUM_THREADS=1"}
+        known = {"git", "cd", ".", "pip", "pytest", "ruff", "mypy", "torchrun", "OMP_NUM_THREADS=1"}
         assert name in known, f"{page}: {words}"
 
 
