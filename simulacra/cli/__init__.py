@@ -79,6 +79,9 @@ def _ended() -> int:
     except Exception as error:
         if heard:  # which libraries that were being imported make another error of
             return _interrupted(error, heard)
+        if type(error).__name__ == "NoArgsIsHelpError":  # of newer versions of typer and click
+            print(error.format_message())  # type: ignore[attr-defined]
+            return 2
         if not (why := _explained(error)):
             raise
         return _refuse(why)

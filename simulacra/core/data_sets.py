@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulacra.core import external, installed, source
+from simulacra.core import errors, external, installed, source
 from simulacra.core.errors import Mistake, choose, shown
 
 if TYPE_CHECKING:  # which imports torch, and a list of names needs none
@@ -49,10 +49,9 @@ def module(name: str) -> Any:
 def unknown(name: object) -> Mistake:
     """That there is no data set of this name, and which there are."""
     every = [*names(), *(one.name for one in installed.offers("data"))]
-    return Mistake(
-        f"unknown data set '{shown(name, quoted=False)}'; there is: {', '.join(every)}; or the "
-        "path of a .py file, or package.module"
-    )
+    found = shown(name, quoted=False)
+    said = errors.unknown(f"data set '{found}'", found, every)
+    return Mistake(f"{said}; or the path of a .py file, or package.module")
 
 
 def fingerprint(options: Any, root: Path | None) -> "Files":
