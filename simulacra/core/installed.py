@@ -6,21 +6,18 @@ An installed package is code that the person installed: its names are used witho
 package, version and source a run was trained with is in its machine.json, and another one is said.
 """
 
-import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from simulacra.core import external
 from simulacra.core.errors import Mistake
 from simulacra.core.external import Kind, Outside
 
 GROUPS: dict[Kind, str] = {"model": "simulacra.models", "data": "simulacra.data_sets"}
-RECORD = "code"  # in a start of machine.json
 INFO = (".dist-info", ".egg-info")  # folders in which packages say what they are
 
 
@@ -70,61 +67,15 @@ def load(one: Offer, kind: Kind) -> Outside:
     except Exception as error:  # of somebody's package, whatever it is
         why = " ".join(str(error).split())[:200]
         raise Mistake(f"{label} cannot be imported: {type(error).__name__}: {why}") from error
-    return external.face(kind, label, one.name, module, _source(one))
-
-
-def record(names: Mapping[Kind, str]) -> dict[str, dict[str, str]]:
-    """For machine.json: where the code of the model and of the data is from that installed packages
-    offer by these names; the house's own go first and are not in it."""
-    found: dict[str, dict[str, str]] = {}
-    for kind, name in names.items():
-        if not _is_own(kind, name) and (one := offer(kind, name)):
-            facts = {"name": name, "package": one.package, "version": one.version}
-            found[kind] = facts | {"source": external.hash_of(_source(one))}
-    return found
-
-
-def say_differences(starts: Sequence[Mapping[str, Any]], names: Mapping[Kind, str]) -> None:
-    """Log a warning where the installed code of a run that is opened is not what it was trained
-    with; without a handler, Python prints it on the error stream."""
-    before = starts[-1].get(RECORD) if starts else None
-    if isinstance(before, dict) and before:
-        for line in differences(
-            before, record({kind: name for kind, name in names.items() if kind in before})
-        ):
-            logging.getLogger("simulacra").warning("note: %s", line)
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """What a person should know of two records: another package, version or source."""
-    lines = []
-    for kind, new in now.items():
-        old = before.get(kind)
-        if not isinstance(old, dict) or old == new:
-            continue
-        there, here = (f"{one.get('package')} {one.get('version')}" for one in (old, new))
-        lines.append(
-            f"{'model' if kind == 'model' else 'data set'} {new['name']}: the run was trained with "
-            f"that of {there}, and it is now that of {here}"
-            if there != here
-            else f"{'model' if kind == 'model' else 'data set'} {new['name']}: its source in "
-            f"{here} has changed since the run was trained"
-        )
-    return lines
-
-
-def _is_own(kind: Kind, name: str) -> bool:
-    """Whether the house has a model or a data set of this name, whatever others offer."""
-    from simulacra.core import data_sets, model_names
-
-    return name in (model_names.models() if kind == "model" else data_sets.names())
+    return external.face(kind, label, one.name, module, source_of(one))
 
 
 def _owner(one: Offer) -> str:
     return f"{one.package} {one.version}"
 
 
-def _source(one: Offer) -> bytes:
+def source_of(one: Offer) -> bytes:
+    """The source of an offered module's file; empty if it has none."""
     spec = find_spec(one.module)
     file = Path(spec.origin) if spec and spec.origin else None
     return file.read_bytes() if file and file.is_file() else b""

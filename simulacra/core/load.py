@@ -16,7 +16,7 @@ from simulacra.core import (
     data_sets,
     distributed,
     external,
-    installed,
+    installed_record,
     packed,
     random,
     run,
@@ -77,7 +77,7 @@ def reopen(
     raw = run.config_of(folder)
     external.admit_copies(folder, raw)
     checked = config.settled(packed.beside(config.check(raw, str(folder / "config.json")), folder))
-    installed.say_differences(run.starts(folder), config.code_of(checked))
+    installed_record.say_differences(run.starts(folder), config.code_of(checked))
     where, named, root = chosen_device(device), root is not None, root_of(folder, root)
     if packed.is_packed(folder):
         return replace(_packed(folder, checked, root, where, step), named=named)

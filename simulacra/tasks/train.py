@@ -18,7 +18,7 @@ from simulacra.core import (
     data_sets,
     distributed,
     external,
-    installed,
+    installed_record,
     loop,
     packed,
     run,
@@ -214,9 +214,9 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     folder, checked, source = stage.run.folder, stage.config, stage.source
     keep_view = _seen(folder, stage.model, source, like)
     names = config.code_of(checked)
-    code = installed.record(names)
+    code = installed_record.record(names)
     start = machine(stage.root, stage.device) | ({"init_from": begun.record} if begun else {})
-    start |= {installed.RECORD: code} if code else {}
+    start |= {installed_record.RECORD: code} if code else {}
     how: dict[str, Any] = {
         "extend": extend,
         "known": config.completed,
@@ -225,7 +225,9 @@ def _recorded(stage: _Stage, like: Batch, begun: Begun | None, extend: bool) -> 
     }
     before = run.starts(folder)
     lines = run.begin(folder, config.plain(checked), start, like, **how)
-    lines += installed.differences(before[-1].get(installed.RECORD, {}) if before else {}, code)
+    lines += installed_record.differences(
+        before[-1].get(installed_record.RECORD, {}) if before else {}, code
+    )
     keep_view()
     return [*([begun.said] if begun else []), *external.unkept(names), *lines]
 

@@ -11,7 +11,7 @@ import torch
 from core.test_external import trained
 from tiny import assert_same, equal
 
-from simulacra.core import config, data_sets, external, installed, random, run
+from simulacra.core import config, data_sets, external, installed, installed_record, random, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, reopen
 from simulacra.core.parts import parts
@@ -325,7 +325,7 @@ def test_the_house_goes_before_a_package_and_two_packages_are_asked_about(tmp_pa
     offered(importable, "lab", model="vq = lab.vqvae\nebgan = lab.vqvae")
     offered(importable, "other", model="vq = lab.vqvae")
     assert config.model("ebgan").__name__ == "simulacra.models.ebgan"
-    assert installed.record({"model": "ebgan", "data": "digits"}) == {}
+    assert installed_record.record({"model": "ebgan", "data": "digits"}) == {}
     with pytest.raises(Mistake, match=r"offered by lab 1\.2 and by other 1\.2; allowed: one of"):
         config.model("vq")
     with pytest.raises(Mistake, match=r"unknown model 'none'; there is: .*, vq, vq"):
