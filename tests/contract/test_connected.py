@@ -141,7 +141,7 @@ def test_truths_are_those_of_the_moment_of_the_frame() -> None:
     one recorded with it, to the last bit; after a lead, too."""
     for package in "gymnasium", "Box2D", "envpool":
         pytest.importorskip(
-            package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+            package, reason=f"CarRacing needs {package}, of the extra worlds"
         )
     from simulacra.tasks.worlds import collect
 

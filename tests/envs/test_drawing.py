@@ -12,7 +12,7 @@ from simulacra.envs.carracing.tracks import OFFICIAL
 
 for package in "gymnasium", "Box2D", "pygame":
     pytest.importorskip(
-        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+        package, reason=f"CarRacing needs {package}, of the extra worlds"
     )
 
 

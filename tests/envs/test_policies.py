@@ -27,7 +27,7 @@ from simulacra.envs.carracing.racing import HIGH, LOW
 
 for package in "gymnasium", "Box2D":
     pytest.importorskip(
-        package, reason=f"CarRacing needs {package}: pip install 'simulacra[worlds]'"
+        package, reason=f"CarRacing needs {package}, of the extra worlds"
     )
 
 
