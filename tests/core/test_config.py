@@ -96,7 +96,7 @@ def test_unknown_names_list_what_exists(tmp_path):
         ("batch=-3", "batch = -3: expected `int` >= 1"),
         ("seed=-1", "seed = -1: expected `int` >= 0"),
         ("preset=huge", "preset = 'huge': expected one of: tiny, laptop, paper"),
-        ("hyper=3", "hyper: Expected `object`, got `int`"),
+        ("hyper=3", "hyper = 3: expected keys; there is: hyper."),
         ("data=3", "data.name is missing; there is: codes, davis, digits"),
         ("steps.more=3", "--set steps.more: steps is no table"),
         ("steps", "--set takes key=value, found 'steps'"),
@@ -114,7 +114,7 @@ def test_wrong_values(change, says):
         ("hyper.stabilise.noise=-1", "hyper.stabilise.noise = -1: expected `float` >= 0.0"),
         (
             "hyper.stabilise.nois=1",
-            "unknown key hyper.stabilise.nois; there is: hyper.stabilise.real_target, ",
+            "unknown key hyper.stabilise.nois (did you mean hyper.stabilise.noise?); there is: hyper.stabilise.real_target, ",
         ),
         (
             "hyper.stabilise.augment=['flip']",

@@ -360,8 +360,8 @@ def test_b9_both_games_are_played_on_the_same_pictures(monkeypatch):
 @pytest.mark.parametrize(("epoch", "turns"), [(0, 3), (2, 0), (4, 2)])
 def test_b10_generators_play_every_nth_step(epoch, turns, monkeypatch):
     """Steps are counted over all epochs; counted within epochs shorter than n,
-    generators never play."""
-    model = small_model(critic_steps=3, defects=Defects(epoch=epoch))
+    generators never play, and the model refuses what is theirs."""
+    model = small_model(critic_steps=3, rate_G=1e-4, defects=Defects(epoch=epoch))
     played = [moves(model, monkeypatch, k=k)[1][-1][1] is model.opt_G for k in range(9)]
     assert sum(played) == turns and (epoch or played == [False, False, True] * 3)
 
