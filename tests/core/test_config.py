@@ -114,7 +114,8 @@ def test_wrong_values(change, says):
         ("hyper.stabilise.noise=-1", "hyper.stabilise.noise = -1: expected `float` >= 0.0"),
         (
             "hyper.stabilise.nois=1",
-            "unknown key hyper.stabilise.nois (did you mean hyper.stabilise.noise?); there is: hyper.stabilise.real_target, ",
+            "unknown key hyper.stabilise.nois (did you mean hyper.stabilise.noise?); there is: "
+            "hyper.stabilise.real_target, ",
         ),
         (
             "hyper.stabilise.augment=['flip']",
