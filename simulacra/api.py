@@ -13,6 +13,7 @@ All pictures are float32 tensors in [-1, 1], channels first, on the CPU. A user'
 """
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import answers, config, external, random, run, zoo
+from simulacra.core import answers, config, external, memory, random, run, zoo
 from simulacra.core.config import Config
 from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
@@ -153,6 +154,15 @@ class Loaded:
         """n samples, pictures (n, C, H, W) or series (n, T, C), a function of weights and seed;
         of one class if `label` says so."""
         self._need("sample")
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise Mistake(f"n = {n!r}; allowed: a whole number of samples")
+        each = math.prod(next(iter(self._opened.like(1).values())).shape) * 4
+        if (free := memory.free()) is not None and n * each > free:
+            raise Mistake(
+                f"n = {n:,} samples are {n * each / 2**30:,.0f} GiB, and of memory "
+                f"{free / 2**30:,.1f} GiB are free; in parts they are written by `simulacra sample "
+                f"{self.folder} -n {n} -o FOLDER`"
+            )
         labels = None if label is None else sample.of_class(self._opened, label)
         return torch.cat(list(sample.parts(self._opened, n, seed, labels)))
 
@@ -310,6 +320,8 @@ def load(
     trust: bool = False,  # whether a model that the run brings may be run
 ) -> Loaded:
     """Open a run."""
+    if not isinstance(name, (str, Path)):
+        raise Mistake(f"load({name!r}): allowed: a run folder, or a name of list_zoo()")
     place = zoo.run_of(name)
     with external.trusted(trust):
         return Loaded(reopen(place, data_root(Path(data) if data else None), device, step, weights))
@@ -329,6 +341,10 @@ def train(
 ) -> Loaded:
     """Train, or go on training what is in the run folder, and open it.
     Ctrl-C saves, then raises KeyboardInterrupt."""
+    if callable(callbacks) or not all(callable(one) for one in callbacks):
+        raise Mistake("callbacks: allowed: a list of functions of the step and its row of the log")
+    if set is not None and not isinstance(set, Mapping):
+        raise Mistake(f"set = {set!r}; allowed: a dict of values by dotted key")
     root = data_root(Path(data) if data else None)
     changes, notes = typed(
         [f"{key}={written(key, value)}" for key, value in (set or {}).items()], root

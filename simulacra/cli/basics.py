@@ -124,9 +124,10 @@ def _say_how_it_ended(folder: Path, outcome: "Outcome") -> None:
 
 
 def _survives(folder: Path) -> str:
-    from simulacra.core.checkpoint import last_good
+    from simulacra.core.checkpoint import checkpoints, last_good
 
-    return f"{last_good(folder)}; the same command goes on from there"
+    again = "goes on from there" if checkpoints(folder) else "begins again"
+    return f"{last_good(folder)}; the same command {again}"
 
 
 def _default_folder(source: str, name: str) -> Path:

@@ -289,6 +289,10 @@ def _run(label: str, resolved: str, file: Path, source: bytes) -> ModuleType:
     try:
         with older_names.importable():
             exec(compile(source, str(file), "exec"), vars(module))
+    except SystemExit as error:
+        raise Mistake(
+            f"{label} ends the program when it is imported (sys.exit({error.code!r}))"
+        ) from None
     except SyntaxError as error:
         raise Mistake(f"{label}, line {error.lineno}: {error.msg}") from None
     except ModuleNotFoundError as error:

@@ -28,7 +28,7 @@ from simulacra.core.contract import Batch, Data, Model
 from simulacra.core.data_sets import data_root as data_root
 from simulacra.core.ema import EMA
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.parts import complete, parts
+from simulacra.core.parts import complete, evaluating, parts
 from simulacra.core.provenance import commit as commit
 
 # what a batch may hold
@@ -94,6 +94,7 @@ def reopen(
         for part in parts(model).values():
             if isinstance(part, EMA):
                 part.follow()
+    evaluating(model)
     return Opened(folder, checked, model, loaded, root, where)
 
 
@@ -107,6 +108,7 @@ def _packed(
         raise Mistake(
             f"{folder} is packed and has no checkpoint of step {step}; there is: {loaded}"
         )
+    evaluating(model)
     return Opened(folder, checked, model, loaded, root, where)
 
 

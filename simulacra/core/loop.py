@@ -54,7 +54,7 @@ def fit(
         batch = draw(k)
         set_rates(model, k)
         with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
-            scalars = numbers(model.step(batch, k))
+            scalars = numbers(stepped(model, batch, k))
         k += 1
         logging = run.logs(k)
         row = finite(scalars | (probe(model, batch, scalars, held_out) if logging else {}), k)
@@ -95,6 +95,17 @@ def watched(model: Model) -> Iterator[None]:
         )
     if lost := moved(model, moving):
         raise Mistake(f"in a step {lost}, so no checkpoint would hold it; {ADVICE}")
+
+
+def stepped(model: Model, batch: Batch, k: int) -> Any:
+    """What step k returns; a Mistake if it would end the program."""
+    try:
+        return model.step(batch, k)
+    except SystemExit as error:
+        raise Mistake(
+            f"step {k:,} of the model ends the program (sys.exit({error.code!r})); allowed: to "
+            "raise an error, or to return"
+        ) from None
 
 
 def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -> None:

@@ -255,6 +255,17 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
     return list(attributes(value).items())
 
 
+def evaluating(model: Any) -> None:
+    """Put every module of a model into evaluation mode, so that whoever looks at it changes nothing
+    and two looks are alike."""
+    for part in parts(model).values():
+        for one in (part, *vars(part).values()) if hasattr(part, "__dict__") else (part,):
+            if isinstance(one, nn.Module):
+                one.eval()
+    if isinstance(model, nn.Module):
+        model.eval()
+
+
 @contextlib.contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
     """Modules in evaluation mode, so that looking at them changes no buffer;

@@ -38,7 +38,7 @@ from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
 from simulacra.core.distributed import all_gather, all_mean
 from simulacra.core.ema import EMA
-from simulacra.core.errors import Mistake
+from simulacra.core.errors import Mistake, choose
 from simulacra.core.idle import ever, refuse, unless
 from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
@@ -150,10 +150,15 @@ def ceiling(energy: str, x: Tensor) -> float:
     return float(ENERGIES[energy](torch.ones_like(x), -torch.ones_like(x)).mean())
 
 
+HINGES = ["sample", "batch", "none"]
+FORMS = ["squared", "unsquared"]
+
+
 def hinge_loss(E_x: Tensor, E_g: Tensor, m: Tensor, form: str = "sample") -> Tensor:
     """Eq. 1: L_D = E(x) + max(0, m - E(G(z))), per sample, then averaged. Form "batch" takes the
     maximum of the batch's mean, "none" takes none: then m is an additive constant without any
     effect."""
+    choose("form", form, HINGES)
     gap = m - E_g if form == "sample" else m - E_g.mean()
     return E_x.mean() + (gap if form == "none" else F.relu(gap)).mean()
 
@@ -167,6 +172,11 @@ def pull_away(codes: Tensor, form: str = "squared") -> Tensor:
     """Eq. 14: the mean over pairs i != j of the squared cosine of codes i and j; (B, ...) ->
     scalar. "unsquared", as the notes coded it, is smallest for opposite codes, not for orthogonal
     ones."""
+    choose("form", form, FORMS)
+    if len(codes) < 2:
+        raise Mistake(
+            f"pull_away of {len(codes)} codes; allowed: 2 or more, whose pairs it compares"
+        )
     s = F.normalize(codes.flatten(1), dim=1, eps=1e-8)
     cosines = s @ s.T
     if form == "squared":

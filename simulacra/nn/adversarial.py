@@ -34,6 +34,7 @@ def non_saturating_G(d_g: Tensor, target: float | Tensor = 1.0) -> Tensor:
 def relativistic(d_winner: Tensor, d_loser: Tensor) -> Tensor:
     """softplus(-(d_winner - d_loser)): R3GAN eq. 2,
     where D wants the real one to win and G the generated one."""
+    maths.alike(d_winner=d_winner, d_loser=d_loser)
     return F.softplus(d_loser - d_winner)
 
 

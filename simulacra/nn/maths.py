@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from simulacra.core.errors import Mistake
+
 
 def pairwise_distance(x: Tensor) -> Tensor:
     """The mean Euclidean distance between two different examples of x (B, ...)."""
@@ -51,3 +53,13 @@ def psnr(image: Tensor, true: Tensor) -> Tensor:
     log10(4 / mean squared error), at most 100."""
     error = (image.clamp(-1, 1) - true.clamp(-1, 1)).double().square().mean((-3, -2, -1))
     return (10 * (4 / error).log10()).clamp(max=100.0)
+
+
+def alike(**pair: Tensor) -> None:
+    """A Mistake if tensors that are taken element by element have other shapes: (B,) beside (B, 1)
+    would become (B, B) without a word."""
+    (one, a), (other, b) = pair.items()
+    if a.shape != b.shape:
+        raise Mistake(
+            f"{one} is {tuple(a.shape)} and {other} {tuple(b.shape)}; allowed: equal shapes"
+        )

@@ -140,9 +140,7 @@ def test_truths_are_those_of_the_moment_of_the_frame() -> None:
     """Driving a recording's actions again on the same track, the truth before each action is the
     one recorded with it, to the last bit; after a lead, too."""
     for package in "gymnasium", "Box2D", "envpool":
-        pytest.importorskip(
-            package, reason=f"CarRacing needs {package}, of the extra worlds"
-        )
+        pytest.importorskip(package, reason=f"CarRacing needs {package}, of the extra worlds")
     from simulacra.tasks.worlds import collect
 
     spec = collect.checked(

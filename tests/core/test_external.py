@@ -3,6 +3,7 @@ nothing they learn or count is lost, or building them says what would be."""
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -14,6 +15,7 @@ import torch
 from core.test_distributed import together
 from tiny import assert_same, equal, scribble
 
+import simulacra as simulacra_face
 from simulacra.core import config, external, parts, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, reopen
@@ -666,3 +668,62 @@ def test_a_model_of_before_imports_what_it_imported(simulacra, tmp_path):
     simulacra("sample", tmp_path / "run", *wanted, "--trust").success()
     with pytest.raises(ImportError):
         import simulacra.play
+
+
+LOOKED_AT = """
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self, hyper, like):
+        super().__init__()
+        self.net = nn.Conv2d(1, 1, 3, padding=1)
+        self.norm, self.drop = nn.BatchNorm2d(1), nn.Dropout(0.5)
+        self.register_buffer("looks", torch.zeros(()))
+        self.opt = torch.optim.Adam(self.parameters(), 1e-3)
+
+    def forward(self, x):
+        if self.training:
+            self.looks += 1  # as a codebook that averages does
+        return self.drop(self.norm(self.net(x))).tanh()
+
+    def step(self, batch, k):
+        loss = (self(batch["image"]) - batch["image"]).square().mean()
+        self.opt.zero_grad()
+        loss.backward()
+        self.opt.step()
+        return {"loss": loss.detach()}
+
+    def sample(self, batch):
+        return {"samples": self(batch["image"]).detach()}
+"""
+
+
+def test_looking_at_an_opened_run_changes_nothing(tmp_path):
+    """A model of one's own is in evaluation mode when it is opened: codebooks, batch statistics and
+    dropout stand still, and two looks are alike."""
+    opened = simulacra_face.train(written(tmp_path, LOOKED_AT), run=tmp_path / "run")
+    before = {name: one.clone() for name, one in opened.model.state_dict().items()}
+    one, two = opened.sample(4, seed=0), opened.sample(4, seed=0)
+    assert torch.equal(one, two) and not opened.model.training
+    after = opened.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert before["looks"] > 0
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("import sys; sys.exit(0)", "ends the program when it is imported"),
+        ("        import sys; sys.exit(3)", "step 0 of the model ends the program"),
+    ],
+)
+def test_a_model_does_not_end_the_program(tmp_path, where, says):
+    source = (
+        LOOKED_AT.replace("        loss = (self(", where + "\n        loss = (self(")
+        if where.startswith(" ")
+        else where + LOOKED_AT
+    )
+    with pytest.raises(Mistake, match=re.escape(says)):
+        simulacra_face.train(written(tmp_path, source), run=tmp_path / "run")

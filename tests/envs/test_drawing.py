@@ -11,9 +11,7 @@ from simulacra.envs.carracing.racing import Pool, small
 from simulacra.envs.carracing.tracks import OFFICIAL
 
 for package in "gymnasium", "Box2D", "pygame":
-    pytest.importorskip(
-        package, reason=f"CarRacing needs {package}, of the extra worlds"
-    )
+    pytest.importorskip(package, reason=f"CarRacing needs {package}, of the extra worlds")
 
 
 def slow(seed: int, tracks: str = "shared") -> Game:

@@ -26,9 +26,7 @@ from simulacra.envs.carracing.policies import (
 from simulacra.envs.carracing.racing import HIGH, LOW
 
 for package in "gymnasium", "Box2D":
-    pytest.importorskip(
-        package, reason=f"CarRacing needs {package}, of the extra worlds"
-    )
+    pytest.importorskip(package, reason=f"CarRacing needs {package}, of the extra worlds")
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ from simulacra.envs.carracing.policies import Scripted, solo
 from simulacra.envs.carracing.racing import LARGEST, SIMULATORS, Pool, small
 
 for package in "gymnasium", "Box2D", "pygame", "envpool":
-    pytest.importorskip(
-        package, reason=f"CarRacing needs {package}, of the extra worlds"
-    )
+    pytest.importorskip(package, reason=f"CarRacing needs {package}, of the extra worlds")
 
 STRAIGHT = np.array([0.0, 0.3, 0.0], np.float32)
 

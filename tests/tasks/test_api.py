@@ -219,3 +219,67 @@ def test_the_command_line_measures_samples_too(simulacra, tmp_path):
         "neither a folder nor a data set"
         in simulacra("measure", tmp_path / "a.npz", "--against", "nothing").refusal()
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: simulacra.load(None), "load(None): allowed: a run folder"),
+        (lambda: simulacra.load([]), "load([]): allowed: a run folder"),
+        (lambda: simulacra.load("zoo/vae_faces").sample(1.5), "n = 1.5; allowed: a whole number"),
+        (lambda: simulacra.load("zoo/vae_faces").sample(True), "n = True; allowed: a whole number"),
+        (lambda: simulacra.load("zoo/vae_faces").sample(10**12), "GiB are free"),
+        (lambda: simulacra.train("ebgan_digits", callbacks=print), "callbacks: allowed: a list"),
+        (lambda: simulacra.train("ebgan_digits", set=[("a", 1)]), "allowed: a dict"),
+    ],
+)
+def test_wrong_kinds_are_one_line(call, says):
+    with pytest.raises(Mistake) as told:
+        call()
+    assert says in str(told.value)
+
+
+FEATURES = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+NAN = FEATURES.clone().index_fill_(0, torch.tensor([3]), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m: m.frechet_distance(FEATURES[:0], FEATURES), "a has shape (0, 4)"),
+        (lambda m: m.frechet_distance(FEATURES, FEATURES[:1]), "b has shape (1, 4)"),
+        (lambda m: m.frechet_distance(FEATURES, FEATURES[:, :2]), "a 4 and b 2"),
+        (lambda m: m.frechet_distance(NAN, FEATURES), "a holds numbers that are not finite"),
+        (lambda m: m.coverage(NAN, FEATURES), "fake holds numbers that are not finite"),
+        (lambda m: m.coverage(FEATURES, FEATURES, k=0), "k = 0 neighbours"),
+        (lambda m: m.kernel_distance(NAN, FEATURES, size=5), "not finite"),
+        (lambda m: m.inception_score(torch.zeros(0, 4)), "posteriors has shape (0, 4)"),
+        (lambda m: m.inception_score(torch.full((9, 4), 3.0)), "rows sum to 12 to 12"),
+    ],
+)
+def test_metrics_of_nonsense_are_refused(call, says):
+    """They were 0 or 1, which looks perfect."""
+    with pytest.raises(Mistake) as told:
+        call(simulacra.metrics)
+    assert says in str(told.value)
+
+
+def test_metrics_take_arrays():
+    a, b = FEATURES.double(), FEATURES.double() + 1
+    there = simulacra.metrics.frechet_distance(a, b)
+    assert simulacra.metrics.frechet_distance(a.numpy(), b.tolist()) == pytest.approx(there)
+    assert simulacra.metrics.coverage(a.numpy(), b.numpy()) == simulacra.metrics.coverage(a, b)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m: m.pull_away(FEATURES, form="squred"), "squred"),
+        (lambda m: m.pull_away(FEATURES[:1]), "pull_away of 1 codes"),
+        (lambda m: m.hinge_loss(FEATURES[0], FEATURES[1], 1.0, form="bacth"), "bacth"),
+        (lambda m: m.relativistic(FEATURES[:, 0], FEATURES[:, :1]), "allowed: equal shapes"),
+    ],
+)
+def test_losses_refuse_what_would_be_wrong_in_silence(call, says):
+    with pytest.raises(Mistake, match=says):
+        call(simulacra.losses)

@@ -19,9 +19,7 @@ from simulacra.tasks.worlds import collect as verb
 from simulacra.tasks.worlds.collect import collect, plan, record
 
 for package in "gymnasium", "Box2D", "envpool":
-    pytest.importorskip(
-        package, reason=f"CarRacing needs {package}, of the extra worlds"
-    )
+    pytest.importorskip(package, reason=f"CarRacing needs {package}, of the extra worlds")
 
 SHORT = {"steps": 25, "seed": 5, "mixture": {"scripted": 1, "brownian": 1}}
 

@@ -2,6 +2,7 @@
 memory grows with one set, never with both."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,28 @@ ENTRIES = 4_000_000
 SAME = 1e-12
 """Squared distances below this share of the squared lengths are zero: features are float32, the
 rest is rounding."""
+
+
+def feature_sets(least: int = 2, **sets: Any) -> list[Tensor]:
+    """Sets of features (N, D), tensors, arrays or lists, as tensors; a Mistake if one is of another
+    shape, of fewer rows than `least`, or not finite, or if they have different D."""
+    found: dict[str, Tensor] = {}
+    for name, given in sets.items():
+        try:
+            rows = torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Mistake(f"{name} is no array of numbers ({error})") from None
+        if rows.ndim != 2 or len(rows) < least or not rows.shape[1]:
+            shape = tuple(rows.shape)
+            raise Mistake(f"{name} has shape {shape}; allowed: (N, D), N at least {least}")
+        if not torch.isfinite(rows).all():
+            raise Mistake(f"{name} holds numbers that are not finite; allowed: finite ones")
+        found[name] = rows if rows.is_floating_point() else rows.float()
+    widths = {name: rows.shape[1] for name, rows in found.items()}
+    if len({*widths.values()}) > 1:
+        many = " and ".join(f"{name} {width}" for name, width in widths.items())
+        raise Mistake(f"numbers in a row: {many}; allowed: equally many")
+    return list(found.values())
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ here."""
 import torch
 from torch import Tensor
 
+from simulacra.metrics.images.distances import feature_sets
+
 
 def root(matrix: Tensor) -> Tensor:
     """The symmetric square root (D, D) of a symmetric matrix
@@ -35,6 +37,7 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """The distance between features (N, D) and (M, D), at least 0;
     biased upwards by about 1/N, so compare equal N."""
+    a, b = feature_sets(a=a, b=b)
     return max(0.0, gaussian_frechet(*moments(a), *moments(b)))
 
 

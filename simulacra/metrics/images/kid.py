@@ -7,6 +7,7 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.core.random import generator
+from simulacra.metrics.images.distances import feature_sets
 
 SUBSETS = 50
 SIZE = 1_000
@@ -39,6 +40,7 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Mean and standard deviation of MMD^2 over `subsets` random pairs of subsets, each of `size`
     rows without repetition; the deviation tells of one subset, not of the mean."""
+    a, b = feature_sets(a=a, b=b)
     if not 2 <= size <= min(len(a), len(b)):
         raise Mistake(
             f"kernel distance with subsets of {size}; "

@@ -4,7 +4,8 @@
 import torch
 from torch import Tensor
 
-from simulacra.metrics.images.distances import blocks, radii
+from simulacra.core.errors import Mistake
+from simulacra.metrics.images.distances import blocks, feature_sets, radii
 
 NEIGHBOURS = 5
 
@@ -17,6 +18,9 @@ def coverage(fake: Tensor, real: Tensor, k: int = NEIGHBOURS) -> dict[str, float
     density: real balls around a fake, on average, over k; coverage: share of reals whose ball holds
     a fake.
     """
+    if k < 1:
+        raise Mistake(f"k = {k} neighbours; allowed: 1 or more")
+    fake, real = feature_sets(fake=fake, real=real)
     real_radii, fake_radii = radii(real, k), radii(fake, k)
     balls = torch.zeros(len(fake), dtype=torch.int64)  # real balls around each fake
     recalled = covered = 0
