@@ -72,7 +72,7 @@ def said(place: Path, *words: object) -> str:
 def test_the_new_model_works(copy):
     """All verbs, one after another."""
     place, model_name, name = copy
-    commands = f"""list
+    commands = f"""list --configs
     train {name} --preset tiny --set steps=20 --run run
     sample run -n 4 -o sheet.png
     paint run

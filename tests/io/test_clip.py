@@ -426,12 +426,12 @@ def test_a_path_that_is_typed_is_that_of_the_working_directory(
         said = " ".join(
             simulacra("data", "show", kind, *root, *own, "--set", f"data.path={name}").out.split()
         )
-        assert f"'path': '{tmp_path / name}'" in said
+        assert f'data.path = "{tmp_path / name}"' in said
     monkeypatch.chdir(tmp_path / "empty")
     said = simulacra(
         "data", "show", kind, "--data", tmp_path, *own, "--set", f"data.path={name}"
     ).out
-    assert f"'path': '{name}'" in said
+    assert f'data.path = "{name}"' in said
     assert kind in data_sets.names() and check_data({"name": kind}, "here")
 
 

@@ -958,9 +958,3 @@ def test_patches_that_never_lie_beside_the_object_are_refused():
         small_model(patch=(0.9, 0.9)).check(clips())
     small_model(patch=(0.9, 0.9), lambda_Db=0.0).check(clips())
     small_model().check(clips())
-
-
-def test_generators_that_never_play_have_no_rate():
-    """The public code's epochs, shorter than n steps."""
-    with pytest.raises(ValueError, match=r"rate_G.*for the generators to play at all"):
-        small_model(critic_steps=4, defects=Defects(epoch=2), rate_G=3e-4)
