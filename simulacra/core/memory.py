@@ -3,14 +3,31 @@
 import ctypes
 import os
 import sys
+from pathlib import Path
+
+MEMINFO = Path("/proc/meminfo")
 
 
 def free() -> int | None:
-    """Bytes of memory that are free: as Linux and Windows say; half of all memory on macOS and
-    wherever else only that is known; None where nothing is."""
+    """Bytes of memory that a program can have: as Linux and Windows say, what only caches files
+    counted in; half of all memory on macOS and wherever else only that is known; None where nothing
+    is."""
     if sys.platform == "win32":
         return _windows()
+    if (found := _available()) is not None:
+        return found
     return _named("SC_AVPHYS_PAGES") or (_named("SC_PHYS_PAGES") or 0) // 2 or None
+
+
+def _available() -> int | None:
+    """What Linux reckons a program can have without swapping; None elsewhere."""
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _named(name: str) -> int | None:

@@ -255,13 +255,17 @@ def _inner(value: Any) -> list[tuple[Any, Any]]:
     return list(attributes(value).items())
 
 
+def modules(model: Any) -> list[nn.Module]:
+    """The modules that are parts of a model, or lie in a part, as that of an average does."""
+    found = [one for part in parts(model).values() for one in (part, *attributes(part).values())]
+    return [one for one in found if isinstance(one, nn.Module)]
+
+
 def evaluating(model: Any) -> None:
     """Put every module of a model into evaluation mode, so that whoever looks at it changes nothing
     and two looks are alike."""
-    for part in parts(model).values():
-        for one in (part, *vars(part).values()) if hasattr(part, "__dict__") else (part,):
-            if isinstance(one, nn.Module):
-                one.eval()
+    for module in modules(model):
+        module.eval()
     if isinstance(model, nn.Module):
         model.eval()
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from simulacra.core.external import watched
 from simulacra.core.fingerprint import digest
-from simulacra.core.parts import Held, attributes, parts, strays, weights
+from simulacra.core.parts import Held, attributes, modules, parts, strays, weights
 
 DEEP = 4  # objects inside objects that are looked into
 
@@ -251,14 +251,9 @@ def untouched(model: Any, paths: set[str]) -> Iterator[None]:
     evaluation mode does, nor what it remembers at these paths: both come back at the end, and so do
     the modes of its modules."""
     mine = parts(model)
-    modules = [
-        one
-        for part in mine.values()
-        for one in (part, *attributes(part).values())
-        if isinstance(one, nn.Module)
-    ]
-    modes = {inner: inner.training for module in modules for inner in module.modules()}
-    tensors = {id(one): one for module in modules for one in module.buffers()}
+    found = modules(model)
+    modes = {inner: inner.training for module in found for inner in module.modules()}
+    tensors = {id(one): one for module in found for one in module.buffers()}
     tensors |= {id(one.tensor): one.tensor for one in mine.values() if isinstance(one, Held)}
     copies = {place: one.detach().clone() for place, one in tensors.items()}
     saved = kept(model, paths)

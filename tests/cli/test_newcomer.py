@@ -423,7 +423,7 @@ except Mistake as mistake: print(mistake)
     assert (tmp_path / "run" / "done").exists()
 
 
-def test_free_memory_where_systems_say_it_otherwise(monkeypatch):
+def test_free_memory_where_systems_say_it_otherwise(monkeypatch, tmp_path):
     from simulacra.core import memory
     from simulacra.io import clip_and_mask
 
@@ -435,6 +435,11 @@ def test_free_memory_where_systems_say_it_otherwise(monkeypatch):
         return pages[name]
 
     monkeypatch.setattr(os, "sysconf", sysconf)
+    there = tmp_path / "meminfo"
+    monkeypatch.setattr(memory, "MEMINFO", there)
+    there.write_text("MemFree: 9 kB\nMemAvailable:   70 kB\nCached: 61 kB\n")
+    assert memory.free() == 70 * 1024, "what caches files can be had"
+    there.unlink()
     assert memory.free() == 10 * 4096
     del pages["SC_AVPHYS_PAGES"]  # as on macOS
     assert memory.free() == 50 * 4096
