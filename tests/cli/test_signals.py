@@ -111,7 +111,7 @@ def test_a_second_signal_says_what_stays(simulacra, monkeypatch, tmp_path):
 
     monkeypatch.setattr("simulacra.tasks.train.train", stopped)
     said = simulacra(*endless(tmp_path / "run"))
-    told = "interrupted; no checkpoint was written yet; the same command goes on from there\n"
+    told = "interrupted; no checkpoint was written yet; the same command begins again\n"
     assert (said.code, said.err) == (143, told)
 
 
