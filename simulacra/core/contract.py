@@ -60,8 +60,9 @@ class Model(Protocol):
 class AutoEncoder(Protocol):
     """Turns pictures into codes and back: reconstruct, interpolate, the eye of an agent."""
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """encode(x (N, C, H, W) in [-1, 1]) -> mean and log-variance of the codes, (N, Z) each
+    def encode(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """encode(x (N, C, H, W) in [-1, 1]) -> codes (N, Z), or their mean and log-variance, (N, Z)
+        each
 
         By the weights with which one samples.
         """

@@ -15,7 +15,7 @@ from simulacra.core.contract import Batch, HasHealth, Model
 from simulacra.core.distributed import all_mean, world_size
 from simulacra.core.errors import Mistake
 from simulacra.core.optim import set_rates
-from simulacra.core.parts import ADVICE, groups, moved, weights
+from simulacra.core.parts import ADVICE, groups, moved, unmoved, weights
 from simulacra.core.random import reseed
 from simulacra.core.run import Run
 from simulacra.core.state import Looked
@@ -56,6 +56,8 @@ def fit(
         with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
             scalars = numbers(stepped(model, batch, k))
         k += 1
+        if k == first + 1 and (still := unmoved(model)):
+            notify(_forgotten(still))
         logging = run.logs(k)
         row = finite(scalars | (probe(model, batch, scalars, held_out) if logging else {}), k)
         if logging:
@@ -106,6 +108,14 @@ def stepped(model: Model, batch: Batch, k: int) -> Any:
             f"step {k:,} of the model ends the program (sys.exit({error.code!r})); allowed: to "
             "raise an error, or to return"
         ) from None
+
+
+def _forgotten(still: list[str]) -> str:
+    some = ", ".join(still[:3]) + (f" and {len(still) - 3} more" if still[3:] else "")
+    return (
+        f"the loss reaches {some}, which no optimizer moves: they stay as they were built; if they "
+        "are meant to, requires_grad_(False) saves the time"
+    )
 
 
 def note(model: Model, built: Looked, run: Run, notify: Callable[[str], None]) -> None:

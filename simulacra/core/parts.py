@@ -160,6 +160,23 @@ def moved(model: Any, optimizers: Iterable[Optimizer]) -> str:
     return ""
 
 
+def unmoved(model: Any) -> list[str]:
+    """The weights that a loss has reached by `backward` and that no optimizer of the model holds,
+    as where one was forgotten."""
+    held = {
+        id(weight)
+        for one in _walk("", model, set(), 0)
+        if isinstance(one.value, Optimizer)
+        for group in one.value.param_groups
+        for weight in group["params"]
+    }
+    return [
+        name
+        for name, weight in weights(model).items()
+        if weight.grad is not None and id(weight) not in held
+    ]
+
+
 def groups(model: Any) -> dict[str, tuple[int, ...]]:
     """Of each part how many weights its groups have, if it is an optimizer."""
     return {

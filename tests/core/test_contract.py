@@ -72,7 +72,7 @@ def test_half_an_auto_encoder_is_refused(there: str, lacking: str) -> None:
     assert told.startswith(f"model mine.py has {there} and no {lacking}; an auto-encoder needs ")
     assert "needs encode and decode: " in told and signature(AutoEncoder, lacking) in told
     assert {"decode": "decode(z (N, Z)) -> pictures (N, C, H, W) in [-1, 1]"}.get(
-        lacking, "mean and log-variance of the codes, (N, Z) each"
+        lacking, "codes (N, Z), or their mean and log-variance, (N, Z) each"
     ) in told
 
 
@@ -172,7 +172,7 @@ def test_a_data_set_is_what_it_has_to_be(lacking: str) -> None:
 
 X, Z = torch.zeros(5, 1, 4, 4), torch.zeros(5, 3)
 WRONG = {
-    "a tensor, not a pair": ("encode", lambda self, x: x.flatten(1), "a tensor of shape (5, 16)"),
+    "maps, not codes": ("encode", lambda self, x: x, "a tensor of shape (5, 1, 4, 4)"),
     "a code without rows": (
         "encode",
         lambda self, x: (torch.zeros(3), torch.zeros(3)),
@@ -229,6 +229,9 @@ def test_samples_of_a_wrong_kind_are_told(case: str) -> None:
 def test_what_is_right_comes_through_as_it_is() -> None:
     mean, s = answers.encoded(Coder(), X)
     assert mean.shape == s.shape == (5, 3)
+    plain = with_methods(Coder, encode=lambda self, x: x.flatten(1))
+    mean, s = answers.encoded(plain, X + 0.5)
+    assert torch.equal(mean, (X + 0.5).flatten(1)) and (s == answers.CERTAIN).all()
     assert torch.equal(answers.decoded(Coder(), Z + 1), Coder().decode(Z + 1))
     assert torch.equal(answers.only_samples(Plain(), {"image": X}), X)
     with pytest.raises(Mistake, match=r"returned a dict of 'other'.*wanted: sample\(batch\)"):

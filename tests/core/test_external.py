@@ -349,6 +349,22 @@ def test_what_no_checkpoint_can_hold_is_said_once(tmp_path, path, made, step):
     )
 
 
+def test_a_forgotten_optimizer_is_said_once(tmp_path):
+    """Not where weights were put aside on purpose, and not of weights that no loss reaches."""
+    aside = "        self.still = net().requires_grad_(False)\n        self.idle = net()\n"
+    lacking = "        self.head = net()\n"
+    step = STEP + "        y = self.net(x) + self.still(x){}\n"
+    step += "        return {{'loss': moved(y, x, self.opt)}}\n"
+    for source, more, wanted in (aside, "", []), (aside + lacking, " + self.head(x)", ["head"]):
+        said = []
+        folder = tmp_path / (wanted or ["none"])[0]
+        folder.mkdir()
+        trained(written(folder, BASE + source + step.format(more)), folder / "run", said=said)
+        assert [line.partition(".")[0] for line in said] == [
+            f"the loss reaches {w}" for w in wanted
+        ]
+
+
 def test_states_that_could_not_be_loaded_are_refused_before_training(tmp_path):
     source = (
         BASE

@@ -13,7 +13,7 @@ from envs.test_episodes import harmed
 from envs.test_episodes import made as drive_of
 from safetensors.torch import load_file, save_file
 
-from simulacra.core import data_sets
+from simulacra.core import answers, data_sets
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.data.codes import Codes, Options
@@ -218,9 +218,10 @@ class Film:
 
 def opened(tmp_path: Path, model: object) -> Opened:
     """A run of an eye."""
-    return Opened(
-        tmp_path / "eye", SimpleNamespace(model="vae"), model, 7, None, torch.device("cpu")
-    )
+    folder = tmp_path / "eye"
+    folder.mkdir(exist_ok=True)
+    (folder / "shapes.json").write_text('{"image": [[3, 64, 64], "float32"]}')
+    return Opened(folder, SimpleNamespace(model="vae"), model, 7, None, torch.device("cpu"))
 
 
 def test_what_is_encoded_is_read_back(tmp_path):
@@ -284,12 +285,16 @@ def test_a_store_is_encoded(tmp_path):
     )
 
 
-def test_an_eye_may_keep_its_size_among_its_hyperparameters(tmp_path):
-    eye = coded.Colours()
-    model_name = SimpleNamespace(
-        encode=eye.encode, decode=eye.decode, hyper=SimpleNamespace(z_size=3)
-    )
-    assert eye_of(opened(tmp_path, model_name)).eye.z_size == 3
+def test_an_eye_needs_no_size_and_no_spread(tmp_path):
+    """As an auto-encoder without a variance has it."""
+    eye, film = coded.Colours(), Film([10])
+    plain = SimpleNamespace(encode=lambda x: eye.encode(x)[0], decode=eye.decode)
+    assert eye_of(opened(tmp_path, plain)).eye.z_size == 3
+    encode(opened(tmp_path, plain), film, tmp_path / "out")
+    found = load_file(tmp_path / "out" / "00000.safetensors")
+    wanted = eye.encode(pictures(film.all["00000"].frames))[0]
+    assert torch.equal(found["mean"], wanted.half())
+    assert (found["log_variance"] == answers.CERTAIN).all()
 
 
 def test_a_folder_takes_one_eye(tmp_path):

@@ -3,10 +3,11 @@
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import torch
+from torch import Tensor
 
 from simulacra.core import answers, contract, packed, run
 from simulacra.core.contract import AutoEncoder
@@ -22,11 +23,11 @@ PACKAGES = {"envpool": "envpool", "gymnasium": "gymnasium.envs.box2d.car_racing"
 
 
 class Coder:
-    """A model that codes pictures, as an eye:
-    it keeps the size of its codes among its hyperparameters."""
+    """A model that codes pictures, as an eye. The size of its codes is that of an example's."""
 
-    def __init__(self, model: Any):
-        self.z_size: int = model.hyper.z_size
+    def __init__(self, model: AutoEncoder, example: Tensor):
+        with torch.no_grad():
+            self.z_size = answers.encoded(model, example)[0].shape[1]
         self.encode = partial(answers.encoded, model)
         self.decode = partial(answers.decoded, model)
 
@@ -55,7 +56,7 @@ def eye_of(opened: Opened) -> Seen:
             f"{opened.folder} is a run of model {opened.config.model}, which has no codes; "
             f"allowed: models {able(AutoEncoder)}"
         )
-    eye: Eye = opened.model if isinstance(opened.model, Eye) else Coder(opened.model)
+    eye: Eye = Coder(opened.model, opened.like(1)["image"])
     return Seen(eye, hash_of(opened))
 
 
