@@ -49,7 +49,7 @@ def patient() -> Iterator[Stream]:
     old = sys.stdout, sys.stderr
     for name in "stdout", "stderr":
         # closed by whoever began us: 2>&-
-        inner: Any = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123
+        inner: Any = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         if hasattr(inner, "reconfigure"):
             # a file that somebody replaced by a pipe cannot be asked where it stands
             with contextlib.suppress(OSError):

@@ -45,7 +45,7 @@ EyeFolder = Annotated[
     ),
 ]
 Simulator = Annotated[
-    str, typer.Option(help="gymnasium, which is official, or envpool, ten times faster.")
+    str, typer.Option(help="gymnasium, which is official, or envpool, two to five times faster.")
 ]
 Rate = Annotated[float, typer.Option(help="Frames per second; the world runs at 50.")]
 Every = Annotated[int, typer.Option(help="Of so many frames keep one, for small files.")]

@@ -16,7 +16,7 @@ def commit(package: Path = Path(__file__).parent.parent) -> str | None:
     it."""
     built = package / BUILT
     if built.is_file():
-        return built.read_text().strip() or None
+        return built.read_text("utf-8").strip() or None
     if not _is_ours(package):
         return None
     name = _git(package, "rev-parse", "--short=10", "HEAD")
@@ -38,7 +38,9 @@ def _is_ours(package: Path) -> bool:
     if _git(top, "ls-files", "--error-unmatch", "--", *files) is None:
         return False
     try:
-        return tomllib.loads(project.read_text()).get("project", {}).get("name") == "simulacra"
+        return (
+            tomllib.loads(project.read_text("utf-8")).get("project", {}).get("name") == "simulacra"
+        )
     except (OSError, ValueError):
         return False
 
@@ -49,7 +51,11 @@ def _git(folder: Path, *words: str) -> str | None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         said = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, env=env
+            ["git", "-C", str(folder), *words],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=10,
+            env=env,
         )
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return None

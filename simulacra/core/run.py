@@ -122,8 +122,8 @@ class Run:
             rewind(self.folder / "log.jsonl", lambda step: step <= k and self.logs(step))
             row = rewind(self.folder / "clock.jsonl", lambda step: step <= k and self.logs(step))
             self._start = time.monotonic() - row.get("seconds", 0.0)
-            self._log = (self.folder / "log.jsonl").open("a")
-            self._clock = (self.folder / "clock.jsonl").open("a")
+            self._log = (self.folder / "log.jsonl").open("a", encoding="utf-8")
+            self._clock = (self.folder / "clock.jsonl").open("a", encoding="utf-8")
             self.events = Events(self.folder / "events", k) if self.tensorboard else None
         return k
 
@@ -366,7 +366,7 @@ def alone(folder: Path, doing: str) -> Iterator[None]:
     a Mistake if another process holds it, `doing` the same there."""
     with reached(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
+        file = (folder / "lock").open("w", encoding="utf-8")
     with file:
         if not locks.hold(file):
             raise Mistake(f"another process is {doing} {folder}")
@@ -436,7 +436,7 @@ def differences(
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a .jsonl file; a last line cut short by a kill is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
     return rows
@@ -490,6 +490,6 @@ def _json(path: Path, default: Any = None) -> Any:
     if default is not None and not path.exists():
         return default
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise Mistake(f"cannot read {path}: {error}") from None

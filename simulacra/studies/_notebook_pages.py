@@ -124,7 +124,7 @@ class Shelf:
 
     def parsed(self, name: str) -> Any:
         """What a .json file holds."""
-        return json.loads(self.file(name).read_text())
+        return json.loads(self.file(name).read_text("utf-8"))
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a .jsonl file that are some, [] if there is no file;
@@ -139,7 +139,9 @@ class Shelf:
 
     def text(self, name: str) -> str:
         """What a person wrote, "" if nothing."""
-        return self.file(name).read_text(errors="replace").strip() if self.there(name) else ""
+        return (
+            self.file(name).read_text("utf-8", errors="replace").strip() if self.there(name) else ""
+        )
 
     def copied(self, path: Path, under: str = "") -> str:
         """Where the copy of a file is, seen from a page."""

@@ -58,7 +58,7 @@ class OwnFolder:
         try:
             if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
                 return None
-            told = json.loads(path.read_text())
+            told = json.loads(path.read_text("utf-8"))
             if told["made by"] != self.maker:
                 return None
             return {

@@ -247,5 +247,5 @@ def _ended(job: Job, crew: Crew) -> str:
 
 def _why(log: Path) -> str:
     """The last error in a file, or else its last line."""
-    lines = log.read_text(errors="replace").strip().splitlines()
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()
     return next(reversed([line for line in lines if line.startswith("error: ")] or lines), "")

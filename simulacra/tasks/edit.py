@@ -74,7 +74,7 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
             f"`simulacra decompose CLIP --mask MASK -o {folder}` makes them"
         )
     with blaming(told):
-        fps = float(json.loads(told.read_text())["fps"])
+        fps = float(json.loads(told.read_text("utf-8"))["fps"])
     found = []
     for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True):
         files = sorted((folder / part).glob("*.png"), key=lambda path: natural(path.name))

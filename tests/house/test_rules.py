@@ -163,6 +163,47 @@ def test_sources(source):
     assert not [name for name in imports(tree) if name.startswith("pickle.")]
 
 
+def locale_bound(tree: ast.AST) -> list[int]:
+    """The lines of calls that read or write text as the machine's locale has it."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or "encoding" in {word.arg for word in node.keywords}:
+            continue
+        place, _, name = ast.unparse(node.func).rpartition(".")
+        modes = {one.value for one in node.args if isinstance(one, ast.Constant)} & MODES
+        if (
+            (name == "read_text" and not any(isinstance(a, ast.Constant) for a in node.args))
+            or (name == "open" and place not in BYTES and (modes if place else not node.args[2:]))
+            or (name == "fdopen" and (modes or not node.args[1:]))
+        ):
+            found.append(node.lineno)
+    return found
+
+
+MODES = {"r", "w", "a", "x", "r+", "w+", "a+"}
+BYTES = {"archive", "av"}  # whose files hold no text
+TEXTS = {
+    "path.read_text()": 1,
+    'path.read_text("utf-8")': 0,
+    'path.open("a")': 1,
+    'path.open("a", encoding="utf-8")': 0,
+    'path.open("rb")': 0,
+    "open(path)": 1,
+    'os.fdopen(handle, "wb")': 0,
+    "os.fdopen(handle)": 1,
+}
+
+
+@pytest.mark.parametrize("line", TEXTS)
+def test_text_of_a_locale_is_noticed(line):
+    assert len(locale_bound(ast.parse(line))) == TEXTS[line]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_text_is_utf_8_on_every_machine(source):
+    assert not locale_bound(parsed(HOME / source))
+
+
 def test_names_say_what_a_file_holds():
     assert not [
         s

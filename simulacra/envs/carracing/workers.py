@@ -46,7 +46,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.number, self.seeds = number, seeds
         handle, name = tempfile.mkstemp(prefix="simulacra-worker-")
-        self.words, self.place = os.fdopen(handle, errors="replace"), Path(name)
+        self.words, self.place = os.fdopen(handle, encoding="utf-8", errors="replace"), Path(name)
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=serve, args=(theirs, name, seeds, tracks, hud), daemon=True

@@ -152,7 +152,7 @@ def save_csv(found: Score, path: Path) -> Path:
 def read_csv(path: Path) -> Score:
     """A score that was saved; a Mistake if the file is none."""
     try:
-        header, *lines = csv.reader(path.read_text().splitlines())
+        header, *lines = csv.reader(path.read_text("utf-8").splitlines())
         if tuple(header) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(header)}")
         return Score(

@@ -45,7 +45,7 @@ def recorded(folder: Path) -> View | None:
     path, text = folder / NAME, None
     try:
         if path.is_file():
-            text = path.read_text()
+            text = path.read_text("utf-8")
         elif packed.is_packed(folder):
             with safe_open(folder / packed.WEIGHTS, "pt") as file:
                 text = (file.metadata() or {}).get("view")
