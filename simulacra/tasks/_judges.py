@@ -123,7 +123,7 @@ def of_pictures(
         floor=report.compare(own, real, seed=protocol.seed),
         extractor=extractor,
         provenance=provenance | {"n_real": len(real.features)},
-        notes=report.notes(own, real),
+        notes=report.notes(own, real) + report.blind(some["image"], extractor, real, protocol.seed),
         own=rows_own,
         verdict=lambda means: report.verdict(
             means["memorisation"], means["copied"], len(train.features)

@@ -13,7 +13,7 @@ from torch import Tensor
 from simulacra.core.errors import Mistake
 from simulacra.metrics.images.classes import agreement, class_histogram
 from simulacra.metrics.images.distances import distances, mean_pairwise, nearest, radii
-from simulacra.metrics.images.extractors import load
+from simulacra.metrics.images.extractors import load, pixels
 from simulacra.metrics.images.frechet import frechet_distance, gaussian_frechet, moments, rank_note
 from simulacra.metrics.images.inception import (
     inception_score,
@@ -26,6 +26,7 @@ from simulacra.metrics.images.prdc import coverage
 from simulacra.metrics.images.report import (
     Features,
     Training,
+    blind,
     compare,
     counts,
     look,
@@ -398,6 +399,16 @@ def test_compare_reports_what_applies():
     assert plain == compare(seen(60, 0), seen(80, 1))
     assert notes(seen(60, 0), seen(15, 1)) == [rank_note(15, 8)]
     assert notes(seen(60, 0), seen(80, 1)) == []
+
+
+def test_pictures_that_noise_would_cover_are_said():
+    """Noise pictures as reals are as near to noise as to each other; flat ones are far from it."""
+    eye = pixels()
+    noise = torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    (told,) = blind(noise, eye, look(noise, eye), seed=0)
+    assert told.startswith("pictures of noise cover 1.00 of the held-out ones as pixels sees them")
+    flat = torch.linspace(-1, 1, 20).view(20, 1, 1, 1).expand(20, 1, 16, 16)
+    assert blind(noise, eye, look(flat, eye), seed=0) == []
 
 
 def test_scores_of_parts_say_that_they_are_of_parts():

@@ -30,6 +30,8 @@ FREEDOM = 9  # degrees of freedom of the variances that follow
 IN_MEMORY = 2**28  # bytes of features; more are kept in a temporary file
 CERTAIN = 0.01  # share of copies from which a reader is told
 NEAR = 0.6  # memorisation below which a reader is told
+NOISES = 64  # pictures of noise that are shown to an extractor
+BLIND = 0.3  # share of held-out pictures that they cover from which a reader is told
 NO_INTERVAL = "kid_std", "inception_score_parts_std"  # deviations themselves
 
 
@@ -231,6 +233,19 @@ def notes(fake: Features, real: Features) -> list[str]:
         "so shares of classes are left out: they would be the asker's"
     )
     return [note for note in (rank_note(samples, size), in_turn * asked) if note]
+
+
+def blind(like: Tensor, extractor: Extractor, real: Features, seed: int) -> list[str]:
+    """A sentence where an extractor cannot tell noise from the pictures: of as many pictures of
+    uniform noise as there are in `like` (N, C, H, W), at most NOISES, the coverage is high."""
+    noise = torch.rand(like[:NOISES].shape, generator=generator(seed, "noise")) * 2 - 1
+    share = coverage(extractor.features(noise), real.features)["coverage"]
+    if share < BLIND:
+        return []
+    return [
+        f"pictures of noise cover {share:.2f} of the held-out ones as {extractor.name} sees them, "
+        "so coverage says little here; allowed: another --extractor, or more pictures"
+    ]
 
 
 def verdict(memorisation: float, share: float, trained: int) -> list[str]:
