@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: setup demo test site lint bench clean
 
 .venv/ready: pyproject.toml constraints.txt
-	@echo "Installing torch and others into .venv: minutes, in which nothing is printed."
+	@echo "Installing torch and others into .venv: minutes, in which pip may only warn."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

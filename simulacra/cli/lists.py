@@ -111,6 +111,7 @@ def _configs(as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
@@ -118,7 +119,8 @@ def _configs(as_json: bool) -> None:
         table.add_column(title, no_wrap=title == "config", overflow="fold")
     for row in rows:
         table.add_row(row["config"], row["model"], row["data"], escape(row["says"]))
-    out.print(table)
+    wide = Console(width=max(WIDEST, shutil.get_terminal_size().columns), highlight=False)
+    wide.print(table)
     for name, question in sheet.headlines().items():
         out.print(f"[bold]experiment {name}[/]: {escape(question)}", soft_wrap=True)
 

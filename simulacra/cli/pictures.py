@@ -25,6 +25,7 @@ from simulacra.cli.words import (
 )
 
 PANEL = "Pictures"
+SAID = 10  # pictures that are named one by one
 
 
 @app.command(rich_help_panel=PANEL)
@@ -52,12 +53,16 @@ def reconstruct(
         print(json.dumps(rows))
         return
     report(paths[-1:], done)
-    for row in rows:
+    for row in rows[:SAID]:
         alike = "" if row["ssim"] is None else f", similarity {row['ssim']:.3f}"
         out.print(
             f"{escape(row['picture'])}: {row['psnr']:.2f} dB{alike}, in {escape(row['file'])}",
             soft_wrap=True,
         )
+    if rows[SAID:]:
+        mean = sum(row["psnr"] for row in rows) / len(rows)
+        rest = f"and {len(rows) - SAID} more (--json has all)"
+        out.print(f"{rest}; {mean:.2f} dB on average of {len(rows)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)

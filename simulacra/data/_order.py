@@ -30,7 +30,8 @@ class Order:
         n = self.sizes["train"]
         if not 1 <= batch <= n:
             raise Mistake(
-                f"batch {batch} does not fit the {n} training {self.kind}; allowed: 1 to {n}"
+                f"batch {batch} does not fit the {n} training {self.kind}; "
+                f"allowed: 1 to {n}, as by --set batch={2 ** (n.bit_length() - 1)}"
             )
         epoch, place = divmod(k, n // batch)
         if self._epoch is None or self._epoch[0] != (seed, epoch):

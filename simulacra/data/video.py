@@ -141,6 +141,7 @@ class Video:
             raise Mistake(
                 f"{self.place} has {n} frame{'s' * (n != 1)}; needed: {2 * (gap + 1)}, "
                 f"a pair (t, t + data.gap = {gap}) to train on and another one held out"
+                + "".join(f"; {one}" for one in self.clip.notes)
             )
         self.cut = min(max(round(n * (1 - options.held_out)), gap + 1), n - gap - 1)
         starts = np.arange(self.cut - gap), np.arange(self.cut, n - gap)
@@ -195,8 +196,9 @@ class Video:
             f"median shift {np.median(lengths):.1f} of those pixels, "
             f"largest {lengths.max():.1f}; cropped to what a pair shares"
         )
+        rate = f" at {self.clip.fps:.4g} a second" if self.clip.fps else ""
         return {
-            "clip": f"{self.place}: {self.count} frames, read at {width}x{height}",
+            "clip": f"{self.place}: {self.count} frames{rate}, read at {width}x{height}",
             "treatment": treatment(options.fit, options.size, self.mode, options.flip),
             "pairing": f"frames t and t + {options.gap}",
             "stabilised": found if options.stabilise else "no",

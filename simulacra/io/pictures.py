@@ -38,13 +38,14 @@ SEQUENCES = "AVIF", "FLI", "GIF", "PNG", "TIFF", "WEBP"  # formats of animations
 BITS = 8, 10, 12, 14, 16
 FULL = 65535
 TURNED = 0x0112  # where EXIF says how the camera was held
+LYING = 5, 6, 7, 8  # what it says where width and height change places
 OPENING = threading.Lock()  # what is done about warnings is the whole process's
 
 
 class Header(NamedTuple):
     """What a file says about itself before its pixels are decoded."""
 
-    size: tuple[int, int]  # width, height
+    size: tuple[int, int]  # width, height, upright
     mode: str  # Pillow's name of the pixel format
     peak: int = 0  # what a picture of more than 8 bits a channel reaches; 0 for others
     several: bool = False  # whether it is an animation or has pages, of which the first is taken
@@ -123,8 +124,9 @@ def header(path: Path) -> Header:
                 f"allowed: sides of at least {LEAST} pixels"
             )
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
+        lying = image.getexif().get(TURNED) in LYING
         return Header(
-            image.size,
+            image.size[::-1] if lying else image.size,
             image.mode,
             reach(shades(values(path, image))) if is_deep(image) else 0,
             several,

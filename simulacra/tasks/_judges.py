@@ -14,7 +14,7 @@ from simulacra.core.contract import Batch, Data, Futures, HasOptions, HasPart, L
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able
 from simulacra.metrics.futures import pairs_report
-from simulacra.metrics.images import extractors, report
+from simulacra.metrics.images import extractors, prdc, report
 from simulacra.metrics.images.extractors import Extractor
 from simulacra.metrics.intervals.jackknife import variance
 from simulacra.metrics.series import series_report
@@ -99,6 +99,8 @@ def of_pictures(
     extractor = extractors.load(protocol.extractor or source.extractor)
     mirror = mirrors(source)
     held_out, some = reals(source, protocol.count)
+    if few := prdc.too_few(source.size("held_out")):
+        raise Mistake(few)
     real = report.look(held_out["image"], extractor, mirror)
     own = report.look(some["image"], extractor, asked=some["label"] if asked is not None else None)
     pictures = (batch["image"] for batch in whole(source, "train"))

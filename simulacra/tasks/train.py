@@ -44,6 +44,8 @@ from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
 from simulacra.core.warm_start import Begun, begin
 from simulacra.metrics.health import health, verdict
+from simulacra.metrics.images import extractors
+from simulacra.metrics.images.prdc import too_few
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
@@ -147,6 +149,8 @@ def fits(checked: Config, source: Data, notify: Callable[[str], None]) -> None:
     granted is told."""
     for note in source.notes if isinstance(source, HasNotes) else ():
         notify(note)
+    if source.extractor in extractors.names() and (few := too_few(source.size("held_out"))):
+        notify(few)
     asked = option(checked.hyper, "classes", 0)
     if asked not in (0, source.classes):
         allowed = (

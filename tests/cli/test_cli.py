@@ -112,12 +112,12 @@ def test_training_tells_what_it_makes_of_the_data(simulacra, tmp_path):
     text = simulacra(
         "train", *words, "--no-tensorboard", "--set", "data.size=16", "--set", "batch=4"
     ).success()
-    first, second, *others = text.splitlines()
+    first, second, third, *others = text.splitlines()
     assert "1 other files ignored (1 .heic); .heic are read where" in first
     assert "0 to 4095 (12 bits) became 0 to 255" in second
-    assert all(line.startswith("note: ") for line in (first, second)) and "note: " not in "\n".join(
-        others
-    )
+    assert "1 picture is held out, and nothing can be measured against fewer than 6" in third
+    assert all(line.startswith("note: ") for line in (first, second, third))
+    assert "note: " not in "\n".join(others)
 
 
 def test_train_sample_paint_measure(model_name, tiny, simulacra, tmp_path, monkeypatch):
@@ -414,7 +414,8 @@ def test_the_default_folder(first, simulacra, tmp_path, monkeypatch):
         (["train", "ebgan_digits", "--set", "steps=few"], "steps = 'few': expected `int`"),
         (
             ["train", "ebgan_digits", "--set", "batch=5000"],
-            "batch 5000 does not fit the 4000 training pictures",
+            "batch 5000 does not fit the 4000 training pictures; allowed: 1 to 4000, as by --set "
+            "batch=2048",
         ),
         (["train", "ebgan_digits", "--set", "data.pad=1"], "multiples of 4, found 30x30"),
         (["train", "ebgan_digits", "--device", "abacus"], "device 'abacus' cannot be used ("),

@@ -598,6 +598,8 @@ def test_tiffs_are_turned_as_they_say(tmp_path, mode, turn):
         _decode.decode(file, "L", 12, "stretch", 255 if mode == "I;16" else 65535) for file in files
     )
     assert np.array_equal(one, other) and one.std() > 5
+    upright = (12, 20) if turn > 4 else (20, 12)
+    assert [_decode.header(file).size for file in files] == [upright, upright]
 
 
 def test_a_pipe_is_no_picture(tmp_path):

@@ -512,7 +512,7 @@ def test_words_for_a_healthy_run():
     said = summary(healthy_gan(10), GAN.equilibrium)
     assert said[0] == "no collapse seen in 800 logged steps"
     assert said[1].startswith("loss_D 0.68") and said[1].endswith(
-        "its equilibrium 0.693: the players are in balance"
+        "its equilibrium 0.693: as if in balance"
     )
     assert (
         said[3]
@@ -566,7 +566,7 @@ def test_words_for_hardly_any_rows():
     assert summary([], {}) == ["nothing was logged"]
     said = summary([{"step": 5, "loss_D": 0.3}], GAN.equilibrium)
     assert said == [
-        "no collapse seen in 1 logged step",
+        "no collapse seen in 1 logged step; step 5 is early: look at the pictures",
         "loss_D 0.300 at the only logged step, "
         "0.393 below its equilibrium 0.693: the discriminator is ahead",
     ]

@@ -461,7 +461,7 @@ def test_folders_that_do_not_fit(tmp_path):
     (found / "bus" / "00003.png").unlink()
     assert said().startswith(f"{found / 'bus' / '00003.png'} is missing, which {true / 'bus'} has")
     (found / "bus" / "00004.png").unlink()
-    assert f"{found / 'bus' / '00003.png'} and 1 more is missing" in said(
+    assert f"{found / 'bus' / '00003.png'} and 1 more are missing" in said(
         found / "bus", true / "bus"
     )
     save(clip(0, 6), found / "bus")

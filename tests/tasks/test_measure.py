@@ -190,3 +190,23 @@ def test_the_simulator_of_an_older_score_is_no_version_of_the_metric():
                 {("a", 0): {"return": old}, ("b", 0): {"return": {"metric": "return"} | other}},
                 "return",
             )
+
+
+def test_too_few_held_out_pictures_are_said_before_training_and_refused_after(
+    tmp_path: Path, simulacra: Say
+):
+    """With the way out, and before any sample is drawn."""
+    (tmp_path / "pictures").mkdir()
+    for i, one in enumerate(
+        torch.randint(0, 255, (40, 16, 16), generator=torch.Generator().manual_seed(0))
+    ):
+        Image.fromarray(one.numpy().astype("uint8")).save(tmp_path / "pictures" / f"{i}.png")
+    sets = [f"data.path={tmp_path / 'pictures'}", "data.size=16", "steps=1", "batch=8"]
+    words = [word for change in sets for word in ("--set", change)]
+    trained = simulacra(
+        "train", "gan_folder", "--preset", "tiny", "--run", tmp_path / "run", *words
+    )
+    told = "nothing can be measured against fewer than 6; allowed: more pictures, or a larger share"
+    assert told in " ".join((trained.success() + trained.err).split())
+    said = simulacra("measure", tmp_path / "run", "--samples", 10)
+    assert said.code == 2 and told in said.err and "--set data.held_out=0.3" in said.err

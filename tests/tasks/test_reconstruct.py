@@ -45,6 +45,7 @@ def trained(name: str, folder: Path) -> Path:
 
 def noise(path: Path, size: tuple[int, int], mode: str, seed: int = 0) -> Path:
     dice = np.random.default_rng(seed)
+    path.parent.mkdir(exist_ok=True)
     Image.fromarray(dice.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(
         mode
     ).save(path)
@@ -265,3 +266,12 @@ def test_any_model_with_the_two_methods_will_do(colour) -> None:
     """Asked by what it can, not by its name."""
     assert coder(colour) is colour.model and isinstance(colour.model.net, Coder)  # type: ignore[attr-defined]
     assert set(ABLE) <= set(config.models())
+
+
+def test_of_many_pictures_the_rest_are_counted(colour, simulacra, tmp_path) -> None:
+    for number in range(12):
+        noise(tmp_path / "in" / f"{number}.png", (16, 16), "RGB", number)
+    said = simulacra("reconstruct", colour.folder, tmp_path / "in", "-o", tmp_path / "out")
+    lines = [line for line in said.success().splitlines() if " dB" in line]
+    assert len(lines) == 11 and lines[-1].startswith("and 2 more (--json has all); ")
+    assert lines[-1].endswith(" dB on average of 12")

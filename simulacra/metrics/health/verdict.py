@@ -8,6 +8,7 @@ from simulacra.metrics.health.equilibrium import centre, distances, number
 from simulacra.metrics.health.health import COLLAPSES, Rows, Settings, Spell, states
 from simulacra.metrics.images.modes import collapse
 
+EARLY = 500  # steps before which nothing that is seen says much
 STORIES = {
     "d_won": ("collapsed", "recovered", "not recovered"),
     "mode_loss": ("mode loss", "over", "not over"),
@@ -71,9 +72,9 @@ def summary(
 
 def verdict(rows: Rows, looks: Rows) -> str:
     """What to say of a game in which no collapse could be dated."""
-    last = looks[-1] if looks else None
-    if last and (why := collapse(last)):  # from the beginning on, and not for long
-        return f"collapsed, or not begun yet: at step {last['step']:,}, {why}"
+    latest = looks[-1] if looks else None
+    if latest and (why := collapse(latest)):  # from the beginning on, and not for long
+        return f"collapsed, or not begun yet: at step {latest['step']:,}, {why}"
     kinds = [number(row["diversity"]) for row in rows[len(rows) // 2 :] if "diversity" in row]
     # from too early on to be dated
     alike = len(kinds) > 1 and max(kinds) < READINGS["diversity"][0][0]
@@ -87,7 +88,9 @@ def verdict(rows: Rows, looks: Rows) -> str:
         if looks and not alike
         else ""
     )
-    return f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}{looked}"
+    last = int(rows[-1]["step"])
+    early = f"; step {last:,} is early: look at the pictures" if last < EARLY and not alike else ""
+    return f"{seen} {'of ' * alike}{len(rows):,} logged step{'s' * (len(rows) > 1)}{looked}{early}"
 
 
 def story(spell: Spell, last: int) -> str:
@@ -106,11 +109,7 @@ def balance(rows: Rows, equilibrium: Mapping[str, float], when: str) -> Iterator
             continue
         player = {"loss_D": "the discriminator", "loss_G": "the generator"}.get(name, "its player")
         close = abs(off) <= 0.1 * max(abs(goal), 0.5)
-        reading = (
-            "the players are in balance"
-            if close
-            else f"{player} is {'ahead' if off < 0 else 'behind'}"
-        )
+        reading = "as if in balance" if close else f"{player} is {'ahead' if off < 0 else 'behind'}"
         side = f"{abs(off):.3f} {'below' if off < 0 else 'above'} its equilibrium {goal:.3f}"
         yield f"{name} {value:.3f} {when}, {side}: {reading}"
 

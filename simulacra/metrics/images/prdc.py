@@ -10,6 +10,18 @@ from simulacra.metrics.images.distances import blocks, feature_sets, radii
 NEIGHBOURS = 5
 
 
+def too_few(held_out: int) -> str:
+    """A sentence if so few pictures are held out that none of them has a k-th neighbour, "" if
+    not."""
+    if held_out > NEIGHBOURS:
+        return ""
+    return (
+        f"{held_out} picture{'s are' if held_out > 1 else ' is'} held out, and nothing can be "
+        f"measured against fewer than {NEIGHBOURS + 1}; allowed: more pictures, or a larger share "
+        "of them held out in a new run, as by --set data.held_out=0.3"
+    )
+
+
 def coverage(fake: Tensor, real: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
     """`precision`, `recall`, `density` and `coverage` of fake (N, D) against real (M, D); a
     sample's ball reaches to its k-th neighbour in its own set and does not contain it.

@@ -313,10 +313,10 @@ def matched(found: Path, true: Path) -> list[str]:
     ):
         missing = [name for name in others if name not in names]
         if missing:
-            more = f" and {len(missing) - 1} more" * (len(missing) > 1)
+            more = f" and {len(missing) - 1} more are" if missing[1:] else " is"
             have = f"; found {ranges[0]}, true {ranges[-1]}" if mine else ""
             raise Mistake(
-                f"{here / missing[0]}.png{more} is missing, which {there} has; "
+                f"{here / missing[0]}.png{more} missing, which {there} has; "
                 f"allowed: the same names in both{have}"
             )
     if len(wanted) < LEAST:
