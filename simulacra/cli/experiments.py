@@ -1,4 +1,4 @@
-"""Verbs of experiments: sweep, table, notebook."""
+"""Verbs of experiments: sweep, table, card, notebook."""
 
 import json
 import shlex
@@ -127,6 +127,29 @@ def _print(found: dict[str, Any]) -> None:
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
     if found["missing"]:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def card(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_SHEET",
+            help="A run folder, zoo/NAME, the folder of a sheet's runs, or a sheet in runs/SHEET.",
+        ),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option("-o", help="The file; otherwise card.md, or card.html, in that folder."),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="One page with its pictures in it, not Markdown.")
+    ] = False,
+) -> None:
+    """Report a run or an experiment in one file. What you wrote into an older one stays."""
+    from simulacra.studies.card import card as verb
+
+    out.print(escape(str(verb(what, target, html=html))), soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
