@@ -112,7 +112,7 @@ def _why(found: Verdict) -> str:
     if found.n == 0:
         return "not measured"
     if found.n < LEAST:
-        return f"{found.n} seed{'s' * (found.n > 1)}; {LEAST} are the least that decide"
+        return seeds.too_few(found.n).removeprefix("undecided: ")
     if math.isnan(found.p):
         return "a value is no number"
     if found.p <= ALPHA:

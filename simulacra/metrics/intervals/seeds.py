@@ -30,6 +30,15 @@ class Ends(NamedTuple):
     high: float
 
 
+def too_few(count: int, what: str = "seed") -> str:
+    """Why so few trainings decide nothing between two configs; nothing if they are enough."""
+    if count >= LEAST:
+        return ""
+    one, _, rest = what.partition(" ")
+    many = f"{one}{'s' * (count != 1)} {rest}".rstrip()
+    return f"undecided: {count} {many}; {LEAST} are the least that decide"
+
+
 # --- tests of a mean ------------------------------------------------------------------------------
 
 
