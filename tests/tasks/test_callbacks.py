@@ -59,9 +59,9 @@ def test_a_board_hears_of_rows_pictures_metrics_and_the_end(name, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paint, "curves", scribble)
     code = blocks()[name]
-    assert len([line for line in code.splitlines() if line]) <= 12
+    assert len([line for line in code.splitlines() if line]) <= 10
     short = code.replace('preset="tiny"', 'preset="tiny", set={"steps": 4, "save_every": 2}')
-    short = short.replace("run.measure()", "run.measure(20, 1, extractor="pixels")")
+    short = short.replace("run.measure()", "run.measure(20, 1, extractor='pixels')")
     assert short.count('"steps": 4') == 1
     exec(compile(short, f"{name} of docs/boards.md", "exec"), {})
     kinds = [one[0] for one in board.said]
