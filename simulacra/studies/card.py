@@ -71,12 +71,15 @@ def found(what: str) -> Path:
 
 def of_run(folder: Path, title: str) -> Card:
     """What the card of a run says. Its model is asked for the equilibrium of its game, if it can be
-    opened."""
+    opened; if there are weights that cannot, it is said why."""
+    model, broken = None, ""
     try:
         model = reopen(folder, None).model
-    except Mistake:  # as where nothing is saved yet, or a model from outside is not trusted
-        model = None
-    return _card.of_run(folder, title, model=model, place=zoo.results(folder)[0])
+    except Mistake as mistake:  # as where nothing is saved yet
+        broken = str(mistake) if run.checkpoints(folder) else ""
+    made = _card.of_run(folder, title, model=model, place=zoo.results(folder)[0])
+    made.add("Results", *([Marks([(_card.BAD, broken)])] if broken else []))
+    return made
 
 
 def of_sheet(folder: Path, title: str) -> Card:

@@ -202,20 +202,19 @@ def _changes(settings: dict[str, Any]) -> Iterator[Block]:
             usual = config.plain(config.resolve(settings["name"], settings["preset"]))
         else:
             source = f"the defaults of model `{called_model(settings)}`"
-            checked = config.check(settings, "config.json")
-            usual = {**settings, "hyper": config.plain(checked)["hyper"]}
-            usual["hyper"] = config.plain(config.check({**settings, "hyper": {}}, "config.json"))[
-                "hyper"
-            ]
+            usual = config.plain(config.check({**settings, "hyper": {}}, "config.json"))
     except Mistake:  # as of a model from outside, whose code is not run for this
-        source, usual = "nothing: the model's own defaults are not known", {**settings, "hyper": {}}
+        yield "The defaults of its model are not known here; its own hyperparameters:"
+        rows = run.differences({"hyper": {}}, {"hyper": settings.get("hyper", {})})
+        yield Table(["key", "here"], [[key, _plain(new)] for key, (_, new) in rows.items()])
+        return
     apart = run.differences(usual, config.completed(settings))
     if not apart:
         yield f"As {source} has it."
         return
     yield f"Beside {source}:"
-    rows = [[called(key), _plain(new), _plain(old)] for key, (old, new) in apart.items()]
-    yield Table(["key", "here", "there"], rows)
+    told = [[called(key), _plain(new), _plain(old)] for key, (old, new) in apart.items()]
+    yield Table(["key", "here", "there"], told)
 
 
 def _plain(value: Any) -> str:

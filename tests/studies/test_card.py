@@ -11,7 +11,7 @@ from browser import CHROMIUM, Browser
 from studies.test_sweep import TEXT, Quick, asked
 from tiny import needed, of_model
 
-from simulacra.core import run
+from simulacra.core import external, run
 from simulacra.studies import sweep
 from simulacra.studies.card import card
 from simulacra.studies.table import table
@@ -193,6 +193,25 @@ def test_a_mistake_is_one_line_and_costs_nothing(simulacra, own):
         (swept / "table.json").write_bytes(content.encode("latin-1"))
         assert "table.json is no table of an experiment" in simulacra("card", swept).refusal()
     assert not (swept / "card.md").exists()
+
+
+def test_a_run_whose_weights_cannot_be_opened_has_a_card_that_says_why(own):
+    """Damaged ones, and those of a model from outside, whose code no card runs."""
+    one = own / "one"
+    config = json.loads((one / "config.json").read_text())
+    code = b"raise SystemExit('it was run')"
+    (one / "model.py").write_bytes(code)
+    theirs = f"net.py@{external.hash_of(code)}"
+    (one / "config.json").write_text(json.dumps({**config, "name": "mine", "room": theirs}))
+    text = card(one).read_text()
+    assert "Model `net.py`, config `mine`" in text and "| hyper.margin | 7.5 |" in text
+    assert re.search("^- ✗ .*trust", text, re.M)
+    (one / "config.json").write_text(json.dumps({**config, "name": "mine"}))
+    text = card(one).read_text()
+    assert "Beside the defaults of model `ebgan`:" in text and "- ✗ cannot" not in text
+    for path in (one / "checkpoints").iterdir():
+        path.write_bytes(b"nothing")
+    assert re.search(r"^- ✗ .*00000004\.pt", card(one).read_text(), re.M)
 
 
 def test_a_table_of_an_older_version_has_a_card(own):
