@@ -118,7 +118,11 @@ def _of_table(folder: Path, title: str, told: dict[str, Any]) -> Card:
     made.add("Results", Table(*tables.cells(told)), tables.told_of_cells(told))
     for row in told["rows"]:
         step, pictures = next(
-            (seen for name in row["runs"] if (seen := _card.newest_pictures(folder / name))[1]),
+            (
+                seen
+                for name in row["runs"]
+                if name == Path(name).name and (seen := _card.newest_pictures(folder / name))[1]
+            ),
             (0, []),
         )
         made.add(
