@@ -24,6 +24,7 @@ import torch
 
 from simulacra.core import allocator, config, data_sets, optim, random
 from simulacra.core.load import build, data_root
+from simulacra.metrics.intervals.seeds import too_few
 
 COLUMNS = [
     "frechet",
@@ -137,6 +138,8 @@ def table(variants: dict[str, list[Path]], columns: list[str]) -> str:
         steps = json.loads((folders[0] / "config.json").read_text())["steps"]
         values = [", ".join(f"{row[column]:.3g}" for row in found) for column in columns]
         lines.append(f"| {name} | {steps:,} | " + " | ".join(values) + " |")
+    few = too_few(min(map(len, variants.values()))) if len(variants) > 1 else ""
+    lines += ["", f"Which of them is better is {few}."] if few else []
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from scipy import stats
 from simulacra.core.errors import one_line
 from simulacra.core.load import reopen
 from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.metrics.intervals.seeds import ALPHA, above, below, too_few
 from simulacra.metrics.world.returns import Summary, paired, score
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import Factory
@@ -46,6 +47,16 @@ def over_runs(differences: list[float]) -> tuple[float, float]:
         else math.nan
     )
     return float(np.mean(differences)), half
+
+
+def verdict(differences: list[float]) -> str:
+    """What runs of independent searches say, all together: fewer than three decide nothing."""
+    if why := too_few(len(differences), "run"):
+        return why
+    p = min(1.0, 2 * min(above(differences, 0.0), below(differences, 0.0)))
+    side = "better" if np.mean(differences) > 0 else "worse"
+    word = f"means are {side}" if p <= ALPHA else "undecided"
+    return f"{word}: p = {p:.3f} over {len(differences)} runs"
 
 
 def notify(found: Summary) -> str:
@@ -76,6 +87,7 @@ def main() -> None:
         )
     mean, half = over_runs(differences)
     print(f"| all {len(differences)} | | | {mean:.1f} [{mean - half:.1f}, {mean + half:.1f}] |")
+    print(f"\n{verdict(differences)}")
 
 
 if __name__ == "__main__":

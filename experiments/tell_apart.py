@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from simulacra.core.errors import Mistake, one_line
 from simulacra.core.load import reopen
 from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.metrics.intervals.seeds import ALPHA, too_few
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import LIMIT, Factory, drive
 from simulacra.models.world.agent import Agent, agent_of
@@ -140,7 +141,8 @@ def compared(names: list[str], found: Drives, mine: int) -> None:
         share, (low, high) = notify(found[i], found[j])
         pairs["of two kinds" if i < mine <= j else "of one kind"].append(share)
         print(f"| {names[i]} | {names[j]} | {share:.2f} [{low:.2f}, {high:.2f}] |")
-    if min(mine, len(names) - mine) < 3:
+    if why := too_few(min(mine, len(names) - mine), "driver of a kind"):
+        print(f"\nwhether the kinds differ is {why}")
         return
     print(
         *(
@@ -153,7 +155,7 @@ def compared(names: list[str], found: Drives, mine: int) -> None:
     p = np.mean(np.array(shares) >= shares[0])
     print(
         f"\nkinds told by drivers not learnt from: {shares[0]:.2f}, p = {p:.3f} among "
-        f"{len(shares)} splits"
+        f"{len(shares)} splits: {'told apart' if p <= ALPHA else 'undecided'}"
     )
 
 

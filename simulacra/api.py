@@ -336,6 +336,8 @@ def train(
     run: Path | str | None = None,  # the run folder; None: runs/NAME
     # each told the step and its row of the log
     callbacks: Sequence[Callable[[int, Mapping[str, float]], object]] = (),
+    # each told the step of a checkpoint and the pictures that were painted of it
+    on_pictures: Sequence[Callable[[int, Sequence[Path]], object]] = (),
     device: str = "cpu",
     extend: bool = False,  # allow more steps than the run in the folder was made for
 ) -> Loaded:
@@ -343,6 +345,8 @@ def train(
     Ctrl-C saves, then raises KeyboardInterrupt."""
     if callable(callbacks) or not all(callable(one) for one in callbacks):
         raise Mistake("callbacks: allowed: a list of functions of the step and its row of the log")
+    if callable(on_pictures) or not all(callable(one) for one in on_pictures):
+        raise Mistake("on_pictures: allowed: a list of functions of the step and paths of pictures")
     if set is not None and not isinstance(set, Mapping):
         raise Mistake(f"set = {set!r}; allowed: a dict of values by dotted key")
     root = data_root(Path(data) if data else None)
@@ -358,6 +362,11 @@ def train(
             for call in callbacks:
                 call(step, row)
 
+    def saved(checkpoint: Path) -> None:
+        painted = sorted((folder / "pictures" / checkpoint.stem).glob("*"))
+        for call in on_pictures:
+            call(int(checkpoint.stem), painted)
+
     outcome = training.train(
         checked,
         folder,
@@ -365,6 +374,7 @@ def train(
         device=device,
         extend=extend,
         tick=tick,
+        saved=saved,
         notify=lambda line: _say([line]),
     )
     if not outcome.done:

@@ -1,4 +1,4 @@
-"""Verbs of experiments: sweep, table, notebook."""
+"""Verbs of experiments: sweep, table, card, notebook."""
 
 import json
 import shlex
@@ -103,7 +103,7 @@ def table(source: Sheet, target: Runs = None, preset: Preset = None, as_json: Js
 def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from simulacra.studies.table import MARKS, spoken
+    from simulacra.studies.table import MARKS, apart, more_of, spoken
 
     cells = Table(
         title=escape(found["name"]),
@@ -116,18 +116,40 @@ def _print(found: dict[str, Any]) -> None:
         cells.add_row(escape(row["cell"]), str(len(row["seeds"])), *map(escape, numbers))
     out.print(cells)
     for claim in found["claims"]:
-        ends = (
-            spoken({"mean": claim["difference"], "low": claim["low"], "high": claim["high"]})
-            or "not measured"
-        )
+        told = [f"difference {apart(claim) or 'not measured'}"]
+        told += [f"P {claim['improvement']:.2g}"] if claim["improvement"] is not None else []
+        told += [f"Holm's p {claim['p_holm']:.2g}"] if claim["p_holm"] is not None else []
+        told += [f"{claim['n']} seeds"]
+        told += [claim["why"]] if claim["why"] else []
+        told += [f"{more_of(claim)} more seeds would do"] if more_of(claim) else []
         mark = f"[{COLOURS[claim['verdict']]}]{MARKS[claim['verdict']]} {claim['verdict']}[/]"
-        rest = (
-            f"{claim['says']} ({claim['metric']}: {claim['expect']}; "
-            f"difference {ends}, {claim['n']} seeds)"
-        )
+        rest = f"{claim['says']} ({claim['metric']}: {claim['expect']}; {', '.join(told)})"
         out.print(f"{mark}: {escape(rest)}", soft_wrap=True)
     if found["missing"]:
         out.print(f"not measured yet: {escape('; '.join(found['missing']))}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def card(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_SHEET",
+            help="A run folder, zoo/NAME, the folder of a sheet's runs, or a sheet in runs/SHEET.",
+        ),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option("-o", help="The file; otherwise card.md, or card.html, in that folder."),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="One page with its pictures in it, not Markdown.")
+    ] = False,
+) -> None:
+    """Report a run or an experiment in one file. What you wrote into an older one stays."""
+    from simulacra.studies.card import card as verb
+
+    out.print(escape(str(verb(what, target, html=html))), soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -356,9 +356,9 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         ("processor", f"{found['processor_seconds']:,.1f} s"),
     ]
     if "difference" in found:
-        lines.append(
-            ("difference", f"{_interval(found['difference'])} to {against}, track by track")
-        )
+        told = f"{_interval(found['difference'])} to {against}, track by track"
+        lines.append(("difference", told))
+        lines.append(("between configs", "undecided: one search of each; 3 are the least"))
     lines += [("table", found["table"])] if "table" in found else []
     return lines + [("note", sentence) for sentence in found.get("notes", [])]
 

@@ -52,7 +52,7 @@ from simulacra.core.fingerprint import Files
 from simulacra.core.fingerprint import digest as digest
 from simulacra.core.random import fold
 from simulacra.core.state import kept
-from simulacra.core.tensorboard import Events
+from simulacra.core.tensorboard import Events, measured
 
 # what a start leaves that was killed before it wrote the config
 BEGUN = {"lock", "checkpoints", "model.py", "room.py", "data.py", "data.json"}
@@ -124,7 +124,8 @@ class Run:
             self._start = time.monotonic() - row.get("seconds", 0.0)
             self._log = (self.folder / "log.jsonl").open("a", encoding="utf-8")
             self._clock = (self.folder / "clock.jsonl").open("a", encoding="utf-8")
-            self.events = Events(self.folder / "events", k) if self.tensorboard else None
+            if self.tensorboard:
+                self.events = Events(self.folder / "events", k, self.config)
         return k
 
     def logs(self, k: int) -> bool:
@@ -189,6 +190,8 @@ class Run:
         """Mark the run as done, with a digest of its final weights."""
         if self.writer:
             with full_disk(self.folder):
+                if self.events:
+                    self.events.end()
                 done = {"steps": k, "weights": digest(states(model))}
                 write_text(self.folder / "done", json.dumps(done) + "\n")
 
@@ -469,6 +472,7 @@ def add_results(folder: Path, rows: list[dict[str, Any]]) -> None:
     with reached(folder):
         folder.mkdir(parents=True, exist_ok=True)
         append_rows(folder / "metrics.jsonl", rows)
+        measured(folder, rows)
 
 
 @contextlib.contextmanager

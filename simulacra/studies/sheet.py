@@ -16,7 +16,7 @@ outcome.
 
 Every combination of the grid is a cell, and trained once for each seed. A claim compares cells that
 differ in nothing but what it names: within a seed the differences of all such pairs are averaged,
-and the 95 % Student interval over seeds decides.
+and what all seeds say together decides (studies/verdicts.py).
 """
 
 import itertools
@@ -24,11 +24,11 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -251,16 +251,6 @@ Values = dict[tuple[str, int], dict[str, dict[str, Any]]]
 """By the cell's name and the seed, by metric: the row of metrics.jsonl."""
 
 
-class Verdict(NamedTuple):
-    """What the seeds say of a claim."""
-
-    word: Literal["supported", "refuted", "undecided"]
-    mean: float  # difference, first minus second
-    low: float
-    high: float
-    n: int  # seeds
-
-
 def pairs(claim: Claim, sheet: Sheet) -> Iterator[tuple[Cell, Cell]]:
     """Cells of the first kind, each with that of the second
     which is the same in all that the claim does not name."""
@@ -271,43 +261,6 @@ def pairs(claim: Claim, sheet: Sheet) -> Iterator[tuple[Cell, Cell]]:
             one.values[key] == other.values[key] for key in sheet.grid if key not in named
         ):
             yield one, other
-
-
-def judged(claim: Claim, sheet: Sheet, found: Values) -> Verdict:
-    """The verdict of those seeds that have all that the claim compares."""
-    differences = []
-    for seed in sheet.seeds:
-        each = [
-            (_value(found, one, seed, claim), _value(found, other, seed, claim))
-            for one, other in pairs(claim, sheet)
-        ]
-        both = [(a, b) for a, b in each if a is not None and b is not None]
-        if len(both) == len(each):
-            differences.append(math.fsum(a - b for a, b in both) / len(both))
-    return verdict(claim, differences)
-
-
-def _value(found: Values, cell: Cell, seed: int, claim: Claim) -> float | None:
-    row: dict[str, Any] = found.get((str(cell), seed), {}).get(claim.metric, {})
-    return row.get("value")
-
-
-def verdict(claim: Claim, differences: Sequence[float]) -> Verdict:
-    """By the 95 % interval over independent seeds; of none or one nothing follows."""
-    # whose import takes seconds, which reading a sheet should not
-    from simulacra.metrics.intervals.interval import interval
-
-    mean, low, high = interval(differences) if differences else (math.nan,) * 3
-    far = claim.within or 0.0
-    word: Literal["supported", "refuted", "undecided"] = "undecided"
-    if not math.isnan(low):
-        if claim.expect == "no difference":
-            held, broken = -far <= low and high <= far, low > far or high < -far
-        else:
-            up = claim.expect == "first is higher"
-            held, broken = (low > 0, high < 0) if up else (high < 0, low > 0)
-        word = "supported" if held else "refuted" if broken else "undecided"
-    return Verdict(word, mean, low, high, len(differences))
 
 
 def same_protocol(found: Values, metric: str) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra.core import config, data_sets, external, fingerprint, run, signals
+from simulacra.core import config, data_sets, external, fingerprint, run, signals, tensorboard
 from simulacra.core.config import Config
 from simulacra.core.errors import Mistake
 from simulacra.io.paint import write
@@ -130,7 +130,7 @@ def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
             own = any(map(external.is_outside, config.code_of(checked).values()))
             trust = ["--trust"] if own else []
             measure = [verb, str(folder), *options, *trust]
-            found.append(Job(cell, seed, folder, [*train, "--no-tensorboard"], measure, checked))
+            found.append(Job(cell, seed, folder, train, measure, checked))
     return found
 
 
@@ -180,9 +180,17 @@ def sweep(
                 )
         _same_data([job for job in todo if done(job)], crew.root)
         write(known, text)
+        if found := [job.config for job in todo]:
+            tensorboard.compared(out, _varied(found), sheet.metrics())
         failed = _worked([job for job in todo if not done(job)], crew, at_once, notify)
     if failed:
         raise Mistake(f"{len(failed)} of {len(todo)} runs failed: {'; '.join(failed)}")
+
+
+def _varied(configs: list[Config]) -> list[str]:
+    """The keys in which the configs of a sheet differ, but for the seed."""
+    first, *others = [tensorboard.hparams(config.plain(one)) for one in configs]
+    return [key for key in first if any(one.get(key) != first[key] for one in others)]
 
 
 def _same_data(jobs: list[Job], root: Path | None) -> None:

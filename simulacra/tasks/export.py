@@ -2,8 +2,6 @@
 with a card that says where it comes from."""
 
 import json
-import os
-import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +16,7 @@ from simulacra.core.load import Opened, reopen
 from simulacra.envs.carracing.view import View, written
 from simulacra.models.world import seeing
 from simulacra.models.world.artefacts import hash_of
+from simulacra.tasks import _card
 
 MOST = 6_000_000  # bytes of weights
 CARD = "README.md"
@@ -48,7 +47,7 @@ def export(
                     fresh / place.relative_to(out),
                     one,
                     contents[place],
-                    card(one, place.name, note if one is opened else ""),
+                    card(one, place, place.name, note if one is opened else ""),
                 )
             if begun:
                 run.write(fresh / packed.EXAMPLES, lambda file: file.write(begun))
@@ -115,47 +114,18 @@ def settings(opened: Opened) -> dict[str, Any]:
     and those only begun from not at all."""
     plain = config.plain(opened.config) | {"init_from": ""}
     if "path" in plain["data"]:
-        plain["data"]["path"] = nearer(plain["data"]["path"])
+        plain["data"]["path"] = _card.nearer(plain["data"]["path"])
     return plain | {"hyper": plain["hyper"] | {name: name for name in packed.named(opened.config)}}
 
 
-def card(opened: Opened, title: str, note: str) -> str:
-    """What a person should know before using the weights."""
-    checked, starts = opened.config, run.starts(opened.folder)
-    lines = [f"# {title}", "", *([note, ""] if note else [])]
-    lines += [
-        f"Model `{checked.model}`, config `{checked.name}`, "
-        f"preset `{checked.preset}`, step {opened.step:,}."
-    ]
-    for start in starts[-1:]:
-        told = shlex.join(["simulacra", *map(nearer, start.get("arguments", []))])
-        lines += [
-            "",
-            f"Made by `{told}`, commit {start.get('commit') or 'unknown'}, "
-            f"torch {start.get('torch')}.",
-        ]
-    rows = [
-        row for row in run.read_rows(opened.folder / "metrics.jsonl") if row["step"] == opened.step
-    ]
-    if rows:
-        lines += ["", "| measure | on | value | commit |", "|---|---|---|---|"]
-        lines += [
-            f"| {row['metric']} | {_on(row)} | {row['value']:.4g} | {row.get('commit')} |"
-            for row in rows
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def nearer(text: str) -> str:
-    """The text, in which paths inside the folder that one is in are named from there:
-    nobody else has it where it is."""
-    return text.replace(f"{Path.cwd()}{os.sep}", "")
-
-
-def _on(row: dict[str, Any]) -> str:
-    """What a number was measured on, as far as its row says."""
-    return ", ".join(
-        str(row[key])
-        for key in ("simulator", "tracks", "split", "n", "n_real")
-        if row.get(key) is not None
+def card(opened: Opened, place: Path, title: str, note: str) -> str:
+    """What a person should know before using the weights; what one wrote into the card of an older
+    export stays."""
+    told = _card.of_run(
+        opened.folder, title, note=note, step=opened.step, model=opened.model, pictures=False
     )
+    try:
+        older = _card.older(place / CARD, title)
+    except Mistake:  # as of an export before there were cards
+        older = ""
+    return _card.markdown(told, place, older)

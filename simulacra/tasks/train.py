@@ -208,6 +208,9 @@ class _Stage:
                 )
                 pictures = paint(opened, self.source)
                 self.monitor.note(opened, self.run.saves(step))
+                if self.run.events:
+                    with run.full_disk(self.run.folder):
+                        self.run.events.pictures(step, pictures)
                 return pictures
         except Mistake as error:
             raise Mistake(f"{error}; {run.last_good(self.run.folder)}") from None

@@ -619,6 +619,8 @@ def test_one_table(home, tmp_path):
     assert (
         "3 held-out tracks" in text and "few for an interval" in text and "not comparable" in text
     )
+    assert "undecided: 1 training of each eye; 3 are the least" in " ".join(text.split())
+    assert all(row["verdict"] == "undecided" for row in rows if "difference" in row)
     path = sheet(arms, tmp_path / "sheet.png", count=60)
     assert Image.open(path).size == (5 * (2 * SIDE + 2) + 2, 8 * (2 * SIDE + 2) + 2)
 

@@ -62,6 +62,13 @@ def test_the_interval_over_runs_is_students():
     assert math.isnan(mean_codes.over_runs([1.0])[1])
 
 
+def test_fewer_than_three_runs_decide_nothing():
+    """Of 1, 2, 3: t = 2 sqrt(3), two degrees of freedom, p = 0.0742."""
+    assert mean_codes.verdict([1.0, 1.1]) == "undecided: 2 runs; 3 are the least that decide"
+    assert mean_codes.verdict([1.0, 2.0, 3.0]) == "undecided: p = 0.074 over 3 runs"
+    assert mean_codes.verdict([-1.0, -1.1, -1.2]).startswith("means are worse: p = 0.003")
+
+
 def test_a_mistake_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["mean_codes.py", str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit) as ended, one_line():

@@ -1,15 +1,13 @@
 """Sheets: what is a mistake in one, which runs it means,
 and what follows for a claim from numbers."""
 
-import math
-
 import msgspec
 import pytest
 
 from simulacra.core import config
 from simulacra.core.errors import Mistake
-from simulacra.studies import sheet
-from simulacra.studies.sheet import Claim, Sheet
+from simulacra.studies import sheet, verdicts
+from simulacra.studies.sheet import Sheet
 
 TEXT = """
 name = "Does the margin matter?"
@@ -33,10 +31,6 @@ def read(tmp_path, text):
     path = tmp_path / "asked.toml"
     path.write_text(text)
     return sheet.read(path)
-
-
-def claim(expect, within=None):
-    return Claim(says="", metric="coverage", compare=({}, {}), expect=expect, within=within)
 
 
 @pytest.mark.parametrize("name", sheet.sheets())
@@ -116,32 +110,6 @@ def test_a_mistake_in_a_sheet_is_told_before_anything_is_trained(tmp_path, old, 
         read(tmp_path, TEXT.replace(old, new, 1) if old != "margin" else TEXT.replace(old, new))
 
 
-def test_verdicts_by_hand():
-    """Differences 1, 2, 3: mean 2, t(0.975, 2) = 4.303, half width 4.303 / sqrt(3) = 2.484."""
-    found = sheet.verdict(claim("first is higher"), [1, 2, 3])
-    assert found.word == "undecided" and (found.mean, found.n) == (2, 3)
-    assert (found.low, found.high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
-    near = [1.9, 2.0, 2.1]  # half width 0.248
-    for expect, within, word in (
-        ("first is higher", None, "supported"),
-        ("first is lower", None, "refuted"),
-        ("no difference", 2.3, "supported"),
-        ("no difference", 2.2, "undecided"),
-        ("no difference", 1.7, "refuted"),
-    ):
-        assert sheet.verdict(claim(expect, within), near).word == word, (expect, within)
-        mirrored = {"first is higher": "first is lower", "first is lower": "first is higher"}.get(
-            expect, expect
-        )
-        assert sheet.verdict(claim(mirrored, within), [-x for x in near]).word == word
-
-
-@pytest.mark.parametrize("differences", [[], [5.0]])
-def test_nothing_follows_from_one_seed_or_none(differences):
-    found = sheet.verdict(claim("first is higher"), differences)
-    assert found.word == "undecided" and math.isnan(found.low) and found.n == len(differences)
-
-
 def test_pairs_agree_in_what_the_claim_does_not_name_and_seeds_are_what_is_repeated(tmp_path):
     """Margin 10 against 1 within each pull_away and seed;
     a seed of which a run is missing does not count."""
@@ -157,9 +125,11 @@ def test_pairs_agree_in_what_the_claim_does_not_name_and_seeds_are_what_is_repea
         for cell, v in value.items()
         for seed in (0, 1, 2)
     }
-    assert sheet.judged(found.claim[0], found, known)[1:] == (5, 5, 5, 3)
+    (one,) = verdicts.verdicts(found, known)
+    assert one[:5] == ("supported", 5, 5, 5, 3)
     del known["margin = 1.0, pull_away = 0.1", 1]
-    assert sheet.judged(found.claim[0], found, known)[1:] == (5, 5, 5, 2)
+    (one,) = verdicts.verdicts(found, known)
+    assert one[:5] == ("undecided", 5, 5, 5, 2) and one.more == 1
 
 
 def test_numbers_that_were_not_measured_alike_do_not_compare():

@@ -45,6 +45,19 @@ def test_what_is_learnt_is_learnt_from_the_other_tracks():
     assert tell_apart.right(one, other) == [k != 4 for k in range(9)]
 
 
+def test_kinds_of_fewer_than_three_drivers_are_undecided(capsys, monkeypatch):
+    """And so are kinds of three, of which no split among ten can have a p of 0.05."""
+    dice = np.random.default_rng(0)
+    drives = dice.normal(0, 1, (6, 3, 1, len(tell_apart.FEATURES)))
+    tell_apart.compared(list("ab"), drives[:2], 1)
+    said = capsys.readouterr().out
+    assert "whether the kinds differ is undecided: 1 driver of a kind; 3 are the least" in said
+    monkeypatch.setattr(tell_apart, "by_kind", lambda found, mine: float(mine == (0, 1, 2)))
+    tell_apart.compared(list("abcdef"), drives, 3)
+    said = capsys.readouterr().out
+    assert "1.00, p = 0.100 among 10 splits: undecided" in said
+
+
 def test_the_interval_is_wilsons():
     """The textbook's 8 of 10."""
     assert tell_apart.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)

@@ -306,6 +306,7 @@ def test_scores_are_compared_track_by_track(agent, noise, simulacra, tmp_path):
     )
     text = simulacra("score", agent, "--tracks", 4, "-o", one, "--against", two).success()
     assert f"mean 2.0, 95 % interval -4.4 to 8.4 to {two}, track by track" in text
+    assert "between configs" in text and "undecided: one search of each" in text
     single = json.loads(simulacra("score", agent, "--tracks", 1, "-o", one, "--json").success())
     assert single["n"] == 1 and single["std"] is None and single["low"] is None
     before, made_before = files(tmp_path, agent), len(noise)

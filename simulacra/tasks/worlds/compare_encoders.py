@@ -28,7 +28,7 @@ from simulacra.core.load import Opened
 from simulacra.envs.carracing.episodes import Store
 from simulacra.envs.carracing.view import same
 from simulacra.io import paint
-from simulacra.metrics.intervals import jackknife
+from simulacra.metrics.intervals import jackknife, seeds
 from simulacra.metrics.intervals.interval import interval
 from simulacra.metrics.intervals.jackknife import Estimate, Grouped
 from simulacra.metrics.world import encoders, rollouts
@@ -234,6 +234,8 @@ def _row(
             "difference": apart.value,
             "difference_low": apart.low,
             "difference_high": apart.high,
+            # between the eyes as configs, of each of which there is one training
+            "verdict": "undecided",
         }
     return {
         key: None if isinstance(value, float) and not isfinite(value) else value
@@ -296,8 +298,8 @@ def _notes(
         f"{told['frames']:,} frames of {tracks} held-out tracks; "
         f"{told['frames_of_probes']:,} training frames for probes. Brackets: 95 % "
         "intervals over tracks (nll, open, picture, drive: over held-out episodes of the codes); "
-        "differences are paired. They say nothing of another training of the eye or the memory."
-        + few,
+        "differences are paired. They say nothing of another training of the eye or the memory: "
+        f"between the two as configs all is {seeds.too_few(1, 'training of each eye')}." + few,
         "Held-out episodes of codes are new to the memories, "
         "most of their tracks are not to the eyes.",
         "`_copy`: the last frame or code shown; `_eye`: the true code. "
