@@ -34,6 +34,7 @@ from results_files import (
     RESULTS,
     beside,
     faults,
+    listed,
     markdown,
     read,
     save,
@@ -45,11 +46,10 @@ from results_rows import Wish, table_from
 from simulacra.core.errors import Mistake
 
 LEDGER = HOME / "docs" / "unverified.json"
-MEANS = "([what that means](../CONTRIBUTING.md#add-a-number)).*"
-PASTED = f"*Unverified: the numbers of this page were pasted by hand and not made again {MEANS}"
+PASTED = "*Unverified: the numbers of this page were pasted by hand and not made again {}.*"
 PARTLY = (
     "*Unverified: numbers of this page that are in no table with a command below it were pasted by "
-    f"hand and not made again {MEANS}"
+    "hand and not made again {}.*"
 )
 
 
@@ -83,6 +83,8 @@ def generated(page: Path, text: str) -> str:
                     f"{called(page)} shows {reference}, and {called(path)} has no such table"
                 )
             inside = markdown(file.tables[name])
+        elif kind == "statements":
+            inside = listed(read(beside(page)).statements, reference.replace("_", " "))
         else:
             inside = state(page, text) if kind == "state" else answers()
         middle = f"\n{inside}\n\n" if inside else ""
@@ -97,7 +99,9 @@ def state(page: Path, text: str) -> str:
     old = [table for table in tables if table.unverified]
     if not old and not unverified(page, text)[0]:
         return ""
-    return PASTED if len(old) == len(tables) else PARTLY
+    home = "../" if page.parent == RESULTS else ""
+    means = f"([what that means]({home}CONTRIBUTING.md#add-a-number))"
+    return (PASTED if len(old) == len(tables) else PARTLY).format(means)
 
 
 def answers() -> str:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from results_files import RESULTS, Results, Table, beside, read
 
-BLOCK = re.compile(r"^<!-- (table|state|answers) ?(\S*) -->\n(.*?)^<!-- end -->$", re.M | re.S)
+KINDS = "table|statements|state|answers"  # of what is written into pages
+BLOCK = re.compile(rf"^<!-- ({KINDS}) ?(\S*) -->\n(.*?)^<!-- end -->$", re.M | re.S)
 NUMBER = r"-?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e-?\d+)?|-?\.\d+"
 UNITS = {
     r"%": "%",
@@ -96,8 +97,9 @@ def numbers(text: str) -> Iterator[Number]:
 
 def prose(text: str) -> str:
     """A page without what results files write into it and what is no number of a result."""
-    kept = BLOCK.sub("\n", text)
-    return OUT.sub(" ", kept)
+    # what was found of statements is told by hand
+    kept = BLOCK.sub(lambda hit: hit[3] if hit[1] == "statements" else "\n", text)
+    return OUT.sub(" ", re.sub(r"\n +", "\n", kept))
 
 
 def loose(text: str) -> list[Number]:

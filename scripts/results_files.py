@@ -23,6 +23,7 @@ from simulacra.metrics.intervals.versions import VERSIONS
 HOME = Path(__file__).resolve().parents[1]
 RESULTS = HOME / "docs" / "results"
 INTERVAL = ("value", "low", "high")
+VERDICTS = {"supported": "✓", "refuted": "✗", "undecided": "?", "not tested": ""}
 
 
 class Column(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -98,11 +99,25 @@ class Trained(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
         return "; ".join(f"{key} was {old}, is {new}" for key, (old, new) in found.items())
 
 
+class Statement(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What somebody says of a model, and what became of it here."""
+
+    id: str
+    of: str  # whose: a heading of the page that lists it
+    says: str
+    verdict: str = ""  # of VERDICTS; left out where a claim of a sheet has it
+    found: str = ""  # with numbers
+    by: str = ""  # the sheet, the run or the test that decided
+    defect: str = ""  # of the code behind the notes that explains it
+    claim: str = ""  # PAGE#ID/ROW, a row of a table of claims
+
+
 class Results(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """A results file."""
 
     tables: dict[str, Table] = {}
     configs: dict[str, Trained] = {}
+    statements: list[Statement] = []
     given: dict[str, str] = {}  # numbers that were not measured here, and whose they are
 
 
@@ -135,6 +150,8 @@ def written(file: Results) -> str:
     for table in raw.get("tables", {}).values():
         for key in {"columns", "rows", "made"} & table.keys():
             table[key] = [_kept(item, found) for item in table[key]]
+    for key in {"statements"} & raw.keys():
+        raw[key] = [_kept(item, found) for item in raw[key]]
     for trained in raw.get("configs", {}).values():
         trained["resolved"] = _kept(trained["resolved"], found)
     text = json.dumps(raw, indent=1, ensure_ascii=False)
@@ -200,6 +217,34 @@ def markdown(table: Table) -> str:
 
 def _line(words: list[str]) -> str:
     return "|" + "|".join(f" {word} " if word else " " for word in words) + "|"
+
+
+def judged(one: Statement) -> tuple[str, str]:
+    """A statement's verdict and what was found; both of its claim, where a sheet has it."""
+    if not one.claim:
+        return one.verdict, one.found
+    reference, _, row = one.claim.partition("/")
+    path, name = table_of(reference)
+    table = read(path).tables.get(name)
+    if table is None or not row.isdigit() or int(row) >= len(table.rows):
+        raise Mistake(f"{one.id}: no claim {one.claim}")
+    cells = table.rows[int(row)].cells
+    ends = next((item for item in cells if isinstance(item, dict)), None)
+    return cells[0].split()[-1], "; ".join(filter(None, [one.found, cell(ends, "", "")]))
+
+
+def listed(statements: list[Statement], of: str) -> str:
+    """A table of the statements of somebody, and how many have which verdict."""
+    lines = [_line(["", "statement", "", "found", "decided by", "defect"]), "|" + "---|" * 6]
+    counts = dict.fromkeys(VERDICTS, 0)
+    for one in statements:
+        if one.of == of:
+            verdict, found = judged(one)
+            counts[choose("verdict", verdict, list(VERDICTS))] += 1
+            mark = f"{VERDICTS[verdict]} {verdict}".strip()
+            lines.append(_line([one.id, one.says, mark, found, one.by, one.defect]))
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+    return "\n".join([f"{told[:1].upper()}{told[1:]}.", "", *lines])
 
 
 SHOWN = {"extractor_hash": "", "n_fake": "samples", "n_real": "reals", "repeats": "sets"}

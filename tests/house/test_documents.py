@@ -384,3 +384,31 @@ def test_rounding_is_by_the_last_place():
     assert say("0.667").of(0.66712, "") and not say("0.667").of(0.6676, "")
     assert say("1.5").of(-1.549, "dB") and say("46.0", "%").of(0.46, "%")
     assert not say("46", "%").of(46.0, "") and not say("0.46").of(0.46, "%")
+
+
+def test_a_statement_takes_its_verdict_from_a_sheet(toy):
+    """With its numbers; another's is told by hand and its numbers count."""
+    (toy / "table.json").write_text(json.dumps(SWEPT))
+    say("add", "toy#results", "--from", "table.json", "--claims")
+    page = toy / "docs" / "notes.md"
+    page.write_text("# N\n\n[toy](results/toy.md)\n\n<!-- statements The_notes -->\n<!-- end -->\n")
+    told = {"id": "A-1", "of": "The notes", "says": "It helps", "claim": "toy#results/0"}
+    other = {
+        "id": "A-2",
+        "of": "The notes",
+        "says": "Or so",
+        "verdict": "refuted",
+        "found": "by 0.7",
+    }
+    (toy / "docs" / "notes.json").write_text(json.dumps({"statements": [told, other]}))
+    docs.write()
+    text = page.read_text()
+    assert "1 refuted, 1 undecided." in text
+    assert "| A-1 | It helps | ? undecided | 0.01 [-0.1, 0.12] | | |" in text
+    assert "| A-2 | Or so | ✗ refuted | by 0.7 | | |" in text
+    assert docs.count(page).examples == ["0.7"]
+    (toy / "docs" / "notes.json").write_text(
+        json.dumps({"statements": [told | {"claim": "toy#results/5"}]})
+    )
+    with pytest.raises(Mistake, match="A-1: no claim toy#results/5"):
+        docs.write()
