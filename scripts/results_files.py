@@ -235,14 +235,16 @@ def judged(one: Statement) -> tuple[str, str]:
 
 def listed(statements: list[Statement], of: str) -> str:
     """A table of the statements of somebody, and how many have which verdict."""
-    lines = [_line(["", "statement", "", "found", "decided by", "defect"]), "|" + "---|" * 6]
+    lines = [_line(["", "statement", "verdict, and what was found"]), "|---|---|---|"]
     counts = dict.fromkeys(VERDICTS, 0)
     for one in statements:
         if one.of == of:
             verdict, found = judged(one)
             counts[choose("verdict", verdict, list(VERDICTS))] += 1
-            mark = f"{VERDICTS[verdict]} {verdict}".strip()
-            lines.append(_line([one.id, one.says, mark, found, one.by, one.defect]))
+            parts = [f"**{VERDICTS[verdict]} {verdict}**".replace("** ", "**"), found]
+            parts = [". ".join(filter(None, parts)) + (f" ({one.by})" if one.by else "") + "."]
+            parts += [f"*Defect:* {one.defect}."] if one.defect else []
+            lines.append(_line([one.id, one.says, " ".join(parts)]))
     told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
     return "\n".join([f"{told[:1].upper()}{told[1:]}.", "", *lines])
 

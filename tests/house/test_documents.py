@@ -404,8 +404,8 @@ def test_a_statement_takes_its_verdict_from_a_sheet(toy):
     docs.write()
     text = page.read_text()
     assert "1 refuted, 1 undecided." in text
-    assert "| A-1 | It helps | ? undecided | 0.01 [-0.1, 0.12] | | |" in text
-    assert "| A-2 | Or so | ✗ refuted | by 0.7 | | |" in text
+    assert "| A-1 | It helps | **? undecided**. 0.01 [-0.1, 0.12]. |" in text
+    assert "| A-2 | Or so | **✗ refuted**. by 0.7. |" in text
     assert docs.count(page).examples == ["0.7"]
     (toy / "docs" / "notes.json").write_text(
         json.dumps({"statements": [told | {"claim": "toy#results/5"}]})
