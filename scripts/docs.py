@@ -73,6 +73,12 @@ def called(page: Path) -> str:
 
 def generated(page: Path, text: str) -> str:
     """A page as its results files have it; a Mistake if it shows a table that there is not."""
+    # twice, since the line on what is unverified counts what was written before it
+    return _filled(page, _filled(page, text))
+
+
+def _filled(page: Path, text: str) -> str:
+    """All that is between markers, written anew."""
 
     def block(hit: re.Match[str]) -> str:
         kind, reference = hit[1], hit[2]
@@ -225,7 +231,8 @@ def complaints() -> list[str]:
     """All that is not in order, in a line each."""
     files = [beside(page) for page in pages()]
     wrong = [line for path in files if path.exists() for line in faults(path, read(path))]
-    alone = {*(HOME / "docs").rglob("*.json")} - {*files, LEDGER}
+    there = {*(HOME / "docs").glob("*.json"), *RESULTS.glob("*.json")}
+    alone = there - {*files, LEDGER}
     wrong += [f"{called(path)}: a results file without a page" for path in sorted(alone)]
     for page in pages():
         text = page.read_text()

@@ -391,7 +391,10 @@ def test_a_statement_takes_its_verdict_from_a_sheet(toy):
     (toy / "table.json").write_text(json.dumps(SWEPT))
     say("add", "toy#results", "--from", "table.json", "--claims")
     page = toy / "docs" / "notes.md"
-    page.write_text("# N\n\n[toy](results/toy.md)\n\n<!-- statements The_notes -->\n<!-- end -->\n")
+    page.write_text(
+        "# N\n\n<!-- state -->\n<!-- end -->\n\n[toy](results/toy.md)\n\n"
+        "<!-- statements The_notes -->\n<!-- end -->\n"
+    )
     told = {"id": "A-1", "of": "The notes", "says": "It helps", "claim": "toy#results/0"}
     other = {
         "id": "A-2",
@@ -403,7 +406,8 @@ def test_a_statement_takes_its_verdict_from_a_sheet(toy):
     (toy / "docs" / "notes.json").write_text(json.dumps({"statements": [told, other]}))
     docs.write()
     text = page.read_text()
-    assert "1 refuted, 1 undecided." in text
+    assert "1 refuted, 1 undecided." in text and "*Unverified: " in text
+    assert not [one for one in docs.complaints() if "differs" in one]
     assert "| A-1 | It helps | **? undecided**. 0.01 [-0.1, 0.12]. |" in text
     assert "| A-2 | Or so | **✗ refuted**. by 0.7. |" in text
     assert docs.count(page).examples == ["0.7"]
