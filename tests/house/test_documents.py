@@ -352,7 +352,7 @@ def test_a_run_of_another_config_is_refused(toy):
     path.write_text(json.dumps(plain | {"steps": 7}))
     with pytest.raises(Mistake, match="; measure it again"):
         say(*ADD)
-    plain["init_from"] = "/home/me/run"
+    plain["init_from"] = "/data/runs/one"
     path.write_text(json.dumps(plain))
     with pytest.raises(Mistake, match="init_from is a path of this machine"):
         say(*ADD)
