@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from simulacra.core import config, run
+from simulacra.core import config, run, zoo
 from simulacra.core.errors import Mistake, choose
 from simulacra.metrics.intervals.versions import VERSIONS
 
@@ -85,7 +85,7 @@ class Trained(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     def today(self) -> dict[str, Any]:
         """What the name resolves to now."""
         if self.name.startswith("zoo/"):
-            return config.plain(config.resolve(str(HOME / self.name)))
+            return config.plain(config.resolve(str(zoo.FOLDER / self.name[4:])))
         return config.plain(config.resolve(self.name, self.preset, self.set))
 
     def changed(self) -> str:

@@ -51,7 +51,7 @@ class Found(dict[str, Any]):
 def table_from(wish: Wish, file: Results, before: Table | None) -> Table:
     """The table that was asked for; columns and labels not given are those of before."""
     known = before if before and not before.unverified else None
-    source = wish.sources[0]
+    source = zoo.place_of(wish.sources[0])
     if source.is_dir():
         return _of_runs(wish, file, known)
     found = _json(source)
@@ -169,10 +169,8 @@ def _of_runs(wish: Wish, file: Results, known: Table | None) -> Table:
 
 def _measured(folder: Path, wish: Wish, file: Results) -> Found:
     """The last row of each metric, with its config checked against what it names."""
-    place = zoo.place_of(folder) if not (folder / "config.json").exists() else folder
-    beside = zoo.results(place)[0]
-    if not (beside / "metrics.jsonl").exists() and place != folder:
-        beside = folder
+    place = zoo.place_of(folder)
+    beside = zoo.results(place)[0]  # of the zoo: in the working directory
     wanted = dict(text.split("=", 1) for text in wish.where)
     rows = {
         row["metric"]: row

@@ -14,7 +14,7 @@ import prose_numbers  # noqa: E402
 import results_files  # noqa: E402
 
 import docs  # noqa: E402
-from simulacra.core import config, run  # noqa: E402
+from simulacra.core import config, packed, run, zoo  # noqa: E402
 from simulacra.core.errors import Mistake  # noqa: E402
 
 PAGE = """# Does it hold?
@@ -116,6 +116,21 @@ def test_a_row_a_metric(toy):
     assert "| Fréchet | 2 | 1 to 3 | 0.95 |" in first
     say(*ADD)
     assert page.read_text() == first
+
+
+def test_a_run_of_the_zoo_is_taken(toy):
+    """From where `measure` wrote of it; held to the config that comes along."""
+    folder = toy / "runs" / "zoo" / "racing"
+    told = config.check(run.config_of(zoo.place_of("zoo/racing")), "racing")
+    opened = config.settled(packed.beside(told, zoo.place_of("zoo/racing")))
+    hashed = run.digest(config.plain(opened))[:12]
+    measured(folder, {"return": (827.7, 803, 850)}, config=hashed)
+    (folder / "config.json").unlink()
+    say("add", "toy#results", "--from", "zoo/racing", "--command", "simulacra score zoo/racing")
+    file = results_files.read(toy / "docs" / "results" / "toy.json")
+    (trained,) = file.configs.values()
+    assert (trained.name, file.tables["results"].made[0].run) == ("zoo/racing", "zoo/racing")
+    assert results_files.faults(toy / "docs" / "results" / "toy.json", file) == []
 
 
 def change(toy: Path, alter) -> results_files.Results:
