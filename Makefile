@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test site lint bench clean
+.PHONY: setup demo test docs site lint bench clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@echo "Installing torch and others into .venv: minutes, in which pip may only warn."
@@ -25,6 +25,9 @@ test: .venv/ready  ## the whole suite
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+docs: .venv/ready  ## tables of the documents, from the results files beside them
+	$(BIN)/python scripts/docs.py write
 
 site: .venv/ready  ## the documents as pages that open from disk: site/index.html
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'

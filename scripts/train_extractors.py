@@ -2,6 +2,7 @@
 
     python scripts/train_extractors.py --data DIR    # both, about 10 minutes on two idle cores
     python scripts/train_extractors.py --data DIR --only mnist_cnn
+    python scripts/train_extractors.py --data DIR --test    # those that are there, as JSON; seconds
 
 DIR holds mnist/ and fashion-mnist/ with the four official IDX files each, gzip. The last 5,000
 training pictures are held out for the temperature; the test set is read once, after training. The
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from simulacra.core.random import fold, reseed
 from simulacra.data import fashion_mnist, mnist
 from simulacra.data._idx import HELD_OUT, TRAIN, Source, locate, read
+from simulacra.metrics.images import extractors
 from simulacra.metrics.images.classifier import FEATURES, SIDE, Classifier
 
 WEIGHTS = Path(__file__).parents[1] / "simulacra" / "metrics" / "images" / "weights"
@@ -181,6 +183,15 @@ def make(name: str, data: Path, seed: int) -> None:
     print(f"  {facts}", flush=True)
 
 
+def tested(name: str, data: Path) -> dict[str, str | float | int]:
+    """What the weights that are there reach on the official test files, and their hash."""
+    images, labels = pictures(data, RECIPES[name].source, test=True)
+    extractor = extractors.load(name)
+    scores = extractor.posteriors(extractor.features(2 * images - 1))
+    found = accuracy(scores, labels)
+    return {"extractor": name, "hash": extractor.hash, "test_accuracy": found, "n": len(labels)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -188,9 +199,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SIMULACRA_DATA"))
     parser.add_argument("--only", choices=sorted(RECIPES), nargs="*", default=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--test", action="store_true", help="train nothing; print JSON")
     options = parser.parse_args()
     if options.data is None:
         parser.error("name the data folder: --data DIR or SIMULACRA_DATA")
+    if options.test:
+        print(json.dumps([tested(name, Path(options.data)) for name in options.only], indent=1))
+        return
     WEIGHTS.mkdir(exist_ok=True)
     for name in options.only:
         make(name, Path(options.data), options.seed)

@@ -32,6 +32,7 @@ LONG = {
     "glossary",
     "faq",
     "python",
+    "notes_retested",
 }  # no guides to a system
 
 pytestmark = pytest.mark.skipif(
