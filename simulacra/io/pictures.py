@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -38,6 +38,7 @@ SEQUENCES = "AVIF", "FLI", "GIF", "PNG", "TIFF", "WEBP"  # formats of animations
 BITS = 8, 10, 12, 14, 16
 FULL = 65535
 TURNED = 0x0112  # where EXIF says how the camera was held
+WIDTH, HEIGHT = 256, 257  # of a TIFF
 LYING = 5, 6, 7, 8  # what it says where width and height change places
 OPENING = threading.Lock()  # what is done about warnings is the whole process's
 
@@ -124,13 +125,20 @@ def header(path: Path) -> Header:
                 f"allowed: sides of at least {LEAST} pixels"
             )
         several = image.format in SEQUENCES and bool(getattr(image, "is_animated", False))
-        lying = image.getexif().get(TURNED) in LYING
         return Header(
-            image.size[::-1] if lying else image.size,
+            extent(image),
             image.mode,
             reach(shades(values(path, image))) if is_deep(image) else 0,
             several,
         )
+
+
+def extent(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture that is upright. Of a TIFF some versions of Pillow say them as
+    it lies and some as it stands; its own tags say how it lies."""
+    tags: Any = getattr(image, "tag_v2", None)
+    width, height = (tags[WIDTH], tags[HEIGHT]) if tags else image.size
+    return (height, width) if image.getexif().get(TURNED) in LYING else (width, height)
 
 
 def is_grey(mode: str) -> bool:
