@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test docs site lint bench clean
+.PHONY: setup demo test fast docs site lint bench clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@echo "Installing torch and others into .venv: minutes, in which pip may only warn."
@@ -24,7 +24,10 @@ test: .venv/ready  ## the whole suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+fast: .venv/ready  ## the same without the slow tests: minutes, for whoever is changing something
+	$(MAKE) test ARGS=--fast
 
 docs: .venv/ready  ## tables of the documents, from the results files beside them
 	$(BIN)/python scripts/docs.py write

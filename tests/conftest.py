@@ -1,6 +1,7 @@
 """Fixtures of the house: models and configs as found on disk,
 runs trained once a session, command lines."""
 
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,24 @@ torch.set_num_threads(1)
 
 SKIPS = tomllib.loads(Path(__file__).with_name("skips.toml").read_text())
 unlisted: list[str] = []  # skipped tests, with the reason, where that is not in skips.toml
+
+
+SLOW = Path(__file__).with_name("slow.json")  # written by scripts/slow_tests.py
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--fast, of `make fast`."""
+    parser.addoption("--fast", action="store_true", help="leave out what tests/slow.json names")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow, where that is asked for."""
+    if not config.getoption("--fast"):
+        return
+    slow = set(json.loads(SLOW.read_text("utf-8")))
+    out = [item for item in items if item.nodeid.partition("[")[0] in slow]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item.nodeid.partition("[")[0] not in slow]
 
 
 def listed(reason: str, data: str | None) -> bool:

@@ -1,5 +1,6 @@
 """What continuous integration does with skipped tests."""
 
+import json
 import os
 import subprocess
 import sys
@@ -52,3 +53,11 @@ def test_elsewhere_it_is_only_named(tmp_path):
 def test_real_data_may_be_missing_only_where_nobody_names_them():
     reason = "SIMULACRA_DATA names no folder with davis"
     assert listed(reason, None) and not listed(reason, "data")
+
+
+def test_slow_tests_are_there():
+    """What `make fast` leaves out is named as it is, so that a new name is not slow for ever."""
+    home = Path(__file__).parents[2]
+    for name in json.loads((home / "tests" / "slow.json").read_text("utf-8")):
+        file, _, test = name.partition("::")
+        assert f"def {test.rpartition('::')[2]}(" in (home / file).read_text("utf-8"), name
