@@ -15,12 +15,18 @@ from simulacra.studies._shelf import Keep, Odd, Shelf
 PAGES = Path(__file__).parent / "pages"
 SCRIPTS = "core", "query", "chart", "curves", "pictures", "films", "table", "compare", "live"
 # what a run's page depends on
-WATCHED = "config.json", "log.jsonl", "clock.jsonl", "machine.json", "metrics.jsonl", "pictures"
-WATCHED += "monitor.jsonl", "health.json", "rollbacks.jsonl", "remarks.md", "curves.png", "done"
+WATCHED = (
+    *("config.json", "log.jsonl", "clock.jsonl", "machine.json", "metrics.jsonl", "monitor.jsonl"),
+    *("health.json", "rollbacks.jsonl", "remarks.md", "curves.png", "shapes.json", "done"),
+    "pictures",
+)
 INSIDE = {"checkpoints", "pictures", "events"}  # folders of a run in which no other is looked for
 SAID = 400  # characters of remarks in the list of runs
-OF_RUNS = "id", "slug", "page", "name", "step", "done", "minutes", "commit", "tags", "values"
-OF_RUNS += "numbers", "series", "events", "odd"  # what the list of runs says of each
+# what the list of runs says of each
+OF_RUNS = (
+    *("id", "slug", "page", "name", "step", "done", "minutes", "commit", "tags", "values"),
+    *("numbers", "series", "odd"),
+)
 
 
 class Found(NamedTuple):
@@ -132,7 +138,7 @@ class Book:
 
     def _data(self, name: str, verb: str, text: str) -> None:
         """A script that hands JSON to the pages' own, since a page from disk may fetch nothing."""
-        self.keep(f"data/{name}.js", f"notebook.{verb}({text});\n".encode("ascii"))
+        self.keep(f"data/{name}.js", f"notebook.{verb}({text});\n".encode(errors="replace"))
 
     def _lists(self) -> None:
         """The pages and the data that are of all runs."""

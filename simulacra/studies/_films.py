@@ -37,5 +37,11 @@ def _strip(shelf: Shelf, step: int, name: str) -> dict[str, Any] | None:
     content = io.BytesIO()
     # frames of a GIF have few colours: a palette makes the file a third as large
     board.save(content, "PNG", compress_level=3)
-    return {"path": shelf.made(f"{step}-{name}.frames.png", content.getvalue()), "count": count,
-            "across": across, "width": w, "height": h, "ms": lasting}
+    return {
+        "path": shelf.made(f"{step}-{name}.frames.png", content.getvalue()),
+        "count": count,
+        "across": across,
+        "width": w,
+        "height": h,
+        "ms": lasting,
+    }

@@ -1,12 +1,13 @@
-"""A run's log as lines that pages draw: of a long one the extremes of each of some hundred stretches,
-and what happened in it."""
+"""A run's log as lines that pages draw: of a long one the extremes of some hundred stretches, and
+what happened in it."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ MOST = 100  # scalars of a log
 LISTED = 100  # events of a run
 HEALTH = "health.json"  # what the monitor said at the end of a training
 NOT_SCALARS = {"step", "images", "seconds"}
+# what ends a line in older scripts, and what begins a tag
+ESCAPED = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 
 Numbers = NDArray[np.float64]
 Rows = list[dict[str, Any]]
@@ -38,36 +41,58 @@ def finite(value: object) -> bool:
 
 def lines(rows: Rows, clock: Rows) -> str:
     """The JSON of a log (rows of step, images, scalars) and its clock: how many rows it has, images
-    a step, [steps, seconds], and of each scalar its [steps, values]."""
-    rows = sorted(rows, key=lambda row: row["step"])
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    a step, [steps, seconds], the steps that most scalars have, and of each scalar its
+    [steps, values], steps null where they are those."""
+    rows = sorted(rows, key=itemgetter("step"))
+    names: dict[str, Any] = {}
+    for row in rows:
+        names.update(row)
     steps = np.array([row["step"] for row in rows], dtype=np.float64)
-    told = [
-        f"{json.dumps(name[:200])}:{_pair(*thinned(*some))}"
-        for name in [name for name in names if name not in NOT_SCALARS][:MOST]
-        if len((some := _column(rows, steps, name))[0])
-    ]
-    timed = [row for row in clock if whole(row.get("step")) and finite(row.get("seconds"))]
-    ticks = np.array([[row["step"], row["seconds"]] for row in timed], dtype=np.float64)
-    ticks = ticks.reshape(-1, 2)[:: max(1, -(-len(ticks) // POINTS))]
+    told, common = {}, thinned(steps, steps)[0].tolist()
+    for name in [name for name in names if name not in NOT_SCALARS][:MOST]:
+        x, y = thinned(*_known(steps, _numbers(rows, name)))
+        if len(x):
+            own = x.tolist()
+            told[name[:200]] = [None if own == common else own, _short(y)]
+    ticks = _known(_numbers(clock, "step"), _numbers(clock, "seconds"))
+    each = max(1, -(-len(ticks[0]) // POINTS))
     images = next(
         (row["images"] / row["step"] for row in rows if row["step"] and finite(row.get("images"))),
         0,
     )
-    return (
-        f'{{"rows":{len(rows)},"images":{images:.6g},"clock":{_pair(ticks[:, 0], ticks[:, 1])},'
-        f'"lines":{{{",".join(told)}}}}}'
-    )
+    log = {
+        "rows": len(rows),
+        "images": images,
+        "clock": [one[::each].tolist() for one in ticks],
+        "steps": common,
+        "lines": told,
+    }
+    return msgspec.json.encode(log).decode().translate(ESCAPED)
 
 
-def _column(rows: Rows, steps: Numbers, name: str) -> tuple[Numbers, Numbers]:
-    """The steps and values (n,), (n,) at which a scalar is a finite number."""
+def _numbers(rows: Rows, name: str) -> Numbers:
+    """A scalar of each row (n,), nan where it is no finite number."""
     found = [row.get(name) for row in rows]
-    if not all(type(value) is float for value in found):
-        found = [float(value) if finite(value) else math.nan for value in found]  # type: ignore[arg-type]
-    values = np.array(found, dtype=np.float64)
-    known = np.isfinite(values)
-    return steps[known], values[known]
+    if not {type(value) for value in found} <= {float, int}:
+        found = [value if finite(value) else None for value in found]
+    try:
+        values = np.array(found, dtype=np.float64)
+    except OverflowError:
+        values = np.array([value if finite(value) else None for value in found], dtype=np.float64)
+    return np.where(np.isfinite(values), values, math.nan)
+
+
+def _known(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
+    both = np.isfinite(x) & np.isfinite(y)
+    return x[both], y[both]
+
+
+def _short(values: Numbers) -> list[float]:
+    """Values (n,) with six digits that matter."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        size = 10.0 ** (5 - np.floor(np.log10(np.abs(values))))
+        short = np.round(values * size) / size
+    return np.where(np.isfinite(short), short, values).tolist()  # type: ignore[no-any-return]
 
 
 def thinned(steps: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
@@ -86,14 +111,6 @@ def thinned(steps: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
     return steps[chosen], values[chosen]
 
 
-def _pair(a: Numbers, b: Numbers) -> str:
-    return f"[[{_text(a, '%.15g')}],[{_text(b, '%.6g')}]]"
-
-
-def _text(values: Numbers, form: str) -> str:
-    return ",".join([form % value for value in values.tolist()])
-
-
 # --- what happened --------------------------------------------------------------------------------
 
 
@@ -109,7 +126,6 @@ def _told(shelf: Shelf, rows: Rows) -> list[dict[str, Any]]:
         told = shelf.parsed(HEALTH)
         return [_checked(one) for one in told["states"]]
     looks = [row for row in shelf.rows("monitor.jsonl") if whole(row.get("step"))]
-    log = [row for row in shelf.rows("log.jsonl") if whole(row.get("step"))]
     spells: Sequence[Spell] = [*lost_modes(looks, Settings()), *not_finite(rows, Settings())]
     return [_checked(asdict(spell)) for spell in spells]
 

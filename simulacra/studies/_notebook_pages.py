@@ -110,7 +110,9 @@ def _tags(remarks: str) -> list[str]:
     """What stands behind `tags:` at the beginning of a line, between commas."""
     lines = [one.strip() for one in remarks.splitlines()]
     found = [one[len(TAGS) :] for one in lines if one.lower().startswith(TAGS)]
-    return list(dict.fromkeys(tag.strip()[:LONG] for tag in ",".join(found).split(",") if tag.strip()))
+    return list(
+        dict.fromkeys(tag.strip()[:LONG] for tag in ",".join(found).split(",") if tag.strip())
+    )
 
 
 def _starts(shelf: Shelf) -> list[dict[str, Any]]:
@@ -152,6 +154,7 @@ def _pictured(shelf: Shelf, most: int) -> dict[str, Any]:
     return {
         "painted": steps[0] if steps else 0,
         "media": media,
+        "films": [item for item in media if "frames" in item],
         "look": media[0] | {"caption": name, "link": page} if media else None,
         "way": way if len(way) > 1 else [],
         "series": [

@@ -146,7 +146,9 @@ class Shelf:
             if not file.read(16)[begins:].startswith(word):
                 raise Mistake(f"is no {path.suffix[1:].upper()}, and left out")
         drawn = "plot" if self.plots else ""
-        return {"path": self.copied(path, under), "caption": caption, "link": "", "kind": drawn}
+        name = f"files/{'-'.join(filter(None, (self.slug, under, path.name)))}"
+        self.keep(name, path)
+        return {"path": name, "caption": caption, "link": "", "kind": drawn}
 
     @cached_property
     def plots(self) -> bool:

@@ -98,18 +98,20 @@ const ALIASES = {
   sheet: (run) => book.sheets.filter((one) => one.members.includes(run.id)).map((one) => one.name).join(" | "),
 };
 
-/** The keys of configs that differ among runs, without those that say only who a run is. */
+const HOW = ["seed", "preset", "steps", "batch", "log_every", "save_every"]; // said last
+
+/** The keys of configs that differ among the runs that have them, hyperparameters first. */
 function differing(runs) {
   const seen = new Map();
   for (const run of runs) {
     for (const [key, value] of Object.entries(run.values)) {
-      if (!seen.has(key)) seen.set(key, new Map());
-      const text = JSON.stringify(value);
-      seen.get(key).set(text, (seen.get(key).get(text) ?? 0) + 1);
+      if (!seen.has(key)) seen.set(key, new Set());
+      seen.get(key).add(value);
     }
   }
-  const differs = ([, found]) => found.size > 1 || [...found.values()].reduce((a, b) => a + b, 0) < runs.length;
-  return [...seen].filter(differs).map(([key]) => key).filter((key) => !["room", "name"].includes(key));
+  const rank = (key) => (key.startsWith("hyper.") ? 0 : HOW.includes(key) ? 2 + HOW.indexOf(key) : 1);
+  const found = [...seen].filter(([key, values]) => values.size > 1 && !["room", "name"].includes(key));
+  return found.map(([key]) => key).sort((a, b) => rank(a) - rank(b));
 }
 
 /** The metrics of runs, those that most runs have first. */
@@ -119,9 +121,15 @@ function measured(runs) {
   return [...seen].sort((a, b) => b[1] - a[1]).map(([key]) => key);
 }
 
-/** What distinguishes a run among others, in a few words: "margin 10, seed 1". */
-function brief(run, keys) {
-  const told = keys.filter((key) => key in run.values).slice(0, 4);
+/** The same of runs of one model, whose configs have the same keys; by model. */
+function differingByModel(runs) {
+  const models = [...new Set(runs.map((run) => run.model))];
+  return new Map(models.map((model) => [model, differing(runs.filter((run) => run.model === model))]));
+}
+
+/** What distinguishes a run among others of its model, in a few words: "margin 10, seed 1". */
+function brief(run, byModel, but = "") {
+  const told = byModel.get(run.model).filter((key) => key !== but && key in run.values).slice(0, 4);
   return told.map((key) => `${key.split(".").pop()} ${spoken(run.values[key])}`).join(", ");
 }
 
@@ -133,7 +141,7 @@ function load(name, then) {
   const version = book.version ? `?${book.version}` : "";
   const script = el("script", { src: `data/${name}.js${here.live ? version : ""}` });
   script.addEventListener("load", () => { script.remove(); then(); });
-  script.addEventListener("error", () => script.remove());
+  script.addEventListener("error", () => { script.remove(); then(); });
   document.head.append(script);
 }
 
@@ -142,8 +150,10 @@ function withLog(run, then) {
   const known = book.logs.get(run.id);
   if (known && known.version === run.version) { then(known); return; }
   load(`run-${run.slug}`, () => {
-    const found = book.logs.get(run.id);
-    if (found) { found.version = run.version; then(found); }
+    const found = book.logs.get(run.id) ?? { id: run.id, events: [], rows: 0, images: 0, clock: [[], []], steps: [], lines: {} };
+    found.version = run.version;
+    book.logs.set(run.id, found);
+    then(found);
   });
 }
 

@@ -1,6 +1,6 @@
 // Charts of all scalars of some runs, with what is common to them: the axes, smoothing, the legend.
 
-const MOST_LINES = 24; // runs over each other, if nobody picks
+const MOST_LINES = 12; // runs over each other, if nobody picks
 const UNITS = { step: "steps", images: "images", seconds: "seconds" };
 
 /** x of a step in the unit that is asked for. Seconds lie between those that the clock noted. */
@@ -82,7 +82,8 @@ function curvesPanel(place, which) {
 
   /** The lines of a scalar: one of each run that has it. */
   const linesOf = (name) => lines.filter((one) => !hidden.has(one.run.id) && one.log.lines[name]).map((one) => {
-    const [steps, values] = one.log.lines[name];
+    const [own, values] = one.log.lines[name];
+    const steps = own ?? one.log.steps;
     const unitOf = converted(one.log, look.unit);
     const x = steps.map(unitOf);
     const known = x.map(Number.isFinite);
@@ -104,7 +105,7 @@ function curvesPanel(place, which) {
       }
       charts.get(name).show(linesOf(name));
     }
-    const long = lines.filter((one) => Object.values(one.log.lines).some(([steps]) => steps.length < one.log.rows && steps.length >= 999));
+    const long = lines.filter((one) => one.log.steps.length < one.log.rows);
     note.textContent = long.length
       ? `Of logs of more than 1,000 rows the highest and the lowest values are drawn.`
       : lines.length ? "" : "Nothing is logged.";
@@ -118,7 +119,7 @@ function curvesPanel(place, which) {
   });
 
   const label = () => {
-    const keys = differing(lines.map((one) => one.run));
+    const keys = differingByModel(lines.map((one) => one.run));
     legend.hidden = lines.length < 2;
     legend.replaceChildren(...lines.map((one) => el("li", {}, el("button", {
       type: "button", class: "chip", "aria-pressed": String(!hidden.has(one.run.id)), title: "Show or hide",
@@ -139,7 +140,8 @@ function curvesPanel(place, which) {
       if (one.log && one.log.version === one.run.version) continue;
       withLog(one.run, (log) => {
         one.log = log;
-        lines = next.filter((other) => other.log);
+        if (next.some((other) => !other.log)) return; // all are drawn at once
+        lines = next;
         label();
         fill();
       });

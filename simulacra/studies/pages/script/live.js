@@ -30,7 +30,6 @@ async function renew() {
       shownBefore.set(part.id, seen);
     }
   }
-  films();
   await new Promise((done) => load("runs", done));
   if (here.page === "run" && !book.byId.has(here.run)) return;
   for (const draw of book.views) draw();

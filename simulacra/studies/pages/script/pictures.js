@@ -195,7 +195,7 @@ pages.pictures = () => {
   const refresh = () => {
     bar();
     const [now, all] = [kind.refresh(), runs()];
-    const keys = differing(all);
+    const [keys, byModel] = [differing(all), differingByModel(all)];
     size.value = state.get("size", "medium");
     wall.dataset.size = size.value;
     const wish = state.get("group");
@@ -210,7 +210,7 @@ pages.pictures = () => {
     shown = [];
     const parts = [...groups].sort((a, b) => collator.compare(a[0], b[0])).flatMap(([word, members]) => {
       const figures = members.map((run) => {
-        const caption = brief(run, keys.filter((key) => key !== wish));
+        const caption = brief(run, byModel, wish);
         const signature = `${run.version} ${caption}`;
         let tile = tiles.get(run.id);
         if (!tile || tile.signature !== signature) {
@@ -245,25 +245,25 @@ pages.run = () => {
     const bar = el("div", { class: "bar" });
     const controls = el("div", { class: "stepper" });
     place.replaceChildren(bar, stage);
-    let tile = null;
-    const kind = kindSelect(() => [run()], () => refresh());
-    const control = stepper(controls, () => stepsOf([run()], kind.refresh()), (step) => tile.turn(kind.refresh(), step));
-    bar.append(controls, kind.select);
+    let tiles = [];
+    const steps = () => [...new Set(run().series.flatMap((one) => one.steps))].sort((a, b) => a - b);
+    const turn = (step) => { for (const [kind, tile] of tiles) tile.turn(kind, step); };
+    const control = stepper(controls, steps, turn);
+    bar.append(controls);
     const refresh = () => {
-      const now = kind.refresh();
-      if (!tile || tile.run !== run()) {
-        const shown = tile?.shown;
-        tile = new Tile(run(), "", false);
-        tile.near = true;
-        if (!shown || stage.childElementCount === 0) stage.replaceChildren(tile.figure);
-        else find("figure", stage).replaceWith(tile.figure);
+      const words = run().series.map((one) => one.kind).join();
+      if (words !== stage.dataset.kinds) {
+        tiles = run().series.map((one) => [one.kind, Object.assign(new Tile(run(), one.words, false), { near: true })]);
+        stage.replaceChildren(...tiles.map(([, tile]) => tile.figure));
+        stage.dataset.kinds = words;
       }
-      tile.turn(now, control.refresh());
+      for (const [, tile] of tiles) tile.run = run();
+      turn(control.refresh());
     };
     view(refresh);
     window.addEventListener("hashchange", refresh);
   }
   const curves = find("#curves");
   if (curves) view(curvesPanel(curves, () => [run()].filter(Boolean)));
-  films();
+  view(films);
 };

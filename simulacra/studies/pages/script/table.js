@@ -6,9 +6,10 @@ const MOST_METRICS = 4;
 /** The columns: keys of runs that are asked for, or what differs and what is measured. */
 function columns() {
   if (state.get("cols")) return state.list("cols");
-  const keys = differing(book.runs).filter((key) => !["preset", "steps"].includes(key));
-  const models = new Set(book.runs.map((run) => run.model)).size > 1 ? ["model"] : [];
-  return [...models, ...keys.slice(0, MOST_KEYS), ...measured(book.runs).slice(0, MOST_METRICS)];
+  const within = new Set([...differingByModel(book.runs).values()].flat());
+  const keys = differing(book.runs).filter((key) => key !== "steps" && within.has(key));
+  const wholes = ["model", "config"].filter((key) => new Set(book.runs.map(ALIASES[key])).size > 1);
+  return [...wholes, ...keys.slice(0, MOST_KEYS), ...measured(book.runs).slice(0, MOST_METRICS)];
 }
 
 pages.index = () => {
@@ -21,7 +22,7 @@ pages.index = () => {
     const wish = state.get("sort");
     const way = wish === key ? "ascending" : wish === `-${key}` ? "descending" : "none";
     const turn = { none: numeric ? `-${key}` : key, ascending: numeric ? null : `-${key}`, descending: numeric ? key : null }[way];
-    return el("th", { "aria-sort": way, class: numeric ? "number" : null, scope: "col" }, el("button", {
+    return el("th", { "aria-sort": way, class: numeric ? "number" : "words", scope: "col" }, el("button", {
       type: "button", title: `Sort by ${text}`, onclick: () => { state.set({ sort: turn }); refresh(); find(`[data-head="${CSS.escape(key)}"]`)?.focus(); }, "data-head": key,
     }, text, el("span", { class: "arrow", "aria-hidden": "true" }, { ascending: " ↑", descending: " ↓", none: "" }[way])));
   };
