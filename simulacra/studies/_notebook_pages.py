@@ -188,6 +188,9 @@ def _media(shelf: Shelf, step: int) -> list[Path]:
     name = f"pictures/{step:08d}"
     inside = shelf.attempt(name, lambda: shelf.inner(name)) or []
     found = [path for path in inside if path.suffix in KINDS]
+    if strange := [path for path in found if not path.name.isprintable()]:
+        shelf.odd.append(Odd(name, f"{len(strange)} files have names that no address can hold"))
+        found = [path for path in found if path not in strange]
     return sorted(found, key=lambda path: _rank(path.name))
 
 
