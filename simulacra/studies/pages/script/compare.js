@@ -32,7 +32,8 @@ pages.compare = () => {
   };
   wipe.addEventListener("input", cut);
   stack.addEventListener("pointermove", (event) => {
-    if (state.get("way", "wipe") !== "wipe" || (event.pointerType !== "mouse" && !event.buttons)) return;
+    const still = !event.movementX && !event.movementY; // the page moved under the pointer
+    if (still || state.get("way", "wipe") !== "wipe" || (event.pointerType !== "mouse" && !event.buttons)) return;
     const box = stack.getBoundingClientRect();
     wipe.value = ((event.clientX - box.left) / box.width) * 100;
     cut();
