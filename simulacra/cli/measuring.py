@@ -60,6 +60,10 @@ def measure(
         bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")
     ] = False,
     prior: Prior = None,
+    near: Annotated[
+        bool,
+        typer.Option("--nearest", help="Also draw samples above the training pictures nearest."),
+    ] = False,
     against: Against = None,
     truth: Truth = None,
     csv: Csv = None,
@@ -88,6 +92,11 @@ def measure(
         else:
             _told(rows, notes)
 
+    if near:  # first: what cannot be drawn is said before minutes of measuring
+        from simulacra.tasks.nearest import nearest
+
+        path = nearest(opened, protocol)
+        (err if as_json else out).print(f"nearest: {escape(str(path))}", soft_wrap=True)
     verb(opened, protocol, told)
 
 

@@ -92,7 +92,7 @@ def _short(values: Numbers) -> list[float]:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         size = 10.0 ** (5 - np.floor(np.log10(np.abs(values))))
         short = np.round(values * size) / size
-    return np.where(np.isfinite(short), short, values).tolist()  # type: ignore[no-any-return]
+    return np.where(np.isfinite(short), short, values).tolist()
 
 
 def thinned(steps: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:

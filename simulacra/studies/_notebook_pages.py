@@ -84,6 +84,7 @@ WORDS = {
     "interpolated": "ways from one picture to another through the codes",
     "layers": "the true frame and its layers, over time",
     "moving": "a picture, imagined futures, and the true one, to and fro",
+    "nearest": "samples, and beneath each the training pictures nearest to it",
     "reconstructed": "pictures, and what remains of them as codes",
     "reconstructed_fake": "generated pictures, and what the discriminator makes of them",
     "reconstructed_real": "real pictures, and what the discriminator makes of them",
