@@ -44,7 +44,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 BLOCK = 2**18  # bytes sent at once
 PATIENCE = 30.0  # seconds for a request to arrive
 
@@ -213,9 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _part(self, size: int) -> Part:
         wish = RANGE.fullmatch(self.headers.get("Range", ""))
-        if not wish or int(wish[1]) >= size:
+        if not wish:
             return Part(0, size, size)
-        return Part(int(wish[1]), min(int(wish[2] or size - 1) + 1, size), size)
+        start, stop = int(wish[1]), min(int(wish[2] or size) + 1, size)
+        return Part(start, stop, size) if start < stop else Part(0, size, size)
 
     def _begin(self, part: Part, kind: str, more: dict[str, str]) -> None:
         whole = part.stop - part.start == part.size

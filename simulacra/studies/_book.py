@@ -179,28 +179,30 @@ def _labels(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def lineage(sheets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Experiments, each after the first one that it follows and deeper: {sheet, depth, also}, where
-    `also` names what else it follows, here or elsewhere. Circles are begun somewhere."""
+    """Experiments, each after the first here that it follows and deeper: {sheet, depth, also},
+    where `also` names what else it follows, here or elsewhere. Circles are begun somewhere."""
     named = {key: one for one in reversed(sheets) for key in (one["folder"], one["name"])}
-    parents = {
-        one["page"]: [named[name] for name in one["follows"] if name in named] for one in sheets
+    firsts = {
+        one["page"]: next((named[name]["page"] for name in one["follows"] if name in named), "")
+        for one in sheets
     }
     told, done = list[dict[str, Any]](), set[str]()
 
-    def tell(one: dict[str, Any], depth: int, above: str) -> None:
+    def tell(one: dict[str, Any], depth: int) -> None:
         if one["page"] in done:
             return
         done.add(one["page"])
+        above = firsts[one["page"]] if depth else ""
         also = [
             name for name in one["follows"] if name not in named or named[name]["page"] != above
         ]
         told.append({"sheet": one, "depth": min(depth, 8), "also": also})
         for other in sheets:
-            if any(parent["page"] == one["page"] for parent in parents[other["page"]]):
-                tell(other, depth + 1, one["page"])
+            if firsts[other["page"]] == one["page"]:
+                tell(other, depth + 1)
 
-    for one in [*(one for one in sheets if not parents[one["page"]]), *sheets]:
-        tell(one, 0, "")
+    for one in [*(one for one in sheets if not firsts[one["page"]]), *sheets]:
+        tell(one, 0)
     return told
 
 

@@ -2,6 +2,7 @@
 and nothing that is not theirs."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ from studies.test_sweep import TEXT, Quick, asked
 from tiny import needed, of_model
 
 from simulacra.core import config, run
-from simulacra.studies import sweep
+from simulacra.studies import _log_lines, sweep
+from simulacra.studies._book import Book, found_in, lineage
+from simulacra.studies._shelf import Shelf
 from simulacra.studies.notebook import notebook
 from simulacra.studies.table import table
 
@@ -618,8 +621,6 @@ def test_captions_are_words(model_name):
 
 @pytest.mark.parametrize(("kind", "plot"), [("series", "plot"), ("image", "")])
 def test_plots_fit_dark_pages(tmp_path, kind, plot):
-    from simulacra.studies._notebook_pages import Shelf
-
     place, fresh = tmp_path / "run", tmp_path / "fresh"
     (fresh / "files").mkdir(parents=True)
     place.mkdir()
@@ -628,3 +629,92 @@ def test_plots_fit_dark_pages(tmp_path, kind, plot):
     assert shelf.picture(place / "a.png", "a", "")["kind"] == "", "nothing is known of it"
     (place / "shapes.json").write_text(json.dumps({kind: [[4, 1], "float32"]}))
     assert Shelf(place, fresh).picture(place / "a.png", "a", "")["kind"] == plot
+
+
+# What the pages are told
+
+
+def test_a_long_log_keeps_its_extremes():
+    """At most a thousand points, the first, the last and the one peak among them."""
+    rows = [{"step": k, "images": 8 * k, "loss": math.sin(k / 50)} for k in range(1, 20_001)]
+    rows[12_345]["loss"], rows[77]["loss"], rows[88]["loss"] = 9.0, math.nan, 10**400
+    clock = [{"step": row["step"], "seconds": row["step"] / 4} for row in rows]
+    log = json.loads(_log_lines.lines(rows, clock))
+    steps, values = log["lines"]["loss"]
+    assert 500 < len(values) <= 1002 and max(values) == 9 and min(values) == -1
+    assert steps[values.index(9)] == 12_346 and (steps[0], steps[-1]) == (1, 20_000)
+    assert log["rows"] == 20_000 and log["images"] == 8 and len(log["clock"][0]) <= 1000
+
+
+def test_a_short_log_is_drawn_as_it_is():
+    """Six digits a value; what is no number, or not there, is left out."""
+    rows = [
+        {"step": 3, "a": 1.23456789e-7, "b": 2},
+        {"step": 1, "a": -7654321.0},
+        {"step": 5, "b": "x"},
+    ]
+    log = json.loads(_log_lines.lines(rows, []))
+    assert log["steps"] == [1, 3, 5] and log["clock"] == [[], []]
+    assert log["lines"] == {"a": [[1, 3], [-7654320.0, 1.23457e-07]], "b": [[3], [2]]}
+    assert "<" not in _log_lines.lines([{"step": 1, "</script>": 1.0}], [])
+
+
+def test_experiments_stand_beneath_what_led_to_them():
+    """By the name or the folder of the first that is here; circles and strangers do no harm."""
+
+    def sheet(name, *follows):
+        return {"name": name.upper(), "folder": name, "page": name, "follows": list(follows)}
+
+    told = lineage([sheet("d", "c", "a"), sheet("b", "A"), sheet("a"), sheet("c", "b", "gone")])
+    assert [(one["sheet"]["folder"], one["depth"]) for one in told] == [
+        *(("a", 0), ("b", 1), ("c", 2), ("d", 3))
+    ]
+    assert [one["also"] for one in told] == [[], [], ["gone"], ["a"]]
+    assert len(lineage([sheet("a", "b"), sheet("b", "a")])) == 2
+
+
+def test_a_sheet_says_what_it_follows(simulacra, runs, tmp_path):
+    """The key of the sheet comes by the table to the first page."""
+    text = 'follows = ["Does the margin matter?"]\n' + TEXT.replace("Does the", "Why does the")
+    shutil.copytree(runs, tmp_path / "runs")
+    shutil.copytree(runs / "swept", tmp_path / "runs" / "second")
+    table(asked(tmp_path, text), tmp_path / "runs" / "second")
+    simulacra("notebook", tmp_path / "runs", "-o", tmp_path / "book").success()
+    index = pages(tmp_path / "book")["index.html"]
+    assert re.search(r'depth1"><h3><span class="faint">led to</span> <a [^>]*>Why does the', index)
+
+
+def test_only_what_has_changed_is_read_again(runs, tmp_path):
+    place, given = shutil.copytree(runs, tmp_path / "runs"), {}
+    book = Book("Notebook", given.__setitem__, live=True)
+    assert book.make(found_in([place])) and not book.make(found_in([place]))
+    given.clear()
+    (place / "one" / "remarks.md").write_text("tags: new, old")
+    assert book.make(found_in([place])) and book.version == 2
+    written = {name for name in given if name.startswith("run-")}
+    assert len(written) == 1 and "data/runs.js" in given and "notebook.js" not in given
+    assert b'"tags": ["new", "old"]' in given["data/runs.js"]
+    shutil.rmtree(place / "one")
+    assert book.make(found_in([place])) and len(book.runs) == 4
+
+
+def test_moments_are_bounded(simulacra, runs, tmp_path):
+    """The first and the last are kept."""
+    place = shutil.copytree(runs / "one", tmp_path / "runs" / "one")
+    for step in range(5, 60):
+        shutil.copytree(place / "pictures" / "00000004", place / "pictures" / f"{step:08d}")
+    simulacra("notebook", place, "-o", tmp_path / "book", "--moments", 5).success()
+    found = sorted((tmp_path / "book" / "files").glob("*-samples.png"))
+    steps = sorted(int(path.name.split("-")[-2]) for path in found)
+    assert len(steps) == 5 and (steps[0], steps[-1]) == (2, 59)
+
+
+def test_a_training_leaves_what_its_monitor_saw(runs):
+    """The states of the log, as the pages mark them."""
+    assert json.loads((runs / "one" / "health.json").read_text()) == {"states": []}
+    spells = [{"name": "nan", "began": 2, "ended": 3, "says": "not finite: loss"}]
+    place = runs / "one" / "health.json"
+    place.write_text(json.dumps({"states": spells}))
+    (found,) = _log_lines.events(Shelf(runs / "one", lambda name, source: None), [])
+    place.write_text(json.dumps({"states": []}))
+    assert found["name"] == "lost its numbers" and (found["began"], found["ended"]) == (2, 3)

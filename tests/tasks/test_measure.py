@@ -5,17 +5,21 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from commands import Said
 from PIL import Image
+from tiny import needed, of_model
 
 from simulacra.core import config, data_sets, run
 from simulacra.core.errors import Mistake
+from simulacra.io import paint
 from simulacra.metrics.intervals import versions
 from simulacra.studies.sheet import same_protocol
-from simulacra.tasks import _judges
+from simulacra.tasks import _judges, nearest
 
 Say = Callable[..., Said]
 
@@ -190,3 +194,40 @@ def test_the_simulator_of_an_older_score_is_no_version_of_the_metric():
                 {("a", 0): {"return": old}, ("b", 0): {"return": {"metric": "return"} | other}},
                 "return",
             )
+
+
+def test_nearest_training_pictures_are_drawn_beneath_samples(
+    own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch
+):
+    """Copies stand above what they are copies of; the notebook finds the sheet."""
+    source = data_sets.load(config.check(run.config_of(own), "").data, None)
+    copies = source.take("train", 4000)["image"][-nearest.COUNT :]
+    monkeypatch.setattr(nearest, "samples", lambda opened, count, seed: copies)
+    said = simulacra("measure", own, "--samples", 20, "--repeats", 1, "--nearest").success()
+    path = own / "pictures" / "00000002" / "nearest.png"
+    assert "nearest.png" in said
+    board = np.asarray(Image.open(path))
+    tiles = paint.cut(board[..., None], *copies.shape[2:], 2)[..., 0]
+    assert tiles.shape[:2] == (1 + nearest.NEIGHBOURS, nearest.COUNT)
+    assert (tiles[0] == tiles[1]).all() and not (tiles[1] == tiles[2]).all()
+
+
+def test_the_nearest_are_found_over_all_parts_and_mirrored():
+    """By the distance of features, here of the pixels themselves."""
+    eyes = SimpleNamespace(features=lambda x: x.flatten(1))
+    parts = [torch.tensor([[3.0, 0], [0, 1]]), torch.tensor([[2.0, 0], [1, 0], [0, 5]])]
+    parts = [part[:, None, None] for part in parts]
+    image = torch.zeros(1, 1, 1, 2)
+    found = nearest.closest(image, parts, eyes)[0, :, 0, 0]
+    assert sorted(found[:2].tolist()) == [[0, 1], [1, 0]] and found[2].tolist() == [2, 0]
+    image[..., 0] = 5
+    assert nearest.closest(image, parts, eyes)[0, 0, 0, 0].tolist() == [3, 0]
+    assert nearest.closest(image, parts, eyes, mirror=True)[0, 0, 0, 0].tolist() == [0, 5]
+
+
+def test_nearest_is_refused_where_no_pictures_are_made(tmp_path: Path, simulacra: Say):
+    folder = tmp_path / "run"
+    needed(of_model("visual_dynamics"), "futures").train(folder, "steps=1", "save_every=1")
+    told = simulacra("measure", folder, "--nearest").refusal()
+    assert "nearest training pictures are shown of models that make pictures alone" in told
+    assert not (folder / "metrics.jsonl").exists()

@@ -157,14 +157,15 @@ class Chart {
   marks(part) {
     const end = part.x[part.x.length - 1];
     const scale = (step) => { const x = part.unit(step); return this.look.log.x ? Math.log10(Math.max(x, 1e-9)) : x; };
+    const band = this.parts.length <= 2; // of more runs only the beginnings, or all is tinted
     return part.events.flatMap((one) => {
       const [a, b] = [this.px(scale(one.began)), this.px(one.ended === null ? end : scale(one.ended))];
       const words = el("svg:title", {}, told(one, part.run));
       return [
-        el("svg:rect", { class: `spell c${part.colour}`, x: a, y: EDGE.top, width: Math.max(0, b - a), height: HIGH - EDGE.top - EDGE.bottom }),
+        band && el("svg:rect", { class: `spell c${part.colour}`, x: a, y: EDGE.top, width: Math.max(0, b - a), height: HIGH - EDGE.top - EDGE.bottom }),
         el("svg:path", { class: `event c${part.colour}`, d: `M${a - 5} ${EDGE.top - 8}h10l-5 8z` }, words),
         el("svg:line", { class: `event c${part.colour}`, x1: a, x2: a, y1: EDGE.top, y2: HIGH - EDGE.bottom }),
-      ];
+      ].filter(Boolean);
     });
   }
 

@@ -118,7 +118,8 @@ function differing(runs) {
 function measured(runs) {
   const seen = new Map();
   for (const run of runs) for (const key of Object.keys(run.numbers)) seen.set(key, (seen.get(key) ?? 0) + 1);
-  return [...seen].sort((a, b) => b[1] - a[1]).map(([key]) => key);
+  const spread = (key) => Number(key.endsWith("_std")); // of another metric: last
+  return [...seen].sort((a, b) => spread(a[0]) - spread(b[0]) || b[1] - a[1]).map(([key]) => key);
 }
 
 /** The same of runs of one model, whose configs have the same keys; by model. */
