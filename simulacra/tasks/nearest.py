@@ -27,8 +27,8 @@ def nearest(opened: Opened, protocol: Protocol) -> Path:
     batch = source.take("train", 1)
     if "image" not in batch or "next" in batch:
         raise Mistake(
-            f"model {opened.config.model} on {opened.config.data['name']}: nearest training "
-            "pictures are shown of models that make pictures alone"
+            f"model {opened.config.model}: nearest training pictures are shown of models that make "
+            "pictures alone"
         )
     made = samples(opened, COUNT, random.fold(protocol.seed, "measure", 0))
     extractor = extractors.load(protocol.extractor or source.extractor)

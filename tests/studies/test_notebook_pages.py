@@ -308,8 +308,7 @@ def test_a_run_has_slider_curves_and_films_with_controls(show, site):
     assert tab.locator("svg.chart").count() == 1 and "collapsed at step 12" in told(tab)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_pages_fit_are_legible_and_sound(show, site, width, scheme):
     """Nothing is wider than the screen, and axe finds nothing serious, contrast included."""
     for name in ("index", "pictures", "curves", "compare", page_of(site, 10, 0)[:-5]):

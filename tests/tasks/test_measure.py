@@ -12,7 +12,6 @@ import pytest
 import torch
 from commands import Said
 from PIL import Image
-from tiny import needed, of_model
 
 from simulacra.core import config, data_sets, run
 from simulacra.core.errors import Mistake
@@ -225,9 +224,9 @@ def test_the_nearest_are_found_over_all_parts_and_mirrored():
     assert nearest.closest(image, parts, eyes, mirror=True)[0, 0, 0, 0].tolist() == [0, 5]
 
 
-def test_nearest_is_refused_where_no_pictures_are_made(tmp_path: Path, simulacra: Say):
-    folder = tmp_path / "run"
-    needed(of_model("visual_dynamics"), "futures").train(folder, "steps=1", "save_every=1")
-    told = simulacra("measure", folder, "--nearest").refusal()
-    assert "nearest training pictures are shown of models that make pictures alone" in told
-    assert not (folder / "metrics.jsonl").exists()
+@pytest.mark.parametrize("batch", [{"series": 1}, {"image": 1, "next": 1}])
+def test_nearest_is_refused_where_no_pictures_are_made(batch: dict):
+    source = SimpleNamespace(take=lambda split, n: batch)
+    opened = SimpleNamespace(config=SimpleNamespace(model="some"), data=lambda: source)
+    with pytest.raises(Mistake, match="model some: nearest training pictures are shown of models"):
+        nearest.nearest(opened, _judges.Protocol(6))
