@@ -10,6 +10,7 @@ from simulacra.core.errors import Mistake
 from simulacra.io.local_server import LocalServer
 from simulacra.studies._book import Book, found_in
 from simulacra.studies._notebook_pages import MOMENTS
+from simulacra.studies._shelf import reason
 
 PORT = 8642
 EVERY = 2.0  # seconds between looks at the folders
@@ -50,10 +51,9 @@ class Served:
             start = time.monotonic()
             try:
                 self.look()
-            except OSError as error:
-                self.content["changes.json"] = json.dumps(
-                    {"version": self.book.version, "why": error.strerror}
-                ).encode()
+            except Exception as error:  # a folder that changes while it is read
+                told = {"version": self.book.version, "why": reason(error)}
+                self.content["changes.json"] = json.dumps(told).encode()
             time.sleep(max(EVERY, SHARE * (time.monotonic() - start)))
 
 

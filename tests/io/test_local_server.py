@@ -14,6 +14,7 @@ import pytest
 
 from simulacra.core.errors import Mistake
 from simulacra.io.local_server import LocalServer
+from simulacra.studies import serve
 from simulacra.studies.serve import Served
 
 FILM = bytes(range(200)) * 40
@@ -141,6 +142,23 @@ def test_what_became_a_link_is_given_no_more(tmp_path):
     picture.unlink()
     picture.symlink_to(secret)
     assert served.give("files/a.png") is None and served.give("files/b.png") is None
+
+
+def test_a_look_that_fails_is_said_and_tried_again(tmp_path, monkeypatch):
+    """A folder may be gone for a moment; the next look finds it."""
+    served, looks = Served([tmp_path]), []
+
+    def look():
+        looks.append(served.content["changes.json"])
+        if len(looks) == 1:
+            raise OSError(5, "Input/output error")
+        raise SystemExit
+
+    monkeypatch.setattr(served, "look", look)
+    monkeypatch.setattr(serve.time, "sleep", lambda seconds: None)
+    with pytest.raises(SystemExit):
+        served.keep_looking()
+    assert b"why" not in looks[0] and b"Input/output error" in looks[1]
 
 
 def test_serve_from_the_command_line_ends_with_ctrl_c(launch, tmp_path):

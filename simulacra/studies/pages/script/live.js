@@ -8,7 +8,8 @@ async function poll() {
   try {
     const answer = await fetch("changes.json", { cache: "no-store" });
     if (!answer.ok) throw new Error(String(answer.status));
-    const { version } = await answer.json();
+    const { version, why } = await answer.json();
+    if (why) words = `The folders cannot be read now: ${why}.`;
     if (version !== book.version) await renew();
   } catch {
     words = "The server has ended; what is seen here stands still.";
