@@ -270,6 +270,8 @@ def test_two_runs_with_a_wipe_and_their_difference(show, site):
         tab.get_by_label(f"Pick {name}").check()
     tab.get_by_role("link", name="the first two side by side").click()
     tab.wait_for_selector("body.ready")
+    noise = tab.get_by_text("Their seeds differ")
+    assert noise.is_hidden()
     cells = tab.locator("#configs td").all_inner_texts()
     assert cells == ["1", "10"] and "hyper.margin" in tab.locator("#configs").inner_text()
     first = tab.locator("#wipe img").first
@@ -290,6 +292,8 @@ def test_two_runs_with_a_wipe_and_their_difference(show, site):
     assert 0.1 < shown() < 0.3
     tab.locator("#way").select_option("difference")
     assert shown() == 0, "two greys of which neither is light differ by little"
+    tab.locator("#b").select_option(label="margin=10,seed=1")
+    assert noise.is_visible() and "seed" in tab.locator("#configs").inner_text()
 
 
 def test_a_run_has_slider_curves_and_films_with_controls(show, site):

@@ -2,14 +2,18 @@
 
 const WAYS = { wipe: "wipe", beside: "side by side", difference: "difference" };
 
+const sameNoise = (a, b) => a.values.seed === b.values.seed; // pictures are drawn from a run's seed
+
 pages.compare = () => {
   const runs = () => {
-    const [first, second] = [...picked(), ...book.runs.filter((run) => run.series.length), ...book.runs];
-    const a = book.byId.get(state.get("a")) ?? first;
-    return [a, book.byId.get(state.get("b")) ?? (second !== a ? second : book.runs.find((run) => run !== a) ?? a)];
+    const all = [...picked(), ...book.runs.filter((run) => run.series.length), ...book.runs];
+    const a = book.byId.get(state.get("a")) ?? all[0];
+    const others = all.filter((run) => run !== a);
+    const alike = others.find((run) => run.model === a.model && sameNoise(run, a));
+    return [a, book.byId.get(state.get("b")) ?? alike ?? others[0] ?? a];
   };
   const both = () => runs().filter(Boolean);
-  if (!both().length) return;
+  if (!book.runs.length) return;
   const chooser = (key, text) => el("select", { id: key, "aria-label": text, onchange: (event) => { const [a, b] = both(); state.set({ a: a.id, b: b.id, [key]: event.target.value }); refresh(); } });
   const [first, second] = [chooser("a", "First run"), chooser("b", "Second run")];
   const swap = el("button", { type: "button", "aria-label": "Swap the runs", title: "Swap", onclick: () => { const [a, b] = both(); state.set({ a: b.id, b: a.id }); refresh(); } }, "⇄");
@@ -26,7 +30,8 @@ pages.compare = () => {
   const stack = el("div", { class: "stack" }, images[0], images[1], line);
   const wipe = el("input", { type: "range", id: "wiper", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "Wipe between the two pictures", "data-keys": "" });
   const captions = [el("span", {}), el("span", {})];
-  place.replaceChildren(stack, wipe, el("div", { class: "captions" }, captions));
+  const noise = el("p", { class: "faint" }, "Their seeds differ, and so does the noise of their pictures.");
+  place.replaceChildren(stack, wipe, el("div", { class: "captions" }, captions), noise);
   const cut = () => {
     place.style.setProperty("--cut", `${wipe.value}%`);
   };
@@ -74,6 +79,7 @@ pages.compare = () => {
     for (const [select, run] of [[first, a], [second, b]]) {
       select.replaceChildren(...book.runs.map((one) => el("option", { value: one.id, selected: one === run }, one.label)));
     }
+    noise.hidden = sameNoise(a, b);
     way.value = state.get("way", "wipe");
     place.dataset.way = way.value;
     place.hidden = !stepsOf(both(), kind.refresh()).length;
