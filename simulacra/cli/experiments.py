@@ -1,4 +1,4 @@
-"""Verbs of experiments: sweep, table, card, notebook."""
+"""Verbs of experiments: sweep, table, card, notebook, serve."""
 
 import json
 import shlex
@@ -160,15 +160,39 @@ def notebook(
     ],
     target: Annotated[Path, typer.Option("-o", help="A folder for the pages.")],
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
+    moments: Annotated[
+        int,
+        typer.Option(min=2, max=10_000, help="Steps of a run whose pictures are kept, at most."),
+    ] = 40,
 ) -> None:
     """Make pages of runs and experiments that open from disk. They show pictures, curves, tables,
     and claims with their verdicts."""
     from simulacra.studies.notebook import notebook as verb
 
-    made = verb(places, target, title)
+    made = verb(places, target, title, moments)
     out.print(
         f"{made.runs} runs, {made.experiments} experiments in {escape(str(target / 'index.html'))}",
         soft_wrap=True,
     )
     for note in made.notes:
         err.print(f"note: {escape(note)}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def serve(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Folders in which runs and experiments are."),
+    ],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of this machine; 0: any that is free.")
+    ] = 8642,
+    title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
+) -> None:
+    """Show the same pages while runs train, in a browser on this machine. Ctrl-C ends it."""
+    from simulacra.studies.serve import serve as verb
+
+    server = verb(places, port, title)
+    out.print(f"open {escape(server.address)}", soft_wrap=True)
+    out.print("Ctrl-C ends it; nothing is written", soft_wrap=True)
+    server.run()

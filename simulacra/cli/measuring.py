@@ -33,6 +33,9 @@ Against = Annotated[
 Truth = Annotated[
     Path | None, typer.Option(help="RUN is a folder of masks; hold them against these true ones.")
 ]
+Nearest = Annotated[
+    bool, typer.Option("--nearest", help="Also draw samples above the training pictures nearest.")
+]
 Csv = Annotated[Path | None, typer.Option(help="With --truth: write the table to this file too.")]
 
 
@@ -60,6 +63,7 @@ def measure(
         bool, typer.Option(help="Also train classifiers on samples, test on reals, and reverse.")
     ] = False,
     prior: Prior = None,
+    near: Nearest = False,
     against: Against = None,
     truth: Truth = None,
     csv: Csv = None,
@@ -88,7 +92,16 @@ def measure(
         else:
             _told(rows, notes)
 
+    if near:  # first: what cannot be drawn is said before minutes of measuring
+        _nearest(opened, protocol, as_json)
     verb(opened, protocol, told)
+
+
+def _nearest(opened: Any, protocol: Any, as_json: bool) -> None:
+    from simulacra.tasks.nearest import nearest
+
+    path = nearest(opened, protocol)
+    (err if as_json else out).print(f"nearest: {escape(str(path))}", soft_wrap=True)
 
 
 def _samples(

@@ -17,6 +17,7 @@ pictures/<step>/       painted from fixed held-out inputs and fixed noise
 curves.png             the log, painted
 rollbacks.jsonl        a line each time training went back to an older checkpoint (only if asked
                        for)
+health.json            what the monitor saw in the log: states, their first and last step, words
 metrics.jsonl          a line a measured value, with its provenance
 events/                TensorBoard's view of the log
 lock                   held by the process that trains here

@@ -1,26 +1,24 @@
 """What the notebook's pages say of a run and of an experiment,
 read from folders that may hold anything."""
 
-import contextlib
-import errno
 import json
-import os
-import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from simulacra.core import run
 from simulacra.core.errors import Mistake
-from simulacra.core.tables import called
+from simulacra.studies import _films, _log_lines
+from simulacra.studies._shelf import KINDS, Odd, Shelf, checked, named, whole
 from simulacra.studies.table import MARKS, spoken
 
-# what is shown, and how it begins
-KINDS = {".png": (0, b"\x89PNG\r\n\x1a\n"), ".gif": (0, b"GIF8"), ".mp4": (4, b"ftyp")}
-STEPS = 6  # moments of a training
+__all__ = ["Odd", "Shelf", "in_words", "told_of_run", "told_of_sheet"]
+
+STEPS = 6  # moments of a training that a page without a script shows
+MOMENTS = 40  # moments of a training whose pictures are kept, unless others are asked for
+MOST = 24  # kinds of pictures of a run
 # what is looked at first, if it is there
 FIRST = "samples.png", "imagined.png", "reconstructed.png", "layers.png"
 COLUMNS = "metric", "value", "low", "high", "floor", "step"
@@ -37,209 +35,44 @@ SHEET: dict[str, type] = {
     "rows": list,
 }
 SHEET |= {"metrics": list, "commits": list, "missing": list}
-# of the disk that the notebook goes to
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-LARGEST = 2**29  # bytes of a log
-LONGEST = 2**22  # bytes of any other text
-OUT = "is a link that leads out of the folder, which is not followed"
-SHORT = 200  # characters of a reason
-
-T = TypeVar("T")
+TAGS = "tags:"  # how a line of remarks.md begins that names a run's tags
+LEAVES = 400  # keys of a config by which pages filter
+LONG = 120  # characters of a value there
 
 
-class Odd(NamedTuple):
-    """What could not be read, and why."""
-
-    what: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
-
-
-def reason(error: Exception) -> str:
-    """The error in a few words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    text = " ".join(str(error).split())[:SHORT] or type(error).__name__
-    return text if isinstance(error, Mistake | ValueError) else f"{type(error).__name__}: {text}"
-
-
-class Shelf:
-    """A folder that is shown, and the notebook that is being made.
-    What is odd about the folder is noted in `odd`."""
-
-    def __init__(self, folder: Path, fresh: Path):
-        self.folder, self.fresh, self.odd = folder, fresh, list[Odd]()
-        self.real = folder.resolve()
-        readable = re.sub(r"[^A-Za-z0-9]+", "-", str(folder)).strip("-")[-60:]
-        # another one for every folder
-        self.slug = f"{readable}-{blake2b(os.fsencode(folder), digest_size=3).hexdigest()}"
-
-    @staticmethod
-    @contextlib.contextmanager
-    def telling(odd: list[Odd], what: str) -> Iterator[None]:
-        """Whatever is wrong with what is read is noted and ends nothing;
-        a full disk, which is ours, still does."""
-        try:
-            yield
-        except Exception as error:  # what may be in a folder is beyond listing
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            odd.append(Odd(what, reason(error)))
-
-    def attempt(self, what: str, read: Callable[[], T]) -> T | None:
-        """What `read` returns; None if it fails, which is noted."""
-        with Shelf.telling(self.odd, what):
-            return read()
-        return None
-
-    def there(self, name: str) -> bool:
-        """Whether the folder has something of this name, be it a link to nothing."""
-        return os.path.lexists(self.folder / name)
-
-    def file(self, name: str, most: int = LONGEST) -> Path:
-        """The path of a file that is read; a Mistake if it is none,
-        leads out of the folder by a link, or is too large."""
-        path = self.folder / name
-        if not self.there(name):
-            raise Mistake("is not there")
-        target = path.resolve()
-        if self.real not in target.parents:
-            raise Mistake(OUT)
-        if not target.is_file():
-            raise Mistake("is a folder; it must be a file" if target.is_dir() else "is no file")
-        if target.stat().st_size > most:
-            raise Mistake(f"has {target.stat().st_size:,} bytes; allowed: {most:,}")
-        return path
-
-    def inner(self, name: str) -> list[Path]:
-        """What is in a folder inside; a Mistake if it leads out by a link."""
-        path = self.folder / name
-        if self.real not in path.resolve().parents:
-            raise Mistake(OUT)
-        return list(path.iterdir())
-
-    def parsed(self, name: str) -> Any:
-        """What a .json file holds."""
-        return json.loads(self.file(name).read_text("utf-8"))
-
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a .jsonl file that are some, [] if there is no file;
-        others are noted, except a last one cut short."""
-        if not self.there(name):
-            return []
-        lines = self.file(name, LARGEST).read_bytes().splitlines()
-        found = [row for row in (_row(line) for line in lines) if row is not None]
-        if strange := len(lines) - len(found) - (bool(lines) and _row(lines[-1]) is None):
-            self.odd.append(Odd(name, f"{strange} of {len(lines)} lines are no rows, and left out"))
-        return found
-
-    def text(self, name: str) -> str:
-        """What a person wrote, "" if nothing."""
-        return (
-            self.file(name).read_text("utf-8", errors="replace").strip() if self.there(name) else ""
-        )
-
-    def copied(self, path: Path, under: str = "") -> str:
-        """Where the copy of a file is, seen from a page."""
-        name = f"files/{'-'.join(filter(None, (self.slug, under, path.name)))}"
-        shutil.copyfile(
-            self.file(path.relative_to(self.folder).as_posix(), LARGEST), self.fresh / name
-        )
-        return name
-
-    def picture(self, path: Path, caption: str, under: str) -> dict[str, str]:
-        """What a page says of a picture, which is copied."""
-        begins, word = KINDS[path.suffix]
-        with self.file(path.relative_to(self.folder).as_posix(), LARGEST).open("rb") as file:
-            if not file.read(16)[begins:].startswith(word):
-                raise Mistake(f"is no {path.suffix[1:].upper()}, and left out")
-        drawn = "plot" if self.plots else ""
-        return {"path": self.copied(path, under), "caption": caption, "link": "", "kind": drawn}
-
-    @cached_property
-    def plots(self) -> bool:
-        """Whether its pictures are plots of series, dark lines on white."""
-        try:
-            return "series" in self.parsed("shapes.json")
-        except Exception:  # then nothing is known of its pictures
-            return False
-
-    def copies(self, wanted: Iterable[tuple[Path, str, str]]) -> list[dict[str, str]]:
-        """The copies of pictures, each with its caption and what distinguishes its name;
-        what is none is noted."""
-        found = []
-        for path, caption, under in wanted:
-            with Shelf.telling(self.odd, path.relative_to(self.folder).as_posix()):
-                found.append(self.picture(path, caption, under))
-        return found
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    """The object on a line, None if there is none."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def checked(found: Any, needed: Mapping[str, type], what: str) -> dict[str, Any]:
-    """The table of keys, if it has all that is needed, of the right types."""
-    if not isinstance(found, dict):
-        raise Mistake(f"{what}: it holds no table of keys")
-    lacking = [key for key in needed if key not in found]
-    if lacking:
-        raise Mistake(f"{what}: it has no {', '.join(map(called, lacking))}")
-    wrong = [
-        key
-        for key, kind in needed.items()
-        if not isinstance(found[key], kind) or isinstance(found[key], bool)
-    ]
-    if wrong:
-        raise Mistake(f"{what}: {wrong[0]} is {str(found[wrong[0]])[:50]!r}")
-    return found
-
-
-def told_of_run(shelf: Shelf) -> dict[str, Any]:
-    """What the pages say of a run; its pictures are copied.
+def told_of_run(shelf: Shelf, moments: int = MOMENTS) -> dict[str, Any]:
+    """What the pages say of a run; its pictures are kept, of so many moments at most.
     An error if its config or its log cannot be read."""
-    config = checked(_named(shelf.parsed, "config.json"), NEEDED, "config.json is no run's config")
-    rows = [row for row in _named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
-    folder, slug = shelf.folder, shelf.slug
-    steps = shelf.attempt("pictures", lambda: _painted(shelf)) or []
-    wanted = _media(shelf, steps[0]) if steps else []
-    media = shelf.copies((path, in_words(path.stem), "") for path in wanted)
+    config = checked(named(shelf.parsed, "config.json"), NEEDED, "config.json is no run's config")
+    rows = [row for row in named(shelf.rows, "log.jsonl") if whole(row.get("step"))]
+    clock = shelf.attempt("clock.jsonl", lambda: shelf.rows("clock.jsonl")) or []
+    remarks = shelf.attempt("remarks.md", lambda: shelf.text("remarks.md")) or ""
     starts = shelf.attempt("machine.json", lambda: _starts(shelf)) or []
-    curves = shelf.attempt("curves.png", lambda: _curves(shelf)) or ""
     told = {
-        "name": str(folder),
-        "page": f"run-{slug}.html",
+        "name": str(shelf.folder),
+        "slug": shelf.slug,
+        "id": blake2b(str(shelf.folder).encode(errors="replace"), digest_size=5).hexdigest(),
+        "page": f"run-{shelf.slug}.html",
         "config": config,
         "config_text": json.dumps(config, indent=2),
+        "values": dict(list(_leaves(config))[:LEAVES]),
         "step": rows[-1]["step"] if rows else 0,
         "done": shelf.there("done"),
-        "minutes": shelf.attempt("clock.jsonl", lambda: _minutes(shelf)) or "",
+        "minutes": shelf.attempt("clock.jsonl", lambda: _minutes(clock)) or "",
         "commit": str((starts[-1].get("commit") if starts else None) or "unknown"),
-        "painted": steps[0] if steps else 0,
-        "media": media,
-        "look": media[0] | {"caption": str(folder), "link": f"run-{slug}.html"} if media else None,
-        "way": _way(shelf, steps),
-        "curves": curves,
-        "remarks": shelf.attempt("remarks.md", lambda: shelf.text("remarks.md")) or "",
+        "curves": shelf.attempt("curves.png", lambda: _curves(shelf)) or "",
+        "remarks": remarks,
+        "tags": _tags(remarks),
         "started": {
             "heads": STARTED,
             "rows": [[_cell(start.get(key)) for key in STARTED] for start in starts],
         },
+        "events": shelf.attempt("events", partial(_log_lines.events, shelf, rows)) or [],
+        "lines": shelf.attempt("log.jsonl", partial(_log_lines.lines, rows, clock)) or "{}",
     }
-    metrics = shelf.attempt("metrics.jsonl", lambda: _metrics(shelf)) or {
-        "columns": [],
-        "metrics": [],
-    }
-    return told | metrics | {"odd": [str(one) for one in shelf.odd]}
+    told |= _pictured(shelf, moments)
+    told |= shelf.attempt("metrics.jsonl", lambda: _metrics(shelf)) or NOTHING
+    return told | {"odd": [str(one) for one in shelf.odd]}
 
 
 # what models name what they paint, in words
@@ -251,6 +84,7 @@ WORDS = {
     "interpolated": "ways from one picture to another through the codes",
     "layers": "the true frame and its layers, over time",
     "moving": "a picture, imagined futures, and the true one, to and fro",
+    "nearest": "samples, and beneath each the training pictures nearest to it",
     "reconstructed": "pictures, and what remains of them as codes",
     "reconstructed_fake": "generated pictures, and what the discriminator makes of them",
     "reconstructed_real": "real pictures, and what the discriminator makes of them",
@@ -262,17 +96,24 @@ def in_words(name: str) -> str:
     return WORDS.get(name, name.replace("_", " "))
 
 
-def _named(read: Callable[[str], T], name: str) -> T:
-    """What is read; a failure names the file."""
-    try:
-        return read(name)
-    except Exception as error:  # what may be in a file is beyond listing
-        raise Mistake(f"cannot read {name}: {reason(error)}") from None
+def _leaves(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+    """The values of a config by their keys, a.b in a table a, as pages compare them."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{key}.")
+        elif isinstance(value, str | bool | int | float) or value is None:
+            yield f"{before}{key}", value[:LONG] if isinstance(value, str) else value
+        else:
+            yield f"{before}{key}", json.dumps(value)[:LONG]
 
 
-def whole(value: Any) -> bool:
-    """Whether a value is a count that can be written out."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18
+def _tags(remarks: str) -> list[str]:
+    """What stands behind `tags:` at the beginning of a line, between commas."""
+    lines = [one.strip() for one in remarks.splitlines()]
+    found = [one[len(TAGS) :] for one in lines if one.lower().startswith(TAGS)]
+    return list(
+        dict.fromkeys(tag.strip()[:LONG] for tag in ",".join(found).split(",") if tag.strip())
+    )
 
 
 def _starts(shelf: Shelf) -> list[dict[str, Any]]:
@@ -282,13 +123,53 @@ def _starts(shelf: Shelf) -> list[dict[str, Any]]:
     return found
 
 
-def _minutes(shelf: Shelf) -> str:
-    rows = shelf.rows("clock.jsonl")
-    return f"{float(rows[-1]['seconds']) / 60:.1f}" if rows else ""
+def _minutes(clock: list[dict[str, Any]]) -> str:
+    return f"{float(clock[-1]['seconds']) / 60:.1f}" if clock else ""
 
 
 def _curves(shelf: Shelf) -> str:
     return shelf.copied(shelf.folder / "curves.png") if shelf.there("curves.png") else ""
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def _pictured(shelf: Shelf, most: int) -> dict[str, Any]:
+    """The pictures of the last step, of each kind at all moments, of the first kind at a few."""
+    steps = shelf.attempt("pictures", lambda: _painted(shelf)) or []
+    kept: dict[tuple[int, str], dict[str, str]] = {}
+    names: dict[str, list[int]] = {}
+    for step in _evenly(steps[::-1], most):
+        for path in _media(shelf, step)[:MOST]:
+            for item in shelf.copies([(path, in_words(path.stem), str(step))]):
+                kept[step, path.name] = item
+                names.setdefault(path.name, []).append(step)
+    last = [(name, item) for (step, name), item in kept.items() if step == steps[0]]
+    media = [item | _films.strip(shelf, steps[0], name) for name, item in last]
+    first = last[0][0] if last else ""
+    way = [
+        kept[step, first] | {"caption": f"step {step:,}"}
+        for step in _evenly(names.get(first, []), STEPS)
+    ]
+    name, page = str(shelf.folder), f"run-{shelf.slug}.html"
+    return {
+        "painted": steps[0] if steps else 0,
+        "media": media,
+        "films": [item for item in media if "frames" in item],
+        "look": media[0] | {"caption": name, "link": page} if media else None,
+        "way": way if len(way) > 1 else [],
+        "series": [
+            {"kind": name, "words": in_words(Path(name).stem), "steps": at}
+            for name, at in sorted(names.items(), key=lambda one: _rank(one[0]))
+        ],
+    }
+
+
+def _evenly(ordered: list[int], most: int) -> list[int]:
+    """So many of them at most, evenly chosen, first and last included."""
+    if len(ordered) <= most:
+        return ordered
+    return [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
 
 
 def _painted(shelf: Shelf) -> list[int]:
@@ -298,29 +179,25 @@ def _painted(shelf: Shelf) -> list[int]:
     return sorted((step for step in found if step is not None), reverse=True)
 
 
+def _rank(name: str) -> tuple[int, str]:
+    """What is looked at first in front."""
+    return FIRST.index(name) if name in FIRST else len(FIRST), name
+
+
 def _media(shelf: Shelf, step: int) -> list[Path]:
     """The pictures of a step, what is looked at first in front."""
-    inside = (
-        shelf.attempt(f"pictures/{step:08d}", lambda: sorted(shelf.inner(f"pictures/{step:08d}")))
-        or []
-    )
+    name = f"pictures/{step:08d}"
+    inside = shelf.attempt(name, lambda: shelf.inner(name)) or []
     found = [path for path in inside if path.suffix in KINDS]
-    return sorted(
-        found, key=lambda path: FIRST.index(path.name) if path.name in FIRST else len(FIRST)
-    )
+    if strange := [path for path in found if not path.name.isprintable()]:
+        shelf.odd.append(Odd(name, f"{len(strange)} files have names that no address can hold"))
+        found = [path for path in found if path not in strange]
+    return sorted(found, key=lambda path: _rank(path.name))
 
 
-def _way(shelf: Shelf, steps: list[int]) -> list[dict[str, str]]:
-    """The first kind of picture at a few moments, evenly chosen, first and last included."""
-    if len(steps) < 2 or not (found := _media(shelf, steps[0])):
-        return []
-    ordered = steps[::-1]
-    count = min(STEPS, len(ordered))
-    chosen = [ordered[round(i * (len(ordered) - 1) / (count - 1))] for i in range(count)]
-    paths = [(step, shelf.folder / "pictures" / f"{step:08d}" / found[0].name) for step in chosen]
-    return shelf.copies(
-        (path, f"step {step:,}", str(step)) for step, path in paths if path.exists()
-    )
+# --- numbers --------------------------------------------------------------------------------------
+
+NOTHING: dict[str, Any] = {"columns": [], "metrics": [], "numbers": {}}
 
 
 def _metrics(shelf: Shelf) -> dict[str, Any]:
@@ -340,13 +217,18 @@ def _metrics(shelf: Shelf) -> dict[str, Any]:
     return {
         "columns": columns,
         "metrics": [[_cell(row.get(key)) for key in columns] for row in newest.values()],
+        "numbers": {
+            name: row["value"]
+            for name, row in newest.items()
+            if _log_lines.finite(row.get("value"))
+        },
     }
 
 
 def told_of_sheet(shelf: Shelf, runs: dict[Path, dict[str, Any]]) -> dict[str, Any]:
     """What the pages say of an experiment. An error if its table cannot be read."""
     told = checked(
-        _named(shelf.parsed, "table.json"), SHEET, "table.json is no table of an experiment"
+        named(shelf.parsed, "table.json"), SHEET, "table.json is no table of an experiment"
     )
     claims = [
         claim | {"mark": MARKS[claim["verdict"]], "difference": spoken(_ends(claim))}
@@ -358,7 +240,7 @@ def told_of_sheet(shelf: Shelf, runs: dict[Path, dict[str, Any]]) -> dict[str, A
     ]
     beside = []
     for row in told["rows"]:
-        mine = [runs[shelf.folder / name] for name in row["runs"] if shelf.folder / name in runs]
+        mine = _members(shelf, row, runs)
         looks = [
             one["look"] | {"caption": f"seed {one['config']['seed']}"}
             for one in mine
@@ -378,10 +260,24 @@ def told_of_sheet(shelf: Shelf, runs: dict[Path, dict[str, Any]]) -> dict[str, A
     remarks = shelf.attempt("remarks.md", lambda: shelf.text("remarks.md")) or ""
     page = {
         "page": f"sheet-{shelf.slug}.html",
+        "folder": shelf.folder.name,
+        "follows": [one for one in _listed(told.get("follows")) if isinstance(one, str)],
+        "members": [one["id"] for row in told["rows"] for one in _members(shelf, row, runs)],
         "remarks": remarks,
         "odd": [str(one) for one in shelf.odd],
     }
     return told | page | {"claims": claims, "rows": rows, "beside": beside}
+
+
+def _members(
+    shelf: Shelf, row: dict[str, Any], runs: dict[Path, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The runs of a cell that are shown."""
+    return [runs[shelf.folder / name] for name in row["runs"] if shelf.folder / name in runs]
+
+
+def _listed(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def _ends(claim: dict[str, Any]) -> dict[str, Any]:

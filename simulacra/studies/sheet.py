@@ -68,6 +68,7 @@ class Sheet(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """What a sheet holds."""
 
     name: str  # the question
+    follows: list[str] = []  # the sheets, by name, whose conclusions led to it
     source: str = ""  # who says what is claimed
     base: str  # a config
     preset: Literal["tiny", "laptop", "paper"] = "laptop"

@@ -49,6 +49,7 @@ def table(sheet: Sheet, out: Path, preset: str | None = None) -> dict[str, Any]:
     told = {
         "name": sheet.name,
         "source": sheet.source,
+        "follows": sheet.follows,
         "base": sheet.base,
         "preset": preset or sheet.preset,
         "measure": sheet.measure,

@@ -1,9 +1,10 @@
 """Train a model: from a checked config to a finished run folder."""
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from simulacra.core.contract import (
     option,
 )
 from simulacra.core.errors import Mistake
+from simulacra.core.files import write_text
 from simulacra.core.load import Opened, build, chosen_device, machine, to
 from simulacra.core.state import untouched
 from simulacra.core.warm_start import Begun, begin
@@ -291,15 +293,22 @@ def _play(
                 raise Mistake(
                     f"training stopped: {error}; {run.last_good(stage.run.folder)}"
                 ) from None
+    well = _judged(stage) if stage.run.writer else []
     if step >= checked.steps and not already:
         stage.run.finish(step, stage.model)
-    well = (
-        verdict.summary(stage.rows(), equilibrium(stage.model), _settings(stage.model))
-        if stage.run.writer
-        else []
-    )
     ended = signals.status(asked[0]) if asked else 0
     return Outcome(step, step >= checked.steps, already, well, pictures, ended)
+
+
+def _judged(stage: _Stage) -> list[str]:
+    """What a person is told of the run's health; the states in it stay, in health.json."""
+    rows, settings = stage.rows(), _settings(stage.model)
+    place, found = stage.run.folder / "health.json", health.states(rows, settings)
+    told = json.dumps({"states": [asdict(spell) for spell in found]}) + "\n"
+    if not place.exists() or place.read_text("utf-8") != told:
+        with run.full_disk(stage.run.folder):
+            write_text(place, told)
+    return verdict.summary(rows, equilibrium(stage.model), settings)
 
 
 def _roll_back(stage: _Stage, step: int, why: str) -> bool:

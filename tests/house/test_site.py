@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
 
 from simulacra import metrics
 from simulacra.core import config
@@ -40,44 +39,48 @@ def test_pages_ask_for_nothing_outside(site):
         assert not outside and "<script" not in text, (page.name, outside)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium")
-def test_every_page_opens_in_a_browser(site, tmp_path):
+SEEN = """() => ({
+    over: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    ground: getComputedStyle(document.body).backgroundColor,
+    broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute("src")),
+    text: document.body.innerText.length})"""
+
+
+def look(tab, width, scheme):
+    """The page as a screen of this width shows it, "light" or "dark"."""
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.emulate_media(color_scheme=scheme)
+    return tab.evaluate(SEEN)
+
+
+def test_every_page_opens_in_a_browser(site, tab):
     """No error, nothing fetched elsewhere, no picture missing, nothing wider than the screen."""
-    browser = Browser(tmp_path / "profile")
-    try:
-        for page in sorted(site.rglob("*.html")):
-            browser.open(page)
-            grounds = set()
-            for width in WIDTHS:
-                for scheme in "light", "dark":
-                    seen = browser.look(width, scheme)
-                    where = f"{page.relative_to(site)} at {width}, {scheme}: {seen}"
-                    assert seen["over"] <= 0 and not seen["broken"] and seen["text"] > 100, where
-                    grounds.add(seen["ground"])
-            assert len(grounds) == 2, f"{page.name}: light and dark look alike, {grounds}"
-    finally:
-        browser.close()
-    assert not browser.errors, browser.errors
-    assert not [url for url in browser.asked if not url.startswith(("file:", "data:", "about:"))]
+    for page in sorted(site.rglob("*.html")):
+        tab.goto(page.as_uri())
+        grounds = set()
+        for width in WIDTHS:
+            for scheme in "light", "dark":
+                seen = look(tab, width, scheme)
+                where = f"{page.relative_to(site)} at {width}, {scheme}: {seen}"
+                assert seen["over"] <= 0 and not seen["broken"] and seen["text"] > 100, where
+                grounds.add(seen["ground"])
+        assert len(grounds) == 2, f"{page.name}: light and dark look alike, {grounds}"
+    assert not tab.errors, tab.errors
+    assert not [url for url in tab.asked if not url.startswith(("file:", "data:", "about:"))]
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium")
-def test_the_browser_notices_what_is_wrong(tmp_path):
+def test_the_browser_notices_what_is_wrong(tab, tmp_path):
     """A page that is too wide, lacks a picture, complains and asks elsewhere is seen to do so."""
     page = tmp_path / "bad.html"
     page.write_text(
         "<body><p style='width: 900px'>wide</p><img src='gone.png'>"
         "<script>console.error('alas')</script>"
     )
-    browser = Browser(tmp_path / "profile")
-    try:
-        browser.open(page)
-        seen = browser.look(390, "dark")
-    finally:
-        browser.close()
+    tab.goto(page.as_uri())
+    seen = look(tab, 390, "dark")
     assert seen["over"] > 400 and seen["broken"] == ["gone.png"]
-    assert any("alas" in one for one in browser.errors)
-    assert any("gone.png" in one for one in browser.asked)
+    assert any("alas" in one for one in tab.errors)
+    assert any("gone.png" in one for one in tab.asked)
 
 
 @pytest.mark.skipif(not (HOME / "docs").exists(), reason="another place without the documents")

@@ -2,6 +2,7 @@
 and nothing that is not theirs."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ from studies.test_sweep import TEXT, Quick, asked
 from tiny import needed, of_model
 
 from simulacra.core import config, run
-from simulacra.studies import sweep
+from simulacra.studies import _log_lines, sweep
+from simulacra.studies._book import Book, found_in, lineage
+from simulacra.studies._shelf import Shelf
 from simulacra.studies.notebook import notebook
 from simulacra.studies.table import table
 
@@ -54,29 +57,35 @@ def runs(tmp_path_factory):
     return folder / "runs"
 
 
-def pages(out):
-    return {path.name: path.read_text() for path in out.glob("*.html")}
+ALL = {"pictures.html", "curves.html", "compare.html"}  # of all runs, drawn by the script
+
+
+def pages(out, but=ALL):
+    return {path.name: path.read_text() for path in out.glob("*.html") if path.name not in but}
+
+
+def linked(text):
+    """The files that a page refers to."""
+    links = Links()
+    links.feed(text)
+    return [link.partition("#")[0] for link in links.found if not link.startswith("#")]
 
 
 def test_every_link_leads_to_a_file_and_none_to_a_network(simulacra, runs, tmp_path):
     text = simulacra("notebook", runs, "-o", tmp_path / "book").success()
     assert "5 runs, 1 experiments" in text
-    found = pages(tmp_path / "book")
-    assert len(found) == 7
+    found = pages(tmp_path / "book", set())
+    assert len(found) == 7 + len(ALL)
     for name, text in found.items():
-        links = Links()
-        links.feed(text)
-        assert links.found, name
-        for link in links.found:
+        assert linked(text), name
+        for link in linked(text):
             assert not re.match(r"[a-z]+:|//|/", link), link
             assert (tmp_path / "book" / unquote(link)).is_file(), link
     reached, todo = set(), ["index.html"]
     while todo:
         page = todo.pop()
         reached.add(page)
-        links = Links()
-        links.feed(found[page])
-        todo += [link for link in links.found if link.endswith(".html") and link not in reached]
+        todo += [one for one in linked(found[page]) if one.endswith(".html") and one not in reached]
     assert reached == set(found), "every page is reached from the first"
 
 
@@ -363,7 +372,7 @@ def test_one_odd_run_keeps_no_other_from_its_page(simulacra, runs, tmp_path, kin
         text for name, text in found.items() if name.startswith("run") and "/good</h1>" in text
     ]
     assert "Through training" in good and "Not all could be read" not in good
-    assert ("<h2>Not shown</h2>" in found["index.html"]) == (not shown)
+    assert ("<h2>Broken</h2>" in found["index.html"]) == (not shown)
     if not shown:
         assert (
             f"note: not shown: {tmp_path / 'runs' / 'odd'}: " in said.err
@@ -501,11 +510,7 @@ def test_nothing_of_others_is_removed(simulacra, runs, tmp_path):
     assert all(left[name] == b"years" for name in others) and all(
         left[f"mine/{name}"] == b"years" for name in inside
     )
-    pages_left = [
-        name
-        for name in left
-        if name.startswith("mine/") and name.endswith(".html") and left[name] != b"years"
-    ]
+    pages_left = [name for name in pages(tmp_path / "mine") if left[f"mine/{name}"] != b"years"]
     assert len(pages_left) == 2, "pages of runs that are gone are gone"
     assert not list(tmp_path.glob(".mine.*.partial"))
 
@@ -602,33 +607,6 @@ def test_a_kill_between_two_files_is_mended_by_the_next_notebook(runs, tmp_path,
     assert len(pages(book)) == 2 and "<h1>Three</h1>" in pages(book)["index.html"]
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium")
-def test_a_browser_shows_it_from_disk(simulacra, runs, tmp_path):
-    """Pictures are loaded, in the order of the page, with no script and no network."""
-    simulacra("notebook", runs, "-o", tmp_path / "book").success()
-    page = tmp_path / "book" / "probe.html"
-    page.write_text(
-        (tmp_path / "book" / "index.html").read_text().replace('loading="lazy"', "")
-        + "<script>onload = () => document.title = [...document.images].map(i => "
-        "i.naturalWidth).join()</script>"
-    )
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        "--dump-dom",
-    ]
-    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    widths = re.search(r"<title>([\d,]+)</title>", said.stdout)
-    assert (
-        widths
-        and len(widths[1].split(",")) == 5
-        and all(int(width) > 0 for width in widths[1].split(","))
-    ), said.stderr[-500:]
-
-
 def test_captions_are_words(model_name):
     """Of whatever a model paints."""
     from simulacra.studies._notebook_pages import WORDS, in_words
@@ -643,8 +621,6 @@ def test_captions_are_words(model_name):
 
 @pytest.mark.parametrize(("kind", "plot"), [("series", "plot"), ("image", "")])
 def test_plots_fit_dark_pages(tmp_path, kind, plot):
-    from simulacra.studies._notebook_pages import Shelf
-
     place, fresh = tmp_path / "run", tmp_path / "fresh"
     (fresh / "files").mkdir(parents=True)
     place.mkdir()
@@ -653,7 +629,92 @@ def test_plots_fit_dark_pages(tmp_path, kind, plot):
     assert shelf.picture(place / "a.png", "a", "")["kind"] == "", "nothing is known of it"
     (place / "shapes.json").write_text(json.dumps({kind: [[4, 1], "float32"]}))
     assert Shelf(place, fresh).picture(place / "a.png", "a", "")["kind"] == plot
-    pages = HOME / "simulacra" / "studies" / "pages"
-    style = (pages / "page.html").read_text().replace(" ", "")
-    assert "(prefers-color-scheme:dark){img.plot{filter:invert" in style
-    assert 'class="{{ item.kind }}"' in (pages / "media.html").read_text()
+
+
+# What the pages are told
+
+
+def test_a_long_log_keeps_its_extremes():
+    """At most a thousand points, the first, the last and the one peak among them."""
+    rows = [{"step": k, "images": 8 * k, "loss": math.sin(k / 50)} for k in range(1, 20_001)]
+    rows[12_345]["loss"], rows[77]["loss"], rows[88]["loss"] = 9.0, math.nan, 10**400
+    clock = [{"step": row["step"], "seconds": row["step"] / 4} for row in rows]
+    log = json.loads(_log_lines.lines(rows, clock))
+    steps, values = log["lines"]["loss"]
+    assert 500 < len(values) <= 1002 and max(values) == 9 and min(values) == -1
+    assert steps[values.index(9)] == 12_346 and (steps[0], steps[-1]) == (1, 20_000)
+    assert log["rows"] == 20_000 and log["images"] == 8 and len(log["clock"][0]) <= 1000
+
+
+def test_a_short_log_is_drawn_as_it_is():
+    """Six digits a value; what is no number, or not there, is left out."""
+    rows = [
+        {"step": 3, "a": 1.23456789e-7, "b": 2},
+        {"step": 1, "a": -7654321.0},
+        {"step": 5, "b": "x"},
+    ]
+    log = json.loads(_log_lines.lines(rows, []))
+    assert log["steps"] == [1, 3, 5] and log["clock"] == [[], []]
+    assert log["lines"] == {"a": [[1, 3], [-7654320.0, 1.23457e-07]], "b": [[3], [2]]}
+    assert "<" not in _log_lines.lines([{"step": 1, "</script>": 1.0}], [])
+
+
+def test_experiments_stand_beneath_what_led_to_them():
+    """By the name or the folder of the first that is here; circles and strangers do no harm."""
+
+    def sheet(name, *follows):
+        return {"name": name.upper(), "folder": name, "page": name, "follows": list(follows)}
+
+    told = lineage([sheet("d", "c", "a"), sheet("b", "A"), sheet("a"), sheet("c", "b", "gone")])
+    assert [(one["sheet"]["folder"], one["depth"]) for one in told] == [
+        *(("a", 0), ("b", 1), ("c", 2), ("d", 3))
+    ]
+    assert [one["also"] for one in told] == [[], [], ["gone"], ["a"]]
+    assert len(lineage([sheet("a", "b"), sheet("b", "a")])) == 2
+
+
+def test_a_sheet_says_what_it_follows(simulacra, runs, tmp_path):
+    """The key of the sheet comes by the table to the first page."""
+    text = 'follows = ["Does the margin matter?"]\n' + TEXT.replace("Does the", "Why does the")
+    shutil.copytree(runs, tmp_path / "runs")
+    shutil.copytree(runs / "swept", tmp_path / "runs" / "second")
+    table(asked(tmp_path, text), tmp_path / "runs" / "second")
+    simulacra("notebook", tmp_path / "runs", "-o", tmp_path / "book").success()
+    index = pages(tmp_path / "book")["index.html"]
+    assert re.search(r'depth1"><h3><span class="faint">led to</span> <a [^>]*>Why does the', index)
+
+
+def test_only_what_has_changed_is_read_again(runs, tmp_path):
+    place, given = shutil.copytree(runs, tmp_path / "runs"), {}
+    book = Book("Notebook", given.__setitem__, live=True)
+    assert book.make(found_in([place])) and not book.make(found_in([place]))
+    given.clear()
+    (place / "one" / "remarks.md").write_text("tags: new, old")
+    assert book.make(found_in([place])) and book.version == 2
+    written = {name for name in given if name.startswith("run-")}
+    assert len(written) == 1 and "data/runs.js" in given and "notebook.js" not in given
+    assert b'"tags": ["new", "old"]' in given["data/runs.js"]
+    shutil.rmtree(place / "one")
+    assert book.make(found_in([place])) and len(book.runs) == 4
+
+
+def test_moments_are_bounded(simulacra, runs, tmp_path):
+    """The first and the last are kept."""
+    place = shutil.copytree(runs / "one", tmp_path / "runs" / "one")
+    for step in range(5, 60):
+        shutil.copytree(place / "pictures" / "00000004", place / "pictures" / f"{step:08d}")
+    simulacra("notebook", place, "-o", tmp_path / "book", "--moments", 5).success()
+    found = sorted((tmp_path / "book" / "files").glob("*-samples.png"))
+    steps = sorted(int(path.name.split("-")[-2]) for path in found)
+    assert len(steps) == 5 and (steps[0], steps[-1]) == (2, 59)
+
+
+def test_a_training_leaves_what_its_monitor_saw(runs):
+    """The states of the log, as the pages mark them."""
+    assert json.loads((runs / "one" / "health.json").read_text()) == {"states": []}
+    spells = [{"name": "nan", "began": 2, "ended": 3, "says": "not finite: loss"}]
+    place = runs / "one" / "health.json"
+    place.write_text(json.dumps({"states": spells}))
+    (found,) = _log_lines.events(Shelf(runs / "one", lambda name, source: None), [])
+    place.write_text(json.dumps({"states": []}))
+    assert found["name"] == "lost its numbers" and (found["began"], found["ended"]) == (2, 3)

@@ -159,5 +159,17 @@ def test_numbers_that_were_not_measured_alike_do_not_compare():
 
 def test_fields_are_what_the_documents_say():
     assert {f.name for f in msgspec.structs.fields(Sheet)} == {
-        *("name", "source", "base", "preset", "seeds", "set", "grid", "measure", "columns", "claim")
+        *(
+            "name",
+            "source",
+            "base",
+            "preset",
+            "seeds",
+            "set",
+            "grid",
+            "measure",
+            "columns",
+            "claim",
+            "follows",
+        )
     }

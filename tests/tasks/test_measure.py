@@ -5,7 +5,9 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from commands import Said
@@ -13,9 +15,10 @@ from PIL import Image
 
 from simulacra.core import config, data_sets, run
 from simulacra.core.errors import Mistake
+from simulacra.io import paint
 from simulacra.metrics.intervals import versions
 from simulacra.studies.sheet import same_protocol
-from simulacra.tasks import _judges
+from simulacra.tasks import _judges, nearest
 
 Say = Callable[..., Said]
 
@@ -210,3 +213,40 @@ def test_too_few_held_out_pictures_are_said_before_training_and_refused_after(
     assert told in " ".join((trained.success() + trained.err).split())
     said = simulacra("measure", tmp_path / "run", "--samples", 10)
     assert said.code == 2 and told in said.err and "--set data.held_out=0.3" in said.err
+
+
+def test_nearest_training_pictures_are_drawn_beneath_samples(
+    own: Path, simulacra: Say, monkeypatch: pytest.MonkeyPatch
+):
+    """Copies stand above what they are copies of; the notebook finds the sheet."""
+    source = data_sets.load(config.check(run.config_of(own), "").data, None)
+    copies = source.take("train", 4000)["image"][-nearest.COUNT :]
+    monkeypatch.setattr(nearest, "samples", lambda opened, count, seed: copies)
+    said = simulacra("measure", own, "--samples", 20, "--repeats", 1, "--nearest").success()
+    path = own / "pictures" / "00000002" / "nearest.png"
+    assert "nearest.png" in said
+    board = np.asarray(Image.open(path))
+    tiles = paint.cut(board[..., None], *copies.shape[2:], 2)[..., 0]
+    assert tiles.shape[:2] == (1 + nearest.NEIGHBOURS, nearest.COUNT)
+    assert (tiles[0] == tiles[1]).all() and not (tiles[1] == tiles[2]).all()
+
+
+def test_the_nearest_are_found_over_all_parts_and_mirrored():
+    """By the distance of features, here of the pixels themselves."""
+    eyes = SimpleNamespace(features=lambda x: x.flatten(1))
+    parts = [torch.tensor([[3.0, 0], [0, 1]]), torch.tensor([[2.0, 0], [1, 0], [0, 5]])]
+    parts = [part[:, None, None] for part in parts]
+    image = torch.zeros(1, 1, 1, 2)
+    found = nearest.closest(image, parts, eyes)[0, :, 0, 0]
+    assert sorted(found[:2].tolist()) == [[0, 1], [1, 0]] and found[2].tolist() == [2, 0]
+    image[..., 0] = 5
+    assert nearest.closest(image, parts, eyes)[0, 0, 0, 0].tolist() == [3, 0]
+    assert nearest.closest(image, parts, eyes, mirror=True)[0, 0, 0, 0].tolist() == [0, 5]
+
+
+@pytest.mark.parametrize("batch", [{"series": 1}, {"image": 1, "next": 1}])
+def test_nearest_is_refused_where_no_pictures_are_made(batch: dict):
+    source = SimpleNamespace(take=lambda split, n: batch)
+    opened = SimpleNamespace(config=SimpleNamespace(model="some"), data=lambda: source)
+    with pytest.raises(Mistake, match="model some: nearest training pictures are shown of models"):
+        nearest.nearest(opened, _judges.Protocol(6))
