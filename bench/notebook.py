@@ -3,7 +3,8 @@
     python bench/notebook.py --runs 500 --open
 
 Makes run folders of a config that have logs of 1,000 rows, pictures of some steps and measured
-values, then the notebook of them, and opens its pages in Chromium. Prints seconds, and the size.
+values, then the notebook of them, and opens its pages in Chromium. Prints seconds and megabytes as
+JSON.
 """
 
 import argparse
@@ -110,10 +111,9 @@ def main() -> None:
         made = notebook([place / "runs"], place / "site")
         seconds, busy = time.monotonic() - start, time.process_time() - busy
         size = sum(path.stat().st_size for path in (place / "site").rglob("*") if path.is_file())
-        spent = f"made in {seconds:.1f} s ({busy:.1f} s of a core)"
-        print(f"{made.runs} runs: {spent}, {size / 1e6:.0f} MB")
-        for name, seconds in (opened(place / "site") if words.open else {}).items():
-            print(f"{name}: opened in {seconds:.2f} s")
+        told = {"runs": made.runs, "made": seconds, "processor": busy, "megabytes": size / 1e6}
+        told |= opened(place / "site") if words.open else {}
+        print(json.dumps(told))
     finally:
         if not words.keep:
             shutil.rmtree(place, ignore_errors=True)

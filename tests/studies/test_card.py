@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
+from house.test_site import look
 from studies.test_sweep import TEXT, Quick, asked
 from tiny import needed, of_model
 
@@ -137,20 +137,15 @@ def test_a_page_holds_its_pictures_and_asks_for_nothing(own):
     assert card(own / "one", own / "page.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")
-def test_pages_are_readable_on_a_phone_and_in_the_dark(own, tmp_path):
-    browser = Browser(tmp_path / "profile")
-    try:
-        for which in "one", "swept":
-            browser.open(card(own / which, html=True))
-            for width in 390, 1280:
-                light, dark = (browser.look(width, scheme) for scheme in ("light", "dark"))
-                assert light["over"] <= 0 and not light["broken"] and light["text"] > 300
-                assert light["ground"] != dark["ground"] or "0, 0, 0, 0" in light["ground"]
-        assert not browser.errors
-        assert all(url.startswith(("file:", "data:", "about:")) for url in browser.asked)
-    finally:
-        browser.close()
+def test_pages_are_readable_on_a_phone_and_in_the_dark(own, tab):
+    for which in "one", "swept":
+        tab.goto(card(own / which, html=True).resolve().as_uri())
+        for width in 390, 1280:
+            light, dark = (look(tab, width, scheme) for scheme in ("light", "dark"))
+            assert light["over"] <= 0 and not light["broken"] and light["text"] > 300
+            assert light["ground"] != dark["ground"] or "0, 0, 0, 0" in light["ground"]
+    assert not tab.errors
+    assert all(url.startswith(("file:", "data:", "about:")) for url in tab.asked)
 
 
 def test_a_mistake_is_one_line_and_costs_nothing(simulacra, own):
