@@ -52,7 +52,7 @@ LEFT_OUT = [
     r"!\[[^\]]*\]\([^)]*\)",  # pictures
     r"\]\([^)]*\)",  # where links go
     rf"\b(?:{NAMES})\.? ?v?\d[\d.,]*(?: (?:to|and) \d[\d.]*)?",
-    r"\b\d+\.\d+\.\d+\b",  # versions
+    r"\b\d+(?:\.\d+){2,}\b",  # versions and addresses
     r"\b95 %",  # of intervals
     r"\b\d+x\d+(?:x\d+)?\b",  # sizes
     r"\[-?[01], 1\]",  # ranges

@@ -382,7 +382,11 @@ def test_a_run_of_another_config_is_refused(toy):
             ["31.9 dB", "8 minutes", "40 minutes", "99.6 %", "1,004 /s"],
         ),
         ("100 to 165 frames/s; -9 [-102, 84]", ["100 /s", "165 /s", "-9", "-102", "84"]),
-        ("pixels in [-1, 1], 64x64, arXiv 1609.03126, section 3.4, 95 % of it, torch 2.13.0", []),
+        (
+            "pixels in [-1, 1], 64x64, arXiv 1609.03126, section 3.4, 95 % of it, torch 2.13.0, "
+            "127.0.0.1",
+            [],
+        ),
         ("`--set a=0.5`, [3.4](x_3.5.md), commit 8df55d4, ![0.4](p.png), <!-- 0.3 -->", ["3.4"]),
         ("```\n0.5\n```\nseed 0 of 20 pages, 8 epochs", []),
         ("| 0.97 | 1e-3 |", ["0.97", "1e-3"]),
