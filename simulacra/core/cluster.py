@@ -78,7 +78,7 @@ class Cluster:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
             here = self.ray.get_runtime_context().get_node_id()
-            how["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=True)
+            how["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
         return desk.options(**how)
 
     def _resources(self) -> list[dict[str, float]]:
@@ -228,7 +228,8 @@ def _carry_out(order: Order, desk: Any, copy: Any) -> Answer:
 def _connected(address: str) -> Any:
     """Ray's module, connected; a Mistake if it is not installed, or nothing is at the address."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    # Ray's own words about lost nodes, twenty lines each
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
     try:
         import ray
     except ImportError:

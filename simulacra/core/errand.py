@@ -8,6 +8,7 @@ whose changes it tells about once a second.
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -48,11 +49,11 @@ class Answer(NamedTuple):
 
     code: int  # exit status
     said: bytes
-    left: Bundle | None = None  # what was not told before
+    left: Bundle | None = None  # the whole folder, where it is a copy
 
 
-# asks whether to save and end, and tells what is new
-Tell = Callable[[Bundle | None], bool]
+# tells what is new, and asks whether to save and end, and of which desk that is the word
+Tell = Callable[[Bundle | None], tuple[bool, str]]
 
 
 class Desk:
@@ -62,11 +63,12 @@ class Desk:
         self.told: list[tuple[str, str, Bundle | None]] = []
         self.over: set[str] = set()
         self.stopping = False
+        self.sign = secrets.token_hex(4)  # another one if the desk had to be made anew
 
-    def tell(self, name: str, node: str, bundle: Bundle | None) -> bool:
-        """Leave what is new; whether to save and end."""
+    def tell(self, name: str, node: str, bundle: Bundle | None) -> tuple[bool, str]:
+        """Leave what is new; whether to save and end, and the desk's sign."""
         self.told.append((name, node, bundle))
-        return self.stopping or name in self.over
+        return self.stopping or name in self.over, self.sign
 
     def take(self) -> list[tuple[str, str, Bundle | None]]:
         """All that was left since the last time: name, machine, what is new."""
@@ -139,10 +141,14 @@ def _watched(
 
     with tempfile.TemporaryFile() as said:
         child = _started(words, _own(order.environment), place, said.fileno())
-        asked = False
+        asked, known = False, ""
         try:
             while child.poll() is None:
-                if tell(new()) and not asked:
+                stop, sign = tell(new())
+                if sign != known and known:  # what the last desk was told may be lost
+                    marks.clear()
+                known = sign
+                if stop and not asked:
                     asked = True
                     child.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -153,7 +159,8 @@ def _watched(
         finally:
             child.wait()
         said.seek(0)
-        return Answer(child.returncode, said.read(), new())
+        everything = carried.changed(folder, {}) if folder and folder.is_dir() else None
+        return Answer(child.returncode, said.read(), everything)
 
 
 def _own(environment: dict[str, str]) -> dict[str, str]:
