@@ -82,22 +82,23 @@ class SlurmCrew(Crew):
         super().__init__(asked.root, asked.threads)
         self.asked, self.executor, self.tell = asked, executor, notify
         self.ids = asked.out / FOLDER / IDS
+        self.elements: dict[str, Any] = {}  # by the names of their folders
 
     def finish(
         self, todo: list[Job], at_once: int, notify: Callable[[Job, str], None]
     ) -> list[str]:
         """Which of the jobs failed, and why. Ctrl-C ends the waiting; the elements go on."""
-        elements, failed = self._submitted(todo), []
+        self.elements, failed = self._submitted(todo), []
         left = {job.folder.name: job for job in todo}
         while left:
             for name, job in list(left.items()):
-                state = self._state(elements[name])
+                state = self._state(self.elements[name])
                 if state is None:
-                    why = _outcome(elements[name])
+                    why = _outcome(self.elements[name])
                     failed += [f"{job}: {why}"] if why else []
                     notify(left.pop(name), f"failed: {why}" if why else "done")
                 elif state == "RUNNING":
-                    self.nodes[name] = f"job {elements[name].job_id}"
+                    self.nodes[name] = f"job {self.elements[name].job_id}"
                     self.doing[name] = "train" if not (job.folder / "done").exists() else "measure"
                 else:
                     self.nodes.pop(name, None)
