@@ -42,6 +42,7 @@ class Nodes:
 
     def __init__(self, count: int = 2) -> None:
         os.environ["PYTHONPATH"] = str(HOME)
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112; as plain processes are, for the sake of `speed`
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE}
