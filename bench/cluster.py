@@ -42,7 +42,8 @@ class Nodes:
 
     def __init__(self, count: int = 2) -> None:
         os.environ["PYTHONPATH"] = str(HOME)
-        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112; as plain processes are, for the sake of `speed`
+        # as plain processes are, for the sake of `speed`
+        os.environ.update({"RAY_worker_niceness": "0"})
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE}
