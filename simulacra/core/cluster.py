@@ -3,7 +3,8 @@
 A command works on one folder, and is a process of its own (errand.py) on whatever node has room for
 it. One whose node is lost is given to another node, and goes on there from the newest checkpoint.
 Sweeps use it (studies/many.py); whatever is `simulacra VERB FOLDER`, writes only there and goes on
-where it was broken may use it in the same way.
+where it was broken may use it in the same way. Pure functions go to nodes by `map`, as episodes of
+a world do (tasks/worlds/collect.py); a population's rollouts would.
 """
 
 import contextlib
@@ -12,7 +13,9 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +188,28 @@ class Cluster:
             folder = self._now.pop(name)
             self._references.pop(name, None)
             self.nodes.pop(folder.name, None)
+
+    def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """What a pure function makes of each item, in their order, on whatever nodes have room;
+        what a lost node did is done again. A Mistake of the function is one here."""
+        from ray import exceptions
+
+        task = self.ray.remote(work).options(
+            num_cpus=self.threads, num_gpus=self.gpus, max_retries=PATIENCE
+        )
+        left, asked = iter(items), deque[Any]()
+        while True:
+            asked.extend(map(task.remote, islice(left, 2 * self.slots() - len(asked))))
+            if not asked:
+                return
+            try:
+                yield self.ray.get(asked.popleft())
+            except exceptions.RayTaskError as error:
+                if isinstance(error.cause, Mistake):
+                    raise Mistake(str(error.cause)) from None
+                raise Mistake(f"a node of the cluster failed: {_last_line(error)}") from None
+            except exceptions.RayError as error:
+                raise Mistake(f"nodes were lost again and again: {_last_line(error)}") from None
 
     def stop(self) -> None:
         """Ask all commands to save and end; those that wait for a node never begin."""
