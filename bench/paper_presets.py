@@ -28,7 +28,8 @@ from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 
-BATCHES = 2, 4  # examples a step that are really played; halves, where the true batch is smaller
+FIRST = 2  # examples of the first small batch; 1 where the true one has no more than 2
+QUICK = 0.5  # processor seconds of a step of it, up to which the second one has 16, otherwise 3
 MARKED = "paper"
 
 
@@ -79,20 +80,17 @@ def batches(checked: Config, root: Path | None) -> tuple[Any, str]:
     return (lambda n: source.draw(0, n, 0)), str(checked.data.__struct_config__.tag)
 
 
-def played(model: Any, batch: Batch) -> tuple[float, float]:
-    """Processor seconds of a step, and floating-point operations; a Mistake if a number of one is
-    not finite."""
-    optim.set_rates(model, 0)
-    random.reseed(0)
-    for name, value in model.step(batch, 0).items():
-        if not torch.as_tensor(value).isfinite().all():
-            raise Mistake(f"{name} is {value} at the first step")
+def played(model: Any, batch: Batch, k: int) -> float:
+    """Processor seconds of step k; a Mistake if a number of it is not finite."""
+    random.reseed(k)
+    optim.set_rates(model, k)
     begun = time.process_time()
-    model.step(batch, 1)
+    found = model.step(batch, k)
     seconds = time.process_time() - begun
-    with Counter() as counter:
-        model.step(batch, 2)
-    return seconds, counter.total
+    for name, value in found.items():
+        if not torch.as_tensor(value).isfinite().all():
+            raise Mistake(f"{name} is {value} at step {k}")
+    return seconds
 
 
 def numbers(model: Any) -> int:
@@ -118,18 +116,19 @@ def bench(name: str, root: Path | None) -> dict[str, Any]:
     draw, whence = batches(checked, root)
     rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # noqa: E731
     empty = rss()
-    small = BATCHES if checked.batch >= BATCHES[1] else (1, 2)
-    model = build(checked, draw(small[0]), torch.device("cpu"))
-    times, sizes, counts = [], [], []
-    for n in small:
-        seconds, count = played(model, draw(n))
-        times.append((n, seconds))
-        counts.append((n, count))
-        sizes.append((n, rss() - empty))
-    step, count = line(times, checked.batch), line(counts, checked.batch)
+    first = FIRST if checked.batch > FIRST else 1
+    model = build(checked, draw(first), torch.device("cpu"))
+    played(model, draw(first), 0)
+    times, sizes = [(first, played(model, draw(first), 1))], [(first, rss() - empty)]
+    second = min(checked.batch, 16 if times[0][1] < QUICK else first + 1)
+    times.append((second, played(model, draw(second), 2)))
+    sizes.append((second, rss() - empty))
+    with Counter() as counter:
+        model.step(draw(first), 3)
+    step, count = line(times, checked.batch), counter.total * checked.batch / first
     return {
         "config": name, "data": whence, "numbers": numbers(model), "batch": checked.batch,
-        "steps": checked.steps, "played": list(small),
+        "steps": checked.steps, "played": [first, second],
         "seconds_small": times[0][1], "memory_mb_played": sizes[-1][1],
         "seconds": step, "memory_mb": line(sizes, checked.batch),
         "days": step * checked.steps / 86400,

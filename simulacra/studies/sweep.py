@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,12 +162,21 @@ def job(
 
 def measured(job: Job) -> bool:
     """Whether the end of the run was measured in just this way."""
-    said = [
-        row["command"]
-        for row in run.read_rows(job.folder.parent / LEDGER)
-        if row["run"] == job.folder.name
-    ]
-    return bool(job.rows()) and " ".join(_own(job.measure, job)) in said
+    path = job.folder.parent / LEDGER
+    if not path.exists():
+        return False
+    stat = path.stat()
+    said = _ledger(path, stat.st_size, stat.st_mtime_ns).get(job.folder.name, set())
+    return " ".join(_own(job.measure, job)) in said and bool(job.rows())
+
+
+@lru_cache(1)  # of ten thousand runs each asks for it
+def _ledger(path: Path, size: int, changed: int) -> dict[str, set[str]]:
+    """The commands that each run has behind it, from a file of this size and time."""
+    found: dict[str, set[str]] = {}
+    for row in run.read_rows(path):
+        found.setdefault(row["run"], set()).add(row["command"])
+    return found
 
 
 def _own(words: list[str], job: Job) -> list[str]:
