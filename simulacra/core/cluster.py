@@ -194,12 +194,13 @@ class Cluster:
         what a lost node did is done again. A Mistake of the function is one here."""
         from ray import exceptions
 
-        task = self.ray.remote(work).options(
-            num_cpus=self.threads, num_gpus=self.gpus, max_retries=PATIENCE
-        )
-        left, asked = iter(items), deque[Any]()
+        how: dict[str, Any] = {"num_cpus": self.threads, "num_gpus": self.gpus}
+        task = self.ray.remote(_applied).options(**how, max_retries=PATIENCE)
+        work = self.ray.put(work)  # once, whatever it carries
+        left, asked, slots = iter(items), deque[Any](), self.slots()
         while True:
-            asked.extend(map(task.remote, islice(left, 2 * self.slots() - len(asked))))
+            some = islice(left, 2 * slots - len(asked))
+            asked.extend(task.remote(work, item) for item in some)
             if not asked:
                 return
             try:
@@ -236,6 +237,11 @@ class Cluster:
                     self.nodes[self._now[name].name] = node
                     if bundle:
                         carried.put(bundle, self._now[name])
+
+
+def _applied(work: Callable[[Any], Any], item: Any) -> Any:
+    """What a node runs of `map`: a Ray task."""
+    return work(item)
 
 
 def _carry_out(order: Order, desk: Any, copy: Any) -> Answer:
