@@ -3,6 +3,8 @@ batches, and its memory and time at the true batch are drawn from them as a stra
 
     python bench/paper_presets.py [CONFIG ...] [--json FILE]
 
+Time is a line only where a step is quick enough for batches of 2 and 16; otherwise proportion.
+
 Time is processor time of one thread, which survives a busy machine. "PFLOP" is what all steps of
 the preset count (bench/models.py says how); "hours" is that at a rate that is assumed, --rate, of
 10 TFLOP/s, about what such nets reach in float32 on one large GPU of today. Of worlds nothing is
@@ -137,6 +139,8 @@ def bench(name: str, root: Path | None) -> dict[str, Any]:
     with Counter() as counter:
         model.step(draw(first), 3)
     step, count = line(times, checked.batch), counter.total * checked.batch / first
+    if second == first + 1:  # too near for a line through what a busy machine measures
+        step = times[0][1] * checked.batch / first
     return {
         "config": name, "data": whence, "numbers": numbers(model), "batch": checked.batch,
         "steps": checked.steps, "played": [first, second],

@@ -1,10 +1,11 @@
-"""How much faster two processes (torchrun on two "nodes" of this machine, gloo) train than one with
-one thread, at the same whole batch.
+"""How much faster two processes train together (gloo) than one with one thread, at the same whole
+batch.
 
-    python bench/processes.py [--config gan_digits] [--pairs 3] [--steps 30] [--json FILE]
+    python bench/processes.py [--config gan_digits] [--pairs 3] [--steps 16] [--json FILE]
 
-The two ways alternate, and seconds are those of the run's own clock between its first logged step
-and its last, so that starting is left out. The median of the ratios of a pair is what counts.
+The two ways alternate. Each process notes the clock and its own processor seconds at its third step
+and at its last, so that starting is left out. Other programs of the machine disturb the clock; the
+processor seconds leave out what processes wait for each other.
 """
 
 import argparse
@@ -12,36 +13,57 @@ import json
 import os
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
+import time
+from multiprocessing import get_context
 from pathlib import Path
-
-HOME = Path(__file__).parents[1]
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+from typing import Any
 
 
-def free_port() -> int:
+def free_port() -> str:
     """A port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+        return str(one.getsockname()[1])
 
 
-def trained(words: list[str], folder: Path, nodes: int) -> float:
-    """Seconds of the logged steps of a training by one process or by one on each of two nodes."""
-    python, say = [sys.executable, "-m"], ["simulacra", *words, "--run", str(folder)]
-    command = python + say
-    if nodes > 1:
-        meets = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
-        command = [*python, "torch.distributed.run", "--nnodes", str(nodes), *meets]
-        command += ["--nproc-per-node", "1", "--local-addr", "127.0.0.1", "-m", "--", *say]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, env=ENV, **quiet) for _ in range(nodes)]
-    if any([one.wait() for one in started]):
-        raise SystemExit(f"a training failed: {' '.join(command)}")
-    rows = [json.loads(row) for row in (folder / "clock.jsonl").read_text().splitlines()]
-    return float(rows[-2]["seconds"] - rows[0]["seconds"])
+def trained(rank: int, count: int, port: str, asked: dict[str, Any], place: str, said: Any) -> None:
+    """One of `count` processes, as torchrun would start it; it says how long its steps took."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    import torch
+
+    from simulacra.core import config
+    from simulacra.tasks.train import train
+
+    torch.set_num_threads(1)
+    steps, marks = asked["steps"], dict[int, tuple[float, float]]()
+
+    def note(step: int, row: dict[str, float]) -> None:
+        marks[step] = time.monotonic(), time.process_time()
+
+    sets = [f"steps={steps}", f"save_every={steps}", f"log_every={steps}"]
+    train(config.resolve(asked["config"], asked["preset"], sets), Path(place), None, tick=note)
+    (a, one), (b, two) = marks[3], marks[steps]
+    said.put((b - a, two - one))
+
+
+def measured(count: int, asked: dict[str, Any], place: Path) -> tuple[float, float]:
+    """Seconds, and processor seconds of the slowest process, of all but the first steps."""
+    context, port = get_context("spawn"), free_port()
+    said = context.Queue()
+    started = [
+        context.Process(target=trained, args=(rank, count, port, asked, str(place), said))
+        for rank in range(count)
+    ]
+    for one in started:
+        one.start()
+    found = [said.get(timeout=600) for _ in started]
+    for one in started:
+        one.join()
+    return max(seconds for seconds, _ in found), max(processor for _, processor in found)
 
 
 def main() -> None:
@@ -52,27 +74,24 @@ def main() -> None:
     parser.add_argument("--config", default="gan_digits")
     parser.add_argument("--preset", default="laptop")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    sets = {"steps": asked.steps, "log_every": 2, "save_every": asked.steps}
-    words = ["train", asked.config, "--preset", asked.preset, "--no-tensorboard"]
-    words += [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    options = vars(parser.parse_args())
     rows = []
     with tempfile.TemporaryDirectory() as place:
-        for i in range(asked.pairs):
+        for i in range(options["pairs"]):
             row = {
-                f"{n}": trained(words, Path(place) / f"{i}-{n}", n) for n in ((1, 2), (2, 1))[i % 2]
+                n: measured(n, options, Path(place) / f"{i}-{n}") for n in ((1, 2), (2, 1))[i % 2]
             }
-            rows.append({"one": row["1"], "two": row["2"], "ratio": row["1"] / row["2"]})
+            ratios = [one / two for one, two in zip(row[1], row[2], strict=True)]
+            rows.append({"one": row[1], "two": row[2], "clock": ratios[0], "processor": ratios[1]})
             print(rows[-1], flush=True)
-    found = {
-        "config": asked.config, "preset": asked.preset, "steps": asked.steps, "pairs": rows,
-        "median": statistics.median(row["ratio"] for row in rows),
-    }  # fmt: skip
+    kinds = "clock", "processor"
+    medians = {kind: statistics.median(row[kind] for row in rows) for kind in kinds}
+    found = {key: options[key] for key in ("config", "preset", "steps")} | medians | {"pairs": rows}
     print(json.dumps(found))
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    if options["json"]:
+        options["json"].write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
