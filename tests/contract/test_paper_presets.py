@@ -32,8 +32,11 @@ def drawn(name, n):
 
 
 def test_every_paper_preset_has_been_played():
-    """The committed results are of all of them, and of their steps and batches as they are."""
+    """The committed results are of all of them, and of their steps and batches as they are; those
+    that were only built are named here."""
     assert set(ROWS) == set(PAPER)
+    unplayed = {name for name, row in ROWS.items() if row.get("played") == []}
+    assert unplayed <= {"foregan_davis", "gan_folder", "gan_mnist"}
     for name in PAPER:
         checked, row = config.resolve(name, "paper"), ROWS[name]
         if "generations" in row:
