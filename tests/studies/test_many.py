@@ -41,11 +41,6 @@ def alone(tmp_path_factory):
     return place
 
 
-def mistaken(item):
-    """What a person has to change."""
-    raise sweep.Mistake("of the function")
-
-
 def order(folder, seed=0, **changes):
     """What is asked of a machine that does not see the folder."""
     checked = Tiny("ebgan_digits").config(*STEPS, f"seed={seed}")
@@ -137,8 +132,8 @@ def test_a_node_dies_and_the_bits_are_those_of_one_machine(tmp_path, alone, monk
             machines.add_node(num_cpus=1, **store)
             at_work.join(400)
             assert list(cluster.map(abs, range(-9, 0))) == list(range(9, 0, -1)), "in their order"
-            with pytest.raises(sweep.Mistake, match="of the function"):
-                list(cluster.map(mistaken, [1]))
+            with pytest.raises(sweep.Mistake, match="unknown sheet"):
+                list(cluster.map(sheet.find, ["no_such"]))
     finally:
         machines.shutdown()
     assert [line for line in said if "its node was lost" in line], "one of them was at work there"
