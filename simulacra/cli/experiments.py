@@ -1,16 +1,22 @@
 """Verbs of experiments: sweep, table, card, notebook, serve."""
 
+import contextlib
 import json
 import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulacra.cli.words import DataFolder, Json, Preset, app, err, escape, out
+from simulacra.cli.words import DataFolder, Device, Json, Preset, app, err, escape, out
+from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
+
+if TYPE_CHECKING:
+    from simulacra.studies.slurm import Asked
+    from simulacra.studies.sweep import Job
 
 PANEL = "Experiments"
 
@@ -26,22 +32,37 @@ def sweep(
     source: Sheet,
     target: Runs = None,
     preset: Preset = None,
-    at_once: Annotated[int, typer.Option(min=1, max=256, help="Runs side by side.")] = 2,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Runs side by side: 2, or as many as fit a cluster."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of each.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each, on a cluster.")] = 0,
+    device: Device = "cpu",
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
+    ] = None,
+    slurm: Annotated[bool, typer.Option("--slurm", help="As an array job of Slurm.")] = False,
+    slurm_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of sbatch, e.g. partition=gpu,time=600."),
+    ] = None,
     root: DataFolder = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only say what would be done.")] = False,
 ) -> None:
     """Train and measure all runs of a sheet, and print its table. A stopped sweep goes on."""
     from simulacra.studies import sheet
 
+    _checked(ray, slurm, gpus, slurm_set)
     path = sheet.find(source)
     from simulacra.core.load import data_root
     from simulacra.studies import sweep as verb
+    from simulacra.studies.slurm import Asked
     from simulacra.studies.table import table as report
 
     asked, place = sheet.read(path), target or Path("runs") / path.stem
-    crew = verb.Crew(data_root(root), threads)
-    todo = verb.jobs(asked, place, preset)
+    data, todo = data_root(root), verb.jobs(asked, place, preset, device)
     left = [job for job in todo if not verb.done(job)]
     out.print(
         f"{escape(asked.name)}: {len(todo)} runs, {len(left)} to do, in {escape(str(place))}",
@@ -51,21 +72,78 @@ def sweep(
         for job in left:
             out.print(f"  simulacra {escape(shlex.join(job.train))}", soft_wrap=True)
         return
-    with saying(
-        lambda: (
-            f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"
-        )
-    ):
-        verb.sweep(
-            asked,
-            path.read_bytes(),
-            place,
-            preset=preset,
-            at_once=at_once,
-            crew=crew,
-            notify=_counted(len(left), at_once),
-        )
+    kept = lambda: (  # noqa: E731
+        f"{sum(map(verb.done, todo))} of {len(todo)} runs are done; the same command goes on"
+    )
+    how: dict[str, Any] = {"preset": preset, "device": device}
+    with saying(kept), contextlib.ExitStack() as held:
+        if slurm and left:
+            shared = Asked(asked, place.resolve(), preset, device, data, threads)
+            how |= _slurm(held, left, shared, slurm_set or [], gpus, at_once)
+        elif ray is None:
+            how |= {"crew": verb.Crew(data, threads), "at_once": at_once or 2}
+            how["notify"] = _counted(len(left), at_once or 2)
+        elif left:
+            how |= _cluster(held, left, ray, place, data, (threads, gpus, at_once))
+        verb.sweep(asked, path.read_bytes(), place, **how)
     _print(report(asked, place, preset))
+
+
+def _checked(ray: str | None, slurm: bool, gpus: float, slurm_set: list[str] | None) -> None:
+    """A Mistake if options do not go together."""
+    if ray is not None and slurm:
+        raise Mistake("--ray and --slurm: allowed: one of them")
+    if gpus and ray is None and not slurm:
+        raise Mistake("--gpus: allowed with --ray or --slurm; runs here share what there is")
+    if slurm_set and not slurm:
+        raise Mistake("--slurm-set: allowed with --slurm")
+
+
+def _cluster(
+    held: contextlib.ExitStack,
+    left: list["Job"],
+    address: str,
+    place: Path,
+    data: Path | None,
+    size: tuple[int, float, int | None],
+) -> dict[str, Any]:
+    """How a sweep is done on a cluster, to which there is a connection as long as `held` lasts."""
+    from simulacra.cli.board import Board
+    from simulacra.core.cluster import Cluster
+    from simulacra.studies.many import RayCrew
+
+    threads, gpus, at_once = size
+    board = Board(out.console, left)
+    environment = {"SIMULACRA_DATA": str(data)} if data else {}
+    asked: dict[str, Any] = {"threads": threads, "gpus": gpus, "environment": environment}
+    cluster = held.enter_context(Cluster(address, place, **asked, notify=board.tell))
+    crew = RayCrew(cluster, left)
+    slots = at_once or min(cluster.slots(), 1024)
+    out.print(f"{slots} at once on {escape(cluster.told())}", soft_wrap=True)
+    board.shows(crew.nodes, crew.doing, _counted(len(left), slots))
+    held.enter_context(board)
+    return {"crew": crew, "at_once": slots, "notify": board.notify}
+
+
+def _slurm(
+    held: contextlib.ExitStack,
+    left: list["Job"],
+    asked: "Asked",
+    settings: list[str],
+    gpus: float,
+    at_once: int | None,
+) -> dict[str, Any]:
+    """How a sweep is done as an array job."""
+    from simulacra.cli.board import Board
+    from simulacra.studies.slurm import SlurmCrew, executor
+
+    most = at_once or 256
+    board = Board(out.console, left)
+    submits = executor(asked.out, settings, asked.threads, gpus, most)
+    crew = SlurmCrew(asked, submits, board.tell)
+    board.shows(crew.nodes, crew.doing, _counted(len(left), most))
+    held.enter_context(board)
+    return {"crew": crew, "at_once": most, "notify": board.notify}
 
 
 def _counted(count: int, at_once: int) -> Callable[[Any, str], None]:

@@ -91,7 +91,7 @@ RunFolder = Annotated[
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="Data folder; otherwise SIMULACRA_DATA.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps ...")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
 Weights = Annotated[str, typer.Option(help="Generator weights: average or raw.")]
 Step = Annotated[int | None, typer.Option(help="Checkpoint to use; otherwise the newest.")]
 Changes = Annotated[

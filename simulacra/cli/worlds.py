@@ -1,6 +1,7 @@
 """Verbs of simulated worlds and of agents in them: collect, encode, world, compare-eyes, score,
 drive, dream."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +95,10 @@ def collect(
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
     agent: Driver = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -107,19 +112,16 @@ def collect(
 
     driven = agent_of(reopen(agent, None)) if agent else None
     mixture = dict(map(_share, driver)) if driver else MIXTURE
-    with saying(lambda: _kept(target, "episodes")), Stages(out.console, quiet=as_json) as stages:
-        found = verb(
-            target,
-            episodes,
-            seed,
-            mixture,
-            simulator,
-            steps,
-            lead=lead,
-            hud=hud,
-            agent=driven,
-            notify=stages.update,
-        )
+    how: dict[str, Any] = {"lead": lead, "hud": hud, "agent": driven}
+    with contextlib.ExitStack() as held:
+        held.enter_context(saying(lambda: _kept(target, "episodes")))
+        if ray is not None:
+            from simulacra.core.cluster import Cluster
+
+            how["over"] = held.enter_context(Cluster(ray, target)).map
+        stages = held.enter_context(Stages(out.console, quiet=as_json))
+        how["notify"] = stages.update
+        found = verb(target, episodes, seed, mixture, simulator, steps, **how)
     if as_json:
         print(json.dumps(found))
         return

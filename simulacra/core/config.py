@@ -34,6 +34,7 @@ def asset(name: str) -> Path:
 
 FOLDER = asset("configs")
 PRESETS = ["tiny", "laptop", "paper"]
+LATER = {"autocast", "compile"}  # keys that are told of only where they are on
 LONGEST = 200  # bytes of a name, which becomes that of a run folder
 
 
@@ -55,6 +56,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rollback: Annotated[int, Meta(ge=0)] = 0
     keep: Annotated[int, Meta(ge=0)] = 3  # newest checkpoints to keep; 0 keeps all
     init_from: str = ""  # run folder whose weights a new run begins with; empty: new weights
+    # faster and not the same bits; written down and hashed only where they are on (precision.py)
+    autocast: bool = False  # bfloat16 where torch thinks it safe; on CPUs it is slower
+    compile: bool = False  # nets are compiled when they are first called
 
 
 def _admitted(raw: dict[str, Any], path: Path, changes: list[str]) -> None:
@@ -256,8 +260,10 @@ def check_data(raw: Any, source: str) -> Any:
 
 
 def plain(config: Config) -> dict[str, Any]:
-    """The config as JSON would hold it."""
-    return msgspec.json.decode(msgspec.json.encode(config))
+    """The config as JSON would hold it. What came later and is off is left out, so that configs of
+    before keep their hashes."""
+    raw: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    return {key: value for key, value in raw.items() if value or key not in LATER}
 
 
 def completed(raw: dict[str, Any]) -> dict[str, Any]:

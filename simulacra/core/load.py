@@ -152,12 +152,19 @@ def _held(like: Batch) -> str:
 
 
 def chosen_device(name: str) -> torch.device:
-    """The torch device of this name; a Mistake if the machine has none such."""
+    """The torch device of this name, auto being the first that there is of cuda, mps, cpu; of many
+    processes of a machine (torchrun) each takes its own GPU. A Mistake if there is none such."""
+    if name == "auto":
+        gpus = torch.cuda.is_available(), torch.mps.is_available()
+        name = "cuda" if gpus[0] else "mps" if gpus[1] else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ and torch.cuda.device_count() > 1:
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         found = [
+            "auto",
             "cpu",
             *(["cuda"] if torch.cuda.is_available() else []),
             *(["mps"] if torch.mps.is_available() else []),

@@ -40,6 +40,8 @@ def fit(
     # told of every step, and of each logged row
     tick: Callable[[int, dict[str, float]], None] = lambda step, row: None,
     notify: Callable[[str], None] = lambda line: None,  # told once of what no checkpoint can hold
+    # in which steps are played
+    around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Iterator[Path]:
     """Play steps until there are `steps`, from wherever the run stands; yield each checkpoint when
     it is on disk, the one resumed from again, since a kill may have come before anyone looked at
@@ -54,7 +56,9 @@ def fit(
         batch = draw(k)
         set_rates(model, k)
         with watched(model) if k < first + 2 or run.saves(k + 1) else contextlib.nullcontext():
-            scalars = numbers(stepped(model, batch, k))
+            with around():
+                found = stepped(model, batch, k)
+            scalars = numbers(found)
         k += 1
         if k == first + 1 and (still := unmoved(model)):
             notify(_forgotten(still))

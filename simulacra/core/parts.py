@@ -299,3 +299,21 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.train(mode)
+
+
+def of_own_rows(model: Any, hyper: Any) -> str:
+    """What of a model is computed from the rows of a batch that one process has, and so depends on
+    how many there are: a hyperparameter that is "batch", or a layer that normalises over the batch;
+    empty if nothing is."""
+    for name in getattr(hyper, "__struct_fields__", ()):
+        if getattr(hyper, name) == "batch":
+            return f"hyper.{name} = batch"
+    for name, part in parts(model).items():
+        for inner, layer in part.named_modules() if isinstance(part, nn.Module) else ():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                own = not isinstance(layer, nn.SyncBatchNorm)
+            else:
+                own = bool(getattr(layer, "of_own_rows", False))
+            if own:
+                return f"the layer {'.'.join(filter(None, (name, inner)))}"
+    return ""

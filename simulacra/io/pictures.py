@@ -250,10 +250,17 @@ def fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
     )
 
 
-def decode(path: Path, mode: str, size: int, fit: str, white: int = FULL) -> np.ndarray:
+def decode(
+    path: Path,
+    mode: str,
+    size: int,
+    fit: str,
+    white: int = FULL,
+    held: BinaryIO | None = None,  # the picture, where `path` only names what it is a part of
+) -> np.ndarray:
     """The picture as (C, size, size) uint8, one channel for mode "L", three for "RGB"; `white` is
     the value that becomes 255 in pictures of more than 8 bits a channel."""
-    with opened(path) as image:
+    with opened(path) if held is None else contextmanager(_opened)(path, held, ()) as image:
         # a large JPEG is decoded at a fraction of its size, several times faster
         image.draft(None, (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(eight_bits_of(path, image, white))

@@ -27,7 +27,8 @@ class Flows(NamedTuple):
 
 def grey(frames: Tensor) -> np.ndarray:
     """Luminance as bytes (T, H, W)."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    # on the CPU, where OpenCV is
+    weights = torch.tensor([0.299, 0.587, 0.114], device="cpu").view(3, 1, 1)
     return ((frames.cpu() + 1) * 127.5 * weights).sum(1).round().clamp(0, 255).byte().numpy()
 
 

@@ -19,10 +19,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simulacra.core import config, data_sets, external, fingerprint, run, signals, tensorboard
+from simulacra.core import (
+    config,
+    data_sets,
+    external,
+    fingerprint,
+    locks,
+    run,
+    signals,
+    tensorboard,
+)
 from simulacra.core.config import Config
 from simulacra.core.errors import Mistake
 from simulacra.io.paint import write
@@ -73,6 +83,9 @@ class Crew:
     stopped: bool = False
     children: set["subprocess.Popen[bytes]"] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
+    # the verb that is at work on a run, and the machine that it is at
+    doing: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
 
     def run(self, words: list[str], log: Path) -> int:
         """The exit status of `simulacra WORDS`, whose words are added to a file. It is in a session
@@ -101,6 +114,24 @@ class Crew:
             self.children.discard(child)
         return code
 
+    def finish(
+        self, todo: list[Job], at_once: int, notify: Callable[[Job, str], None]
+    ) -> list[str]:
+        """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
+        failed = []
+        with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
+            futures = {pool.submit(work, job, self): job for job in todo}
+            try:
+                for future in as_completed(futures):
+                    job, why = futures[future], future.result()
+                    failed += [f"{job}: {why}"] if why else []
+                    notify(job, f"failed: {why}" if why else "done")
+            except KeyboardInterrupt:
+                self.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return failed
+
     def stop(self) -> None:
         """Ask all to save and end; nobody begins anew."""
         with self.guard:
@@ -109,39 +140,52 @@ class Crew:
                 child.send_signal(signal.SIGINT)
 
 
-def jobs(sheet: Sheet, out: Path, preset: str | None = None) -> list[Job]:
+def jobs(sheet: Sheet, out: Path, preset: str | None = None, device: str = "cpu") -> list[Job]:
     """All runs, seed by seed, so that every cell has one before any has two."""
+    return [
+        job(sheet, cell, seed, out, preset, device)
+        for seed in sheet.seeds
+        for cell in sheet.cells()
+    ]
+
+
+def job(
+    sheet: Sheet,
+    cell: Cell,
+    seed: int,
+    out: Path,
+    preset: str | None = None,
+    device: str = "cpu",  # of the training; measuring is done where the sheet's words say
+) -> Job:
+    """One run of a sheet."""
     verb, *options = shlex.split(sheet.measure)
-    found = []
-    for seed in sheet.seeds:
-        for cell in sheet.cells():
-            folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
-            sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
-            train = [
-                "train",
-                sheet.source_of(cell),
-                "--preset",
-                preset or sheet.preset,
-                "--run",
-                str(folder),
-                *sets,
-            ]
-            # the sheet's own config names it
-            own = any(map(external.is_outside, config.code_of(checked).values()))
-            trust = ["--trust"] if own else []
-            measure = [verb, str(folder), *options, *trust]
-            found.append(Job(cell, seed, folder, train, measure, checked))
-    return found
+    folder, checked = out / cell.folder(seed), sheet.resolved(cell, seed, preset)
+    sets = [word for change in sheet.changes(cell, seed) for word in ("--set", change)]
+    asked, where = preset or sheet.preset, [] if device == "cpu" else ["--device", device]
+    train = ["train", sheet.source_of(cell), "--preset", asked, "--run", str(folder), *sets]
+    # the sheet's own config names it
+    own = any(map(external.is_outside, config.code_of(checked).values()))
+    measure = [verb, str(folder), *options, *(["--trust"] if own else [])]
+    return Job(cell, seed, folder, [*train, *where], measure, checked)
 
 
 def measured(job: Job) -> bool:
     """Whether the end of the run was measured in just this way."""
-    said = [
-        row["command"]
-        for row in run.read_rows(job.folder.parent / LEDGER)
-        if row["run"] == job.folder.name
-    ]
-    return bool(job.rows()) and " ".join(_own(job.measure, job)) in said
+    path = job.folder.parent / LEDGER
+    if not path.exists():
+        return False
+    stat = path.stat()
+    said = _ledger(path, stat.st_size, stat.st_mtime_ns).get(job.folder.name, set())
+    return " ".join(_own(job.measure, job)) in said and bool(job.rows())
+
+
+@lru_cache(1)  # of ten thousand runs each asks for it
+def _ledger(path: Path, size: int, changed: int) -> dict[str, set[str]]:
+    """The commands that each run has behind it, from a file of this size and time."""
+    found: dict[str, set[str]] = {}
+    for row in run.read_rows(path):
+        found.setdefault(row["run"], set()).add(row["command"])
+    return found
 
 
 def _own(words: list[str], job: Job) -> list[str]:
@@ -159,13 +203,14 @@ def sweep(
     out: Path,
     *,
     preset: str | None = None,
+    device: str = "cpu",
     at_once: int = 2,
     crew: Crew | None = None,
     notify: Callable[[Job, str], None] = lambda job, what: None,
 ) -> None:
     """Finish all runs of a sheet, `text` being its file.
     A Mistake at the end names those that failed."""
-    todo, crew = jobs(sheet, out, preset), crew or Crew()
+    todo, crew = jobs(sheet, out, preset, device), crew or Crew()
     with run.reached(out):
         out.mkdir(parents=True, exist_ok=True)
     with run.alone(out, "sweeping"):
@@ -182,7 +227,7 @@ def sweep(
         write(known, text)
         if found := [job.config for job in todo]:
             tensorboard.compared(out, _varied(found), sheet.metrics())
-        failed = _worked([job for job in todo if not done(job)], crew, at_once, notify)
+        failed = crew.finish([job for job in todo if not done(job)], at_once, notify)
     if failed:
         raise Mistake(f"{len(failed)} of {len(todo)} runs failed: {'; '.join(failed)}")
 
@@ -211,26 +256,7 @@ def _same_data(jobs: list[Job], root: Path | None) -> None:
             )
 
 
-def _worked(
-    todo: list[Job], crew: Crew, at_once: int, notify: Callable[[Job, str], None]
-) -> list[str]:
-    """Which of the jobs failed, and why. After a signal that asks to end all save and end."""
-    failed = []
-    with signals.heard(signals.interrupt), ThreadPoolExecutor(at_once) as pool:
-        futures = {pool.submit(_work, job, crew): job for job in todo}
-        try:
-            for future in as_completed(futures):
-                job, why = futures[future], future.result()
-                failed += [f"{job}: {why}"] if why else []
-                notify(job, f"failed: {why}" if why else "done")
-        except KeyboardInterrupt:
-            crew.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-    return failed
-
-
-def _work(job: Job, crew: Crew) -> str:
+def work(job: Job, crew: Crew) -> str:
     """Train and measure; in words why not, or nothing."""
     try:
         return _ended(job, crew)
@@ -247,10 +273,17 @@ def _ended(job: Job, crew: Crew) -> str:
                 "stopped" if crew.stopped else f"{_why(log) or f'exit status {code}'} (see {log})"
             )
         row: dict[str, Any] = {"run": job.folder.name, "command": " ".join(_own(words, job))}
-        run.append_rows(
-            job.folder.parent / LEDGER, [row | {"seconds": round(time.monotonic() - begun, 1)}]
-        )
+        _note(job.folder.parent, row | {"seconds": round(time.monotonic() - begun, 1)})
     return ""
+
+
+def _note(out: Path, row: dict[str, Any]) -> None:
+    """Add a row to the ledger, one process at a time: two machines that add to a file of a shared
+    disk at once may lose a row."""
+    with (out / f"{LEDGER}.lock").open("w", encoding="utf-8") as file:
+        while not locks.hold(file):
+            time.sleep(0.05)
+        run.append_rows(out / LEDGER, [row])
 
 
 def _why(log: Path) -> str:

@@ -22,6 +22,8 @@ from simulacra.core import (
     installed_record,
     loop,
     packed,
+    parts,
+    precision,
     run,
     signals,
     threads,
@@ -51,6 +53,7 @@ from simulacra.metrics.images.prdc import too_few
 from simulacra.tasks._monitor import Monitor, with_log
 from simulacra.tasks.paint import paint
 
+CPU = torch.device("cpu")
 LOOKED = 20_000  # training examples at which a model looks before its first step, at most
 
 
@@ -88,12 +91,16 @@ def train(
     if (folder / "config.json").exists():
         # what changes nothing is refused where a run begins, not where an older one goes on
         checked = config.settled(checked)
-    with computing(checked, folder, notify) as asked:
-        first, where = distributed.rank() == 0, chosen_device(device)
+    where = chosen_device(device)
+    with computing(checked, folder, notify, where) as asked:
+        first = distributed.rank() == 0
         source = data_sets.load(checked.data, root)
         fits(checked, source, notify if first else lambda line: None)
         like = answers.drawn_batch(source, 0, checked.batch, checked.seed)
         model, begun = built(checked, folder, source, like, where)
+        for line in _shared_otherwise(folder, model, checked.hyper):
+            if first:
+                notify(line)
         opened = run.Run(folder, config.plain(checked), writer=first, tensorboard=tensorboard)
         stage = _Stage(opened, checked, model, source, root, where)
         with contextlib.ExitStack() as held:
@@ -108,9 +115,29 @@ def train(
             if mistake := _told(mistake):
                 raise Mistake(mistake)
             try:
-                return _play(stage, asked, tick, saved, notify)
+                precision.compile_nets(checked.compile, model)
+                with precision.compilable(checked.compile):
+                    return _play(stage, asked, tick, saved, notify)
             finally:
                 opened.close()
+
+
+def _shared_otherwise(folder: Path, model: Any, hyper: Any) -> list[str]:
+    """What to say of a run that goes on with another number of processes; a Mistake if its model
+    computes something that depends on the number."""
+    before = [start.get("processes", 1) for start in run.starts(folder)]
+    now = distributed.world_size()
+    if not run.checkpoints(folder) or not before or before[-1] == now:
+        return []
+    if why := parts.of_own_rows(model, hyper):
+        raise Mistake(
+            f"{folder} was trained by {before[-1]} processes, each of which looks at its own rows "
+            f"of a batch ({why}), so {now} would train something else; allowed: {before[-1]}"
+        )
+    return [
+        f"processes = {now}, where {before[-1]} were at work before: sums are rounded otherwise, "
+        "so the bits will not be those of an unbroken run"
+    ]
 
 
 def built(
@@ -271,6 +298,7 @@ def _play(
             "tick": tick,
             "notify": notify,
         }
+        how["around"] = partial(precision.cast, checked.autocast, stage.device)
         clock = loop.fit(stage.model, stage.draw, stage.run, **how)
         try:
             for path in clock:
@@ -345,18 +373,25 @@ def equilibrium(model: Any) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def computing(checked: Config, folder: Path, note: Callable[[str], None]) -> Iterator[list[int]]:
+def computing(
+    checked: Config,
+    folder: Path,
+    note: Callable[[str], None],
+    where: torch.device = CPU,
+) -> Iterator[list[int]]:
     """Join the other processes, take the run's number of threads, and collect the signals that ask
     to end."""
-    with _processes(checked), signals.asked() as numbers, threads.held(run.starts(folder)) as told:
+    own = threads.held(run.starts(folder))
+    with _processes(checked, where), signals.asked() as numbers, own as told:
         for line in told if distributed.rank() == 0 else ():
             note(line)
         yield numbers
 
 
 @contextlib.contextmanager
-def _processes(checked: Config) -> Iterator[None]:
-    """Join the other processes that torchrun started, if it did."""
+def _processes(checked: Config, where: torch.device) -> Iterator[None]:
+    """Join the other processes that torchrun started, if it did; what they tell each other lies on
+    the CPU or on their device."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield
@@ -364,7 +399,7 @@ def _processes(checked: Config) -> Iterator[None]:
     if checked.batch % count:
         raise Mistake(f"batch = {checked.batch} cannot be shared equally by {count} processes")
     dist.init_process_group(
-        "nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(minutes=10)
+        "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo", timeout=timedelta(minutes=10)
     )
     try:
         yield

@@ -1,6 +1,7 @@
 """Two processes with half the batch each do what one does with the whole,
 through the command line and gloo."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,8 +12,10 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 import torch
 from commands import Said
+from tiny import Tiny
 
 from simulacra.core import config, run
+from simulacra.core.errors import Mistake
 
 SETTINGS = "steps=4", "save_every=4", "log_every=1"
 # between logged numbers, which rounding moves by 0.0011 on one kind of processor; weights are held
@@ -123,3 +126,43 @@ def test_a_batch_that_cannot_be_shared(simulacra, tmp_path, monkeypatch):
     )
     assert "batch = 15 cannot be shared equally by 2 processes" in said.refusal()
     assert not (tmp_path / "run").exists()
+
+
+def two_nodes(arguments: list[str]) -> list[Said]:
+    """How two agents of torchrun ended that find each other, each with one process: as on two
+    machines."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+    meets = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port()}", "--rdzv-id", "one"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", *meets]
+    command += ["--nproc-per-node", "1", "--local-addr", "127.0.0.1", "-m", "--", "simulacra"]
+    command += arguments
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [subprocess.Popen(command, env=env, **pipes) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in started]
+    return [Said(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+
+
+def test_two_nodes_are_one_training_that_one_process_can_go_on_with(tmp_path):
+    """Two torchruns with a rendezvous do what one process does; one process goes on with their run
+    where nothing in it depends on how many there are, and is refused where something does."""
+    tiny = Tiny("ebgan_digits", ("hyper.norm_G=none",))
+    for said in two_nodes(tiny.arguments(tmp_path / "two", *SETTINGS)):
+        assert said.code == 0, said.err
+    tiny.train(tmp_path / "one", *SETTINGS)
+    saved = [
+        vectors(torch.load(run.checkpoints(tmp_path / name)[-1], weights_only=True)["parts"])
+        for name in ("one", "two")
+    ]
+    assert max(apart(saved[0][name], saved[1][name]) for name in saved[0]) < 1e-3
+    assert run.starts(tmp_path / "two")[-1]["processes"] == 2
+    notes: list[str] = []
+    longer = "steps=6", *SETTINGS[1:]
+    tiny.train(tmp_path / "two", *longer, extend=True, notify=notes.append)
+    assert [note for note in notes if note.startswith("processes = 1, where 2 were at work")]
+
+    normed = Tiny("ebgan_digits")
+    normed.train(tmp_path / "normed", *SETTINGS)
+    start = run.starts(tmp_path / "normed")[-1] | {"processes": 2}
+    run.write_text(tmp_path / "normed" / "machine.json", json.dumps([start]))
+    with pytest.raises(Mistake, match=r"trained by 2 processes.*hyper\.norm_G = batch.*allowed: 2"):
+        normed.train(tmp_path / "normed", *longer, extend=True)

@@ -3,10 +3,12 @@ a killed collection goes on, nothing is doubled."""
 
 import hashlib
 import json
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -99,6 +101,22 @@ import sys
 from simulacra.tasks.worlds.collect import collect
 collect(Path(sys.argv[1]), 400, seed=5, mixture={"scripted": 1, "brownian": 1}, steps=25, at_once=1)
 """
+
+
+def test_episodes_may_be_driven_anywhere_in_any_order(tmp_path):
+    """As on many machines: each list of numbers by itself, the last one first, from a copy of all
+    that it needs."""
+
+    def elsewhere(work, items):
+        def asked(item):
+            return pickle.loads(pickle.dumps(partial(work, item)))()
+
+        return [asked(item) for item in reversed(list(items))][::-1]
+
+    short = SHORT | {"steps": 8, "at_once": 1}
+    collect(tmp_path / "here", 3, **short)
+    collect(tmp_path / "there", 3, **short, over=elsewhere)
+    assert digests(tmp_path / "here") == digests(tmp_path / "there")
 
 
 def test_a_killed_collection_goes_on(tmp_path):

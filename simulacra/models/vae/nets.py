@@ -73,6 +73,7 @@ class Normed(nn.Module):
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("variance", torch.ones(channels))
         self.frozen = frozen
+        self.of_own_rows = not frozen  # of a process, if many train together
 
     def forward(self, x: Tensor) -> Tensor:
         training = self.training and not self.frozen

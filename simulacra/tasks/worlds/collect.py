@@ -6,7 +6,8 @@ difference.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -142,6 +143,11 @@ def record(spec: store.Spec, plans: list[Plan], agent: Agent | None = None) -> l
     return [tape.episode() if tape.length else next(again) for tape in tapes]
 
 
+def driven(spec: store.Spec, agent: Agent | None, numbers: list[int]) -> list[store.Episode]:
+    """The episodes of these numbers: a function of nothing else, on whatever machine."""
+    return record(spec, [plan(spec, number) for number in numbers], agent)
+
+
 def checked(
     seed: int,
     mixture: Mapping[str, float],
@@ -207,6 +213,8 @@ def collect(
     # who drives as policies `AGENTS`; to rounding, its episodes follow from the store's seed too
     agent: Agent | None = None,
     notify: Notify = unheard,
+    # what drives some numbers for each list of them, in order: here, or on many machines
+    over: Callable[..., Iterable[list[store.Episode]]] = map,
 ) -> dict[str, object]:
     """Fill the store `out` to `episodes` episodes of at most `steps` frames and say what is in it;
     see `report`. With `lead`, a steady driver first drives up to so many steps, so that recordings
@@ -225,13 +233,12 @@ def collect(
         )
     with store.filling(out, spec):
         missing = [number for number in range(episodes) if not store.place(out, number).exists()]
-        for first in range(0, len(missing), at_once):
-            notify("episodes", 1 - (len(missing) - first) / episodes)
-            for episode in record(
-                spec, [plan(spec, number) for number in missing[first : first + at_once]], agent
-            ):
+        some = [missing[first : first + at_once] for first in range(0, len(missing), at_once)]
+        notify("episodes", 1 - (left := len(missing)) / episodes)
+        for found in over(partial(driven, spec, agent), some):
+            for episode in found:
                 store.write(out, episode)
-        notify("episodes", 1.0)
+            notify("episodes", 1 - (left := left - len(found)) / episodes)
         return report(store.Store(out))
 
 
