@@ -3,18 +3,22 @@ ends with the same bits when nodes die.
 
     python bench/cluster.py speed [--pairs 5] [--json FILE]
     python bench/cluster.py deaths [--deaths 3] [--apart] [--json FILE]
+    python bench/cluster.py costs [--json FILE]
 
-Both run on this machine: a cluster of a head without processors and two nodes of one each, as
-processes. "speed" alternates the two ways and reports the median of the ratios of a pair. "deaths"
-kills a node (SIGKILL) at random moments while runs train, and adds another one each time; --apart
-hides the sweep's folder from the nodes, so that checkpoints are fetched back.
+The first two run on this machine: a cluster of a head without processors and two nodes of one each,
+as processes. "speed" alternates the two ways and reports the median of the ratios of a pair.
+"deaths" kills a node (SIGKILL) at random moments while runs train, and adds another one each time;
+--apart hides the sweep's folder from the nodes, so that checkpoints are fetched back. "costs" is
+what each run of a sheet costs beside its training.
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -148,23 +152,50 @@ def deaths(place: Path, count: int, apart: bool) -> dict[str, Any]:
     return {"killed_at_seconds": moments, "seconds": ended, "apart": apart, "same_bits": same}
 
 
+def processor(*words: str) -> float:
+    """Processor seconds of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "simulacra", *words], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def costs(place: Path) -> dict[str, Any]:
+    """What a run of a sheet costs beside its training, in processor seconds and megabytes."""
+    from simulacra.studies import sheet, sweep
+
+    run = place / "run"
+    change = ("--set", "steps=1", "--set", "save_every=1")
+    begun = processor("train", "ebgan_digits", "--preset", "tiny", "--run", str(run), *change)
+    ended = processor("measure", str(run), "--samples", "20", "--repeats", "1")
+    path = place / "asked.toml"
+    seeds = ", ".join(map(str, range(1000)))
+    path.write_text(SHEET.format(steps=1, save=1).replace("[0, 1]", f"[{seeds}]"))
+    asked, start = sheet.read(path), time.process_time()
+    sweep.jobs(asked, place / "out")
+    each = (time.process_time() - start) / 1000
+    size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    return {"train": begun, "measure": ended, "resolve_ms": 1000 * each, "folder_mb": size / 1e6}
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["speed", "deaths"])
+    parser.add_argument("what", choices=["speed", "deaths", "costs"])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--deaths", type=int, default=3)
     parser.add_argument("--apart", action="store_true")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        found = (
-            speed(Path(place), asked.pairs)
-            if asked.what == "speed"
-            else deaths(Path(place), asked.deaths, asked.apart)
-        )
+        ways = {
+            "speed": lambda: speed(Path(place), asked.pairs),
+            "deaths": lambda: deaths(Path(place), asked.deaths, asked.apart),
+            "costs": lambda: costs(Path(place)),
+        }
+        found = ways[asked.what]()
     print(json.dumps(found))
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n")

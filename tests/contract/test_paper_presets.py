@@ -1,5 +1,5 @@
 """Every `paper` preset is built at its true size, and the quick ones play a step at a small batch;
-the others do in bench/paper_presets.py, whose results are docs/results/paper_presets.json."""
+the others do in bench/paper_presets.py, whose results are bench/paper_presets.json."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from simulacra.core.errors import Mistake
 from simulacra.core.load import build, data_root
 
 HOME = Path(config.__file__).parents[2]
-RESULTS = HOME / "docs" / "results" / "paper_presets.json"
+RESULTS = HOME / "bench" / "paper_presets.json"
 ROWS = {row["config"]: row for row in json.loads(RESULTS.read_text())["rows"]}
 QUICK = 0.35  # processor seconds of a step at a batch of 2, up to which one is played here
 PAPER = [name for name in config.configs() if "paper" in config.based(config.find(name))["preset"]]
