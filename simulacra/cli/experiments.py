@@ -267,7 +267,7 @@ def serve(
     ] = 8642,
     title: Annotated[str, typer.Option(help="Of the first page.")] = "Notebook",
 ) -> None:
-    """Show the same pages while runs train, in a browser on this machine. Ctrl-C ends it."""
+    """The same pages in a browser, while runs train. Ctrl-C ends it."""
     from simulacra.studies.serve import serve as verb
 
     server = verb(places, port, title)
