@@ -150,7 +150,8 @@ def parses(words: list[str], page: str) -> None:
         scripts = [one for one in rest if one.endswith(".py") and not one.startswith("try/")]
         assert all((HOME / one).exists() for one in scripts), words
     else:
-        known = {"git", "cd", ".", "pip", "pytest", "ruff", "mypy", "torchrun", "OMP_NUM_THREADS=1"}
+        known = {"git", "cd", ".", "pip", "pytest", "ruff", "mypy", "torchrun", "ray"}
+        known |= {"OMP_NUM_THREADS=1"}
         assert name in known, f"{page}: {words}"
 
 
