@@ -41,6 +41,8 @@ def child(order: dict[str, Any], main: Callable[[], None]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], resource.RLIM_INFINITY))
     if order["dies"] is not None:
         die_at(order["dies"], order["arguments"][order["arguments"].index("--run") + 1])
+    # also where the tests run in the background of a script, which has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["simulacra", *order["arguments"]]
     code = 1
     try:
