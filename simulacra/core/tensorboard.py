@@ -55,7 +55,7 @@ class Events:
         values = []
         for path in paths:
             if path.suffix in SHOWN and path.stem != "curves":
-                with Image.open(path) as picture:
+                with Image.open(path, formats=["PNG", "GIF", "JPEG"]) as picture:
                     width, height = picture.size
                 shown = Summary.Image(
                     width=width, height=height, encoded_image_string=path.read_bytes()

@@ -138,7 +138,10 @@ def extent(image: Image.Image) -> tuple[int, int]:
     it lies and some as it stands; its own tags say how it lies."""
     tags: Any = getattr(image, "tag_v2", None)
     width, height = (tags[WIDTH], tags[HEIGHT]) if tags else image.size
-    return (height, width) if image.getexif().get(TURNED) in LYING else (width, height)
+    # Pillow would decode a PNG whole to look for what may come after its pixels
+    told = image.format != "PNG" or "exif" in image.info
+    lying = told and image.getexif().get(TURNED) in LYING
+    return (height, width) if lying else (width, height)
 
 
 def is_grey(mode: str) -> bool:

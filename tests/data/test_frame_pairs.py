@@ -734,7 +734,7 @@ def test_video_of_an_animated_picture(tmp_path, kind):
     ]
     image = to_bytes(found.take("train", 1)["image"])[0]
     assert image.shape == (3, 8, 8) and image[1].max() <= 2 and abs(int(image[2].min()) - 100) <= 2
-    assert found.describe()["clip"].endswith("8 frames, read at 16x8")
+    assert found.describe()["clip"].endswith("8 frames at 20 a second, read at 16x8")
 
 
 def test_video_of_a_grey_animation_is_grey(tmp_path):
@@ -775,7 +775,7 @@ def test_video_of_a_film(tmp_path):
     ]
     corners = found.take("train", 6)["next"][:, :, [1, 1, 6, 6], [1, 6, 1, 6]]
     assert (corners[:, :, 0] > 0.9).all() and (corners[:, :, 1:] < 0).all()
-    assert found.describe()["clip"].endswith("10 frames, read at 32x16")
+    assert found.describe()["clip"].endswith("10 frames at 8 a second, read at 32x16")
 
 
 def test_video_of_a_film_that_was_held_upright(tmp_path):
