@@ -167,7 +167,7 @@ def test_killed_at_random_moments(tiny, model_name, launch, tmp_path):
     last of them."""
     tiny.train(tmp_path / "unbroken", *DENSE)
     dice, broken, kills = random.Random(model_name), tmp_path / "broken", 0
-    while kills < 12 and not (broken / "done").exists():
+    while kills < 8 and not (broken / "done").exists():
         begun = run.checkpoints(broken)[-1:]
         child = launch(*tiny.arguments(broken, *DENSE))
         wait_for(child, broken, (int(begun[0].stem) if begun else 0) + dice.randrange(7))
