@@ -23,7 +23,7 @@ class RayCrew(Crew):
         job = self.jobs[log.name.removesuffix(".txt")]
         if words[0] == "train":
             device = words[words.index("--device") :] if "--device" in words else []
-            apart = ["train", "CONFIG", "--run", "FOLDER", "--no-tensorboard", *device]
+            apart = ["train", "CONFIG", "--run", "FOLDER", *device]
         else:
             apart = ["FOLDER" if word == str(job.folder) else word for word in words]
         raw = msgspec.json.encode(config.plain(job.config))

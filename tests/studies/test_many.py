@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -75,6 +76,20 @@ def test_a_machine_with_other_versions_is_refused(tmp_path):
     answer = errand.carry_out(other, None, None)
     assert answer.code == errand.OTHER
     assert b"wanted: torch 1.0" in answer.said and b"has torch 2" in answer.said
+
+
+def test_a_run_elsewhere_is_asked_for_as_here(tmp_path):
+    """In the same words but for its config and its folder, so that it writes events too."""
+    from simulacra.studies.many import RayCrew
+
+    (tmp_path / "asked.toml").write_text(TEXT)
+    (one, _), said = sweep.jobs(sheet.read(tmp_path / "asked.toml"), tmp_path / "out"), []
+    run_ = lambda words, apart, *more: said.append(apart) or 0  # noqa: E731
+    crew = RayCrew(SimpleNamespace(threads=1, nodes={}, run=run_), [one])
+    log = tmp_path / f"{one.folder.name}.txt"
+    assert crew.run(one.train, log) == crew.run(one.measure, log) == 0
+    assert said[0] == ["train", "CONFIG", "--run", "FOLDER"]
+    assert said[1] == [{str(one.folder): "FOLDER"}.get(word, word) for word in one.measure]
 
 
 def test_a_run_that_is_asked_to_end_saves_and_goes_on_elsewhere(tmp_path, alone):
