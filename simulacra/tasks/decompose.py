@@ -252,8 +252,8 @@ def write_changed(
     if lost is None:
         was = _layer_folder.before(out) or {}
         now = digests(soft)
-        same = _layer_folder.names_of(was) == names and len(was.get("masks", ())) == len(now)
-        changed = [t for t, one in enumerate(now) if not (same and was["masks"][t] == one)]
+        same = _layer_folder.names_of(was) == names and len(was.get("mask_digests", ())) == len(now)
+        changed = [t for t, one in enumerate(now) if not (same and was["mask_digests"][t] == one)]
         lost = set(_layer_folder.layers(out, changed, names))
         lost |= _layer_folder.lacking(out, work.frames, names)[0]
         if was:
@@ -287,14 +287,15 @@ def report(
         }
         for k, name in enumerate(names)
     ]
-    return work.facts | {
+    return {
         "confidence_mean": round(float(confidence.mean()), 4),
         "without_object": doubts.without(area),
         "advised": doubts.advised(confidence.numpy(), given),
         "warnings": [one._asdict() for one in warned],
         "confidence": rounded(confidence.mean(1)),
+        **work.facts,
         "objects": each,
-        "masks": digests(soft),
+        "mask_digests": digests(soft),
     }
 
 
