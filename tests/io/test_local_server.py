@@ -100,6 +100,64 @@ def test_nothing_can_be_changed(server, verb):
     assert answer.status == 405 and answer.getheader("Allow") == "GET, HEAD"
 
 
+@pytest.fixture(scope="module")
+def taker():
+    """One that takes what is sent, and gives it back in capitals."""
+
+    def take(name, content):
+        if name == "bad":
+            raise Mistake("size = 3; allowed: 4")
+        return content.upper() if name == "say" else None
+
+    made = LocalServer({"index.html": b"<p>hello"}.get, take=take)
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join(30)
+
+
+def post(server, path="/say", body=b"hi", **headers):
+    """Send something as a page of the server's own does."""
+    own = {"Origin": f"http://127.0.0.1:{server.port}", "Cookie": cookie(server), **headers}
+    own = {name: value for name, value in own.items() if value is not None}
+    return ask(server, path, "POST", body=body, **own)
+
+
+def test_what_own_pages_send_is_taken(taker):
+    answer, content = post(taker)
+    assert (answer.status, content) == (200, b"HI")
+    assert answer.getheader("Content-Type") == "application/json"
+    answer, content = post(taker, "/bad")
+    assert (answer.status, content) == (400, b"size = 3; allowed: 4\n")
+    assert post(taker, "/other")[0].status == 404
+    assert ask(taker, "/say", Cookie=cookie(taker))[0].status == 404, "it is not given by GET"
+    answer, _ = ask(taker, "/say", "PUT", Cookie=cookie(taker))
+    assert answer.status == 405 and answer.getheader("Allow") == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Cookie": None}, 403),
+        ({"Cookie": "simulacra-1=x"}, 403),
+        ({"Origin": None}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"host": "evil.example", "Origin": "http://evil.example"}, 421),
+        ({"Content-Length": "x"}, 411),
+        ({"Content-Length": "-2"}, 411),
+        ({"Transfer-Encoding": "chunked"}, 411),
+        ({"body": bytes(2**23 + 1)}, 413),
+        ({"Content-Length": "9" * 30, "body": bytes(2**26)}, 413),
+    ],
+)
+def test_what_others_send_is_refused(taker, headers, status):
+    answer, content = post(taker, **headers)
+    assert answer.status == status and b"HI" not in content
+
+
 @pytest.mark.parametrize(
     ("wish", "part"),
     [
