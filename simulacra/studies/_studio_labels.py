@@ -1,5 +1,5 @@
-"""Labels of a frame's pixels as a studio's page and its work tell them. It imports no torch, so that
-the work can begin in a moment."""
+"""Labels of a frame's pixels as a studio's page and its work tell them. It imports no torch, so
+that the work can begin in a moment."""
 
 from typing import Any
 

@@ -314,8 +314,6 @@ class Studio:
             self.sure[t] = [float(one) for one in event["sure"]]
             self.old.discard(t)
             self._changed(t)
-            if time.monotonic() - self.kept > EVERY:
-                self._write()
         elif "stage" in event:
             self.run["stage"], self.run["share"] = str(event["stage"]), float(event["share"])
         elif "note" in event:
@@ -326,6 +324,8 @@ class Studio:
             self.folder.ended(given)
             self.made += 1
             self.run["stage"], self.run["share"] = "done", 1.0
+        if time.monotonic() - self.kept > EVERY:
+            self._write()
         self._changed()
 
     def _last_words(self, code: int) -> str:

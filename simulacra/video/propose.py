@@ -9,6 +9,7 @@ from simulacra.core.errors import Mistake
 ROUNDS = 5  # of models and cuts
 AROUND = 0.5  # of the box, on each side of it, from which the surroundings are learnt
 PIXELS = 160_000  # that are cut at most; more are reduced, so that a person need not wait
+SPECK = 0.02  # of the largest part: smaller parts, and smaller holes, are taken for mistakes
 LEAST = 3  # pixels that a box is wide and high
 
 
@@ -42,7 +43,18 @@ def propose(frame: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
         cv2.grabCut(small, mask, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     seen = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     whole = np.zeros((H, W), bool)
-    whole[y0:y1, x0:x1] = cv2.resize(seen, part.shape[1::-1]) > 0.5
+    whole[y0:y1, x0:x1] = tidied(cv2.resize(seen, part.shape[1::-1]) > 0.5)
     if not whole.any():
         raise Mistake("nothing in the box differs from what is around it; paint the object instead")
     return whole
+
+
+def tidied(mask: np.ndarray) -> np.ndarray:
+    """A mask (H, W) bool without its specks and small holes."""
+    least = 0.0
+    for value in True, False:
+        count, parts, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8))
+        sizes = stats[1:count, cv2.CC_STAT_AREA]
+        least = least or SPECK * sizes.max(initial=0)
+        mask = mask ^ np.isin(parts, 1 + np.flatnonzero(sizes < least))
+    return mask

@@ -1,7 +1,6 @@
 """The server of pages for one person: who may ask, for what, and what pages may do."""
 
 import contextlib
-import http.client
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from asking import ask, cookie, post
 
 from simulacra.core.errors import Mistake
 from simulacra.io.local_server import LocalServer
@@ -32,23 +32,6 @@ def server(tmp_path_factory):
     yield made
     made.stop()
     thread.join(30)
-
-
-def ask(server, path, verb="GET", host=None, body=None, **headers):
-    """The answer to a request, and its content."""
-    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    told = {"Host": host or f"127.0.0.1:{server.port}", **headers}
-    line.request(verb, path, body=body, headers=told)
-    answer = line.getresponse()
-    content = answer.read()
-    line.close()
-    return answer, content
-
-
-def cookie(server):
-    """What a browser keeps after the first page."""
-    answer, _ = ask(server, f"/?token={server.token}")
-    return answer.getheader("Set-Cookie").partition(";")[0]
 
 
 def test_the_token_opens_and_a_cookie_goes_on(server):
@@ -115,13 +98,6 @@ def taker():
     yield made
     made.stop()
     thread.join(30)
-
-
-def post(server, path="/say", body=b"hi", **headers):
-    """Send something as a page of the server's own does."""
-    own = {"Origin": f"http://127.0.0.1:{server.port}", "Cookie": cookie(server), **headers}
-    own = {name: value for name, value in own.items() if value is not None}
-    return ask(server, path, "POST", body=body, **own)
 
 
 def test_what_own_pages_send_is_taken(taker):

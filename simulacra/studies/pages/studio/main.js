@@ -80,8 +80,8 @@ function about() {
 // --- the sides of the page ---
 
 function buttons() {
-  for (const one of all("[data-tool]")) one.setAttribute("aria-pressed", one.dataset.tool === hand.tool);
-  for (const one of all("[data-mode]")) one.setAttribute("aria-pressed", one.dataset.mode === mode);
+  for (const one of all("button[data-tool]")) one.setAttribute("aria-pressed", one.dataset.tool === hand.tool);
+  for (const one of all("button[data-mode]")) one.setAttribute("aria-pressed", one.dataset.mode === mode);
   for (const one of all(".paints")) one.hidden = mode !== "paint";
   for (const one of all(".compares")) one.hidden = mode !== "compare";
   find("stage").dataset.tool = hand.tool;
@@ -295,8 +295,8 @@ function key(event) {
 
 function listen() {
   document.addEventListener("keydown", key);
-  for (const one of all("[data-tool]")) one.addEventListener("click", () => setTool(one.dataset.tool));
-  for (const one of all("[data-mode]")) one.addEventListener("click", () => setMode(one.dataset.mode));
+  for (const one of all("button[data-tool]")) one.addEventListener("click", () => setTool(one.dataset.tool));
+  for (const one of all("button[data-mode]")) one.addEventListener("click", () => setMode(one.dataset.mode));
   const acts = {
     undo: () => back(false), redo: () => back(true), clear: () => clear(false), drop: () => clear(true),
     start: startOrStop, advised: advise, export: async () => { await settled(); tell("export"); },
@@ -305,6 +305,7 @@ function listen() {
   for (const [name, act] of Object.entries(acts)) find(name).addEventListener("click", act);
   find("size").addEventListener("input", () => setSize(Number(find("size").value)));
   find("wiper").addEventListener("input", () => wipe(find("wiper").value));
+  for (const name of ["size", "wiper"]) find(name).addEventListener("pointerup", () => find(name).blur()); // keys go on through time
   for (const side of ["left", "right"]) {
     find(side).addEventListener("change", () => { find(side).dataset.own = 1; show(time.now()); });
   }
@@ -335,7 +336,7 @@ function start() {
   for (const name of ["base", "other", "over"]) sized(find(name));
   find("draft").setAttribute("viewBox", `0 0 ${clip.width} ${clip.height}`);
   find("stage").style.setProperty("--ratio", clip.width / clip.height);
-  find("size").max = Math.max(10, Math.round(clip.width / 6));
+  find("size").max = Math.max(10, Math.round(clip.width / 4));
   listen();
   paint.begin(() => { time.drawStrip(); buttons(); about(); }, spoken);
   time.begin(show);

@@ -93,6 +93,7 @@ function follow(event) {
 async function down(event) {
   if (event.button > 2 || event.button === 1 || drawing || !event.isPrimary) return;
   event.preventDefault();
+  document.activeElement?.blur();
   over.setPointerCapture(event.pointerId);
   const erases = hand.tool === "eraser" || event.shiftKey || event.button === 2;
   const mine = { id: event.pointerId, points: [place(event)], value: erases ? 0 : hand.object, tool: hand.tool };
