@@ -26,6 +26,9 @@ def studio(
         ),
     ] = 432,
     frames: Annotated[int, typer.Option(min=0, help="Only the first frames; 0 takes all.")] = 0,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Find masks in less time, less well.")
+    ] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Of this machine; 0: any that is free.")
     ] = 8643,
@@ -34,7 +37,7 @@ def studio(
     from simulacra.studies.studio import studio as verb
 
     place = target or Path("runs", "studio", path.resolve().stem)
-    server, made = verb(path, place, port, longest=longest, frames=frames)
+    server, made = verb(path, place, port, longest=longest, frames=frames, fast=fast)
     report([], made.notes)
     out.print(f"open {escape(server.address)}", soft_wrap=True)
     out.print(f"Ctrl-C ends it; all is kept in {escape(str(place))}", soft_wrap=True)

@@ -100,17 +100,17 @@ class Folder:
             easel.write(path, (json.dumps(about, indent=1) + "\n").encode())
             return
         try:
-            found = json.loads(path.read_text("utf-8"))
-            there = {key: found[key] for key in about}
+            known = json.loads(path.read_text("utf-8"))
+            held = {key: known[key] for key in about}
         except (OSError, ValueError, KeyError, TypeError):
             raise Mistake(
                 f"cannot read {path}; remove it, or name another folder with -o"
             ) from None
-        if there | {"clip": ""} != about | {"clip": ""}:
+        if held | {"clip": ""} != about | {"clip": ""}:
             differ = [
-                f"{key} {there[key]}, now {about[key]}"
+                f"{key} {held[key]}, now {about[key]}"
                 for key in ("clip", "frames", "width", "height")
-                if there[key] != about[key]
+                if held[key] != about[key]
             ]
             told = f" ({'; '.join(differ)})" if differ else ""
             raise Mistake(

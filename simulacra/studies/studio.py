@@ -74,7 +74,8 @@ class Studio:
             "frames": frames,
             "fast": fast,
         }
-        self.child, self.process = child, None
+        self.child = child
+        self.process: subprocess.Popen[str] | None = None
         self.lock = threading.RLock()
         self.version = 1
         self.seen = dict.fromkeys([*self.folder.masks, *self.folder.sure], 1)  # frames' versions

@@ -39,8 +39,8 @@ def propose(frame: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     mask[inner] = cv2.GC_PR_FGD
     if (mask == cv2.GC_BGD).any():
         cv2.setRNGSeed(0)  # its clusters begin at random
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(small, mask, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+        behind, ahead = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(small, mask, (0, 0, 1, 1), behind, ahead, ROUNDS, cv2.GC_INIT_WITH_MASK)
     seen = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     whole = np.zeros((H, W), bool)
     whole[y0:y1, x0:x1] = tidied(cv2.resize(seen, part.shape[1::-1]) > 0.5)
