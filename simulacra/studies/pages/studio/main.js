@@ -160,7 +160,7 @@ function work() {
   find("start").classList.toggle("main", !running);
   find("running").hidden = !running;
   find("share").value = share ?? 0;
-  find("stage-said").textContent = `${STAGES[stage] ?? stage ?? ""} ${Math.round(100 * (share ?? 0))} %`;
+  find("stage-said").textContent = `${STAGES[stage] ?? stage ?? ""} ${Math.round(100 * (share ?? 0))} %${left(stage, share)}`;
   find("advised").disabled = !Number.isInteger(state.advised);
   find("advised").firstChild.data = Number.isInteger(state.advised) ? `Correct frame ${state.advised} ` : "Next to correct ";
   find("export").disabled = running || !state.layers.parts.length;
@@ -176,6 +176,17 @@ function work() {
   lines(find("log").querySelector("ul"), state.told ?? []);
   find("exported").textContent = state.exported ? `Copied to ${state.exported}`
     : "A copy of the layers and masks: a PNG a frame, and films.";
+}
+
+let pace = { stage: "", share: 0, at: 0 };
+
+/** How long a stage still takes, once that can be said. */
+function left(stage, share) {
+  const now = performance.now();
+  if (stage !== pace.stage || share < pace.share) pace = { stage, share, at: now };
+  const minutes = ((1 - share) * (now - pace.at)) / (share - pace.share) / 60000;
+  if (!(share - pace.share > 0.05 && now - pace.at > 5000)) return "";
+  return minutes < 1 ? ", less than a minute" : `, about ${Math.round(minutes)} min`;
 }
 
 function lines(list, texts) {
