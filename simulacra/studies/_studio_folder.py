@@ -71,7 +71,7 @@ class Folder:
         cannot be read."""
         self.place = place
         self.T, self.H, self.W, _ = frames.shape
-        digest = hashlib.blake2b(frames.tobytes(), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(np.ascontiguousarray(frames).data, digest_size=8).hexdigest()
         size = {"frames": self.T, "height": self.H, "width": self.W}
         self._claim({"clip": name, **size, "digest": digest})
         self.lock: IO[bytes] = (place / "lock").open("ab")

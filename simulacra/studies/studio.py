@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from simulacra.core.errors import Mistake, shown
-from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import read_clip
 from simulacra.io.local_server import LocalServer
 from simulacra.studies._studio_folder import LAYERS, MASKS, Folder
@@ -109,7 +110,9 @@ class Studio:
         if t >= self.T or part not in ("frame", *PARTS, *OF_OBJECTS):
             return None
         if part == "frame":
-            return easel.png(easel.picture(self.frames[t]))
+            buffer = BytesIO()  # quickly: it goes no further than to this machine's browser
+            Image.fromarray(self.frames[t]).save(buffer, "PNG", compress_level=1)
+            return buffer.getvalue()
         path = self.folder.place / LAYERS / part / f"{t:05d}.png"
         return path if path.is_file() and not path.is_symlink() else None
 
@@ -293,19 +296,25 @@ class Studio:
                     event = json.loads(line)
                     said = said or "done" in event or "error" in event
                     self._event(event, given)
+        except Mistake as mistake:  # what was found cannot be written
+            why = str(mistake)
         except (OSError, ValueError, KeyError) as error:
             why = f"the work cannot be heard ({shown(str(error), quoted=False)})"
         finally:
             if why:
                 process.kill()
-            process.stdin.close()
+            with contextlib.suppress(OSError):  # of an order that nobody read
+                process.stdin.close()
             code = process.wait()
             with self.lock:
                 if process is self.process:
                     self.process = None
-                    if not said:
+                    try:
+                        self._write()
+                    except (Mistake, OSError) as error:
+                        why = why or str(error)
+                    if why or not said:
                         self.run["error"] = why or self._last_words(code)
-                    self._write()
                     self._changed()
 
     def _event(self, event: dict[str, Any], given: dict[str, str]) -> None:

@@ -370,6 +370,23 @@ def test_what_goes_wrong_with_the_work_is_one_line(tab, clip, tmp_path):
     assert at.made.state()["error"] == "the work ended early, with status 1: no luck"
 
 
+def test_a_disk_that_fills_ends_the_work_with_a_line(at, monkeypatch):
+    at.made.folder.save(0, np.ones((H, W), np.uint8))
+
+    def full(found, sure):
+        raise Mistake("cannot write found/00000.png: No space left on device")
+
+    monkeypatch.setattr(at.made.folder, "keep", full)
+    at.made.start()
+    process = at.made.process
+    for _ in range(300):
+        time.sleep(0.1)
+        if not at.made.process:
+            break
+    assert at.made.state()["error"] == "cannot write found/00000.png: No space left on device"
+    assert process.poll() is not None
+
+
 def test_what_others_send_is_refused(at):
     assert ask(at.server, "/")[0].status == 403
     assert ask(at.server, "/mask/0.json")[0].status == 403

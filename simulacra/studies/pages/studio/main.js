@@ -93,8 +93,12 @@ function buttons() {
   objects();
 }
 
+let listed = "";
 function objects() {
   const count = Math.max(chosen, state.objects ?? 1, 1);
+  const now = [count, hand.object, state.running].join();
+  if (now === listed) return; // a button that is being pressed stays where it is
+  listed = now;
   const made = [];
   for (let k = 1; k <= count; k += 1) {
     const dot = Object.assign(document.createElement("span"), { className: `dot o${k}` });
@@ -172,8 +176,9 @@ function work() {
       : Object.keys(state.masks).length ? "" : "Paint the object in any one frame, then start.";
   if (find("told").textContent !== told) find("told").textContent = told;
   lines(find("warnings"), (state.warnings ?? []).map((one) => one.text));
-  find("log").hidden = !state.told?.length;
-  lines(find("log").querySelector("ul"), state.told ?? []);
+  const said = state.told.length ? state.told : clip.notes;
+  find("log").hidden = !said.length;
+  lines(find("log").querySelector("ul"), said);
   find("exported").textContent = state.exported ? `Copied to ${state.exported}`
     : "A copy of the layers and masks: a PNG a frame, and films.";
 }
@@ -277,7 +282,7 @@ const KEYS = {
   Home: () => hop(-Infinity), End: () => hop(Infinity), " ": () => { if (!paint.busy()) time.toggle(); },
   b: () => setTool("brush"), e: () => setTool("eraser"), l: () => setTool("lasso"), g: () => setTool("box"),
   "[": () => setSize(hand.size - Math.max(1, Math.round(hand.size / 6))), "]": () => setSize(hand.size + Math.max(1, Math.round(hand.size / 6))),
-  n: () => find("new")?.click(), Delete: () => clear(false), d: () => clear(true),
+  n: () => find("new")?.click(), Delete: () => clear(false), Backspace: () => clear(false), d: () => clear(true),
   r: () => find("start").click(), a: advise, c: () => setMode(mode === "paint" ? "compare" : "paint"),
   ",": () => mode === "compare" && wipe(Number(find("wiper").value) - 5), ".": () => mode === "compare" && wipe(Number(find("wiper").value) + 5),
   "+": () => setZoom(zoom * 2), "=": () => setZoom(zoom * 2), "-": () => setZoom(zoom / 2), v: veil,
