@@ -145,24 +145,23 @@ def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
 def told_apart(values: np.ndarray, colours: np.ndarray) -> np.ndarray | None:
     """Which object is where, (H, W) uint8, of the indices (H, W) of a mask, 0 the ground, whose
     colours (n, 3) say which of them are but shades along an edge: hardly even anywhere, and a
-    mixture of two others. None if there are more than FEW, as many as a picture has."""
-    near = around(values)
-    even = near.min((2, 3)) == near.max((2, 3))
+    mixture of others. None if there are more objects than FEW, as many as a picture has."""
+    from scipy.optimize import nnls
+
     used = [int(i) for i in np.unique(values)]
     if len(used) > MANY:
         return None
+    near = around(values)
+    even = near.min((2, 3)) == near.max((2, 3))
     solid = [i for i in used if i == 0 or even[values == i].mean() >= EVEN]
     owner = np.arange(256, dtype=np.uint8)
-    for i in used:
-        if i in solid or max(used) >= len(colours):
-            continue
-        for a in solid:
-            for b in solid:
-                way = colours[b].astype(float) - colours[a]
-                share = float((colours[i] - colours[a].astype(float)) @ way) / max(1.0, way @ way)
-                off = np.abs(colours[a] + share * way - colours[i]).max()
-                if b and 0 < share < 1 and off <= NEARLY:
-                    owner[i] = a if a and share < 0.5 else b
+    if len(solid) > 1 and max(used) < len(colours):
+        # weights that sum to 1
+        mixed = np.vstack([colours[solid].T.astype(float), np.full(len(solid), 255.0)])
+        for i in (i for i in used if i not in solid):
+            weights, off = nnls(mixed, np.append(colours[i].astype(float), 255.0))
+            if off <= NEARLY:
+                owner[i] = max(solid[1:], key=lambda one: weights[solid.index(one)])
     found = owner[values]
     objects = np.setdiff1d(found, [0])
     if len(objects) > 1:

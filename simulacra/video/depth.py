@@ -9,6 +9,7 @@ it; and so backwards in time. Of two objects that which covers more pixels than 
 in the whole clip. Objects of which nothing tells keep the order of their names.
 """
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -17,11 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.nn.maths import psnr
-from simulacra.nn.optical_flow import between
 from simulacra.video import layers
-from simulacra.video._lasting import LEAST, carried, motions
 
 TOUCH = 2  # pixels apart within which masks touch
+LEAST = 32  # pixels of an object whose motion can be told
+SOME = 300  # of its pixels, about, that tell it
+MOMENTS = 24  # at which masks touch, about, that are looked at
+REACH = 0.05  # how far it may move between frames, share of the diagonal: 25 pixels of 432x240
+UNLIKE = 0.3  # greatest difference of colours, of a range of 2, that counts
+ALIKE = 0.7  # share of that, on average, from which on nothing is alike
 
 
 def touching(masks: Tensor) -> list[tuple[int, int]]:
@@ -32,34 +37,65 @@ def touching(masks: Tensor) -> list[tuple[int, int]]:
     ]
 
 
-def covered(frames: Tensor, masks: np.ndarray, who: set[int]) -> dict[int, np.ndarray]:
-    """Where each of some objects would be in the second of two frames (2, 3, H, W), if it went on
-    as most of it does, (H, W) bool by object; masks (2, K, H, W) bool. Without those whose motion
-    cannot be told."""
-    flow = between(frames[:1], frames[1:]).numpy()
-    found = {}
-    for k in who:
-        if masks[0, k].sum() < LEAST:
-            continue
-        move = motions(masks[:, k], flow)[0]
-        if move is not None:
-            found[k] = carried(masks[0, k], move[:2])
-    return found
+def shift(frames: Tensor, mask: Tensor) -> tuple[int, int] | None:
+    """By how many pixels, down and right, most of an object moves between frames (2, 3, H, W), its
+    mask (H, W) bool in the first: where the mean difference of its pixels' colours, each of UNLIKE
+    at most, is the least, so that what of it is covered does not matter. Flow is of no use here: it
+    follows what covers. None where too little is seen of it, or nothing is alike."""
+    H, W = mask.shape
+    places = mask.nonzero()
+    if len(places) < LEAST:
+        return None
+    places = places[:: max(1, len(places) // SOME)]
+    far, mid = max(2, round(REACH * math.hypot(H, W))), torch.zeros(2, dtype=torch.long)
+    for reach, step in (far, 2), (1, 1):
+        line = torch.arange(-(reach // step) * step, reach + 1, step)
+        ways = torch.cartesian_prod(line, line) + mid
+        ways = ways[ways.square().sum(1).argsort(stable=True)]  # of equal ones the smallest
+        cost = unlike(frames, places, ways)
+        mid = ways[cost.argmin()]
+    return (int(mid[0]), int(mid[1])) if cost.min() < ALIKE * UNLIKE else None
+
+
+def unlike(frames: Tensor, places: Tensor, ways: Tensor) -> Tensor:
+    """The mean difference (n,) between the colours at places (m, 2) of the first frame, rows and
+    columns, and those so far from there (n, 2) in the second, each of UNLIKE at most."""
+    size = torch.tensor(frames.shape[2:])
+    to = places + ways[:, None]
+    inside = ((to >= 0) & (to < size)).all(2)
+    flat = (to.clamp(min=0).minimum(size - 1) * torch.tensor([int(size[1]), 1])).sum(2)
+    here = frames[0][:, places[:, 0], places[:, 1]]
+    found = torch.zeros(flat.shape)
+    for own, other in zip(here, frames[1].flatten(1), strict=True):
+        found += (other[flat] - own).abs() / len(here)
+    return torch.where(inside, found.clamp(max=UNLIKE), UNLIKE).mean(1)
+
+
+def moved(mask: Tensor, way: tuple[int, int]) -> Tensor:
+    """A mask (H, W) bool so many pixels further down and right."""
+    out, (H, W) = torch.zeros_like(mask), mask.shape
+    dy, dx = way
+    out[max(dy, 0) : H + min(dy, 0), max(dx, 0) : W + min(dx, 0)] = mask[
+        max(-dy, 0) : H + min(-dy, 0), max(-dx, 0) : W + min(-dx, 0)
+    ]
+    return out
 
 
 def covers(frames: Tensor, masks: Tensor) -> np.ndarray:
     """How many pixels of object b object a covers over a clip, (K, K) at [a, b]; frames
     (T, 3, H, W)."""
     T, K = masks.shape[:2]
-    seen, found = masks.cpu().numpy(), np.zeros((K, K), np.int64)
-    for t in range(T - 1):
-        pairs = sorted({*touching(masks[t]), *touching(masks[t + 1])})
-        who = {k for pair in pairs for k in pair}
-        for one, two in ((t, t + 1), (t + 1, t)) if pairs else ():
-            there = covered(frames[[one, two]], seen[[one, two]], who)
-            for a, b in [*pairs, *(pair[::-1] for pair in pairs)]:
-                if b in there:
-                    found[a, b] += int((there[b] & seen[two, a]).sum())
+    found = np.zeros((K, K), np.int64)
+    pairs = [sorted({*touching(masks[t]), *touching(masks[t + 1])}) for t in range(T - 1)]
+    moments = [t for t in range(T - 1) if pairs[t]]
+    for t in moments[:: max(1, len(moments) // MOMENTS)]:
+        for one, two in (t, t + 1), (t + 1, t):
+            for b in sorted({k for pair in pairs[t] for k in pair}):
+                way = shift(frames[[one, two]], masks[one, b])
+                there = None if way is None else moved(masks[one, b], way)
+                for a in range(K) if there is not None else ():
+                    if (min(a, b), max(a, b)) in pairs[t]:
+                        found[a, b] += int((there & masks[two, a]).sum())
     return found
 
 
