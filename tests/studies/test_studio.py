@@ -308,6 +308,7 @@ def test_the_page_fits_is_legible_and_sound(chromium, at, truth, width, scheme):
         finish(tab)
         for mode in "paint", "compare":
             tab.locator(f"button[data-mode={mode}]").click()
+            tab.keyboard.press("+")  # what scrolls can be reached by keys
             assert tab.evaluate(WIDE) <= 0, mode
             found = Axe().run(tab, options={"resultTypes": ["violations"]})["violations"]
             grave = [one for one in found if one["impact"] in ("serious", "critical")]

@@ -65,8 +65,9 @@ export function fill(labels, width, points, value) {
 export function tint(canvas, labels, colours, box = null) {
   const [width, height] = [canvas.width, canvas.height];
   const part = box ?? { left: 0, top: 0, right: width, bottom: height };
-  const [left, top] = [Math.max(0, part.left - 1), Math.max(0, part.top - 1)];
-  const [right, bottom] = [Math.min(width, part.right + 1), Math.min(height, part.bottom + 1)];
+  const edge = Math.max(1, Math.round(width / 800)); // so that it is seen where pixels are small
+  const [left, top] = [Math.max(0, part.left - edge), Math.max(0, part.top - edge)];
+  const [right, bottom] = [Math.min(width, part.right + edge), Math.min(height, part.bottom + edge)];
   if (right <= left || bottom <= top) return;
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(right - left, bottom - top);
@@ -75,8 +76,8 @@ export function tint(canvas, labels, colours, box = null) {
       const i = y * width + x;
       const label = labels[i];
       if (!label) continue;
-      const inside = (x === 0 || labels[i - 1] === label) && (x === width - 1 || labels[i + 1] === label)
-        && (y === 0 || labels[i - width] === label) && (y === height - 1 || labels[i + width] === label);
+      const inside = (x < edge || labels[i - edge] === label) && (x >= width - edge || labels[i + edge] === label)
+        && (y < edge || labels[i - edge * width] === label) && (y >= height - edge || labels[i + edge * width] === label);
       const [r, g, b] = colours[label - 1];
       image.data[at] = r;
       image.data[at + 1] = g;

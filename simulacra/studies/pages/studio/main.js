@@ -247,6 +247,8 @@ function setZoom(to) {
   find("stage").style.setProperty("--zoom", zoom);
   grain();
   view.scrollTo(x * view.scrollWidth - view.clientWidth / 2, y * view.scrollHeight - view.clientHeight / 2);
+  if (zoom > 1) view.tabIndex = 0; // its arrow keys scroll then
+  else view.removeAttribute("tabindex");
   find("smaller").disabled = zoom <= 1;
   find("larger").disabled = zoom >= 8;
 }
@@ -300,6 +302,7 @@ function key(event) {
     return;
   }
   if (on.closest("select") || (on.closest("input[type=range]:not(#time)") && /^(Arrow|Home|End)/.test(event.key))) return;
+  if (on.id === "view" && event.key.startsWith("Arrow") && !event.shiftKey) return;
   if (event.key === " " && on.closest("button, summary")) return;
   const act = KEYS[event.key] ?? KEYS[event.key.toLowerCase()] ?? (/^[1-8]$/.test(event.key) && (() => pick(Number(event.key))));
   if (!act) return;
@@ -351,7 +354,7 @@ function start() {
   find("clip").textContent = `${clip.name}, ${clip.frames} frames of ${clip.width}×${clip.height}`;
   for (const name of ["base", "other", "over"]) sized(find(name));
   find("draft").setAttribute("viewBox", `0 0 ${clip.width} ${clip.height}`);
-  find("stage").style.setProperty("--ratio", clip.width / clip.height);
+  find("pane").style.setProperty("--ratio", clip.width / clip.height);
   find("size").max = Math.max(10, Math.round(clip.width / 4));
   listen();
   paint.begin(() => { time.drawStrip(); buttons(); about(); }, spoken);
