@@ -112,16 +112,16 @@ def instead(out: Path, held: Facts, facts: Facts, whole: bool) -> str:
     )
 
 
-def shown(frames: Sequence[int]) -> str:
-    """Numbers of frames, for a person."""
-    return ", ".join(map(str, frames))
+def shown(numbers: Sequence[int]) -> str:
+    """Numbers of frames or objects, for a person."""
+    return ", ".join(map(str, numbers))
 
 
-def masks_of(facts: Facts) -> dict[str, str]:
-    """The digests of the masks that layers are made of, by frame."""
+def masks_of(facts: Facts) -> dict[str, Facts]:
+    """Name and digest of the masks that layers are made of, by frame."""
     source = facts.get("source", {})
-    found = source.get("masks", {"0": source["mask"]} if "mask" in source else {})
-    return {t: one["digest"] for t, one in found.items()}
+    found: dict[str, Facts] = source.get("masks") or {}
+    return found or ({"0": source["mask"]} if "mask" in source else {})
 
 
 def differences(found: Facts, wanted: Facts, kinds: tuple[str, ...]) -> list[str]:
@@ -149,7 +149,7 @@ def corrects(found: Facts, wanted: Facts) -> bool:
     return (
         bool(before)
         and same_clip(found, wanted)
-        and before.items() <= now.items()
+        and all(t in now and one["digest"] == now[t]["digest"] for t, one in before.items())
         and names_of(found) in (names_of(wanted), ())
     )
 
@@ -161,16 +161,19 @@ def names_of(facts: Facts) -> tuple[int, ...]:
 
 def refuse(out: Path, found: Facts, wanted: Facts, anew: bool) -> None:
     """The Mistake that a folder holds other layers than those wanted."""
-    differ = differences(found, wanted, ("clip", "mask"))
-    before, now = masks_of(found), masks_of(wanted)
-    gone = sorted(int(t) for t in before if t not in now)
-    other = sorted(int(t) for t in before if t in now and before[t] != now[t])
+    differ = differences(found, wanted, ("clip",))
+    before, now = (masks_of(facts) for facts in (found, wanted))
+    gone = [t for t in before if t not in now]
+    other = [t for t in before if t in now and before[t]["digest"] != now[t]["digest"]]
     if not differ and gone:
         differ = [f"it has a mask of frame {gone[0]}, which is not given now"]
     if not differ and other:
-        differ = [f"the mask of frame {other[0]} has other contents"]
+        t = other[0]
+        which = "mask" if t == "0" else f"mask of frame {t}"
+        here, there = before[t]["name"], now[t]["name"]
+        differ = [f"{which} {here}, now {there} with other contents"]
     if not differ and names_of(found) not in (names_of(wanted), ()):
-        differ = [f"objects {list(names_of(found))}, now {list(names_of(wanted))}"]
+        differ = [f"objects {shown(names_of(found))}, now {shown(names_of(wanted))}"]
     told = f" ({'; '.join(differ)})" if differ else ""
     hint = ", or give --anew" if same_clip(found, wanted) and not anew else ""
     raise Mistake(

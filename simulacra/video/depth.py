@@ -92,8 +92,10 @@ def covers(frames: Tensor, masks: Tensor) -> np.ndarray:
         for one, two in (t, t + 1), (t + 1, t):
             for b in sorted({k for pair in pairs[t] for k in pair}):
                 way = shift(frames[[one, two]], masks[one, b])
-                there = None if way is None else moved(masks[one, b], way)
-                for a in range(K) if there is not None else ():
+                if way is None:
+                    continue
+                there = moved(masks[one, b], way)
+                for a in range(K):
                     if (min(a, b), max(a, b)) in pairs[t]:
                         found[a, b] += int((there & masks[two, a]).sum())
     return found
