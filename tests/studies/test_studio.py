@@ -31,6 +31,7 @@ from simulacra.video.propose import propose
 
 T, H, W, RADIUS = 10, 64, 96, 10
 FAST = Path(fast_studio.__file__)
+expect.set_options(timeout=30_000)  # the machine may be busy
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -318,7 +319,7 @@ def test_the_page_fits_is_legible_and_sound(chromium, at, truth, width, scheme):
 
 
 def test_work_is_watched_and_stopped_and_a_killed_studio_goes_on(tab, clip, tmp_path):
-    with running(clip, tmp_path / "work", pause=0.15) as at:
+    with running(clip, tmp_path / "work", pause=0.5) as at:
         where = enter(tab, at)
         paint_ball(tab, where, 0)
         tab.locator("#start").click()
@@ -339,9 +340,9 @@ def test_work_is_watched_and_stopped_and_a_killed_studio_goes_on(tab, clip, tmp_
     with running(clip, tmp_path / "work") as again:
         enter(tab, again)
         expect(tab.locator("#about")).to_have_text("Frame 0: painted")
-        expect(tab.locator("#strip rect")).to_have_count(
-            max(count, tab.locator("#strip rect").count())
-        )
+        there = len({0, *again.made.sure})
+        assert there >= count
+        expect(tab.locator("#strip rect")).to_have_count(there)
         assert sorted(again.made.sure) == list(range(len(again.made.sure)))
         tab.route("**/start", lambda route: route.abort())
         tab.locator("#start").click()

@@ -9,6 +9,7 @@ export let state = { version: 0, masks: {}, found: {}, layers: { version: 0, par
 const unsaved = new Map(); // frame: the runs that wait, or null for none
 let sending = Promise.resolve();
 const listeners = [];
+let wake = () => {}; // look at once
 const pictures = new Map(); // address: a promise of a picture
 const known = new Map(); // address: a promise of runs
 const MOST = 90; // pictures that are kept
@@ -18,6 +19,7 @@ export function onChange(listener) { listeners.push(listener); }
 
 function take(news) {
   if (!news || news.version === undefined || news.version < state.version) return;
+  if (news.running !== state.running) wake();
   state = news;
   for (const listener of listeners) listener();
 }
@@ -46,7 +48,7 @@ export async function watch(failed) {
     } catch {
       failed("the studio has ended; start it again, nothing is lost");
     }
-    await new Promise((resolve) => setTimeout(resolve, state.running ? 400 : 1500));
+    await new Promise((resolve) => { wake = resolve; setTimeout(resolve, state.running ? 400 : 1500); });
   }
 }
 
