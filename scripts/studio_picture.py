@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 from PIL import Image
@@ -63,7 +64,7 @@ def main(place: Path) -> None:
     server, own = studio(place / "clip", place / "work", 0)
     threading.Thread(target=server.run, daemon=True).start()
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1180, "height": 760})
         shot = Image.open(io.BytesIO(work(tab, server.address, mask))).convert("RGB")
         browser.close()
