@@ -415,18 +415,29 @@ def measure(
 
 def decompose(
     clip: Path | str,
-    mask: Path | str,
+    mask: Path | str | Mapping[int, Path | str],  # of frame 0, or by frame
     out: Path | str,
     *,
     longest: int = 432,
     frames: int = 0,
+    fast: bool = False,
+    merge: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A clip and the mask of its first frame into foreground, matte and clean background, in the
-    folder `out`; returns what its quality.json holds. The same call goes on where it was
-    stopped."""
-    places = (Path(one).expanduser() for one in (clip, mask, out))
-    facts, notes = decomposing.decompose(*places, longest=longest, frames=frames, seed=seed)
+    """A clip and masks of some of its frames into foreground, matte and clean background, in the
+    folder `out`; returns what its quality.json holds. The same call goes on where it was stopped,
+    and with one more mask corrects. `merge` takes all objects of indexed masks as one."""
+    masks = mask if isinstance(mask, Mapping) else {0: mask}
+    facts, notes = decomposing.decompose(
+        Path(clip).expanduser(),
+        {t: Path(one).expanduser() for t, one in masks.items()},
+        Path(out).expanduser(),
+        longest=longest,
+        frames=frames,
+        fast=fast,
+        merge=merge,
+        seed=seed,
+    )
     _say(notes)
     return facts
 

@@ -1,16 +1,19 @@
 """Verbs of clips: decompose, edit."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from simulacra.cli.words import Json, Results, app, out, report
+from simulacra.cli.strip import ruler, strip
+from simulacra.cli.words import Json, Results, app, escape, out, report
 from simulacra.core.errors import Mistake
 from simulacra.core.signals import saying
 
 PANEL = "Clips"
+MOST = 12  # warnings that are printed
 
 
 @app.command(rich_help_panel=PANEL)
@@ -19,8 +22,12 @@ def decompose(
         Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")
     ],
     mask: Annotated[
-        Path,
-        typer.Option(help="A picture of the object in the first frame, on black or transparency."),
+        list[str],
+        typer.Option(
+            metavar="[FRAME=]MASK",
+            help="A picture of the object in a frame, the first is 0, on black or transparency. "
+            "Give several for corrections.",
+        ),
     ],
     target: Results,
     longest: Annotated[
@@ -31,13 +38,25 @@ def decompose(
     fps: Annotated[
         float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")
     ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Take all objects of an indexed mask as one.")
+    ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Find masks in less time, less well.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Layers of other masks of this clip give way.")
+    ] = False,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart from one mask: object, matte, background. A stopped run goes on."""
+    """Take a clip apart from one mask or several: objects, mattes, background. A stopped run goes
+    on; the same with one more mask corrects."""
     from simulacra.core.progress import Stages
+    from simulacra.io.given_masks import frames_of
     from simulacra.tasks.decompose import decompose as verb
 
+    masks = frames_of(mask)
     with (
         saying(lambda: f"what is finished stays in {target}; the same command goes on"),
         Stages(out.console, quiet=as_json) as stages,
@@ -46,23 +65,71 @@ def decompose(
             "longest": longest,
             "frames": frames,
             "fps": fps,
+            "merge": merge,
+            "fast": fast,
+            "anew": anew,
             "seed": seed,
             "notify": stages.update,
         }
         said = (lambda _: None) if as_json else (lambda line: report([], [line]))
-        found, done = verb(path, mask, target, **options, said=said)  # type: ignore[arg-type]
+        found, done = verb(path, masks, target, **options, said=said)  # type: ignore[arg-type]
     if as_json:
         print(json.dumps(found | {"notes": done}))
         return
     report([target], [])
-    for line in _in_words(found):
-        out.print(line, soft_wrap=True)
+    for line in [*_masks_in_words(found), *_in_words(found)]:
+        out.print(escape(line), soft_wrap=True)
+    if found.get("advised") is not None:
+        shown = {"--longest": longest, "--frames": frames, "--fps": fps, "--seed": seed}
+        usual = {"--longest": 432, "--frames": 0, "--fps": None, "--seed": 0}
+        more = [str(w) for k, v in shown.items() if v != usual[k] for w in (k, v)]
+        flags = [f for f, on in (("--merge", merge), ("--fast", fast)) if on]
+        out.print(
+            escape(_advice(found["advised"], [path, target], masks, more + flags)), soft_wrap=True
+        )
+
+
+def _masks_in_words(found: dict[str, Any]) -> list[str]:
+    """What quality.json says of the masks, for a person; nothing if it is of an earlier version."""
+    if "confidence" not in found:
+        return []
+    console, gone, T = out.console, found["without_object"], found["frames"]
+    many = len(found["objects"]) > 1
+    what = "no object" if many else "nothing of the object"
+    lines = [
+        f"the {'masks have' if many else 'mask has'} a confidence of {found['confidence_mean']:.2f}"
+        " on average (the overlap J that is expected, 1 is best); "
+        + (f"{len(gone)} of {T} frames show {what}" if gone else "no frame is without object")
+    ]
+    names = [f"object {one['name']} " if many else "" for one in found["objects"]]
+    width = max(20, console.width) - max(map(len, names))
+    for name, one in zip(names, found["objects"], strict=True):
+        told = strip(one["confidence"], one["without_object"], width, console.encoding)
+        lines.append(f"{name:>{max(map(len, names))}}{told}")
+    lines.append(" " * max(map(len, names)) + ruler(T, width))
+    if many:
+        order = sorted(found["objects"], key=lambda one: one["depth"])
+        lines.append(f"nearest first: objects {', '.join(str(one['name']) for one in order)}")
+    more = len(found["warnings"]) - MOST
+    rest = [f"{more} more warnings are in quality.json"] if more > 0 else []
+    return lines + [f"look at {one['text']}" for one in found["warnings"][:MOST]] + rest
+
+
+def _advice(frame: int, places: list[Path], masks: dict[int, Path], more: list[str]) -> str:
+    """Which mask would help most, and the command that takes it."""
+    clip, target = places
+    given = [f"--mask {shlex.quote(f'{t}={path}')}" for t, path in masks.items()]
+    command = " ".join(
+        ["simulacra decompose", shlex.quote(str(clip)), *given, f"--mask {frame}=MASK", *more]
+    )
+    return (
+        f"a mask of frame {frame} would help most ({target / 'composite' / f'{frame:05d}.png'} "
+        f"shows it): {command} -o {shlex.quote(str(target))}"
+    )
 
 
 def _in_words(found: dict[str, Any]) -> list[str]:
-    """What quality.json says of layers, for a person."""
-    frames, gone = found["frames"], found["frames_without_object"]
-    lost = f"; {gone} frames show nothing of it" if gone else ""
+    """What quality.json says of the layers, for a person."""
     seen = found["background_seen_elsewhere"]
     behind = (
         "the object hides no background"
@@ -70,13 +137,15 @@ def _in_words(found: dict[str, Any]) -> list[str]:
         else f"{seen:.0%} of the background behind it is seen in other frames, the rest is painted"
     )
     return [
-        f"{frames:,} frames of {found['width']}x{found['height']}, {found['fps']:g} a second",
-        f"put together again they match the clip to {found['composite_psnr_mean']:.1f} dB, "
-        f"{found['composite_psnr_least']:.1f} dB in the worst frame (PSNR, more is better)",
+        f"{found['frames']:,} frames of {found['width']}x{found['height']}, "
+        f"{found['fps']:g} a second",
         f"the object covers {found['object_share_first']:.1%} of the first frame and "
-        f"{found['object_share_last']:.1%} of the last{lost}",
+        f"{found['object_share_last']:.1%} of the last",
         behind,
         f"{found['matte_soft_share']:.1%} of the matte is soft, neither object nor background",
+        f"put together again the layers match the clip to {found['composite_psnr_mean']:.1f} dB, "
+        f"{found['composite_psnr_least']:.1f} dB in the worst frame (PSNR, which says nothing of "
+        "the masks)",
     ]
 
 

@@ -132,10 +132,32 @@ def _overlap(masks: Path, truth: Path, csv: Path | None, as_json: bool) -> None:
         if doubt or not as_json:
             (err if as_json else out).print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
-    results = mask_scores.compare_folders(masks, truth, said)
+    ranks = None
+    if (masks / "quality.json").is_file():
+        from simulacra.tasks.measure_layers import measure_layers
+
+        results, ranks = measure_layers(masks, truth, said)
+    else:
+        results = mask_scores.compare_folders(masks, truth, said)
     if csv is not None:
         mask_scores.write_csv(results, csv)
-    print(json.dumps(dict(mask_scores.table(results))) if as_json else mask_scores.text(results))
+    if as_json:
+        print(json.dumps(_ranked(dict(mask_scores.table(results)), ranks)))
+        return
+    print(mask_scores.text(results))
+    for name, value in (ranks or {}).items():
+        told = "undefined" if value is None else f"{value:.3f}"
+        print(f"{name}: confidence and J over frames have a rank correlation of {told} (Spearman)")
+
+
+def _ranked(rows: dict[str, Any], ranks: dict[str, float | None] | None) -> dict[str, Any]:
+    """Rows of J and F with the rank correlation of confidence and J, if there is confidence."""
+    if ranks is None:
+        return rows
+    from simulacra.tasks.measure_layers import mean
+
+    ranks = ranks | {"mean": mean(ranks)}
+    return {name: {**row, "confidence_J_rank": ranks[name]} for name, row in rows.items()}
 
 
 def _metrics_table(rows: list[dict[str, Any]]) -> "Table":

@@ -1,4 +1,4 @@
-"""A person's clip and its first mask as tensors: a film, an animation or a folder of frames, and a
+"""A person's clip and a mask of it as tensors: a film, an animation or a folder of frames, and a
 picture of a mask.
 
 Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures makes [-1, 1] of
@@ -153,12 +153,19 @@ def is_clear(image: Image.Image) -> bool:
     return least < 255  # type: ignore[operator]
 
 
-def read_mask(
-    path: Path, height: int, width: int, stored: tuple[int, int] | None = None
-) -> tuple[Tensor, list[str]]:
-    """The mask (1, H, W) bool of a picture, resized to a clip's size, what it was taken for (`mask`
-    has the rule), and what was done to it; `stored` is the width and height of the clip's frames as
-    stored, if its pixels are not square. A Mistake if it shows nothing, or nothing else."""
+class Shown(NamedTuple):
+    """What a mask shows at a clip's size."""
+
+    labels: Tensor  # (H, W) int64: which object, 0 none; 1 if the mask has no indices
+    indexed: bool  # whether it has
+    notes: list[str]  # what it was taken for, and what was done to it
+
+
+def read_mask(path: Path, height: int, width: int, stored: tuple[int, int] | None = None) -> Shown:
+    """The mask that a picture shows, resized to a clip's size, what it was taken for (`mask` has
+    the rule), and what was done to it; `stored` is the width and height of the clip's frames as
+    stored, if its pixels are not square. It may be empty. A Mistake if it shows nothing else, or
+    loses an object at that size."""
     if not path.is_file():
         raise Mistake(
             f"no mask {path}"
@@ -167,33 +174,43 @@ def read_mask(
         )
     reading = read_file(path)
     seen, extent = reading.mask, (reading.mask.shape[1], reading.mask.shape[0])
-    if not seen.any():
-        raise Mistake(
-            f"mask {path} is empty; "
-            f"needed: the object in any colour on black or on transparency ({reading.rule})"
-        )
     if seen.all():
         raise Mistake(
             f"mask {path} covers the whole frame; needed: the object in any colour on black "
             f"or on transparency ({'; '.join([reading.rule, *reading.notes])})"
         )
+    labels = np.where(seen, 1 if reading.indices is None else reading.indices, 0)
     told = [f"{reading.rule}; it covers {seen.mean():.1%} of the picture", *reading.notes]
     if extent != (width, height):
         doubt = stretched(extent, (width, height), stored)
         told.append(
             f"resized from {extent[0]}x{extent[1]} to {width}x{height}, the clip's size{doubt}"
         )
-        seen = (
+        there = labels
+        labels = smaller(labels, (width, height))
+        for one in np.setdiff1d(there, labels):
+            which = "" if reading.indices is None else f", object {one}"
+            raise Mistake(
+                f"mask {path}{which} is empty at {width}x{height}, the clip's size; "
+                "needed: a larger object, or --longest 0"
+            )
+    return Shown(torch.from_numpy(labels.astype(np.int64)), reading.indices is not None, told)
+
+
+def smaller(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which object (H, W), 0 none, has most of each pixel of another width and height."""
+    objects = np.setdiff1d(labels, [0])
+    if not len(objects):
+        return np.zeros(size[::-1], labels.dtype)
+    shares = np.stack(
+        [
             np.asarray(
-                Image.fromarray(seen.astype(np.float32)).resize(
-                    (width, height), Image.Resampling.BOX
+                Image.fromarray((labels == one).astype(np.float32)).resize(
+                    size, Image.Resampling.BOX
                 )
             )
-            > 0.5
-        )
-    if not seen.any():
-        raise Mistake(
-            f"mask {path} is empty at {width}x{height}, the clip's size; "
-            "needed: a larger object, or --longest 0"
-        )
-    return torch.from_numpy(seen.copy())[None], [f"{path}: {one}" for one in told]
+            for one in objects
+        ]
+    )
+    most = shares.max(0)
+    return np.where(most > 1 - shares.sum(0), objects[shares.argmax(0)], 0)

@@ -11,6 +11,10 @@
 4. Pictures that are soft (more than FEW levels), that lost something in compression (JPEG and the
    like), or in which nothing is black: what is brighter than half of the brightest.
 
+Several objects are told apart by their index alone: that of a palette, or a grey of at most FEW,
+which nobody sees. What belongs to VOID is nobody's if others are there (as in DAVIS 2017). Colours
+and brighter greys are one object, which is said where there are several even ones.
+
 Pictures are turned as their EXIF orientation says; of several frames the first is read. A mask that
 is black on white is not told from one that is white on black: it covers most of the frame, which is
 said.
@@ -41,6 +45,8 @@ MOST = 0.5  # share of the frame from which a mask covers most of it
 DIM = 1 / 8, 0.005
 MANY = 64  # colours of a palette that a mask rarely uses
 FAINT = 32  # of 255: brightest values up to which a lossy mask is nearly nothing
+VOID = 255  # index of what is nobody's
+NEARLY = 8  # by which a mixture of two colours may differ from them, of 255
 
 TRANSPARENCY = "its transparency decides: what is opaque is the object"
 INDEX = "its palette decides: index 0 is the ground"
@@ -56,6 +62,8 @@ class Reading(NamedTuple):
     mask: np.ndarray  # (H, W) bool
     rule: str  # what decided
     notes: list[str]  # what a person should be told besides
+    # (H, W) uint8: which object, 0 none; None: the picture has no indices, and shows one object
+    indices: np.ndarray | None = None
 
 
 def around(values: np.ndarray) -> np.ndarray:
@@ -113,10 +121,15 @@ def brightness(image: Image.Image, deep: np.ndarray | None = None) -> np.ndarray
     return values.max(-1) if values.ndim == 3 else values
 
 
+def palette(image: Image.Image) -> np.ndarray:
+    """The colours (n, 3) uint8 of a picture's palette."""
+    return np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+
+
 def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
     """Where a palette's objects are, and by which rule;
     None if it is one of greys with black, whose brightness tells more."""
-    values, colours = np.asarray(image), np.array(image.getpalette("RGB")).reshape(-1, 3)
+    values, colours = np.asarray(image), palette(image)
     used = np.unique(values)
     used = used[used < len(colours)]
     shown = colours[used]
@@ -127,6 +140,45 @@ def indexed(image: Image.Image) -> tuple[np.ndarray, str] | None:
     if 0 not in black and np.isin(values, black).any():
         return np.isin(values, black, invert=True), BLACK
     return values != 0, INDEX
+
+
+def told_apart(values: np.ndarray, colours: np.ndarray) -> np.ndarray | None:
+    """Which object is where, (H, W) uint8, of the indices (H, W) of a mask, 0 the ground, whose
+    colours (n, 3) say which of them are but shades along an edge: hardly even anywhere, and a
+    mixture of others. None if there are more objects than FEW, as many as a picture has."""
+    from scipy.optimize import nnls
+
+    used = [int(i) for i in np.unique(values)]
+    if len(used) > MANY:
+        return None
+    near = around(values)
+    even = near.min((2, 3)) == near.max((2, 3))
+    solid = [i for i in used if i == 0 or even[values == i].mean() >= EVEN]
+    owner = np.arange(256, dtype=np.uint8)
+    if len(solid) > 1 and max(used) < len(colours):
+        # weights that sum to 1
+        mixed = np.vstack([colours[solid].T.astype(float), np.full(len(solid), 255.0)])
+        for i in (i for i in used if i not in solid):
+            weights, off = nnls(mixed, np.append(colours[i].astype(float), 255.0))
+            if off <= NEARLY:
+                owner[i] = max(solid[1:], key=lambda one: weights[solid.index(one)])
+    found = owner[values]
+    objects = np.setdiff1d(found, [0])
+    if len(objects) > 1:
+        found[values == VOID] = 0
+    return found if len(np.setdiff1d(objects, [VOID])) <= FEW else None
+
+
+def several(image: Image.Image, mask: np.ndarray) -> int:
+    """How many even colours, greys among them, a picture without indices has where its mask
+    (H, W) bool is; 1 if more than FEW."""
+    plain = np.asarray(image.convert("RGB"), np.int32) @ [65536, 256, 1]
+    levels = np.unique(plain[mask])
+    if not 1 < len(levels) <= FEW:
+        return 1
+    near = around(plain)
+    even = near.min((2, 3)) == near.max((2, 3))
+    return max(1, sum(even[plain == one].mean() >= EVEN for one in levels))
 
 
 def dim(bright: np.ndarray) -> float:
@@ -161,11 +213,19 @@ def read(image: Image.Image, kind: str | None = None, deep: np.ndarray | None = 
     if alpha is not None:
         mask, _ = parted(alpha, lossy=False)
         if mask.any() and not mask.all():
-            return Reading(mask, TRANSPARENCY, doubts(mask))
+            found = np.where(mask, np.asarray(image), 0) if image.mode == "P" else None
+            if found is not None and not found[mask].all():
+                found = None  # index 0 is what is seen
+            colours = palette(image) if found is not None else None
+            return of_indices(mask, TRANSPARENCY, doubts(mask), found, colours)
     told = indexed(image) if image.mode == "P" else None
     if told is not None:
-        many = len(np.unique(np.asarray(image))) > MANY
-        return Reading(*told, [PHOTOGRAPH] * many + doubts(told[0]))
+        values, colours = np.asarray(image), palette(image)
+        many = [PHOTOGRAPH] * int(len(np.unique(values)) > MANY)
+        if told[1] == BLACK:  # index 0, which is an object, takes that of the ground
+            black = int(values[~told[0]].min())
+            values, colours[[0, black]] = np.where(values == 0, black, values), colours[[black, 0]]
+        return of_indices(*told, many + doubts(told[0]), np.where(told[0], values, 0), colours)
     bright = brightness(image, deep)
     lossy = kind in LOSSY or (kind in OFTEN_LOSSY and bright.max() > FEW)
     mask, rule = parted(bright, lossy)
@@ -179,7 +239,28 @@ def read(image: Image.Image, kind: str | None = None, deep: np.ndarray | None = 
             f"its brightest value is {bright.max()} of 255, "
             "of which compression may have left little; use PNG"
         )
+    if rule == BRIGHT and bright.max() <= FEW and image.mode in ("1", "L", "P", "I;16", "I"):
+        return Reading(mask, rule, notes + doubts(mask), bright.astype(np.uint8))
+    if rule == BRIGHT and deep is None and image.mode[0] not in "IF":
+        count = several(image, mask)
+        notes += [f"its {count} colours are one object; indices would be several"] * int(count > 1)
     return Reading(mask, rule, notes + doubts(mask))
+
+
+def of_indices(
+    mask: np.ndarray,
+    rule: str,
+    notes: list[str],
+    values: np.ndarray | None,
+    colours: np.ndarray | None,
+) -> Reading:
+    """What a picture was taken for whose indices are `values` (H, W), 0 the ground, if it has any,
+    and their colours; its mask is without what is VOID."""
+    none = values is None or colours is None
+    indices = None if none else told_apart(values, colours)  # type: ignore[arg-type]
+    if indices is not None and (indices > 0).any():
+        mask = mask & (indices > 0)
+    return Reading(mask, rule, notes, indices)
 
 
 def doubts(mask: np.ndarray) -> list[str]:

@@ -1,52 +1,76 @@
-"""Decompose: a clip and the mask of its first frame into foreground, matte and clean background,
+"""Decompose: a clip and masks of some of its frames into foreground, matte and clean background,
 frame by frame.
 
 What is done is kept in the folder `work` inside the results until all is written, so that a stopped
-run goes on."""
+run goes on. A correction, the same masks and more into the same folder, writes the frames alone
+whose masks become others."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import floats
 from simulacra.io import paint as easel
-from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip, read_mask
+from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
+from simulacra.io.given_masks import Objects, read_masks
 from simulacra.tasks import _layer_folder
 from simulacra.tasks._layer_folder import Facts
-from simulacra.video import layers
+from simulacra.video import depth, doubts, layers
 from simulacra.video._cache import kept
 
-VERSION = 2  # of what `work` holds; another one is not gone on with
+VERSION = 3  # of what `work` holds; another one is not gone on with
 Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 Said = Callable[[str], None]  # hears at once what is returned as notes, too
+Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confidence (K,)
 
 
 def unheard(*_: object) -> None:
     """Tell nobody."""
 
 
+class Work(NamedTuple):
+    """What is to be made, and who hears of it."""
+
+    out: Path
+    frames: Tensor  # (T, 3, H, W) in [-1, 1]
+    objects: Objects
+    facts: Facts
+    earlier: str  # the fingerprint that an earlier version gives the same; "": none
+    notify: Notify
+    note: Callable[[list[str]], None]
+    arrived: Arrived
+
+
 def decompose(
     path: Path,
-    mask: Path,
+    masks: Mapping[int, Path] | Path,  # by frame, from 0; one alone is of frame 0
     out: Path,
     *,
     longest: int = 432,
     frames: int = 0,
     fps: float | None = None,
     seed: int = 0,
+    fast: bool = False,
+    merge: bool = False,  # take all objects of the masks as one
+    anew: bool = False,  # layers of other masks of this clip give way
     notify: Notify = unheard,
     said: Said = unheard,
+    arrived: Arrived = unheard,  # hears of masks as they come; again if better
 ) -> tuple[Facts, list[str]]:
     """Into the folder `out`: mask_on_first_frame.png, at once, what the mask was taken for; mask/
     (black or white, what J and F are of), matte/ (soft, with what else of the object shows),
-    foreground/ (RGBA), background/ and composite/ with a PNG a frame, overlay.mp4 and overlay.gif,
+    foreground/ (RGBA), background/ and composite/ with a PNG a frame, of several objects also
+    objects/NAME/ with mask/, matte/ and foreground/ of each; overlay.mp4 and overlay.gif,
     background.mp4, and quality.json, written last. Returns what quality.json holds, and what was
-    done to the clip and the mask. In a folder that holds these layers already only what is lost or
-    damaged is made again, and films of another rate."""
+    done to the clip and the masks. In a folder that holds these layers already only what is lost or
+    damaged is made again, and films of another rate; in one that holds those of fewer masks, the
+    frames whose masks become others."""
     if longest < 0 or frames < 0 or (fps is not None and not SLOW <= fps <= FAST):
         raise Mistake(
             f"longest = {longest}, frames = {frames}, fps = {fps}; "
@@ -54,6 +78,9 @@ def decompose(
         )
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")
+    masks = {0: masks} if isinstance(masks, Path) else dict(sorted(masks.items()))
+    if not masks:
+        raise Mistake("no mask; needed: one that shows the object, of any frame")
     notes: list[str] = []
 
     def note(lines: list[str]) -> None:
@@ -61,104 +88,215 @@ def decompose(
         for line in lines:
             said(line)
 
-    clip = read_clip(path, longest, frames, [mask])
-    note(clip.notes)
-    first, lines = read_mask(mask, clip.frames.shape[2], clip.frames.shape[3], clip.stored)
-    note(lines)
+    clip = read_clip(path, longest, frames, list(masks.values()))
+    objects = read_masks(masks, clip, merge)
+    note([*clip.notes, *objects.notes])
     rate, lines = (fps, []) if fps else paced(clip.fps)
     note([f"{path}: {line}" for line in lines])
-    facts = facts_of(clip, first, seed, (path.name, mask.name))
-    note(_layer_folder.claim(out, facts))
-    seen = seen_as(clip.frames)
-    easel.write(
-        out / _layer_folder.SEEN,
-        easel.png(
-            easel.picture(easel.to_bytes(_layer_folder.tinted(seen[:1], first[None].float()))[0])
-        ),
+    facts, earlier = facts_of(clip, objects, seed, fast, path, masks)
+    note(_layer_folder.claim(out, facts, earlier, anew))
+    work = Work(
+        out, seen_as(clip.frames), objects, facts | {"fps": rate}, earlier, notify, note, arrived
     )
-    note([f"what the mask was taken for: {out / _layer_folder.SEEN}"])
-    return done(out, seen, first, facts | {"fps": rate}, notify, note), notes
+    for t in masks:
+        show(work, t)
+    return done(work), notes
 
 
-def done(
-    out: Path,
-    frames: Tensor,
-    first: Tensor,
-    facts: Facts,
-    notify: Notify,
-    note: Callable[[list[str]], None],
-) -> Facts:
-    """Make whatever the folder lacks of the layers of frames (T, 3, H, W) in [-1, 1],
-    and what it then says of them."""
-    found = _layer_folder.finished(out)
-    lost, films = _layer_folder.lacking(out, frames) if found else (None, set())
+def show(work: Work, t: int) -> None:
+    """Paint what the mask of a frame was taken for, at once."""
+    path = work.out / _layer_folder.seen_at(t)
+    there = one_hot(work.objects)[t][None]
+    seen = easel.to_bytes(_layer_folder.tinted(work.frames[t : t + 1], there))[0]
+    _layer_folder.put(path, easel.png(easel.picture(seen)))
+    which = "mask" if list(work.objects.masks) == [0] else f"mask of frame {t}"
+    work.note([f"what the {which} was taken for: {path}"])
+
+
+def one_hot(objects: Objects) -> dict[int, Tensor]:
+    """The masks (K, H, W) float by frame."""
+    numbers = torch.arange(1, len(objects.names) + 1)[:, None, None]
+    return {t: (mask[None] == numbers).float() for t, mask in objects.masks.items()}
+
+
+def done(work: Work) -> Facts:
+    """Make whatever the folder lacks of the layers, and what it then says of them."""
+    out, facts, names = work.out, work.facts, work.objects.names
+    found = _layer_folder.finished(out, facts, work.earlier)
+    lost, films = _layer_folder.lacking(out, work.frames, names) if found else (set(), set())
+    if found and lost:
+        work.note(
+            [f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; made again"]
+        )
     if found is None or lost:
-        if lost:
-            note(
-                [
-                    f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; "
-                    "made again"
-                ]
-            )
-        found = {**layered(out, frames, first, facts, lost, notify, note), **facts}
+        only = lost if found and found["of"] == facts["of"] else None
+        found = layered(work, only)
     elif films or found["fps"] != facts["fps"]:
         why = (
             "are not there or damaged"
             if films
             else f"had {found['fps']:.4g} frames per second, and now have {facts['fps']:.4g}"
         )
-        note([f"{out}: films {why}; written again"])
+        work.note([f"{out}: films {why}; written again"])
         found = {**found, "fps": facts["fps"]}
     else:
-        _layer_folder.swept(out)
-        note([f"{out} holds these layers already"])
+        if not _layer_folder.unfinished(out, facts):
+            _layer_folder.swept(out)
+        older = "" if "confidence" in found else ", made by an earlier version, without confidence"
+        work.note([f"{out} holds these layers already{older}"])
         return found
-    notify("writing", 0.5)
-    note(_layer_folder.films(out, frames, facts["fps"]))
+    work.notify("writing", 0.5)
+    work.note(_layer_folder.films(out, work.frames, facts["fps"], names))
     _layer_folder.write(out / _layer_folder.QUALITY, found)
-    _layer_folder.swept(out)
+    if not _layer_folder.unfinished(out, facts):
+        _layer_folder.swept(out)
     return found
 
 
-def layered(
-    out: Path,
-    frames: Tensor,
-    first: Tensor,
-    facts: Facts,
-    lost: set[Path] | None,
-    notify: Notify,
-    note: Callable[[list[str]], None],
-) -> Facts:
-    """Make layers and write those that are lost, or all; returns their quality."""
+def layered(work: Work, lost: set[Path] | None) -> Facts:
+    """Make layers and write those that are lost, or, if that is None, all that differ from those
+    that are there; returns what is said of them."""
+    frames, out, names = work.frames, work.out, work.objects.names
+    soft, confidence, warned = found_in(work)
+    mask = (soft > 0.5).any(1, keepdim=True).float()
+    matte = layers.mattes(frames, mask)
     T, _, H, W = frames.shape
-    of = str(facts["of"])
-    soft, lines = kept(
-        out / _layer_folder.SOFT,
-        of,
-        {"soft": (T, 1, H, W)},
-        lambda: segmented(frames, first, facts["seed"], notify, (out / _layer_folder.NETS, of)),
-    )
-    note(lines)
-    matte = layers.mattes(frames, soft["soft"])
     shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}
     plates, lines = kept(
-        out / _layer_folder.PLATE, of, shapes, lambda: plated(frames, matte, notify)
+        out / _layer_folder.PLATE,
+        work.facts["of"],
+        shapes,
+        lambda: plated(frames, matte, work.notify),
     )
-    note(lines)
+    work.note(lines)
     background, known = plates["background"].float(), plates["known"].float()
     matte = layers.explained(frames, matte, background, known)
     foreground = layers.foregrounds(frames, matte, background)
-    notify("writing", 0.0)
     opacity = easel.to_bytes(2 * matte - 1)
     made = {
-        "mask": easel.to_bytes(2 * (soft["soft"] > 0.5).float() - 1),
+        "mask": easel.to_bytes(2 * mask - 1),
         "matte": opacity,
         "background": easel.to_bytes(background),
-        "composite": easel.to_bytes(layers.over(foreground, matte, background)),
         "foreground": np.concatenate([easel.to_bytes(foreground), opacity], 3),
     }
+    told = dict(layers.quality(frames, matte, foreground, background, known))
+    places = [0]
+    if len(names) == 1:
+        made["composite"] = easel.to_bytes(layers.over(foreground, matte, background))
+    else:
+        own, composite, places = apart(frames, soft, matte, background, names)
+        made |= own | {"composite": easel.to_bytes(composite)}
+        told |= depth.fit(composite, frames)
+    work.notify("writing", 0.0)
+    write_changed(work, made, soft, lost)
+    return report(work, soft, confidence, warned, places) | told
+
+
+def found_in(work: Work) -> tuple[Tensor, Tensor, list[doubts.Doubt]]:
+    """Where the objects are (T, K, H, W), with which confidence (T, K), and what is doubtful, of
+    which is said at once what is known when masks arrive."""
+    frames, facts, names = work.frames, work.facts, work.objects.names
+    T, K = len(frames), len(names)
+    watch = doubts.Watch(T, names, facts["given"], lambda line: work.note([line]))
+    fresh = False
+
+    def heard(t: int, soft: Tensor, confidence: Tensor) -> None:
+        nonlocal fresh
+        fresh = True
+        watch.arrived(t, soft, confidence)
+        work.arrived(t, soft, confidence)
+
+    place = work.out / _layer_folder.NETS, str(facts["of"])
+    found, lines = kept(
+        work.out / _layer_folder.SOFT,
+        str(facts["of"]),
+        {"soft": (T, K, *frames.shape[2:]), "confidence": (T, K)},
+        lambda: segmented(
+            frames, work.objects.masks, facts["seed"], facts["fast"], work.notify, heard, place
+        ),
+    )
+    work.note(lines)
+    soft, confidence = found["soft"], found["confidence"]
+    for t in range(T) if not fresh else ():  # a stopped run had found them
+        heard(t, soft[t], confidence[t])
+    return soft, confidence, doubts.doubts(doubts.of_clip(soft, confidence), names, facts["given"])
+
+
+def apart(
+    frames: Tensor, soft: Tensor, matte: Tensor, background: Tensor, names: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], Tensor, list[int]]:
+    """The layers of each of several objects by their folders, the composite of all (T, 3, H, W),
+    and how deep each is. Mattes are shares of the common one; the opacity of a foreground is what
+    makes the clip again if the layers are laid over one another, the nearest last."""
+    places = depth.order(frames, soft > 0.5)
+    each = [layers.mattes(frames, one) for one in soft.split(1, 1)]
+    shares = depth.parts(torch.cat(each, 1), matte)
+    colours, composite = depth.colours_of(frames, shares, places, background)
+    opacity = depth.opacities(shares, places)
+    made = {}
+    for k, name in enumerate(names):
+        own = f"{_layer_folder.OBJECTS}/{name}"
+        made[f"{own}/mask"] = easel.to_bytes(2 * (soft[:, k : k + 1] > 0.5).float() - 1)
+        made[f"{own}/matte"] = easel.to_bytes(2 * shares[:, k : k + 1] - 1)
+        bare = easel.to_bytes(colours[:, k]), easel.to_bytes(2 * opacity[:, k : k + 1] - 1)
+        made[f"{own}/foreground"] = np.concatenate(bare, 3)
+    return made, composite, places
+
+
+def write_changed(
+    work: Work, made: Mapping[str, np.ndarray], soft: Tensor, lost: set[Path] | None
+) -> None:
+    """Write the layers that are lost, or, if that is None, those of the frames whose masks are not
+    what the folder's were, and what else it lacks."""
+    out, names = work.out, work.objects.names
+    if lost is None:
+        was = _layer_folder.before(out) or {}
+        now = digests(soft)
+        same = _layer_folder.names_of(was) == names and len(was.get("mask_digests", ())) == len(now)
+        changed = [t for t, one in enumerate(now) if not (same and was["mask_digests"][t] == one)]
+        lost = set(_layer_folder.layers(out, changed, names))
+        lost |= _layer_folder.lacking(out, work.frames, names)[0]
+        if was:
+            work.note([f"{out}: the masks of {len(changed)} of {len(now)} frames are others"])
+            _layer_folder.begin_writing(out, work.facts)
+            given = work.facts["given"]
+            _layer_folder.cleared(out, _layer_folder.left_over(out, was, names, given))
     _layer_folder.write_layers(out, made, lost)
-    return dict(layers.quality(frames, matte, foreground, background, known))
+
+
+def report(
+    work: Work,
+    soft: Tensor,
+    confidence: Tensor,
+    warned: list[doubts.Doubt],
+    places: list[int],
+) -> Facts:
+    """What quality.json says of the masks, and of what they are."""
+    names, given = work.objects.names, work.facts["given"]
+    area = (soft > 0.5).sum((2, 3)).numpy()
+
+    def rounded(values: Tensor) -> list[float]:
+        return [round(float(value), 4) for value in values]
+
+    each = [
+        {
+            "name": name,
+            "depth": places[k],
+            "confidence": rounded(confidence[:, k]),
+            "without_object": doubts.without(area[:, k : k + 1]),
+        }
+        for k, name in enumerate(names)
+    ]
+    return {
+        "confidence_mean": round(float(confidence.mean()), 4),
+        "without_object": doubts.without(area),
+        "advised": doubts.advised(confidence.numpy(), given),
+        "warnings": [one._asdict() for one in warned],
+        "confidence": rounded(confidence.mean(1)),
+        **work.facts,
+        "objects": each,
+        "mask_digests": digests(soft),
+    }
 
 
 def seen_as(frames: Tensor) -> Tensor:
@@ -166,23 +304,37 @@ def seen_as(frames: Tensor) -> Tensor:
     return floats(frames.numpy())
 
 
-def facts_of(clip: Clip, first: Tensor, seed: int, names: tuple[str, str]) -> Facts:
-    """All that the layers depend on: `of`, its fingerprint,
-    and what tells a person how two differ."""
+def facts_of(
+    clip: Clip, objects: Objects, seed: int, fast: bool, path: Path, masks: Mapping[int, Path]
+) -> tuple[Facts, str]:
+    """All that the layers depend on: `of`, its fingerprint, and what tells a person how two differ;
+    and the fingerprint that an earlier version gave the same."""
     T, _, H, W = clip.frames.shape
-    sources = zip(("clip", "mask"), names, (clip.frames, first), strict=True)
-    source = {
-        kind: {"name": name, "digest": digest(value.numpy().tobytes())}
-        for kind, name, value in sources
+    given = {
+        str(t): {
+            "name": masks[t].name,
+            "digest": digest(mask.to(torch.uint8).numpy().tobytes()),
+        }
+        for t, mask in objects.masks.items()
     }
-    return {
-        "of": fingerprint(clip, first, seed),
+    source = {
+        "clip": {"name": path.name, "digest": digest(clip.frames.numpy().tobytes())},
+        "mask": next(iter(given.values())),
+        "masks": given,
+    }
+    facts = {
+        "of": fingerprint(clip, objects, (VERSION, seed, fast, objects.names)),
         "frames": T,
         "height": H,
         "width": W,
         "seed": seed,
+        "fast": fast,
         "source": source,
+        "given": list(objects.masks),
+        "objects": [{"name": name} for name in objects.names],
     }
+    alone = list(objects.masks) == [0] and len(objects.names) == 1 and not fast
+    return facts, fingerprint(clip, objects, (2, seed)) if alone else ""
 
 
 def digest(data: bytes) -> str:
@@ -190,29 +342,46 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def fingerprint(clip: Clip, first: Tensor, seed: int) -> str:
-    """Of all that the layers depend on."""
-    found = hashlib.blake2b(repr((VERSION, seed, tuple(clip.frames.shape))).encode(), digest_size=8)
+def digests(soft: Tensor) -> list[str]:
+    """Of the masks of each frame, soft (T, K, H, W) above 0.5."""
+    return [digest(np.packbits(one.numpy()).tobytes()) for one in soft > 0.5]
+
+
+def fingerprint(clip: Clip, objects: Objects, more: tuple[object, ...]) -> str:
+    """Of clip, masks and what else layers depend on."""
+    shape = tuple(clip.frames.shape)
+    found = hashlib.blake2b(repr((*more, shape)).encode(), digest_size=8)
     found.update(clip.frames.numpy().tobytes())
-    found.update(first.numpy().tobytes())
+    for t, mask in objects.masks.items():
+        found.update(f"frame {t}".encode() if t else b"")
+        found.update(mask.to(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
 def segmented(
-    frames: Tensor, first: Tensor, seed: int, notify: Notify, place: tuple[Path, str]
+    frames: Tensor,
+    masks: Mapping[int, Tensor],
+    seed: int,
+    fast: bool,
+    notify: Notify,
+    arrived: Arrived,
+    place: tuple[Path, str],
 ) -> dict[str, Tensor]:
-    """How probable the object is. The nets that find it are left at a place, with the fingerprint
-    of the work, as soon as each is whole."""
-    from simulacra.video.segment import Kept, segment
+    """How probable the objects are, and how sure that is. The nets that find them are left at a
+    place, with the fingerprint of the work, as soon as each is whole."""
+    from simulacra.video.follow import Kept, follow
 
-    soft = segment(
+    # what an earlier result of fewer masks could spare is not handed over: `follow` takes none yet
+    found = follow(
         frames,
-        first,
+        masks,
         seed=seed,
         notify=lambda share: notify("object", share),
+        arrived=arrived,
         kept=Kept(*place),
+        fast=fast,
     )
-    return {"soft": soft.float()}
+    return {"soft": found.soft.float(), "confidence": found.confidence.float()}
 
 
 def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:

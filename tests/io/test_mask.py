@@ -183,21 +183,21 @@ def test_values_that_no_mask_has(tmp_path: Path) -> None:
 
 def test_other_sizes(tmp_path: Path) -> None:
     grey().resize((2 * W, 2 * H), Image.Resampling.NEAREST).save(tmp_path / "large.png")
-    mask, notes = read_mask(tmp_path / "large.png", H, W)
+    shown = read_mask(tmp_path / "large.png", H, W)
     assert (
-        np.array_equal(mask[0].numpy(), OBJECT)
-        and "resized" in notes[-1]
-        and "ratio" not in notes[-1]
+        np.array_equal(shown.labels.numpy(), OBJECT)
+        and "resized" in shown.notes[-1]
+        and "ratio" not in shown.notes[-1]
     )
-    assert "covers" in notes[0] and notes[0].startswith(f"{tmp_path / 'large.png'}: {BRIGHT}")
+    assert "covers" in shown.notes[0] and shown.notes[0].startswith(BRIGHT)
     for size, says in (
         ((W, W), "another ratio of width to height than the clip, and"),
         ((H, W), "turned by 90 degrees"),
     ):
         grey().resize(size).save(tmp_path / "other.png")
-        assert says in read_mask(tmp_path / "other.png", H, W)[1][-1]
+        assert says in read_mask(tmp_path / "other.png", H, W).notes[-1]
     grey().resize((W, 2 * H)).save(tmp_path / "stored.png")
-    assert "ratio" not in read_mask(tmp_path / "stored.png", H, W, (W // 2, H))[1][-1], (
+    assert "ratio" not in read_mask(tmp_path / "stored.png", H, W, (W // 2, H)).notes[-1], (
         "as the film is stored"
     )
     tiny = np.zeros((4 * H, 4 * W), np.uint8)

@@ -455,7 +455,7 @@ def test_another_rate_writes_the_films_again(
         assert image.info["duration"] == 200
     changed = {"overlay.mp4", "overlay.gif", "background.mp4", "quality.json"}
     assert {name for name, data in files(mine).items() if before[name] != data} == changed
-    assert "--fps" not in said and "holds these layers already" in notes(
+    assert "(--fps)" not in said and "holds these layers already" in notes(
         simulacra(*words(film, mine, "--fps", 5)).success()
     )
     simulacra(*words(film, mine)).success()
