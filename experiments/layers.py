@@ -32,8 +32,8 @@ from simulacra.metrics.video import classical, mask_scores
 from simulacra.nn import optical_flow
 from simulacra.nn.maths import psnr
 from simulacra.video import layers
+from simulacra.video.follow import follow
 from simulacra.video.plate import clean_plate, hidden_by
-from simulacra.video.segment import segment
 
 Row = dict[str, float]
 
@@ -58,7 +58,7 @@ def of_masks(frames: Tensor, true: Tensor) -> Row:
     ways: dict[str, Callable[[], Tensor]] = {
         "copy": lambda: classical.copy_first(true[0], len(true)),
         "flow": lambda: classical.by_flow(true[0], optical_flow.of_clip(frames)),
-        "ours": lambda: segment(frames, true[0], seed=0),
+        "ours": lambda: follow(frames, {0: true[0].long()}).soft,
     }
     row: Row = {}
     for name, way in ways.items():
@@ -94,7 +94,7 @@ def of_backgrounds(frames: Tensor, true: Tensor) -> Row:
 def of_generated(truth: layered.Truth) -> Row:
     """All layers of a generated clip against the exact ones."""
     frames, mask = truth.layers.frames, truth.mask
-    soft = segment(frames, mask[0, 0], seed=0)
+    soft = follow(frames, {0: mask[0, 0].long()}).soft
     matte = layers.mattes(frames, soft)
     plate, plain = clean_plate(frames, matte), classical.inpainted(frames, soft > 0.5)
     matte = layers.explained(frames, matte, plate.background, plate.known)

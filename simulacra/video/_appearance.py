@@ -20,7 +20,8 @@ from simulacra.video._windows import Window, bilinear, places
 
 AREA = 30_000  # pixels of a window, as the net sees it
 NETS = 3  # states of the net whose answers are averaged
-STEPS = 150  # of training between them
+STEPS = 150  # of training between them, with eyes
+BLIND = 2  # times as many without
 TUNED = 2  # the same of the net that has learned the clip, too, in half as many steps each
 CHANCE = "chance"  # the state of the generator of examples, beside a net's weights
 # greatest rate of learning, reached after WARM steps; falls to a tenth along half a cosine
@@ -156,7 +157,7 @@ def learned(
         with torch.random.fork_rng(devices=[]):
             reseed(fold(seed, "appearance", "weights"))
             net = channels_last(Net(eyes))
-        most, steps, rate = NETS, STEPS, RATE
+        most, steps, rate = NETS, STEPS if eyes else BLIND * STEPS, RATE
     else:
         net = deepcopy(before.nets[-1]).requires_grad_(True)
         most, steps, rate = TUNED, max(1, STEPS // 2), RATE_TUNED

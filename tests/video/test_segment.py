@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from drawn import square, texture
 from torch import Tensor
 
 from simulacra.nn.optical_flow import Flows
@@ -9,7 +10,6 @@ from simulacra.video import _appearance, _clues
 from simulacra.video._examples import example, source
 from simulacra.video._windows import around, bilinear, places
 from simulacra.video.segment import Sight, beside, corrected, flows_of, searched, walk, whole
-from drawn import square, texture
 
 AREA = 30_000
 
