@@ -1,0 +1,278 @@
+"""What an object does to the light around it: its shadow, its mirror image, dust that it raises.
+
+    ground = g (B + 1) - 1 + b      where the clean background B alone does not explain the frame
+
+A place around the object that other frames show from afar, when the object has passed on or has not
+yet come, is compared with them. What differs more than elsewhere, keeps on differing while the
+object moves, and hangs together with it belongs to it (`affected`). There the background is fetched
+from other frames, too (`plate.clean_plate` hides it), and the gain g and the light b that is added
+follow from frame and background (`effects`): g the slope that fits best around each pixel, common
+to the three channels, with b kept small.
+
+Frames and backgrounds are (T, 3, H, W) in [-1, 1], mattes (T, 1, H, W) in [0, 1].
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulacra.nn.optical_flow import Flows
+from simulacra.video import plate
+from simulacra.video._lasting import motions
+from simulacra.video._painting import spread
+from simulacra.video.layers import box
+
+SEEN_AT = 26_000  # pixels, about, of the frames in which effects are looked for
+# how far around the object they are looked for: times the root of its area, and of the frame's side
+REACH, LEAST, MOST = 0.6, 0.06, 0.2
+BELOW = 0.8  # times its height, how much farther below it
+LASTING = 5  # frames before and after in which a difference has to last
+STRONG, WEAK = 0.10, 0.04  # differences, of a range of 2, that begin and that continue an effect
+NOISE = 3.0  # times the usual difference around the object that these are at least
+DISTANCES = 3, 7, 15, 31  # in frames, of those that are compared
+ROUNDS = 2  # of comparing, the later ones without what is already found in the other frames
+GAP = 2  # pixels between the object and what hangs together with it
+MARGIN = 2  # pixels of those frames by which an effect reaches farther than what was found of it
+WINDOW = 0.016  # radius of the squares in which a gain is fitted, of the side sqrt(H W)
+SMALL_ADD = 0.1  # how much light that is added costs in the fit, to light that is taken
+GRAIN = 0.03  # differences of a pixel from the fit that are the background's error, of a range of 2
+
+
+class Effects(NamedTuple):
+    """What the object does to the light of the background."""
+
+    gain: Tensor  # (T, 1, H, W) in [0, 1]: 1 where it does nothing
+    add: Tensor  # (T, 3, H, W) in [0, 2 (1 - gain)]: 0 where it does nothing
+
+
+def nothing(frames: Tensor) -> Effects:
+    """No effects on frames (T, 3, H, W)."""
+    return Effects(torch.ones_like(frames[:, :1]), torch.zeros_like(frames))
+
+
+def zone(masks: Tensor) -> Tensor:
+    """Where around masks (T, 1, H, W) bool effects are looked for, (T, 1, H, W) bool: as far as the
+    object is large, and farther below it."""
+    side = (masks.shape[2] * masks.shape[3]) ** 0.5
+    out = []
+    for mask in masks.split(1):
+        rows = mask.flatten(0, 2).any(1).nonzero()[:, 0]
+        if not len(rows):
+            out.append(mask)
+            continue
+        r = round(min(max(REACH * float(mask.sum()) ** 0.5, LEAST * side), MOST * side))
+        down = round(BELOW * int(rows[-1] - rows[0] + 1))
+        around = plate.grown(mask, r).float()
+        below = F.max_pool2d(F.pad(around, (0, 0, down, 0)), (down + 1, 1), 1)
+        out.append(below > 0)
+    return torch.cat(out)
+
+
+class Shown(NamedTuple):
+    """What other frames show of the hidden box of one."""
+
+    cut: tuple[slice, slice]  # the box
+    hole: Tensor  # (h, w) bool: what of it is hidden
+    colours: Tensor  # (K, 3, n), of K frames at the hidden pixels
+    weights: Tensor  # (K, 1, n), 0 where they do not show them
+    places: Tensor  # (K, 2, n): where in them
+    frames: list[int]  # which they are
+
+    def voted(self, affected: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The colours (3, n) they agree upon, and which are any (n,), without those of places that
+        are affected (T, 1, H, W)."""
+        weights = self.weights
+        if affected is not None:
+            bare = [
+                1 - plate.sampled(affected[s : s + 1].float(), one[None, :, None])[0, :, 0]
+                for s, one in zip(self.frames, self.places, strict=True)
+            ]
+            weights = weights * torch.stack(bare).clamp(min=0) ** 2
+        return plate.vote(self.colours, weights), weights.sum((0, 1)) > 0
+
+
+def shown(clip: plate.Clip, t: int, around: Tensor) -> Shown | None:
+    """What other frames, ever farther away, show of what is `around` (T, 1, H, W) the object."""
+    T = len(clip.frames)
+    visible = clip.visible.clone()
+    visible[t] &= ~around[t]
+    if not around[t].any():
+        return None
+    clip = clip._replace(visible=visible)
+    cut = plate.box(around[t, 0])
+    hole = around[t, 0][cut]
+    found = []
+    for way in (1, -1):
+        places, passed = plate.grid(*cut), 0
+        for d in DISTANCES:
+            s = t + way * d
+            if not 0 <= s < T:
+                break
+            for i in range(passed, d):
+                places = clip.step(t + way * i, t + way * (i + 1), places)
+            passed = d
+            if not bool(clip.sees(s, places)[0, 0][hole].any()):
+                continue
+            found.append((s, *(x[0][:, hole] for x in plate.asked(clip, t, s, places, cut))))
+    if not found:
+        return None
+    frames, colours, weights, there = zip(*found, strict=True)
+    return Shown(
+        cut, hole, torch.stack(colours), torch.stack(weights), torch.stack(there), list(frames)
+    )
+
+
+def distance(masks: Tensor) -> Tensor:
+    """How far from the mask, as a share of how far effects are looked for, (T, 1, H, W)."""
+    import cv2
+
+    side = (masks.shape[2] * masks.shape[3]) ** 0.5
+    far = [cv2.distanceTransform((~m).byte().numpy(), cv2.DIST_L2, 3) for m in masks[:, 0]]
+    return torch.from_numpy(np.stack(far))[:, None].div(MOST * side).clamp(0.02, 1)
+
+
+def compared(
+    shows: list[Shown | None], frames: Tensor, affected: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The frames (T, 3, H, W) with what others show in place of the hidden, and which pixels
+    (T, 1, H, W) bool that are."""
+    found, known = frames.clone(), torch.zeros_like(frames[:, :1], dtype=torch.bool)
+    for t, one in enumerate(shows):
+        if one is not None:
+            colours, any_ = one.voted(affected)
+            whole = torch.zeros_like(known[t, 0])
+            whole[one.cut] = torch.zeros_like(one.hole).masked_scatter(one.hole, any_)
+            found[t][:, whole] = colours[:, any_]
+            known[t, 0] = whole
+    return found, known
+
+
+def unlike(frames: Tensor, background: Tensor) -> Tensor:
+    """By how much frames are darker (below 0) or brighter than any of the background's 3x3 pixels
+    around, (T, 3, H, W), averaged over as many."""
+    most, least = F.max_pool2d(background, 3, 1, 1), -F.max_pool2d(-background, 3, 1, 1)
+    return box(frames - torch.minimum(torch.maximum(frames, least), most), 1)
+
+
+def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Flows) -> Tensor:
+    """The mean of values (T, C, H, W) where known (T, 1, H, W) over the frames around each, in
+    coordinates that move with the object."""
+    import cv2
+
+    T, _, H, W = values.shape
+    steps = motions(masks[:, 0].numpy(), flows.forward.numpy())
+    both = torch.cat([values * known, known.float()], 1).permute(0, 2, 3, 1).contiguous().numpy()
+    out = []
+    for t in range(T):
+        total = both[t].copy()
+        for way in (1, -1):
+            to = np.eye(3)
+            for s in range(t + way, t + way * (LASTING + 1), way):
+                step = steps[min(s, s - way)] if 0 <= s < T else None
+                if step is None:
+                    break
+                to = (step if way > 0 else np.linalg.inv(step)) @ to
+                total += cv2.warpAffine(both[s], np.linalg.inv(to)[:2], (W, H))
+        out.append(total[..., :-1] / np.maximum(total[..., -1:], 1))
+    return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
+
+
+def attached(strength: Tensor, usual: float, masks: Tensor) -> Tensor:
+    """Where strengths (T, 1, H, W) hang together with the object, (T, 1, H, W) bool: what is WEAK,
+    touches it, and has something STRONG in it."""
+    import cv2
+
+    weak, strong = max(WEAK, NOISE * usual), max(STRONG, 2 * NOISE * usual)
+    out = np.zeros(masks.shape, bool)
+    for t, (one, mask) in enumerate(zip(strength[:, 0].numpy(), masks, strict=True)):
+        near = plate.grown(mask[None], GAP)[0, 0].numpy()
+        _, part = cv2.connectedComponents(((one > weak) | near).astype(np.uint8), connectivity=4)
+        own = np.isin(part, np.unique(part[near]))
+        _, part = cv2.connectedComponents((own & ~mask[0].numpy()).astype(np.uint8))
+        kept = np.unique(part[own & (one > strong)])
+        out[t, 0] = np.isin(part, kept[kept > 0]) & (one > weak)
+    return torch.from_numpy(out)
+
+
+def affected(
+    frames: Tensor,
+    mattes: Tensor,
+    *,
+    notify: Callable[[int, int], object] | None = None,
+) -> Tensor:
+    """Where the object, of mattes (T, 1, H, W), changes the light of frames (T, 3, H, W) around it,
+    (T, 1, H, W) bool; nowhere in what other frames never show without it."""
+    T, _, H, W = frames.shape
+    scale = min(1.0, (SEEN_AT / (H * W)) ** 0.5)
+    size = round(H * scale), round(W * scale)
+    nowhere = torch.zeros(T, 1, H, W, dtype=torch.bool)
+    masks = mattes >= plate.COVERED
+    if T < 2 or min(size) < plate.SMALL or not masks.any():
+        return nowhere
+    if size != (H, W):
+        frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+        masks = F.interpolate(masks.float(), size, mode="bilinear", antialias=True) > plate.COVERED
+    hidden = plate.grown(masks, 1)
+    around, flows = zone(hidden) & ~hidden, plate.flows_of(frames)
+    clip = plate.Clip(
+        frames, ~hidden, distance(hidden), plate.background_flow(frames, ~hidden, flows)
+    )
+    shows: list[Shown | None] = []
+    for t in range(T):
+        if notify:
+            notify(t, T)
+        shows.append(shown(clip, t, around | hidden))
+    found = None
+    for _ in range(ROUNDS):
+        background, known = compared(shows, frames, found)
+        known &= around
+        strength = lasting(unlike(frames, background), known, masks, flows)
+        strength = strength.square().mean(1, keepdim=True).sqrt() * known
+        if not known.any():
+            return nowhere
+        found = attached(strength, float(strength[known].median()), hidden)
+        found = plate.grown(found, MARGIN) & ~hidden
+    return F.interpolate(found.float(), (H, W), mode="bilinear") > 0.5
+
+
+def effects(frames: Tensor, mattes: Tensor, background: Tensor, where: Tensor) -> Effects:
+    """What the object, of mattes (T, 1, H, W), does to the light of a background (T, 3, H, W) in
+    the frames, in the places (T, 1, H, W) bool, and under its edge."""
+    if not where.any():
+        return nothing(frames)
+    side = (frames.shape[2] * frames.shape[3]) ** 0.5
+    r = max(2, round(WINDOW * side))
+    clear = mattes < plate.COVERED
+    gains, adds = [], []
+    for I, B, inside, open_ in zip(
+        frames.split(1), background.split(1), where.split(1), clear.split(1), strict=True
+    ):
+        I, B, use = I + 1, B + 1, (inside & open_).float()
+        if not use.any():
+            gains.append(torch.ones_like(use))
+            adds.append(torch.zeros_like(I))
+            continue
+        share = box(use, r).clamp(min=1e-6)
+        mI, mB = box(I * use, r) / share, box(B * use, r) / share
+        keep = 1 / (1 + SMALL_ADD)
+        above = (box(I * B * use, r) / share - keep * mI * mB).sum(1, keepdim=True)
+        below = (box(B * B * use, r) / share - keep * mB * mB).sum(1, keepdim=True)
+        gain = (above / below.clamp(min=1e-4)).clamp(0, 1)
+        soft = box(use, 2)  # fades towards the region's border
+        gain = 1 + (gain - 1) * soft
+        left = I - gain * B
+        smooth = box(left * use, 2) / box(use, 2).clamp(min=1e-6)
+        detail = left - smooth
+        left = smooth + detail.sign() * (detail.abs() - GRAIN).clamp(min=0)
+        fits = torch.maximum(1 - gain, left.amax(1, keepdim=True) / 2).clamp(0, 1)
+        gain = torch.where(use > 0, 1 - fits, torch.ones_like(gain))
+        add = torch.where(use > 0, torch.minimum(left.clamp(min=0), 2 * (1 - gain)), 0 * left)
+        # under the object's edge, what is beside it goes on
+        both = spread(torch.cat([gain, add], 1), open_)
+        gains.append(both[:, :1].clamp(0, 1))
+        adds.append(both[:, 1:].clamp(min=0))
+    return Effects(torch.cat(gains), torch.cat(adds))
