@@ -30,15 +30,18 @@ SEEN_AT = 26_000  # pixels, about, of the frames in which effects are looked for
 # how far around the object they are looked for: times the root of its area, and of the frame's side
 REACH, LEAST, MOST = 0.6, 0.06, 0.2
 BELOW = 0.8  # times its height, how much farther below it
-LASTING = 5  # frames before and after in which a difference has to last
-STRONG, WEAK = 0.10, 0.04  # differences, of a range of 2, that begin and that continue an effect
-NOISE = 3.0  # times the usual difference around the object that these are at least
+LASTING = 7  # frames before and after in which a difference has to last
+DOUBT = 0.5  # share of its deviation over them that a mean difference is believed less
+STRONG, WEAK = 0.09, 0.035  # differences, of a range of 2, that begin and that continue an effect
+NOISE = 2.5  # times the usual difference around the object that these are at least
+WARY = 3.0  # power of the distance from the object that a frame is trusted by
 DISTANCES = 3, 7, 15, 31  # in frames, of those that are compared
 ROUNDS = 2  # of comparing, the later ones without what is already found in the other frames
 GAP = 2  # pixels between the object and what hangs together with it
 MARGIN = 2  # pixels of those frames by which an effect reaches farther than what was found of it
 WINDOW = 0.016  # radius of the squares in which a gain is fitted, of the side sqrt(H W)
 SMALL_ADD = 0.1  # how much light that is added costs in the fit, to light that is taken
+DARKEST = 0.2  # gain below which what is left of the light does not tell the background
 GRAIN = 0.03  # differences of a pixel from the fit that are the background's error, of a range of 2
 
 
@@ -56,7 +59,8 @@ def nothing(frames: Tensor) -> Effects:
 
 def zone(masks: Tensor) -> Tensor:
     """Where around masks (T, 1, H, W) bool effects are looked for, (T, 1, H, W) bool: as far as the
-    object is large, and farther below it."""
+    object is large, farther below it, and nowhere above its middle, since light falls from above
+    and water lies flat."""
     side = (masks.shape[2] * masks.shape[3]) ** 0.5
     out = []
     for mask in masks.split(1):
@@ -64,11 +68,13 @@ def zone(masks: Tensor) -> Tensor:
         if not len(rows):
             out.append(mask)
             continue
+        top, bottom = int(rows[0]), int(rows[-1])
         r = round(min(max(REACH * float(mask.sum()) ** 0.5, LEAST * side), MOST * side))
-        down = round(BELOW * int(rows[-1] - rows[0] + 1))
+        down = round(BELOW * (bottom - top + 1))
         around = plate.grown(mask, r).float()
-        below = F.max_pool2d(F.pad(around, (0, 0, down, 0)), (down + 1, 1), 1)
-        out.append(below > 0)
+        below = F.max_pool2d(F.pad(around, (0, 0, down, 0)), (down + 1, 1), 1) > 0
+        below[:, :, : (top + bottom) // 2] = False
+        out.append(below)
     return torch.cat(out)
 
 
@@ -127,12 +133,12 @@ def shown(clip: plate.Clip, t: int, around: Tensor) -> Shown | None:
 
 
 def distance(masks: Tensor) -> Tensor:
-    """How far from the mask, as a share of how far effects are looked for, (T, 1, H, W)."""
+    """What a place is trusted, by how far it is from the mask, (T, 1, H, W) in (0, 1]."""
     import cv2
 
     side = (masks.shape[2] * masks.shape[3]) ** 0.5
     far = [cv2.distanceTransform((~m).byte().numpy(), cv2.DIST_L2, 3) for m in masks[:, 0]]
-    return torch.from_numpy(np.stack(far))[:, None].div(MOST * side).clamp(0.02, 1)
+    return torch.from_numpy(np.stack(far))[:, None].div(MOST * side).clamp(0.05, 1) ** WARY
 
 
 def compared(
@@ -149,13 +155,6 @@ def compared(
             found[t][:, whole] = colours[:, any_]
             known[t, 0] = whole
     return found, known
-
-
-def unlike(frames: Tensor, background: Tensor) -> Tensor:
-    """By how much frames are darker (below 0) or brighter than any of the background's 3x3 pixels
-    around, (T, 3, H, W), averaged over as many."""
-    most, least = F.max_pool2d(background, 3, 1, 1), -F.max_pool2d(-background, 3, 1, 1)
-    return box(frames - torch.minimum(torch.maximum(frames, least), most), 1)
 
 
 def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Flows) -> Tensor:
@@ -179,6 +178,18 @@ def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Flows) -> Tenso
                 total += cv2.warpAffine(both[s], np.linalg.inv(to)[:2], (W, H))
         out.append(total[..., :-1] / np.maximum(total[..., -1:], 1))
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
+
+
+def strengths(
+    frames: Tensor, background: Tensor, known: Tensor, masks: Tensor, flows: Flows
+) -> Tensor:
+    """By how much frames differ from a background where it is known, (T, 1, H, W): the mean, in
+    coordinates that move with the object, less a share of the deviation."""
+    left = box((frames - background) * known, 2) / box(known.float(), 2).clamp(min=1e-6)
+    mean, square = lasting(torch.cat([left, left.square()], 1), known, masks, flows).split(3, 1)
+    spread_ = (square - mean.square()).clamp(min=0).mean(1, keepdim=True).sqrt()
+    size = mean.square().mean(1, keepdim=True).sqrt()
+    return (size - DOUBT * spread_).clamp(min=0)
 
 
 def attached(strength: Tensor, usual: float, masks: Tensor) -> Tensor:
@@ -230,49 +241,64 @@ def affected(
     for _ in range(ROUNDS):
         background, known = compared(shows, frames, found)
         known &= around
-        strength = lasting(unlike(frames, background), known, masks, flows)
-        strength = strength.square().mean(1, keepdim=True).sqrt() * known
         if not known.any():
             return nowhere
+        strength = strengths(frames, background, known, masks, flows) * around
         found = attached(strength, float(strength[known].median()), hidden)
         found = plate.grown(found, MARGIN) & ~hidden
     return F.interpolate(found.float(), (H, W), mode="bilinear") > 0.5
 
 
-def effects(frames: Tensor, mattes: Tensor, background: Tensor, where: Tensor) -> Effects:
+def fitted(I: Tensor, B: Tensor, use: Tensor, r: int) -> tuple[Tensor, Tensor]:
+    """Gain (1, 1, H, W) and light added (1, 3, H, W) that make B (1, 3, H, W) of I where they are
+    of use (1, 1, H, W), 0 or 1, all above 0, black being 0."""
+    share = box(use, r).clamp(min=1e-6)
+    mean_I, mean_B = box(I * use, r) / share, box(B * use, r) / share
+    keep = 1 / (1 + SMALL_ADD)
+    above = (box(I * B * use, r) / share - keep * mean_I * mean_B).sum(1, keepdim=True)
+    below = (box(B * B * use, r) / share - keep * mean_B * mean_B).sum(1, keepdim=True)
+    gain = 1 + ((above / below.clamp(min=1e-4)).clamp(0, 1) - 1) * box(use, 2)  # fades at borders
+    left = I - gain * B
+    smooth = box(left * use, 2) / box(use, 2).clamp(min=1e-6)
+    detail = left - smooth
+    left = smooth + detail.sign() * (detail.abs() - GRAIN).clamp(min=0)
+    gain = 1 - torch.maximum(1 - gain, left.amax(1, keepdim=True) / 2).clamp(0, 1)
+    add = torch.minimum(left.clamp(min=0), 2 * (1 - gain))
+    return torch.where(use > 0, gain, torch.ones_like(gain)), add * use
+
+
+def effects(
+    frames: Tensor, mattes: Tensor, background: Tensor, where: Tensor, flows: Flows | None = None
+) -> tuple[Effects, Tensor]:
     """What the object, of mattes (T, 1, H, W), does to the light of a background (T, 3, H, W) in
-    the frames, in the places (T, 1, H, W) bool, and under its edge."""
-    if not where.any():
-        return nothing(frames)
-    side = (frames.shape[2] * frames.shape[3]) ** 0.5
-    r = max(2, round(WINDOW * side))
+    the frames, in the places (T, 1, H, W) bool, and under its edge; and the background, of which
+    what no other frame shows is freed from what the effect is elsewhere in time."""
     clear = mattes < plate.COVERED
-    gains, adds = [], []
-    for I, B, inside, open_ in zip(
-        frames.split(1), background.split(1), where.split(1), clear.split(1), strict=True
-    ):
-        I, B, use = I + 1, B + 1, (inside & open_).float()
-        if not use.any():
-            gains.append(torch.ones_like(use))
-            adds.append(torch.zeros_like(I))
-            continue
-        share = box(use, r).clamp(min=1e-6)
-        mI, mB = box(I * use, r) / share, box(B * use, r) / share
-        keep = 1 / (1 + SMALL_ADD)
-        above = (box(I * B * use, r) / share - keep * mI * mB).sum(1, keepdim=True)
-        below = (box(B * B * use, r) / share - keep * mB * mB).sum(1, keepdim=True)
-        gain = (above / below.clamp(min=1e-4)).clamp(0, 1)
-        soft = box(use, 2)  # fades towards the region's border
-        gain = 1 + (gain - 1) * soft
-        left = I - gain * B
-        smooth = box(left * use, 2) / box(use, 2).clamp(min=1e-6)
-        detail = left - smooth
-        left = smooth + detail.sign() * (detail.abs() - GRAIN).clamp(min=0)
-        fits = torch.maximum(1 - gain, left.amax(1, keepdim=True) / 2).clamp(0, 1)
-        gain = torch.where(use > 0, 1 - fits, torch.ones_like(gain))
-        add = torch.where(use > 0, torch.minimum(left.clamp(min=0), 2 * (1 - gain)), 0 * left)
-        # under the object's edge, what is beside it goes on
-        both = spread(torch.cat([gain, add], 1), open_)
-        gains.append(both[:, :1].clamp(0, 1))
-        adds.append(both[:, 1:].clamp(min=0))
-    return Effects(torch.cat(gains), torch.cat(adds))
+    use = where & clear
+    if not use.any():
+        return nothing(frames), background
+    r = max(2, round(WINDOW * (frames.shape[2] * frames.shape[3]) ** 0.5))
+    fetched = use & (frames != background).any(1, keepdim=True)
+    gain, add = torch.ones_like(mattes), torch.zeros_like(frames)
+    for t in range(len(frames)):
+        if fetched[t].any():
+            there = fetched[t : t + 1].float()
+            gain[t : t + 1], add[t : t + 1] = fitted(
+                frames[t : t + 1] + 1, background[t : t + 1] + 1, there, r
+            )
+    own = use & ~fetched
+    if own.any() and len(frames) > 1:
+        told = lasting(
+            torch.cat([gain, add, fetched.float()], 1),
+            fetched,
+            ~clear,
+            flows or plate.flows_of(frames),
+        )
+        own &= (told[:, 4:] > 0.5) & (told[:, :1] > DARKEST)
+        gain, add = torch.where(own, told[:, :1], gain), torch.where(own, told[:, 1:4], add)
+        free = ((frames + 1 - add) / gain.clamp(min=DARKEST) - 1).clamp(-1, 1)
+        background = torch.where(own, free, background)
+    both = torch.cat([gain, add], 1)
+    for t in (~clear).flatten(1).any(1).nonzero()[:, 0].tolist():
+        both[t : t + 1] = spread(both[t : t + 1], clear[t : t + 1])  # under the object's edge
+    return Effects(both[:, :1].clamp(0, 1), both[:, 1:].clamp(min=0)), background
