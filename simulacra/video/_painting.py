@@ -13,7 +13,7 @@ COARSEST = 3  # depth of the hole, pixels, at the coarsest of the painted sizes
 # deviation of a pixel's weight over its patch, pixels: less is sharper, more hides seams
 FOCUS = 1.2
 # share of a patch's own variation, up to that of the hole's surroundings, which its cost is less
-LIVELY = 0.5
+LIVELY = 0.85
 ROUND = np.ones((31, 31), np.uint8)  # what counts as surroundings, pixels of each size
 
 
@@ -185,7 +185,7 @@ def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
                 fits = (sy >= 0) & (sx >= 0) & (sy < H) & (sx < W)
                 fits[fits] = source[sy[fits] + half, sx[fits] + half]
                 match[fits] = (sy[fits] + half) * source.shape[1] + sx[fits] + half
-            for _ in range(5 if i else 2):
+            for _ in range(min(5, 1 + 2 * i)):
                 for _ in range(2):
                     match = searched(picture, target, source, match, rng, lively, wanted)
                 picture = np.where(hole[..., None] > 0, woven(picture, target, match), picture)

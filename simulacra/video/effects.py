@@ -302,3 +302,33 @@ def effects(
     for t in (~clear).flatten(1).any(1).nonzero()[:, 0].tolist():
         both[t : t + 1] = spread(both[t : t + 1], clear[t : t + 1])  # under the object's edge
     return Effects(both[:, :1].clamp(0, 1), both[:, 1:].clamp(min=0)), background
+
+
+def cleaned(
+    frames: Tensor,
+    mattes: Tensor,
+    *,
+    seed: int = 0,
+    notify: Callable[[int, int], object] | None = None,
+) -> tuple[plate.Plate, Effects]:
+    """The clean plate of frames (T, 3, H, W) behind an object of mattes (T, 1, H, W), without what
+    it does to the light, and that. `notify(t, T)` is called before each frame of the plate."""
+    flows = plate.flows_of(frames)
+    where = affected(frames, mattes)
+    found = plate.clean_plate(
+        frames, mattes, flows=flows, seed=seed, notify=notify, unlit=where if where.any() else None
+    )
+    light, background = effects(frames, mattes, found.background, where, flows)
+    return found._replace(background=background), light
+
+
+def as_layer(light: Effects) -> tuple[Tensor, Tensor]:
+    """The same as colours (T, 3, H, W) in [-1, 1] over the background, and their opacity
+    (T, 1, H, W): g (B + 1) - 1 + b is opacity * colours + (1 - opacity) * B."""
+    opacity = 1 - light.gain
+    return (light.add / opacity.clamp(min=1e-6) - 1).clamp(-1, 1), opacity
+
+
+def of_layer(colours: Tensor, opacity: Tensor) -> Effects:
+    """What `as_layer` made."""
+    return Effects(1 - opacity, opacity * (colours + 1))
