@@ -88,16 +88,14 @@ class Shown(NamedTuple):
     places: Tensor  # (K, 2, n): where in them
     frames: list[int]  # which they are
 
-    def voted(self, affected: Tensor | None) -> tuple[Tensor, Tensor]:
+    def voted(self, affected: Tensor) -> tuple[Tensor, Tensor]:
         """The colours (3, n) they agree upon, and which are any (n,), without those of places that
         are affected (T, 1, H, W)."""
-        weights = self.weights
-        if affected is not None:
-            bare = [
-                1 - plate.sampled(affected[s : s + 1].float(), one[None, :, None])[0, :, 0]
-                for s, one in zip(self.frames, self.places, strict=True)
-            ]
-            weights = weights * torch.stack(bare).clamp(min=0) ** 2
+        bare = [
+            1 - plate.sampled(affected[s : s + 1].float(), one[None, :, None])[0, :, 0]
+            for s, one in zip(self.frames, self.places, strict=True)
+        ]
+        weights = self.weights * torch.stack(bare).clamp(min=0) ** 2
         return plate.vote(self.colours, weights), weights.sum((0, 1)) > 0
 
 
@@ -141,9 +139,7 @@ def distance(masks: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(far))[:, None].div(MOST * side).clamp(0.05, 1) ** WARY
 
 
-def compared(
-    shows: list[Shown | None], frames: Tensor, affected: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def compared(shows: list[Shown | None], frames: Tensor, affected: Tensor) -> tuple[Tensor, Tensor]:
     """The frames (T, 3, H, W) with what others show in place of the hidden, and which pixels
     (T, 1, H, W) bool that are."""
     found, known = frames.clone(), torch.zeros_like(frames[:, :1], dtype=torch.bool)
@@ -237,7 +233,7 @@ def affected(
         if notify:
             notify(t, T)
         shows.append(shown(clip, t, around | hidden))
-    found = None
+    found = torch.zeros_like(hidden)
     for _ in range(ROUNDS):
         background, known = compared(shows, frames, found)
         known &= around

@@ -70,7 +70,7 @@ def steepness(matte: Tensor) -> Tensor:
     x = np.arange(-reach, reach + 1)
     bell = np.exp(-(x**2) / (2 * SIGMA**2))
     slope = bell[:, None] * (x * bell)
-    slope /= np.sqrt(np.square(slope).sum())
+    slope = slope / np.sqrt(np.square(slope).sum())
     out = [
         np.hypot(*(correlate(one, kernel, mode="nearest") for kernel in (slope, slope.T)))
         for one in matte[:, 0].cpu().double().numpy()
