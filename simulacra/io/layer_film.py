@@ -51,6 +51,7 @@ SRGB = Colours(1, 1, 1, False)  # what editors and players take pictures' values
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
 BT601, BT2020_NCL, BT2020_CL = 6, 9, 10
 LIMITED = 1
+BLACK, WHITE = 16, 235  # of brightness, in limited range
 
 
 def written_as(colours: Colours | None) -> Colours:
@@ -127,11 +128,10 @@ def packets(stream: Any, frames: Iterable[np.ndarray], kept: Kept) -> Iterator[A
     starts = kept.times.starts if kept.times else None
     colours = written_as(kept.colours)
     shallow = not stream.pix_fmt.endswith("10le")  # 8 bits, to which the library rounds worse
-    lasting: dict[int, int] = {}
 
     def timed(made: Iterable[Any]) -> Iterator[Any]:
         for packet in made:
-            packet.duration = lasting.pop(packet.pts, 1)
+            packet.duration = kept.times.lasts(packet.pts) if kept.times else 1
             yield packet
 
     for i, pixels in enumerate(frames):
@@ -148,9 +148,22 @@ def packets(stream: Any, frames: Iterable[np.ndarray], kept: Kept) -> Iterator[A
             interpolation=Interpolation.LANCZOS | Interpolation.ACCURATE_RND,
         )
         frame.colorspace, frame.color_range = colours.matrix, LIMITED
+        if shallow:
+            sharpen(frame, pixels[..., :3])
         frame.color_primaries, frame.color_trc = colours.primaries, colours.transfer
         frame.pts = starts[i] if starts else i
         frame.time_base = stream.codec_context.time_base
-        lasting[frame.pts] = starts[i + 1] - starts[i] if starts else 1
         yield from timed(stream.encode(frame))
     yield from timed(stream.encode(None))
+
+
+def sharpen(frame: Any, wanted: np.ndarray) -> None:
+    """Give a frame of 8 bits and coarse colours the brightness by which a player's conversion
+    comes nearest to what is wanted (H, W, 3): what colours lost to their coarseness is taken from,
+    and added to, all three channels, so that the mean of a pixel's differences is 0."""
+    lost = (wanted.astype(np.float32) - frame.to_ndarray(format="rgb24")).mean(2)
+    plane = frame.planes[0]
+    rows = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size).copy()
+    own = rows[:, : plane.width]
+    own[:] = np.rint(own + lost * (WHITE - BLACK) / 255).clip(BLACK, WHITE)
+    plane.update(rows)

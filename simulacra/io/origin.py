@@ -28,9 +28,10 @@ class Times(NamedTuple):
         """Those of the first frames alone."""
         return Times(self.starts[: count + 1], self.tick)
 
-    def lasting(self) -> list[float]:
-        """Seconds that each frame is shown."""
-        return [float((end - start) * self.tick) for start, end in pairwise(self.starts)]
+    def lasts(self, start: int) -> int:
+        """How many ticks the frame is shown that begins at one."""
+        place = self.starts.index(start)
+        return self.starts[place + 1] - start
 
 
 class Colours(NamedTuple):

@@ -21,6 +21,9 @@ EFFECTS = "effects"
 # how far the rounding of files to 8 bits can take layers from the composite of the same layers;
 # what differs by more was changed by somebody, and stays
 ROUNDED = 4 / 255
+ROUNDS = 3
+STEP = 0.5 / 255  # of an opacity, in a round
+EXACT = 1e-4  # difference from a composite below which opacities stay
 FINE = 1e-6
 PEAK = {1: 255, 2: 65535}  # by bytes a value
 
@@ -62,9 +65,6 @@ class Stack(NamedTuple):
         composite = self.read(self.folder / "composite" / name)[..., :3]
         found = {front.name: self.read(front.folder / name) for front in self.fronts}
         fronts = {one: shade(pixels) if one == EFFECTS else pixels for one, pixels in found.items()}
-        objects = [pixels for one, pixels in fronts.items() if one != EFFECTS]
-        for pixels, alpha in zip(objects, over_each_other(objects), strict=True):
-            pixels[..., 3] = alpha
         moved, changed = settled([*fronts.values(), ground], composite)
         return Frame(dict(zip(fronts, moved, strict=False)), moved[-1], composite, changed)
 
@@ -97,49 +97,56 @@ def shade(effects: np.ndarray) -> np.ndarray:
     return dark
 
 
-def over_each_other(objects: list[np.ndarray]) -> list[np.ndarray]:
-    """How opaque objects (H, W, 4), the nearest first, have to be over one another so that each
-    shows as much of itself as its own matte says."""
-    left = np.ones(objects[0].shape[:2])
-    found = []
-    for pixels in objects:
-        share = np.minimum(pixels[..., 3], left)
-        found.append(np.divide(share, left, out=np.zeros_like(left), where=left > FINE))
-        left = left - share
+def made_of(layers: list[np.ndarray]) -> list[np.ndarray]:
+    """What is seen (H, W, 3) from each layer on to the last, the background, which is opaque:
+    the first of them is the composite."""
+    found = [layers[-1]]
+    for pixels in reversed(layers[:-1]):
+        alpha = pixels[..., 3:]
+        found.insert(0, alpha * pixels[..., :3] + (1 - alpha) * found[0])
     return found
 
 
-def shares(layers: list[np.ndarray]) -> list[np.ndarray]:
-    """How much (H, W, 1) of each layer is seen, the background, which is opaque, last."""
-    left = np.ones((*layers[0].shape[:2], 1))
+def shares(fronts: list[np.ndarray]) -> list[np.ndarray]:
+    """How much (H, W, 1) is seen of each layer before the background, the nearest first."""
+    left = np.ones((*fronts[0].shape[:2], 1))
     found = []
-    for pixels in layers[:-1]:
+    for pixels in fronts:
         found.append(left * pixels[..., 3:])
         left = left - found[-1]
-    return [*found, left]
+    return found
 
 
 def settled(layers: list[np.ndarray], composite: np.ndarray) -> tuple[list[np.ndarray], int]:
     """Layers, the nearest first and the background last, moved so that they make the composite
-    (H, W, 3): all by what it differs, since their shares add up to 1, and where colours end there,
-    one after the other. And in how many pixels they differ by more than rounding, and are left."""
-    seen = shares(layers)
-    colours = [pixels[..., :3] for pixels in layers]
+    (H, W, 3): all colours by what it differs, since their shares add up to 1; where colours end
+    there (black, white), soft opacities by the little that helps most. And in how many pixels they
+    differ by more than rounding, and are left as they are."""
+    differs = np.abs(composite - made_of(layers)[0]).max(2)
+    some = (differs > FINE) & (differs <= ROUNDED)
+    found = [pixels.copy() for pixels in layers]
+    if some.any():
+        moved = closed([pixels[some][:, None] for pixels in layers], composite[some][:, None])
+        for pixels, own in zip(found, moved, strict=True):
+            pixels[some] = own[:, 0]
+    return found, int((differs > ROUNDED).sum())
 
-    def lacking() -> np.ndarray:
-        made = sum(share * one for share, one in zip(seen, colours, strict=True))
-        return np.asarray(composite - made)
 
-    error = lacking()
-    rounded = np.abs(error).max(2, keepdims=True) <= ROUNDED
-    colours = [(one + error * rounded).clip(0, 1) for one in colours]
-    for i, share in enumerate(seen):
-        error = lacking()
-        rest = rounded & (np.abs(error) > FINE) & (share > FINE)
-        step = np.divide(error, share, out=np.zeros_like(error), where=rest)
-        colours[i] = (colours[i] + step).clip(0, 1)
-    moved = [np.dstack([one, pixels[..., 3:]]) for one, pixels in zip(colours, layers, strict=True)]
-    return moved, int((~rounded).sum())
+def closed(layers: list[np.ndarray], composite: np.ndarray) -> list[np.ndarray]:
+    """The layers of pixels (N, 1, C), which are changed, moved so that they make the composite."""
+    for _ in range(ROUNDS):
+        error = composite - made_of(layers)[0]
+        for pixels in layers:
+            pixels[..., :3] = (pixels[..., :3] + error).clip(0, 1)
+        left = np.ones_like(composite[..., :1])
+        for i, pixels in enumerate(layers[:-1]):
+            error = composite - made_of(layers)[0]
+            change = left * (pixels[..., :3] - made_of(layers[i + 1 :])[0])  # by its opacity
+            best = (error * change).sum(2) / (change**2).sum(2).clip(FINE**2)
+            soft = (pixels[..., 3] > 0) & (pixels[..., 3] < 1) & (np.abs(error).max(2) > EXACT)
+            pixels[..., 3] = (pixels[..., 3] + soft * best.clip(-STEP, STEP)).clip(0, 1)
+            left = left * (1 - pixels[..., 3:])
+    return layers
 
 
 def opened(folder: Path) -> Stack:

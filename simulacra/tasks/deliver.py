@@ -180,7 +180,8 @@ def tagged(png: bytes, colours: Colours | None) -> bytes:
 
 
 def pngs(work: Work, _: Sequence[str]) -> None:
-    """16 bits a channel: colours and opacity, straight; the background; and the opacity alone."""
+    """16 bits a channel: colours and opacity, straight; the background; and mattes, how much is
+    seen of each object."""
 
     def save(folder: Path, number: int, values: np.ndarray) -> None:
         swapped = values[..., [2, 1, 0, 3][: values.shape[2]]] if values.shape[2] > 1 else values
@@ -191,11 +192,11 @@ def pngs(work: Work, _: Sequence[str]) -> None:
     with placed(work.out / "png16") as folder:
         for number, frame in enumerate(work.frames("png16")):
             save(folder / "background", number, frame.background)
-            for name, pixels in frame.fronts.items():
+            seen = _stack.shares([*frame.fronts.values()])
+            for (name, pixels), share in zip(frame.fronts.items(), seen, strict=True):
                 save(folder / name, number, pixels)
                 if name != EFFECTS:
-                    matte = name.replace("foreground", "matte")
-                    save(folder / matte, number, pixels[..., 3:])
+                    save(folder / name.replace("foreground", "matte"), number, share)
 
 
 def exrs(work: Work, _: Sequence[str]) -> None:
