@@ -20,7 +20,10 @@ from simulacra.io.origin import UNSAID, Colours, Origin, Times
 from simulacra.io.pictures import suffixes
 
 SLACK = 0.1  # of a frame's time, by which times of a film of even rate may jitter
-CUT = 0.1  # seconds, and share of a film, that a film of unsaid frames may end early by
+# by which a film that does not count its frames may end early: share of a frame's time, and seconds
+EARLY, LEAST = 0.75, 0.05
+# and where there is sound, of which films say more than they hold: seconds, and share of the film
+SOUND_EARLY, SOUND_SHARE = 0.3, 0.02
 SAID = 0.02  # by which the rate that a film says may differ from that of its times
 HIGH = 720  # rows from which films are rarely of BT.601 colours
 ODD = 8.0  # times as wide as high, or as high as wide, beyond which no pixels are
@@ -169,15 +172,32 @@ def _is_cover(stream: Any) -> bool:
 
 
 @contextmanager
+def decoding(file: Path) -> Iterator[None]:
+    """What the library says of a broken film becomes a Mistake in words."""
+    from av.error import FFmpegError, PermissionError
+
+    try:
+        yield
+    except PermissionError:
+        raise
+    except FFmpegError as error:
+        raise Mistake(
+            f"cannot read {file}: it is damaged, cut off or no film ({error.strerror})"
+        ) from None
+
+
+@contextmanager
 def playing(file: Path) -> Iterator[tuple[Any, Any]]:
     """A film's container and its first video stream.
     A Mistake if it has none; a cover picture is none."""
     import av  # a tenth of a second that most data sets need not pay
 
-    with blaming(file), av.open(str(file)) as container:
+    with blaming(file), decoding(file), av.open(str(file)) as container:
         stream = next((one for one in container.streams.video if not _is_cover(one)), None)
         if stream is None:
             raise Mistake(f"{file} has no pictures, only sound or text")
+        if stream.codec_context is None:
+            raise Mistake(f"{file} is damaged, cut off, or of a codec that is not known")
         yield container, stream
 
 
@@ -204,17 +224,20 @@ def pace(file: Path) -> Pace:
                 if not packet.is_discard:
                     found.append((packet.pts, lasts))
         rate, tick = float(stream.average_rate or 0), Fraction(stream.time_base or 0)
+        found.sort()
+        times = np.array([start for start, _ in found], np.int64)
+        steps = np.diff(times)
+        usual = float(np.median(steps)) if len(steps) else 0.0
+        if found and not found[-1][1]:
+            ends = max(ends, float(tick) * (found[-1][0] + usual))
         short = cut_off(container, stream, count, ends)
-    found.sort()
-    times = np.array([start for start, _ in found], np.int64)
-    steps = np.diff(times)
     begins = found[0][0] * tick if found else Fraction(0)
     if len(steps) and tick and times[-1] > times[0]:
         # what is said besides may be a default
         timed = len(steps) / (float(tick) * float(times[-1] - times[0]))
         rate = rate if abs(rate - timed) <= SAID * timed else timed
-    if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * float(np.median(steps))):
-        last = found[-1][1] or max(1, int(np.median(steps)))
+    if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * usual):
+        last = found[-1][1] or max(1, int(usual))
         starts = [int(one - times[0]) for one in times]
         rising = tick > 0 and steps.min() > 0
         return Pace(
@@ -227,11 +250,16 @@ def cut_off(container: Any, stream: Any, count: int, ends: float) -> str:
     """What a film lacks that holds so many packets of pictures and ends at so many seconds, by what
     it says of itself; "" if nothing."""
     if 0 < count < stream.frames:
-        return f"it is cut off after {count} of its {stream.frames} frames"
-    said = float(container.duration or 0) / 1e6 + float(container.start_time or 0) / 1e6
-    lost = said - ends
-    if "matroska" in container.format.name and count and lost > max(CUT, CUT * said):
-        return f"it is cut off after {ends:.4g} of its {said:.4g} seconds"
+        return f"cut off after {count} of its {stream.frames} frames"
+    said = ((container.duration or 0) + (container.start_time or 0)) / 1e6
+    silent = all(one.type == "video" for one in container.streams)
+    slack = (
+        max(LEAST, EARLY / float(stream.average_rate or 1))
+        if silent
+        else max(SOUND_EARLY, SOUND_SHARE * said)
+    )
+    if "matroska" in container.format.name and count and said - ends > slack:
+        return f"cut off after {ends:.4g} of its {said:.4g} seconds"
     return ""
 
 
@@ -272,7 +300,7 @@ def film(file: Path, keeps: bool = False) -> Clip:
                 yield f"frame {i}", upright(frame, ratio)
         if paced.short:
             raise Mistake(
-                f"{file}: {paced.short}; take what is there (--frames), or the whole film"
+                f"{file} is {paced.short}; needed: all of it, or only its first frames (--frames)"
             )
 
     if paced.times is not None:

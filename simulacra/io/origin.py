@@ -4,6 +4,7 @@ says it again.
 """
 
 import json
+from bisect import bisect_left
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ class Times(NamedTuple):
 
     def lasts(self, start: int) -> int:
         """How many ticks the frame is shown that begins at one."""
-        place = self.starts.index(start)
+        place = bisect_left(self.starts, start)
         return self.starts[place + 1] - start
 
 
