@@ -1,4 +1,4 @@
-"""Verbs of clips: decompose, edit."""
+"""Verbs of clips: decompose, edit, deliver."""
 
 import json
 import shlex
@@ -179,3 +179,28 @@ def _two(text: str) -> tuple[float, float]:
             f"move = {text}; allowed: two numbers of pixels, right and down, such as 40,-10"
         ) from None
     return dx, dy
+
+
+@app.command(rich_help_panel=PANEL)
+def deliver(
+    layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
+    target: Results,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            metavar="FORMATS",
+            help="Of png16, exr, prores, vp9, otio, with commas between; otherwise all.",
+        ),
+    ] = None,
+) -> None:
+    """Write layers for editors and compositors: 16-bit PNG, OpenEXR, ProRes, VP9, a timeline."""
+    from simulacra.core.progress import Stages
+    from simulacra.tasks.deliver import deliver as verb
+
+    wanted = [word.strip() for words in formats or () for word in words.split(",") if word.strip()]
+    if formats and not wanted:
+        raise Mistake("--as names no format; allowed: png16, exr, prores, vp9, otio")
+    with Stages(out.console) as stages:
+        paths, done = verb(layers, wanted, target, notify=stages.update)
+    report(paths, done)
