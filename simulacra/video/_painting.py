@@ -173,8 +173,8 @@ def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
             lively = variation(picture)
             near = np.pad(cv2.dilate(hole, ROUND), 0) > 0
             told = torch.from_numpy(np.where(source & near, lively, 0))[None, None]
-            wanted = spread(told, torch.from_numpy(source & near)[None, None])
-            wanted = wanted[0, 0].numpy().reshape(-1)[target]
+            around_it = spread(told, torch.from_numpy(source & near)[None, None])
+            wanted = around_it[0, 0].numpy().reshape(-1)[target]
             match = rng.choice(free, len(target))
             y, x = np.divmod(target, source.shape[1])
             if field is not None:
