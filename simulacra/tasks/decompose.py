@@ -16,6 +16,7 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import floats
+from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
 from simulacra.io.given_masks import Objects, read_masks
@@ -96,6 +97,7 @@ def decompose(
     note([f"{path}: {line}" for line in lines])
     facts, earlier = facts_of(clip, objects, (seed, fast, eyes), path, masks)
     note(_layer_folder.claim(out, facts, earlier, anew))
+    note(origin.keep(out, clip.origin, len(clip.frames), rate))
     work = Work(
         out, seen_as(clip.frames), objects, facts | {"fps": rate}, earlier, notify, note, arrived
     )
