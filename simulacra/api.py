@@ -17,7 +17,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from simulacra.core import answers, config, external, memory, random, run, zoo
 from simulacra.core.config import Config
 from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
-from simulacra.core.errors import Mistake
+from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened, reopen, to
 from simulacra.core.parts import parts
 from simulacra.io.paths import typed
@@ -421,12 +421,15 @@ def decompose(
     longest: int = 432,
     frames: int = 0,
     fast: bool = False,
+    features: Literal["imagenet", "none"] = "imagenet",
     merge: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """A clip and masks of some of its frames into foreground, matte and clean background, in the
     folder `out`; returns what its quality.json holds. The same call goes on where it was stopped,
-    and with one more mask corrects. `merge` takes all objects of indexed masks as one."""
+    and with one more mask corrects. `features` of a frozen network trained on ImageNet help to find
+    masks, or none. `merge` takes all objects of indexed masks as one."""
+    choose("features", features, ["imagenet", "none"])
     masks = mask if isinstance(mask, Mapping) else {0: mask}
     facts, notes = decomposing.decompose(
         Path(clip).expanduser(),
@@ -435,6 +438,7 @@ def decompose(
         longest=longest,
         frames=frames,
         fast=fast,
+        eyes=features == "imagenet",
         merge=merge,
         seed=seed,
     )

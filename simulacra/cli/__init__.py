@@ -1,7 +1,7 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
-measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `worlds`,
+measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `studio`, `worlds`,
 `experiments`.
 """
 
@@ -20,7 +20,7 @@ from simulacra.cli import lists  # isort: skip
 from simulacra.cli import basics  # isort: skip
 from simulacra.cli import measuring  # isort: skip
 from simulacra.cli import new  # isort: skip
-from simulacra.cli import pictures, clips, worlds, experiments, streams  # isort: skip
+from simulacra.cli import pictures, clips, studio, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
@@ -39,6 +39,7 @@ __all__ = [
     "new",
     "pictures",
     "streams",
+    "studio",
     "worlds",
 ]
 

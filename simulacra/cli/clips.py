@@ -1,7 +1,8 @@
-"""Verbs of clips: decompose, edit."""
+"""Verbs of clips: decompose, edit, deliver."""
 
 import json
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,37 +17,47 @@ PANEL = "Clips"
 MOST = 12  # warnings that are printed
 
 
+class Features(StrEnum):
+    """Eyes of the nets that find masks."""
+
+    imagenet = "imagenet"  # a frozen network trained on ImageNet
+    none = "none"  # nothing but the clip
+
+
+Given = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[FRAME=]MASK",
+        help="A picture of the object in a frame, the first is 0, on black or transparency. "
+        "Give several for corrections.",
+    ),
+]
+Longest = Annotated[
+    int, typer.Option(help="Reduce the longer side to this many pixels; 0 keeps the clip's size.")
+]
+Rate = Annotated[
+    float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")
+]
+Merge = Annotated[bool, typer.Option("--merge", help="Take all objects of an indexed mask as one.")]
+Fast = Annotated[bool, typer.Option("--fast", help="Find masks in less time, less well.")]
+Eyes = Annotated[Features, typer.Option(help="What the nets that find masks see with.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Layers of other masks of this clip give way.")]
+
+
 @app.command(rich_help_panel=PANEL)
 def decompose(
     path: Annotated[
         Path, typer.Argument(metavar="CLIP", help="A film, an animation or a folder of frames.")
     ],
-    mask: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[FRAME=]MASK",
-            help="A picture of the object in a frame, the first is 0, on black or transparency. "
-            "Give several for corrections.",
-        ),
-    ],
+    mask: Given,
     target: Results,
-    longest: Annotated[
-        int,
-        typer.Option(help="Reduce the longer side to this many pixels; 0 keeps the clip's size."),
-    ] = 432,
+    longest: Longest = 432,
     frames: Annotated[int, typer.Option(help="Only the first frames; 0 takes all.")] = 0,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames per second of the results; otherwise the clip's.")
-    ] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Take all objects of an indexed mask as one.")
-    ] = False,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Find masks in less time, less well.")
-    ] = False,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Layers of other masks of this clip give way.")
-    ] = False,
+    fps: Rate = None,
+    merge: Merge = False,
+    fast: Fast = False,
+    features: Eyes = Features.imagenet,
+    anew: Anew = False,
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
@@ -67,6 +78,7 @@ def decompose(
             "fps": fps,
             "merge": merge,
             "fast": fast,
+            "eyes": features is Features.imagenet,
             "anew": anew,
             "seed": seed,
             "notify": stages.update,
@@ -76,17 +88,27 @@ def decompose(
     if as_json:
         print(json.dumps(found | {"notes": done}))
         return
-    report([target], [])
+    shown = {
+        "--longest": (longest, 432),
+        "--frames": (frames, 0),
+        "--fps": (fps, None),
+        "--seed": (seed, 0),
+        "--features": (features.value, "imagenet"),
+    }
+    more = [str(word) for name, (v, usual) in shown.items() if v != usual for word in (name, v)]
+    more += [flag for flag, on in (("--merge", merge), ("--fast", fast)) if on]
+    _say(found, [path, target], masks, more)
+
+
+def _say(
+    found: dict[str, Any], places: list[Path], masks: dict[int, Path], more: list[str]
+) -> None:
+    """What a person reads when layers are there; `more` are the words of the command."""
+    report(places[1:], [])
     for line in [*_masks_in_words(found), *_in_words(found)]:
         out.print(escape(line), soft_wrap=True)
     if found.get("advised") is not None:
-        shown = {"--longest": longest, "--frames": frames, "--fps": fps, "--seed": seed}
-        usual = {"--longest": 432, "--frames": 0, "--fps": None, "--seed": 0}
-        more = [str(w) for k, v in shown.items() if v != usual[k] for w in (k, v)]
-        flags = [f for f, on in (("--merge", merge), ("--fast", fast)) if on]
-        out.print(
-            escape(_advice(found["advised"], [path, target], masks, more + flags)), soft_wrap=True
-        )
+        out.print(escape(_advice(found["advised"], places, masks, more)), soft_wrap=True)
 
 
 def _masks_in_words(found: dict[str, Any]) -> list[str]:
@@ -179,3 +201,28 @@ def _two(text: str) -> tuple[float, float]:
             f"move = {text}; allowed: two numbers of pixels, right and down, such as 40,-10"
         ) from None
     return dx, dy
+
+
+@app.command(rich_help_panel=PANEL)
+def deliver(
+    layers: Annotated[Path, typer.Argument(metavar="LAYERS", help="A folder that decompose made.")],
+    target: Results,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            metavar="FORMATS",
+            help="Of png16, exr, prores, vp9, otio, with commas between; otherwise all.",
+        ),
+    ] = None,
+) -> None:
+    """Write layers for editors and compositors: 16-bit PNG, OpenEXR, ProRes, VP9, a timeline."""
+    from simulacra.core.progress import Stages
+    from simulacra.tasks.deliver import deliver as verb
+
+    wanted = [word.strip() for words in formats or () for word in words.split(",") if word.strip()]
+    if formats and not wanted:
+        raise Mistake("--as names no format; allowed: png16, exr, prores, vp9, otio")
+    with Stages(out.console) as stages:
+        paths, done = verb(layers, wanted, target, notify=stages.update)
+    report(paths, done)

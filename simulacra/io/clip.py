@@ -8,7 +8,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from fractions import Fraction
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 
 from simulacra.core.errors import Mistake
 from simulacra.io.listing import fault, listing, usable
+from simulacra.io.origin import Origin, Times
 from simulacra.io.pictures import (
     Header,
     eight_bits,
@@ -47,6 +49,7 @@ class Clip(NamedTuple):
     notes: tuple[str, ...] = ()  # what a person should be told of it
     # width and height as stored, where pixels are not square; upright
     stored: tuple[int, int] | None = None
+    origin: Origin = Origin()  # what it says besides its pixels
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -234,9 +237,12 @@ def colourless(image: Image.Image) -> bool:
     return red == green == blue
 
 
-def beat(durations: list[float]) -> tuple[float, list[str]]:
+MILLISECOND = Fraction(1, 1000)
+
+
+def beat(durations: list[float], keeps: bool = False) -> tuple[float, list[str]]:
     """Frames per second of frames that last so many milliseconds, 0 if they do not say,
-    and what a person should be told."""
+    and what a person should be told; `keeps` is whether their times are kept."""
     if len(durations) < 2 or not all(durations):
         missing = sum(not one for one in durations)
         told = (
@@ -249,14 +255,27 @@ def beat(durations: list[float]) -> tuple[float, list[str]]:
     if min(durations) == max(durations):
         return fps, []
     least, most = min(durations), max(durations)
-    return fps, [
-        f"frames are unequally long, {least:g} to {most:g} ms; "
-        f"they are taken one by one, at {fps:.4g} per second"
-    ]
+    return fps, [f"frames are unequally long, {least:g} to {most:g} ms; {uneven(fps, keeps)}"]
 
 
-def animation(file: Path) -> Clip:
-    """The frames of an animated picture, turned as it says."""
+def uneven(fps: float, keeps: bool) -> str:
+    """What is said of frames that are unequally long, their times being kept or not."""
+    if keeps:
+        return f"{fps:.4g} per second on average; their times are kept"
+    return f"they are taken one by one, at {fps:.4g} per second"
+
+
+def lasting(durations: list[float]) -> Times | None:
+    """Times of frames that last so many milliseconds; None if equally long, or not said."""
+    whole = [round(one) for one in durations]
+    if len(whole) < 2 or min(whole) < 1 or len(set(whole)) == 1:
+        return None
+    return Times((0, *accumulate(whole)), MILLISECOND)
+
+
+def animation(file: Path, keeps: bool = False) -> Clip:
+    """The frames of an animated picture, turned as it says; `keeps` is whether the caller keeps
+    what its origin says."""
     notes: list[str] = []
     with blaming(file), opened(file) as image:
         count, start = getattr(image, "n_frames", 1), 0
@@ -282,5 +301,6 @@ def animation(file: Path) -> Clip:
                     one = ImageOps.exif_transpose(image)
                 yield f"frame {i}", one
 
-    fps, more = beat(durations)
-    return Clip(frames(), grey, count - start, fps, (*notes, *more))
+    fps, more = beat(durations, keeps)
+    origin = Origin(fps, lasting(durations))
+    return Clip(frames(), grey, count - start, fps, (*notes, *more), origin=origin)

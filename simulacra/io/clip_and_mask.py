@@ -21,6 +21,7 @@ from simulacra.io import clip as data
 from simulacra.io.clip import blaming
 from simulacra.io.film import clip_of
 from simulacra.io.mask import read_file
+from simulacra.io.origin import Origin
 from simulacra.io.pictures import eight_bits, on_white
 
 FPS = 24.0  # of a clip that does not say
@@ -38,6 +39,7 @@ class Clip(NamedTuple):
     notes: list[str]
     # width and height of the frames as stored, where pixels are not square
     stored: tuple[int, int] | None = None
+    origin: Origin = Origin()  # what it says besides its pixels
 
 
 def frames_that_fit(pixels: int) -> int:
@@ -104,7 +106,7 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
     is none, if sizes differ, or if it does not fit into memory."""
     if not path.exists():
         raise Mistake(f"no clip {path}")
-    source = clip_of(path, WHOLE, "clip", masks)
+    source = clip_of(path, WHOLE, "clip", masks, keeps=True)
     notes = [f"{path}: {one}" for one in source.notes]
     found: list[np.ndarray] = []
     extent, size, most = (0, 0), (0, 0), 0
@@ -142,6 +144,7 @@ def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Pat
         source.fps,
         notes,
         source.stored,
+        source.origin,
     )
 
 

@@ -1,27 +1,33 @@
 """The frames of a film: its first video stream, turned and mirrored as it says, in square pixels.
 
-What is dropped, such as sound, and what is converted, such as pixels that are not square, stands in
-the clip's notes.
+What is dropped, such as sound that nobody keeps, and what is converted, such as pixels that are not
+square, stands in the clip's notes; what it says besides its pixels, in its origin.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from simulacra.core.errors import Mistake
-from simulacra.io.clip import FILMS, Clip, Frames, animation, blaming, stills
+from simulacra.io.clip import FILMS, Clip, Frames, animation, blaming, stills, uneven
+from simulacra.io.origin import UNSAID, Colours, Origin, Times
 from simulacra.io.pictures import suffixes
 
 SLACK = 0.1  # of a frame's time, by which times of a film of even rate may jitter
+# by which a film that does not count its frames may end early: share of a frame's time, and seconds
+EARLY, LEAST = 0.75, 0.05
+# and where there is sound, of which films say more than they hold: seconds, and share of the film
+SOUND_EARLY, SOUND_SHARE = 0.3, 0.02
 SAID = 0.02  # by which the rate that a film says may differ from that of its times
 HIGH = 720  # rows from which films are rarely of BT.601 colours
 ODD = 8.0  # times as wide as high, or as high as wide, beyond which no pixels are
-UNSAID = 2  # colour property that is not tagged
+FULL_RANGE = 2  # as the library counts: 0 unsaid, 1 limited
 HDR = {16: "PQ", 18: "HLG"}  # transfer functions
 WIDE = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}  # primaries
 LEFT_OUT = {"audio": "sound", "subtitle": "subtitles"}
@@ -123,7 +129,7 @@ def colours(frame: Any) -> list[str]:
             f"its wide-gamut colours ({WIDE[frame.color_primaries]}) are read as sRGB, "
             "and look less saturated"
         )
-    if frame.color_range == 2 and "yuv" in frame.format.name:
+    if frame.color_range == FULL_RANGE and "yuv" in frame.format.name:
         found.append("its colours are of full range, and read as such")
     if (
         frame.colorspace == UNSAID
@@ -134,10 +140,19 @@ def colours(frame: Any) -> list[str]:
     return found
 
 
-def left_out(container: Any, stream: Any) -> list[str]:
-    """What is said of the streams of a film that are not read."""
+def tags(frame: Any) -> Colours:
+    """What a frame says that its colours are."""
+    said = {1: False, FULL_RANGE: True}.get(int(frame.color_range))
+    return Colours(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace), said)
+
+
+def left_out(container: Any, stream: Any, keeps: bool = False) -> list[str]:
+    """What is said of the streams of a film that are not read; `keeps` is whether the caller keeps
+    the first one of sound."""
     kinds = [
-        LEFT_OUT[kind] for kind in LEFT_OUT if any(one.type == kind for one in container.streams)
+        LEFT_OUT[kind]
+        for kind in LEFT_OUT
+        if any(one.type == kind for one in container.streams) and not (keeps and kind == "audio")
     ]
     more = [one for one in container.streams.video if one is not stream and not _is_cover(one)]
     found = (
@@ -157,52 +172,112 @@ def _is_cover(stream: Any) -> bool:
 
 
 @contextmanager
+def decoding(file: Path) -> Iterator[None]:
+    """What the library says of a broken film becomes a Mistake in words."""
+    from av.error import FFmpegError, PermissionError
+
+    try:
+        yield
+    except PermissionError:
+        raise
+    except FFmpegError as error:
+        raise Mistake(
+            f"cannot read {file}: it is damaged, cut off or no film ({error.strerror})"
+        ) from None
+
+
+@contextmanager
 def playing(file: Path) -> Iterator[tuple[Any, Any]]:
     """A film's container and its first video stream.
     A Mistake if it has none; a cover picture is none."""
     import av  # a tenth of a second that most data sets need not pay
 
-    with blaming(file), av.open(str(file)) as container:
+    with blaming(file), decoding(file), av.open(str(file)) as container:
         stream = next((one for one in container.streams.video if not _is_cover(one)), None)
         if stream is None:
             raise Mistake(f"{file} has no pictures, only sound or text")
+        if stream.codec_context is None:
+            raise Mistake(f"{file} is damaged, cut off, or of a codec that is not known")
         yield container, stream
 
 
-def pace(file: Path) -> tuple[float, list[str]]:
-    """Frames per second of a film, 0 if it does not say,
-    and a note if its frames are unequally long."""
+class Pace(NamedTuple):
+    """When the frames of a film are shown."""
+
+    fps: float  # frames per second; 0: it does not say
+    times: Times | None  # None: equally long
+    begins: Fraction  # seconds, of the first frame
+    short: str  # what is lacking of a film that was cut off; "" of others
+
+
+def pace(file: Path) -> Pace:
+    """When the frames of a film are shown, by its packets, none of which is decoded."""
     with playing(file) as (container, stream):
-        packets = [
-            packet
-            for packet in container.demux(stream)
-            if packet.pts is not None and not packet.is_discard
-        ]
-        times = np.sort(np.array([packet.pts for packet in packets], np.int64))
-        rate = float(stream.average_rate or 0)
-        tick = float(stream.time_base or 0)
-    steps = np.diff(times)
+        found, count, ends = [], 0, 0.0
+        for packet in container.demux():
+            if packet.pts is None:
+                continue
+            lasts = packet.duration or 0
+            ends = max(ends, float((packet.pts + lasts) * packet.time_base))
+            if packet.stream.index == stream.index:
+                count += 1
+                if not packet.is_discard:
+                    found.append((packet.pts, lasts))
+        rate, tick = float(stream.average_rate or 0), Fraction(stream.time_base or 0)
+        found.sort()
+        times = np.array([start for start, _ in found], np.int64)
+        steps = np.diff(times)
+        usual = float(np.median(steps)) if len(steps) else 0.0
+        if found and not found[-1][1]:
+            ends = max(ends, float(tick) * (found[-1][0] + usual))
+        short = cut_off(container, stream, count, ends)
+    begins = found[0][0] * tick if found else Fraction(0)
     if len(steps) and tick and times[-1] > times[0]:
         # what is said besides may be a default
-        timed = len(steps) / (tick * float(times[-1] - times[0]))
+        timed = len(steps) / (float(tick) * float(times[-1] - times[0]))
         rate = rate if abs(rate - timed) <= SAID * timed else timed
-    if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * float(np.median(steps))):
-        return rate, [
-            f"frames are unequally long; they are taken one by one, at {rate:.4g} per second"
-        ]
-    return rate, []
+    if len(steps) and steps.max() - steps.min() > max(1.0, SLACK * usual):
+        last = found[-1][1] or max(1, int(usual))
+        starts = [int(one - times[0]) for one in times]
+        rising = tick > 0 and steps.min() > 0
+        return Pace(
+            rate, Times((*starts, starts[-1] + last), tick) if rising else None, begins, short
+        )
+    return Pace(rate, None, begins, short)
 
 
-def film(file: Path) -> Clip:
-    """The frames of a film's first video stream, turned as it says, in square pixels."""
+def cut_off(container: Any, stream: Any, count: int, ends: float) -> str:
+    """What a film lacks that holds so many packets of pictures and ends at so many seconds, by what
+    it says of itself; "" if nothing."""
+    if 0 < count < stream.frames:
+        return f"cut off after {count} of its {stream.frames} frames"
+    said = ((container.duration or 0) + (container.start_time or 0)) / 1e6
+    silent = all(one.type == "video" for one in container.streams)
+    slack = (
+        max(LEAST, EARLY / float(stream.average_rate or 1))
+        if silent
+        else max(SOUND_EARLY, SOUND_SHARE * said)
+    )
+    if "matroska" in container.format.name and count and said - ends > slack:
+        return f"cut off after {ends:.4g} of its {said:.4g} seconds"
+    return ""
+
+
+def film(file: Path, keeps: bool = False) -> Clip:
+    """The frames of a film's first video stream, turned as it says, in square pixels; `keeps` is
+    whether the caller keeps what its origin says. One that was cut off is a Mistake once all frames
+    that are there were taken."""
+    paced = pace(file)
     with playing(file) as (container, stream):
-        notes = left_out(container, stream)
+        notes = left_out(container, stream, keeps)
+        sound = file if any(one.type == "audio" for one in container.streams) else None
         ratio, said = shape_of(stream)
         notes += said
         grey, count = str(stream.codec_context.pix_fmt).startswith("gray"), stream.frames
         frame = next(container.decode(stream), None)
-        stored = None
+        stored = said_colours = None
         if frame is not None:
+            said_colours = tags(frame)
             turn, said = turn_of(frame)
             notes += said + colours(frame)
             if frame.interlaced_frame:
@@ -223,22 +298,30 @@ def film(file: Path) -> Clip:
         with playing(file) as (container, stream):
             for i, frame in enumerate(container.decode(stream)):
                 yield f"frame {i}", upright(frame, ratio)
+        if paced.short:
+            raise Mistake(
+                f"{file} is {paced.short}; needed: all of it, or only its first frames (--frames)"
+            )
 
-    fps, more = pace(file)
-    return Clip(frames(), grey, count, fps, (*notes, *more), stored)
+    if paced.times is not None:
+        notes.append(f"frames are unequally long; {uneven(paced.fps, keeps)}")
+    origin = Origin(paced.fps, paced.times, said_colours, sound, paced.begins)
+    return Clip(frames(), grey, count, paced.fps, tuple(notes), stored, origin)
 
 
-def clip_of(place: Path, size: int, what: str, masks: Sequence[Path] = ()) -> Clip:
+def clip_of(
+    place: Path, size: int, what: str, masks: Sequence[Path] = (), keeps: bool = False
+) -> Clip:
     """The clip in a folder of frames, these masks not among them, an animated picture or a film, of
-    which frames of `size` pixels are wanted; a Mistake that begins with `what` if the file is none
-    of them."""
+    which frames of `size` pixels are wanted; `keeps` is whether the caller keeps what its origin
+    says (times, sound). A Mistake that begins with `what` if the file is none of them."""
     end = place.suffix.lower()
     if place.is_dir():
         return stills(place, size, masks)
     if end in FILMS:
-        return film(place)
+        return film(place, keeps)
     if end in suffixes():
-        return animation(place)
+        return animation(place, keeps)
     raise Mistake(
         f"{what} {place} ends in '{end}'; "
         f"allowed: a folder of frames, .gif, .png, .webp, {', '.join(FILMS)}"

@@ -2,9 +2,11 @@
 
 It listens at 127.0.0.1 alone. Every request needs the token of the address that is printed, in the
 address or, after the first, in a cookie; and names this machine as its host, so that no page of the
-web can ask under a name of its own. It only gives: what it is not asked for by GET or HEAD is
-refused. What it gives are the names that `give` knows, not paths of the disk. Pages are told to run
-no script, and to ask for nothing, but from here.
+web can ask under a name of its own. What it gives by GET and HEAD are the names that `give` knows,
+not paths of the disk. A page that works on something has a `take` too: it hears what is sent by
+POST, of at most MOST bytes, from pages of this address alone, as their Origin says. Without `take`,
+and for any other verb, that is refused. Pages are told to run no script, and to ask for nothing,
+but from here.
 """
 
 import hmac
@@ -27,6 +29,7 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
     ".json": "application/json",
     ".png": "image/png",
     ".gif": "image/gif",
@@ -47,9 +50,14 @@ HEADERS = {
 RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 BLOCK = 2**18  # bytes sent at once
 PATIENCE = 30.0  # seconds for a request to arrive
+MOST = 2**23  # bytes of what is sent by POST
+HEARD_OUT = 2**26  # bytes of a larger one that are still read, so that the answer arrives
 
 # what has a name, as its content or as the file that holds it; None: nothing has
 Give = Callable[[str], bytes | Path | None]
+# what is sent under a name, and the JSON to answer; None: nothing has the name. A Mistake is told
+# to the page as it is
+Take = Callable[[str, bytes], bytes | None]
 
 
 class Part(NamedTuple):
@@ -67,6 +75,7 @@ class LocalServer:
     give: Give
     port: int = 0
     token: str = ""
+    take: Take | None = None  # None: nothing can be sent
 
     def __post_init__(self) -> None:
         self.token = self.token or secrets.token_urlsafe(24)
@@ -134,24 +143,78 @@ class _Handler(BaseHTTPRequestHandler):
         """The same without content."""
         self._answer()
 
+    def do_POST(self) -> None:
+        """Take what a page of ours sends, and answer."""
+        take = self.local.take
+        if take is None:
+            self._refuse()
+        elif self._may() and (content := self._content()) is not None:
+            try:
+                found = take(self._name(), content)
+            except Mistake as mistake:
+                self._say(400, str(mistake))
+                return
+            if found is None:
+                self._say(404, "not here")
+            else:
+                self._send(found, TYPES[".json"], {})
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):  # any other verb
-            return lambda: self._say(405, "only GET", Allow="GET, HEAD")
+            return self._refuse
         raise AttributeError(name)
+
+    def _refuse(self) -> None:
+        if self.local.take is None:
+            self._say(405, "only GET", Allow="GET, HEAD")
+        else:
+            self._say(405, "only GET and POST", Allow="GET, HEAD, POST")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: addresses hold the token."""
 
-    def _answer(self) -> None:
-        local, asked = self.local, urlsplit(self.path)
+    def _token(self) -> str:
+        """That of the address."""
+        return parse_qs(urlsplit(self.path).query).get("token", [""])[0]
+
+    def _name(self) -> str:
+        """What is asked for."""
+        path = urlsplit(self.path).path
+        return unquote(path, errors="replace").removeprefix("/") or "index.html"
+
+    def _may(self) -> bool:
+        """Whether who asks may; otherwise it is answered."""
+        local = self.local
         if self.headers.get("Host") not in (f"{HOST}:{local.port}", f"localhost:{local.port}"):
             self._say(421, "another host")
-            return
-        token = parse_qs(asked.query).get("token", [""])[0]
-        if not local.knows(token) and not local.knows(self._cookie()):
+            return False
+        if not local.knows(self._token()) and not local.knows(self._cookie()):
             self._say(403, "open the address that `simulacra` printed, with its token")
+            return False
+        return True
+
+    def _content(self) -> bytes | None:
+        """What a page of this address sends; None if it may not, which is answered."""
+        size = self.headers.get("Content-Length", "")
+        if self.headers.get("Origin") != f"http://{self.headers['Host']}":
+            self._say(403, "only pages of this address may send something")
+        elif not (size.isascii() and size.isdecimal()) or "Transfer-Encoding" in self.headers:
+            self._say(411, "how long it is has to be said")
+        elif (length := int(size[:18])) > MOST:
+            left = min(length, HEARD_OUT)
+            while left and (block := self.rfile.read(min(BLOCK, left))):
+                left -= len(block)
+            self._say(413, f"{length} bytes; allowed: at most {MOST}")
+        elif len(content := self.rfile.read(length)) == length:
+            return content
+        self.close_connection = True
+        return None
+
+    def _answer(self) -> None:
+        local, token = self.local, self._token()
+        if not self._may():
             return
-        name = unquote(asked.path, errors="replace").removeprefix("/") or "index.html"
+        name = self._name()
         found = local.give(name)
         if found is None:
             self._say(404, "not here")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from io import BytesIO
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from simulacra.core import files
 from simulacra.core.errors import Mistake
+from simulacra.io.origin import Times
 
 GAP = 128  # the grey between the tiles of a sheet
 CLOCK = {"step", "images", "seconds"}  # what the log counts by, rather than what it measures
@@ -310,8 +311,15 @@ def stream_csvs(parts: Iterable[Tensor], count: int, folder: Path) -> list[Path]
     )
 
 
-def gif(images: Iterable[Image.Image], fps: float) -> bytes:
-    """An endless animation, 256 colours a frame;
+def hundredths(times: Times) -> list[int]:
+    """Milliseconds that each frame of a GIF lasts at these times: whole hundredths of a second, two
+    and more, without drift."""
+    ends = [round(100 * start * times.tick) for start in times.starts]
+    return [10 * max(2, end - start) for start, end in pairwise(ends)]
+
+
+def gif(images: Iterable[Image.Image], fps: float, times: Times | None = None) -> bytes:
+    """An endless animation, 256 colours a frame, at a rate or at times;
     a GIF keeps time in hundredths of a second and not under two."""
     if not 0 < fps <= 50:
         raise Mistake(f"a GIF of {fps} frames per second; allowed: above 0, up to 50")
@@ -320,14 +328,19 @@ def gif(images: Iterable[Image.Image], fps: float) -> bytes:
     )
     buffer = BytesIO()
     first.save(
-        buffer, "GIF", save_all=True, append_images=others, duration=10 * round(100 / fps), loop=0
+        buffer,
+        "GIF",
+        save_all=True,
+        append_images=others,
+        duration=hundredths(times) if times else 10 * round(100 / fps),
+        loop=0,
     )
     return buffer.getvalue()
 
 
-def save_gif(frames: Tensor, path: Path, fps: float) -> Path:
-    """The path of a GIF that shows the frames (T, C, H, W)."""
-    return write(path, gif([picture(one) for one in to_bytes(visible(frames))], fps))
+def save_gif(frames: Tensor, path: Path, fps: float, times: Times | None = None) -> Path:
+    """The path of a GIF that shows the frames (T, C, H, W), at a rate or at times."""
+    return write(path, gif([picture(one) for one in to_bytes(visible(frames))], fps, times))
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
@@ -342,9 +355,9 @@ def even(pixels: np.ndarray) -> np.ndarray:
 X264 = {"crf": "18", "x264-params": "mbtree=0"}
 
 
-def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
-    """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays; one
-    thread, so that the bytes depend on nothing else."""
+def mp4(pixels: Iterable[np.ndarray], fps: float, times: Times | None = None) -> bytes:
+    """Frames (H, W, 3) uint8, all of one even size, as H.264, which every browser plays, at a rate
+    or at times; one thread, so that the bytes depend on nothing else."""
     import av  # a tenth of a second that most runs need not pay
 
     if not 0 < fps <= 1000:
@@ -357,22 +370,30 @@ def mp4(pixels: Iterable[np.ndarray], fps: float) -> bytes:
         )
         stream.height, stream.width, stream.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
         stream.codec_context.thread_count = 1
-        for frame in chain([first], pixels):
+        if times is not None:
+            stream.codec_context.time_base = times.tick
+        for i, frame in enumerate(chain([first], pixels)):
             # reformatted here, since the encoder's own conversion gives other bytes from call to
             # call
-            video.mux(
-                stream.encode(
-                    av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-                )
-            )
-        video.mux(stream.encode())
+            shown = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
+            if times is not None:
+                shown.pts, shown.time_base = times.starts[i], times.tick
+            video.mux(timed(stream.encode(shown), times))
+        video.mux(timed(stream.encode(), times))
     return buffer.getvalue()
 
 
-def save_mp4(frames: Tensor, path: Path, fps: float) -> Path:
-    """The path of an MP4 that shows the frames (T, C, H, W);
+def timed(packets: list[Any], times: Times | None) -> list[Any]:
+    """Encoded frames that say how long they last, where they have times."""
+    for packet in packets if times else ():
+        packet.duration = times.lasts(packet.pts)  # type: ignore[union-attr]
+    return packets
+
+
+def save_mp4(frames: Tensor, path: Path, fps: float, times: Times | None = None) -> Path:
+    """The path of an MP4 that shows the frames (T, C, H, W), at a rate or at times;
     odd heights and widths grow by one pixel."""
-    return write(path, mp4(even(to_bytes(visible(frames))), fps))
+    return write(path, mp4(even(to_bytes(visible(frames))), fps, times))
 
 
 def save_film(

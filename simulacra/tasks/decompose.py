@@ -16,6 +16,7 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import floats
+from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
 from simulacra.io.given_masks import Objects, read_masks
@@ -24,7 +25,7 @@ from simulacra.tasks._layer_folder import Facts
 from simulacra.video import depth, doubts, layers
 from simulacra.video._cache import kept
 
-VERSION = 3  # of what `work` holds; another one is not gone on with
+VERSION = 4  # of what `work` holds; another one is not gone on with
 Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 Said = Callable[[str], None]  # hears at once what is returned as notes, too
 Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confidence (K,)
@@ -57,6 +58,7 @@ def decompose(
     fps: float | None = None,
     seed: int = 0,
     fast: bool = False,
+    eyes: bool = True,  # a frozen network trained on ImageNet helps to find masks
     merge: bool = False,  # take all objects of the masks as one
     anew: bool = False,  # layers of other masks of this clip give way
     notify: Notify = unheard,
@@ -93,8 +95,9 @@ def decompose(
     note([*clip.notes, *objects.notes])
     rate, lines = (fps, []) if fps else paced(clip.fps)
     note([f"{path}: {line}" for line in lines])
-    facts, earlier = facts_of(clip, objects, seed, fast, path, masks)
+    facts, earlier = facts_of(clip, objects, (seed, fast, eyes), path, masks)
     note(_layer_folder.claim(out, facts, earlier, anew))
+    note(origin.keep(out, clip.origin, len(clip.frames), rate))
     work = Work(
         out, seen_as(clip.frames), objects, facts | {"fps": rate}, earlier, notify, note, arrived
     )
@@ -212,7 +215,12 @@ def found_in(work: Work) -> tuple[Tensor, Tensor, list[doubts.Doubt]]:
         str(facts["of"]),
         {"soft": (T, K, *frames.shape[2:]), "confidence": (T, K)},
         lambda: segmented(
-            frames, work.objects.masks, facts["seed"], facts["fast"], work.notify, heard, place
+            frames,
+            work.objects.masks,
+            (facts["seed"], facts["fast"], facts["eyes"]),
+            work.notify,
+            heard,
+            place,
         ),
     )
     work.note(lines)
@@ -305,11 +313,16 @@ def seen_as(frames: Tensor) -> Tensor:
 
 
 def facts_of(
-    clip: Clip, objects: Objects, seed: int, fast: bool, path: Path, masks: Mapping[int, Path]
+    clip: Clip,
+    objects: Objects,
+    how: tuple[int, bool, bool],  # seed, fast, eyes
+    path: Path,
+    masks: Mapping[int, Path],
 ) -> tuple[Facts, str]:
     """All that the layers depend on: `of`, its fingerprint, and what tells a person how two differ;
     and the fingerprint that an earlier version gave the same."""
     T, _, H, W = clip.frames.shape
+    seed, fast, eyes = how
     given = {
         str(t): {
             "name": masks[t].name,
@@ -323,17 +336,18 @@ def facts_of(
         "masks": given,
     }
     facts = {
-        "of": fingerprint(clip, objects, (VERSION, seed, fast, objects.names)),
+        "of": fingerprint(clip, objects, (VERSION, *how, objects.names)),
         "frames": T,
         "height": H,
         "width": W,
         "seed": seed,
         "fast": fast,
+        "eyes": eyes,
         "source": source,
         "given": list(objects.masks),
         "objects": [{"name": name} for name in objects.names],
     }
-    alone = list(objects.masks) == [0] and len(objects.names) == 1 and not fast
+    alone = list(objects.masks) == [0] and len(objects.names) == 1 and eyes and not fast
     return facts, fingerprint(clip, objects, (2, seed)) if alone else ""
 
 
@@ -361,8 +375,7 @@ def fingerprint(clip: Clip, objects: Objects, more: tuple[object, ...]) -> str:
 def segmented(
     frames: Tensor,
     masks: Mapping[int, Tensor],
-    seed: int,
-    fast: bool,
+    how: tuple[int, bool, bool],  # seed, fast, eyes
     notify: Notify,
     arrived: Arrived,
     place: tuple[Path, str],
@@ -375,11 +388,12 @@ def segmented(
     found = follow(
         frames,
         masks,
-        seed=seed,
+        seed=how[0],
         notify=lambda share: notify("object", share),
         arrived=arrived,
         kept=Kept(*place),
-        fast=fast,
+        fast=how[1],
+        eyes=how[2],
     )
     return {"soft": found.soft.float(), "confidence": found.confidence.float()}
 

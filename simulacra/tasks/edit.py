@@ -18,6 +18,7 @@ from simulacra.io.film import clip_of
 from simulacra.io.pictures import opened
 from simulacra.nn.optical_flow import warp
 from simulacra.video import layers
+from simulacra.video.effects import Effects, of_layer
 
 PARTS = "foreground", "background"
 
@@ -30,8 +31,9 @@ def edit(
     background: Path | None = None,
     move: tuple[float, float] | None = None,
 ) -> tuple[list[Path], list[str]]:
-    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. `remove` leaves
-    the clean background; `background` is a picture, or a clip, that takes its place, cropped about
+    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. What the object
+    does to the light (effects/, if the layers have it) goes where it goes. `remove` leaves the
+    clean background; `background` is a picture, or a clip, that takes its place, cropped about
     its middle and resized; `move` is by how many pixels the object goes right and down. Returns the
     files and what was done to the background."""
     if not (remove or background or move):
@@ -44,6 +46,7 @@ def edit(
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; results go into a folder")
     colours, matte, ground, fps = read_layers(folder)
+    light = None if remove else read_effects(folder, ground)
     notes: list[str] = []
     if background is not None:
         ground, notes = other_ground(background, ground, fps)
@@ -55,7 +58,10 @@ def edit(
             )
         way = torch.tensor([-dx, -dy]).view(1, 2, 1, 1).expand(len(matte), 2, *matte.shape[2:])
         matte, colours = warp(matte, way, padding="zeros"), warp(colours, way)
-    made = ground if remove else layers.over(colours, matte, ground)
+        if light:
+            dark, add = (warp(one, way, padding="zeros") for one in (1 - light.gain, light.add))
+            light = Effects(1 - dark, add)
+    made = ground if remove else layers.over(colours, matte, ground, *(light or ()))
     paths = easel.save_pngs(made, out / "frames")
     return [
         *paths,
@@ -75,27 +81,45 @@ def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
         )
     with blaming(told):
         fps = float(json.loads(told.read_text("utf-8"))["fps"])
-    found = []
-    for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True):
-        files = sorted((folder / part).glob("*.png"), key=lambda path: natural(path.name))
-        if not files:
-            raise Mistake(f"{folder / part} holds no layers; decompose the clip again")
-        frames = []
-        for file in files:
-            with blaming(file), opened(file) as image:
-                frames.append(np.asarray(image.convert(mode)))
-            if frames[-1].shape != frames[0].shape:
-                raise Mistake(
-                    f"layer {file} has another size than the first one; decompose the clip again"
-                )
-        found.append(floats(np.stack(frames).transpose(0, 3, 1, 2)))
-    front, ground = found
+    front, ground = (
+        read_part(folder / part, mode) for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True)
+    )
     if front[:, :3].shape != ground.shape:
         raise Mistake(
             f"{folder}: foreground {tuple(front.shape)} "
             f"and background {tuple(ground.shape)} differ; decompose again"
         )
     return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
+
+
+def read_part(folder: Path, mode: str) -> Tensor:
+    """The pictures of a layer, (T, C, H, W) in [-1, 1]."""
+    files = sorted(folder.glob("*.png"), key=lambda path: natural(path.name))
+    if not files:
+        raise Mistake(f"{folder} holds no layers; decompose the clip again")
+    frames: list[np.ndarray] = []
+    for file in files:
+        with blaming(file), opened(file) as image:
+            frames.append(np.asarray(image.convert(mode)))
+        if frames[-1].shape != frames[0].shape:
+            raise Mistake(
+                f"layer {file} has another size than the first one; decompose the clip again"
+            )
+    return floats(np.stack(frames).transpose(0, 3, 1, 2))
+
+
+def read_effects(folder: Path, like: Tensor) -> Effects | None:
+    """What the object does to the light of a background (T, 3, H, W); None of layers that were made
+    without."""
+    if not (folder / "effects").is_dir():
+        return None
+    found = read_part(folder / "effects", "RGBA")
+    if found[:, :3].shape != like.shape:
+        raise Mistake(
+            f"{folder}: effects {tuple(found.shape)} and background {tuple(like.shape)} differ; "
+            "decompose again"
+        )
+    return of_layer(found[:, :3], (found[:, 3:] + 1) / 2)
 
 
 def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str]]:

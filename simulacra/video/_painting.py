@@ -12,6 +12,9 @@ PATCH = 7  # side of the patches that paint, pixels
 COARSEST = 3  # depth of the hole, pixels, at the coarsest of the painted sizes
 # deviation of a pixel's weight over its patch, pixels: less is sharper, more hides seams
 FOCUS = 1.2
+# share of a patch's own variation, up to that of the hole's surroundings, which its cost is less
+LIVELY = 0.85
+ROUND = np.ones((31, 31), np.uint8)  # what counts as surroundings, pixels of each size
 
 
 def spread(values: Tensor, known: Tensor, rounds: int = 4) -> Tensor:
@@ -50,21 +53,30 @@ def searched(
     source: np.ndarray,
     match: np.ndarray,
     rng: np.random.Generator,
+    lively: np.ndarray | None = None,
+    wanted_lively: np.ndarray | None = None,
 ) -> np.ndarray:
     """One round of search for the patches of an image (H, W, 3) most like those at the targets
     (n,), flat places: each asks its neighbours' matches, then ever nearer to its own (Barnes et al.
     2009, section 3). `source` (H, W) bool: where matches may be; `match` (n,): the matches so far.
+    A patch's own variation `lively` (H, W), up to what is wanted at the target (n,), is taken off
+    its cost in a share LIVELY: else flat patches fit what is blurred best, and all becomes flat.
     Returns better ones."""
     H, W = source.shape
+    if lively is None or wanted_lively is None:
+        lively, wanted_lively = np.zeros(source.shape, np.float32), np.zeros(len(target))
+    credit = lively.reshape(-1)
     flat, free = image.reshape(-1, 3), source.reshape(-1)
     wanted = flat[target[:, None] + around(W)]
     cost = np.square(wanted - flat[match[:, None] + around(W)]).sum((1, 2))
+    cost -= LIVELY * np.minimum(credit[match], wanted_lively)
     field = np.full(H * W, -1)
 
     def tried(candidate: np.ndarray, sound: np.ndarray) -> None:
         inside = sound & (candidate >= 0) & (candidate < H * W)
         rows = np.flatnonzero(inside & free[np.where(inside, candidate, 0)] & (candidate != match))
         price = np.square(wanted[rows] - flat[candidate[rows][:, None] + around(W)]).sum((1, 2))
+        price -= LIVELY * np.minimum(credit[candidate[rows]], wanted_lively[rows])
         better = price < cost[rows]
         match[rows[better]], cost[rows[better]] = candidate[rows[better]], price[better]
 
@@ -88,6 +100,16 @@ def around(width: int) -> np.ndarray:
     return (side[:, None] * width + side).reshape(-1)
 
 
+def variation(image: np.ndarray) -> np.ndarray:
+    """How much the patch around each pixel of an image (H, W, 3) varies: the sum of its squared
+    differences from its mean, (H, W)."""
+    import cv2
+
+    size = (PATCH, PATCH)
+    mean, square = cv2.blur(image, size), cv2.blur(np.square(image), size)
+    return PATCH**2 * np.maximum(square - np.square(mean), 0).sum(2)
+
+
 def woven(image: np.ndarray, target: np.ndarray, match: np.ndarray) -> np.ndarray:
     """The image (H, W, 3) with each pixel under the patches at `target` the mean of what their
     matches have there, patches that fit better, and those with the pixel near their middle,
@@ -103,6 +125,15 @@ def woven(image: np.ndarray, target: np.ndarray, match: np.ndarray) -> np.ndarra
         total[target + place] += near * flat[match + place]
         share[target + place] += near
     return (total / np.maximum(share, 1e-12)).reshape(H, W, 3)
+
+
+def copied(image: np.ndarray, target: np.ndarray, match: np.ndarray) -> np.ndarray:
+    """The image (H, W, 3) with each pixel at the middle of a patch at `target` what its match has
+    there: no mean, so that the grain of the surroundings stays."""
+    flat = image.reshape(-1, 3)
+    out = flat.copy()
+    out[target] = flat[match]
+    return out.reshape(image.shape)
 
 
 def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
@@ -139,6 +170,11 @@ def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
         touched = np.pad((cv2.dilate(hole, block) > 0)[half:-half, half:-half], half)
         free, target = np.flatnonzero(source), np.flatnonzero(touched)
         if len(free) and len(target):
+            lively = variation(picture)
+            near = np.pad(cv2.dilate(hole, ROUND), 0) > 0
+            told = torch.from_numpy(np.where(source & near, lively, 0))[None, None]
+            around_it = spread(told, torch.from_numpy(source & near)[None, None])
+            wanted = around_it[0, 0].numpy().reshape(-1)[target]
             match = rng.choice(free, len(target))
             y, x = np.divmod(target, source.shape[1])
             if field is not None:
@@ -149,10 +185,12 @@ def painted(image: Tensor, known: Tensor, rng: np.random.Generator) -> Tensor:
                 fits = (sy >= 0) & (sx >= 0) & (sy < H) & (sx < W)
                 fits[fits] = source[sy[fits] + half, sx[fits] + half]
                 match[fits] = (sy[fits] + half) * source.shape[1] + sx[fits] + half
-            for _ in range(5 if i else 2):
+            for _ in range(min(5, 1 + 2 * i)):
                 for _ in range(2):
-                    match = searched(picture, target, source, match, rng)
+                    match = searched(picture, target, source, match, rng, lively, wanted)
                 picture = np.where(hole[..., None] > 0, woven(picture, target, match), picture)
+            if not i:
+                picture = np.where(hole[..., None] > 0, copied(picture, target, match), picture)
             field = np.full((2, H, W), -1)
             field[:, y - half, x - half] = np.stack(np.divmod(match, source.shape[1])) - half
         out = torch.from_numpy(picture[half:-half, half:-half]).permute(2, 0, 1).contiguous()

@@ -1,32 +1,57 @@
-"""Objects through a clip, from masks of some of its frames: each given mask is followed both ways
-as far as the next given one (`segment`), and between two both answers count, the nearer more.
+"""Objects through a clip, from masks of some of its frames. No other clip is learned from.
+
+1. A net learns each object's looks from the given masks alone (`_appearance`). From each given mask
+   it is followed both ways as far as the next given one (`segment`); between two both answers
+   count, the nearer more. The net is told what moves otherwise than the camera does (`_clues`).
+2. With these masks the background that other frames show is found, and what differs from it. The
+   net learns on, from the given masks and from frames of which the first pass was sure, with these
+   clues (Voigtlaender and Leibe, arXiv 1706.09364, for learning from confident frames), and all is
+   followed again. `fast` leaves this out.
 
 Masks are (H, W) int64: 0 the surroundings, 1 to K the objects.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.video._appearance import Kept
-from simulacra.video.segment import segment
+from simulacra.core.random import fold
+from simulacra.nn.optical_flow import Flows
+from simulacra.video import _clues
+from simulacra.video._appearance import Kept, Looks, Shown, learned
+from simulacra.video.segment import flows_of, walk
 
-SURE = 1e-4  # of how probable an object is, from 0 and 1
+BELIEVED = 5  # frames, about, whose masks are believed and learned from
+GIVEN = 0.6  # share of what is learned then that is of given masks
+PART = 0.2  # a believed mask has at least this share of the given one's area
+UNSEEN = 0.3  # confidence that an object is not there where none was found
+
+# shares of the time, for who is told: flow, learning, first pass; background, learning on, second
+SHARES = 0.08, 0.45, 0.05, 0.25, 0.12, 0.05
+FAST_SHARES = 0.12, 0.78, 0.10
 
 
 class Found(NamedTuple):
     """Where objects are."""
 
     soft: Tensor  # (T, K, H, W): how probable each is, 0 to 1; above 0.5 is the mask
-    # (T, K): the overlap J that each mask is expected to have with the true one, 0 to 1; 1 where
-    # the mask was given; of a frame without the object: how sure it is that it is not there
+    # (T, K): how far the mask is to be trusted, 0 to 1, for comparing frames (`confidence`); 1
+    # where the mask was given
     confidence: Tensor
 
 
 Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confidence (K,)
+
+
+class Leg(NamedTuple):
+    """Frames in the order in which an object is followed from a given mask, which is the first."""
+
+    frames: list[int]
+    arrive: Tensor  # (S - 1, 2, H, W): the flow from each but the first to the one before
+    given: bool  # whether the mask of the frame after the last is given, too
 
 
 def checked(frames: Tensor, masks: Mapping[int, Tensor]) -> int:
@@ -49,6 +74,116 @@ def checked(frames: Tensor, masks: Mapping[int, Tensor]) -> int:
     return len(found)
 
 
+def sureness(soft: Tensor) -> Tensor:
+    """How clear-cut soft masks (T, 1, H, W) are, (T,): the sum of min(p, m) over that of max(p, m),
+    m the mask; 1 where there is nothing."""
+    hard = (soft > 0.5).float()
+    least, most = (way(soft, hard).sum((1, 2, 3)) for way in (torch.minimum, torch.maximum))
+    return torch.where(most > 0, least / most.clamp(min=1e-6), torch.ones_like(most))
+
+
+def confidence(soft: Tensor, before: Tensor | None) -> Tensor:
+    """How far masks (T, 1, H, W) are to be trusted, (T,) in 0 to 1: how clear-cut they are, times
+    their overlap J with those of the pass before, if there was one; UNSEEN where both are empty."""
+    sure, mask = sureness(soft), soft > 0.5
+    nothing = ~mask.flatten(1).any(1)
+    if before is not None:
+        one = before > 0.5
+        both, either = ((way).sum((1, 2, 3)) for way in (mask & one, mask | one))
+        sure = sure * torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(sure))
+        nothing = either == 0
+    return torch.where(nothing, torch.full_like(sure, UNSEEN), sure)
+
+
+class Pursuit(NamedTuple):
+    """One object of a clip."""
+
+    frames: Tensor  # (T, 3, H, W)
+    masks: dict[int, Tensor]  # (1, 1, H, W) float by frame; at least one is not empty
+    flows: Flows
+
+    def legs(self) -> Iterator[Leg]:
+        """All ways from given masks to the next."""
+        T, given = len(self.frames), sorted(self.masks)
+        for t in given:
+            after = min((s for s in given if s > t), default=T)
+            before = max((s for s in given if s < t), default=-1)
+            if not self.masks[t].any():
+                continue
+            if after > t + 1:
+                yield Leg(list(range(t, after)), self.flows.backward[t : after - 1], after < T)
+            if before < t - 1:
+                arrive = self.flows.forward[before + 1 : t].flip(0)
+                yield Leg(list(range(t, before, -1)), arrive, before >= 0)
+
+    def followed(
+        self,
+        looks: Looks,
+        clues: Tensor,
+        rescue: Tensor | None,
+        notify: Callable[[float], None],
+        arrived: Callable[[int, Tensor], None],
+    ) -> Tensor:
+        """The object's soft masks (T, 1, H, W)."""
+        soft, weight = torch.zeros(2, len(self.frames), 1, *self.frames.shape[2:])
+        legs = list(self.legs())
+        steps, done = sum(len(leg.frames) - 1 for leg in legs), 0
+        for part, arrive, given in legs:
+
+            def heard(i: int, one: Tensor, part: list[int] = part) -> None:
+                nonlocal done
+                done += 1
+                arrived(part[i], one[0])
+                notify(done / steps)
+
+            found = walk(
+                looks,
+                self.frames[part],
+                self.masks[part[0]],
+                arrive,
+                clues[part],
+                rescue=None if rescue is None else rescue[part],
+                heard=heard,
+            )
+            for i, (t, one) in enumerate(zip(part, found, strict=True)):
+                share = 1 - i / len(part) if given else 1.0
+                soft[t] += share * one
+                weight[t] += share
+        soft = soft / weight.clamp(min=1e-6)
+        for t, mask in self.masks.items():
+            soft[t] = mask[0]
+        return soft
+
+    def shown(self, clues: Tensor | None) -> list[Shown]:
+        """The given masks that are not empty."""
+        return [
+            Shown(self.frames[t : t + 1], mask, None if clues is None else clues[t : t + 1])
+            for t, mask in sorted(self.masks.items())
+            if mask.any()
+        ]
+
+    def believed(self, soft: Tensor, clues: Tensor) -> list[Shown]:
+        """The given masks, so often that they are GIVEN of all, and frames of which the first pass
+        was sure, evenly over the clip."""
+        given, sure = self.shown(clues), sureness(soft)
+        areas = (soft > 0.5).float().sum((1, 2, 3))
+        least = PART * min(float((one.mask > 0.5).sum()) for one in given)
+        there = [t for t in range(len(soft)) if t not in self.masks and areas[t] > max(least, 1)]
+        if not there:
+            return given
+        typical = sure[there].median() - 0.01
+        frames = [t for t in there if sure[t] >= typical]
+        chosen = sorted(
+            {frames[round(i * (len(frames) - 1) / max(1, BELIEVED - 1))] for i in range(BELIEVED)}
+        )
+        more = [
+            Shown(self.frames[t : t + 1], (soft[t : t + 1] > 0.5).float(), clues[t : t + 1])
+            for t in chosen
+        ]
+        times = max(1, round(GIVEN / (1 - GIVEN) * len(more) / len(given)))
+        return given * times + more
+
+
 def follow(
     frames: Tensor,  # (T, 3, H, W) in [-1, 1]
     masks: Mapping[int, Tensor],  # (H, W) int64 by frame, 0 to K
@@ -57,40 +192,90 @@ def follow(
     notify: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
     arrived: Arrived | None = None,  # hears of each frame whose masks are there; again if better
     kept: Kept | None = None,  # where the nets are left, so that a stopped run goes on
-    fast: bool = False,
+    fast: bool = False,  # one pass
+    eyes: bool = True,  # a frozen network trained on ImageNet helps
 ) -> Found:
     """Where the objects of the masks are in every frame. The same arguments give the same result.
     Mistake if the shapes do not fit, or no mask shows an object."""
-    K, T = checked(frames, masks), len(frames)
-    hear = notify or (lambda share: None)
-    soft = torch.zeros(T, K, *frames.shape[2:])
-    legs = [(k, t, way) for k in range(1, K + 1) for t in sorted(masks) for way in (-1, 1)]
-    for n, (k, start, way) in enumerate(legs):
-        others = [t for t in masks if (t - start) * way > 0]
-        end = (min(others) if way > 0 else max(others)) if others else (T if way > 0 else -1)
-        part = list(range(start, end, way))
-        if not (masks[start] == k).any() or (len(part) < 2 and start in part and way < 0):
-            continue
-        one = segment(
-            frames[part],
-            (masks[start] == k).float(),
-            seed=seed,
-            notify=lambda share, n=n: hear((n + share) / len(legs)),  # type: ignore[misc]
-        )[:, 0]
-        for t, mask in zip(part, one, strict=True):
-            weight = 1.0 if not others else 1 - abs(t - start) / abs(end - start)
-            soft[t, k - 1] += weight * mask
+    K, (T, _, H, W) = checked(frames, masks), frames.shape
+    hear, tell = notify or (lambda share: None), arrived or (lambda t, soft, sure: None)
+    frames = frames.detach().cpu().float()
+    soft, sure = torch.zeros(T, K, H, W), torch.ones(T, K)
+    if T > 1:
+        shares = FAST_SHARES if fast else SHARES
+        flows = flows_of(frames, lambda share: hear(shares[0] * share))
+        clues = _clues.of_motion(flows)
+        for k in range(K):
+            of = Pursuit(
+                frames, {t: (mask == k + 1).float()[None, None] for t, mask in masks.items()}, flows
+            )
+            progress = Progress(hear, shares, k, K)
+
+            def one(t: int, now: Tensor, k: int = k) -> None:
+                soft[t, k] = now[0]
+                sure[t, k] = confidence(now[None], None)[0]
+                tell(t, soft[t], sure[t])
+
+            place = kept.named(f"object{k + 1}") if kept else None
+            found, trust = pursued(
+                of, clues, fold(seed, "object", k), progress, one, place, fast, eyes
+            )
+            soft[:, k], sure[:, k] = found[:, 0], trust
     for t, mask in masks.items():
-        soft[t] = torch.stack([mask == k for k in range(1, K + 1)]).float()
-    soft = soft / soft.sum(1, keepdim=True).clamp(min=1)
-    hard = (soft > 0.5).float()
-    sure = torch.minimum(soft, hard).sum((2, 3)) / torch.maximum(soft, hard).sum((2, 3)).clamp(
-        min=SURE
-    )
-    for t in masks:
+        soft[t] = torch.stack([mask == k + 1 for k in range(K)]).float()
         sure[t] = 1.0
+    soft = soft / soft.sum(1, keepdim=True).clamp(min=1)
     for t in range(T):
-        if arrived:
-            arrived(t, soft[t], sure[t])
+        tell(t, soft[t], sure[t])
     hear(1.0)
     return Found(soft, sure)
+
+
+class Progress(NamedTuple):
+    """Turns the share of a stage that is done into that of all."""
+
+    hear: Callable[[float], None]
+    shares: tuple[float, ...]
+    k: int  # which object
+    K: int
+
+    def stage(self, n: int) -> Callable[[float], None]:
+        """What hears of stage n, from 1: flow is stage 0."""
+        each = (1 - self.shares[0]) / self.K
+        rest = 1 - self.shares[0]
+        begun = self.shares[0] + each * (self.k + sum(self.shares[1:n]) / rest)
+        return lambda share: self.hear(begun + each * self.shares[n] / rest * share)
+
+
+def pursued(
+    of: Pursuit,
+    clues: Tensor,
+    seed: int,
+    progress: Progress,
+    arrived: Callable[[int, Tensor], None],
+    kept: Kept | None,
+    fast: bool,
+    eyes: bool,
+) -> tuple[Tensor, Tensor]:
+    """One object's soft masks (T, 1, H, W) and how far each is to be trusted, (T,)."""
+    looks = learned(
+        of.shown(None),
+        seed,
+        progress.stage(1),
+        eyes=eyes,
+        kept=kept.named("first") if kept else None,
+    )
+    first = of.followed(looks, clues, None, progress.stage(2), arrived)
+    if fast:
+        return first, confidence(first, None)
+    clues = _clues.of_background(of.frames, first, of.flows, clues, progress.stage(3))
+    looks = learned(
+        of.believed(first, clues),
+        seed,
+        progress.stage(4),
+        eyes=eyes,
+        before=looks,
+        kept=kept.named("clip") if kept else None,
+    )
+    second = of.followed(looks, clues, first, progress.stage(5), arrived)
+    return second, confidence(second, first)

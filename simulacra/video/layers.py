@@ -5,6 +5,9 @@ Frames, foregrounds and backgrounds are (T, 3, H, W) in [-1, 1], mattes (T, 1, H
 composite is
 
     I = a F + (1 - a) B      (Porter and Duff 1984, "over")
+
+and where the object changes the background's light (`effects`), g (B + 1) - 1 + b takes B's place:
+g a gain, black being 0, and b light that is added.
 """
 
 import math
@@ -27,9 +30,24 @@ UNLIKE = 0.3, 0.6
 CLEAR = 0.05  # matte below which a pixel has no colour of its own
 
 
-def over(foreground: Tensor, matte: Tensor, background: Tensor) -> Tensor:
-    """a F + (1 - a) B."""
-    return matte * foreground + (1 - matte) * background
+def lit(background: Tensor, gain: Tensor | None = None, add: Tensor | None = None) -> Tensor:
+    """g (B + 1) - 1 + b, within the range of colours; B itself without gain (T, 1, H, W) and light
+    added (T, 3, H, W)."""
+    if gain is None and add is None:
+        return background
+    light = background + 1 if gain is None else gain * (background + 1)
+    return ((light if add is None else light + add) - 1).clamp(-1, 1)
+
+
+def over(
+    foreground: Tensor,
+    matte: Tensor,
+    background: Tensor,
+    gain: Tensor | None = None,
+    add: Tensor | None = None,
+) -> Tensor:
+    """a F + (1 - a) B, B being `lit`."""
+    return matte * foreground + (1 - matte) * lit(background, gain, add)
 
 
 def box(values: Tensor, radius: int) -> Tensor:

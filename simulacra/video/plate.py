@@ -277,9 +277,10 @@ def blurred(values: Tensor, known: Tensor, side: int = WINDOW) -> Tensor:
 
 def asked(
     clip: Clip, t: int, s: int, places: Tensor, cut: tuple[slice, slice]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The colours (1, 3, h, w) that frame s has for a box of frame t, if its pixels are about at
-    these places there, and what they weigh (1, 1, h, w), 0 where s does not show them."""
+    these places there, what they weigh (1, 1, h, w), 0 where s does not show them, and where just
+    they are, (1, 2, h, w)."""
     here, clear = clip.frames[t : t + 1, :, *cut], clip.visible[t : t + 1, :, *cut]
     if min(here.shape[2:]) >= SMALL:
         seen = clip.sees(s, places)
@@ -301,7 +302,7 @@ def asked(
     error = blurred((here - colours).abs().mean(1, keepdim=True), both)
     weight = (torch.exp(-((error / MISFIT) ** 2)) + 1e-6) * abs(t - s) ** -AGED
     weight = weight * sampled(clip.safe[s : s + 1], places) ** WARY
-    return colours - (1 - gain) * theirs, weight * seen
+    return colours - (1 - gain) * theirs, weight * seen, places
 
 
 def vote(colours: Tensor, weights: Tensor) -> Tensor:
@@ -339,7 +340,7 @@ def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
             passed[way] = d
             if int((clip.sees(s, places[way])[0, 0][hole] & lacking).sum()) <= WORTH * len(count):
                 continue
-            colour, weight = asked(clip, t, s, places[way], cut)
+            colour, weight, _ = asked(clip, t, s, places[way], cut)
             colours.append(colour[0][:, hole])
             weights.append(weight[0][:, hole])
             count += weights[-1][0] > 0
@@ -398,10 +399,13 @@ def clean_plate(
     flows: Flows | None = None,
     seed: int = 0,
     notify: Callable[[int, int], object] | None = None,
+    unlit: Tensor | None = None,
 ) -> Plate:
     """The background of frames (T, 3, H, W) in [-1, 1] behind an object of mattes (T, 1, H, W) in
-    [0, 1], soft or not. `flows` are the clip's, if they are there already; `notify(t, T)` is called
-    before each frame. The same arguments give the same plate. Mistake if the shapes do not fit."""
+    [0, 1], soft or not; and where the object changes the light (`unlit` (T, 1, H, W) bool, of
+    `effects.affected`) if another frame shows the place, else the frame's own. `flows` are the
+    clip's, if they are there already; `notify(t, T)` is called before each frame. The same
+    arguments give the same plate. Mistake if the shapes do not fit."""
     if (
         frames.ndim != 4
         or frames.shape[1] != 3
@@ -417,6 +421,8 @@ def clean_plate(
     flows = flows or flows_of(frames)
     behind = glimpsed(mattes, flows)
     visible, near = ~hidden_by(mattes, behind), ~closely_hidden(mattes, behind)
+    if unlit is not None:
+        visible &= ~unlit.cpu()
     background, known = frames.clone(), visible.clone()
     if bool(visible.all()):
         return Plate(background, known.float())

@@ -1,41 +1,55 @@
-"""One object through a clip, from the mask of its first frame: optical flow carries the mask to the
-next frame, small nets that were trained on the first frame alone correct it, and so on (Khoreva et
-al., arXiv 1703.09554). No weights, no other mask, no other clip.
-
-Flow is searched in frames of twice the size: small frames cost it whole points of overlap
-(*measured*: carrying the mask by flow alone has a mean J of 0.587 on six clips of 432 x 240 this
-way, 0.553 at the frames' own size).
+"""One object through frames, from its mask in the first of them: optical flow carries the mask to
+the next frame, a net that knows the object's looks corrects it, and so on (Khoreva et al., arXiv
+1703.09554). An object that is lost is searched for, in ever wider surroundings of where it should
+be, and then in the whole frame.
 """
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import Flows, between, resized, warp
-from simulacra.video._appearance import Kept, around, bilinear, learned, places
+from simulacra.video import _appearance, _windows
+from simulacra.video._appearance import Looks
 
 FINER = 2  # flow is searched in frames so many times the size
-REACH = 0.2  # how far beside the carried mask the object may be, share of the root of its area
+REACH = 0.3  # how far beside the carried mask the object may be, share of its size
 DOUBT = 4.0  # lowering of the logit at that distance; grows with its square
-GONE = 0.02  # an object of less than this share of its first area has left
-SURE = 10.0  # logit of the surroundings outside the window, negative
-LEARNING = 0.7  # share of the time that training takes, for who is told
+GONE = 0.04  # a mask of less than this share of the object's area shows nothing of it
+USUAL = 10  # masks whose median area is the object's
+SMALLEST = 0.25  # share of its first area that it has at least
+RANGE, WIDER = 1.2, 0.5  # sizes around that are searched at first, and more in each frame after
+COASTING = 8  # frames for which a lost object moves on
+SHARP = 4.0  # times AREA that a net sees in a search, at most
+PATCH, FULL, PLAIN = (
+    0.08,
+    6.0,
+    0.8,
+)  # least and most area found, share of the usual, and mean answer
+
+Heard = Callable[[int, Tensor], None]  # the frame, in the order of the walk, and its soft mask
 
 
-def arrivals(frames: Tensor) -> Tensor:
-    """The flow (T - 1, 2, H, W) from each frame but the first back to the one before,
-    searched in finer frames."""
-    size, last, found = frames.shape[2:], None, []
-    for frame in frames.split(1):
+def flows_of(frames: Tensor, notify: Callable[[float], None]) -> Flows:
+    """The flows between frames (T, 3, H, W), searched in finer frames: small ones cost it whole
+    points of overlap (*measured*: carrying the mask by flow alone has a mean J of 0.587 on six
+    clips of 432 x 240 this way, 0.553 at the frames' own size)."""
+    size, last = (frames.shape[2], frames.shape[3]), None
+    forward: list[Tensor] = []
+    backward: list[Tensor] = []
+    for t, frame in enumerate(frames.split(1)):
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)
         if last is not None:
-            found.append(resized(between(fine, last), (size[0], size[1])))
+            forward.append(resized(between(last, fine), size))
+            backward.append(resized(between(fine, last), size))
         last = fine
-    return torch.cat(found)
+        notify((t + 1) / len(frames))
+    return Flows(torch.cat(forward), torch.cat(backward))
 
 
 def beside(mask: Tensor) -> Tensor:
@@ -47,78 +61,106 @@ def beside(mask: Tensor) -> Tensor:
     )
 
 
-def corrected(net: Callable[[Tensor], Tensor], frame: Tensor, carried: Tensor) -> Tensor:
-    """The soft mask (1, 1, H, W) of a frame (1, 3, H, W) in the net's colours where flow has
-    carried that of the frame before:
-
-        p = sigmoid(net(frame, carried) - DOUBT (d / (REACH size))^2)
-
-    d the distance from the carried mask and size the root of its area. Nothing carried is nothing
-    found."""
-    window = around(carried)
-    if window is None:
-        return torch.zeros_like(carried)
-    top, left, bottom, right = window[:4]
-    where = places(window)
-    answer = net(torch.cat([bilinear(frame, where), 2 * bilinear(carried, where) - 1], 1))
-    logits = torch.full_like(carried, -SURE)
-    logits[..., top:bottom, left:right] = F.interpolate(
-        answer, (bottom - top, right - left), mode="bilinear", antialias=True
-    )
-    far = beside(carried) / (REACH * math.sqrt(float((carried > 0.5).sum())))
-    return torch.sigmoid(logits - DOUBT * far.square())
+def area(soft: Tensor) -> float:
+    """Pixels of a mask."""
+    return float((soft > 0.5).sum())
 
 
-def checked(frames: Tensor, mask: Tensor, flows: Flows | None) -> Tensor:
-    """The mask as (1, 1, H, W) float, or what is wrong."""
-    if frames.ndim != 4 or not len(frames) or frames.shape[1] != 3:
-        raise Mistake(f"frames {tuple(frames.shape)}; allowed: (T, 3, H, W), at least one")
-    T, _, H, W = frames.shape
-    if mask.shape not in ((H, W), (1, H, W)):
-        raise Mistake(
-            f"mask {tuple(mask.shape)} of frames {H} x {W}; allowed: ({H}, {W}) or (1, {H}, {W})"
-        )
-    if flows is not None and flows.backward.shape != (T - 1, 2, H, W):
-        raise Mistake(
-            f"flows.backward {tuple(flows.backward.shape)} of {T} frames; "
-            f"allowed: {(T - 1, 2, H, W)}"
-        )
-    start = mask.detach().cpu().float().view(1, 1, H, W)
-    if not (start > 0.5).any() or start.min() < 0 or start.max() > 1:
-        raise Mistake(
-            f"mask from {float(start.min()):g} to {float(start.max()):g}; "
-            "allowed: 0 to 1, with a pixel above 0.5"
-        )
-    return start
+class Sight(NamedTuple):
+    """A frame and what is known of it."""
+
+    frame: Tensor  # (1, 3, H, W)
+    clues: Tensor  # (1, CLUES, H, W)
+
+
+def corrected(looks: Looks, at: Sight, carried: Tensor, size: float) -> Tensor | None:
+    """The soft mask (1, 1, H, W) of an object whose area has the root `size` where flow has carried
+    that of the frame before:
+
+        p = sigmoid(net(frame, carried, clues) - DOUBT (d / (REACH size))^2)
+
+    d the distance from the carried mask. None if too little is carried or found."""
+    hard = (carried > (0.5 if area(carried) else 0.25)).float()
+    window = _appearance.window(hard, size)
+    if window is None or area(hard) < GONE * size**2:
+        return None
+    logits = looks.logits(at.frame, torch.cat([2 * carried - 1, at.clues], 1), window)
+    found = torch.sigmoid(logits - DOUBT * (beside(hard) / (REACH * size)).square())
+    return found if area(found) >= GONE * size**2 else None
+
+
+def searched(
+    looks: Looks, at: Sight, centre: Tensor, size: float, lost: int, zoom: float
+) -> Tensor | None:
+    """The soft mask (1, 1, H, W) of an object that has been lost for some frames, if it is found
+    around a place (y, x): the part that answers best, of those that are sure and neither too small
+    nor too large. `zoom` is that at which the object was learned."""
+    H, W = at.frame.shape[2:]
+    reach = size * (RANGE + WIDER * lost)
+    y, x = centre.tolist()
+    box = max(0.0, y - reach), max(0.0, x - reach), min(H, y + reach), min(W, x + reach)
+    if box[2] - box[0] < _windows.LEAST / 2 or box[3] - box[1] < _windows.LEAST / 2:
+        return None
+    zoom = min(zoom, _windows.fitting(box, SHARP * _appearance.AREA))
+    unknown = torch.zeros_like(at.clues[:, :1])
+    window = _windows.within(box, (H, W), zoom)
+    return whole(looks.logits(at.frame, torch.cat([unknown, at.clues], 1), window).sigmoid(), size)
+
+
+def whole(soft: Tensor, size: float) -> Tensor | None:
+    """The connected part of a soft mask that is most probably an object of this size; None if none
+    is."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((soft[0, 0] > 0.5).byte().numpy())
+    answers, best, found = soft[0, 0].numpy(), 0.0, 0
+    for i in range(1, count):
+        pixels = stats[i, cv2.CC_STAT_AREA] / size**2
+        mean = float(answers[labels == i].mean())
+        if PATCH <= pixels <= FULL and mean >= PLAIN and mean * min(1, 2 * pixels) > best:
+            best, found = mean * min(1, 2 * pixels), i
+    return soft * torch.from_numpy((labels == found).astype(np.float32)) if found else None
+
+
+def middle(soft: Tensor) -> Tensor:
+    """The mean place (y, x) of a mask that is not empty."""
+    return (soft[0, 0] > 0.5).nonzero().float().mean(0)
 
 
 @torch.no_grad()
-def segment(
-    frames: Tensor,  # (T, 3, H, W) in [-1, 1]
-    mask: Tensor,  # (1, H, W) or (H, W), bool or 0 to 1, of the first frame
+def walk(
+    looks: Looks,
+    frames: Tensor,  # (S, 3, H, W) in [-1, 1], in the order of the walk
+    start: Tensor,  # (1, 1, H, W), 0 to 1: the mask of the first, not empty
+    arrive: Tensor,  # (S - 1, 2, H, W): the flow from each frame but the first to the one before
+    clues: Tensor,  # (S, CLUES, H, W)
     *,
-    # between the frames; None: searched for in finer frames, which is better
-    flows: Flows | None = None,
-    seed: int = 0,
-    notify: Callable[[float], None] | None = None,  # hears the share that is done, 0 to 1
-    kept: Kept | None = None,  # where the nets are left, so that a stopped run goes on
+    rescue: Tensor | None = None,  # (S, 1, H, W): where else to look for an object that is lost
+    heard: Heard = lambda t, soft: None,
 ) -> Tensor:
-    """How probable it is that a pixel is the object's, (T, 1, H, W) in 0 to 1; above 0.5 is the
-    mask. The first is the mask given. An object that has left does not come back. The same seed
-    gives the same result."""
-    start = checked(frames, mask, flows)
-    hear = notify or (lambda share: None)
-    if len(frames) == 1:
-        hear(1.0)
-        return start
-    frames = frames.detach().cpu().float()
-    colours = (frames - frames[0].mean((1, 2))[:, None, None]) / (2 * frames[0].std() + 1e-3)
-    carry = arrivals(frames) if flows is None else flows.backward.detach().cpu()
-    least = GONE * (start > 0.5).sum()
-    net = learned(colours[:1], start, seed, lambda share: hear(LEARNING * share), kept)
-    found = [start]
-    for t, flow in enumerate(carry.split(1), 1):
-        now = corrected(net, colours[t : t + 1], warp(found[-1], flow))
-        found.append(now if (now > 0.5).sum() >= least else torch.zeros_like(now))
-        hear(LEARNING + (1 - LEARNING) * t / len(carry))
+    """How probable it is that a pixel is the object's, (S, 1, H, W) in 0 to 1; above 0.5 is the
+    mask. The first is the mask given."""
+    found, areas = [start], [area(start)]
+    window = _appearance.window(start)
+    assert window is not None
+    centre, speed, lost = middle(start), torch.zeros(2), 0
+    for t in range(1, len(frames)):
+        size = math.sqrt(max(float(np.median(areas[-USUAL:])), SMALLEST * areas[0]))
+        at = Sight(frames[t : t + 1], clues[t : t + 1])
+        soft = corrected(looks, at, warp(found[-1], arrive[t - 1 : t]), size)
+        if soft is None and rescue is not None:
+            soft = corrected(looks, at, rescue[t : t + 1], size)
+        if soft is None:
+            lost += 1
+            place = centre + speed * min(lost, COASTING)
+            soft = searched(looks, at, place, size, lost, window.zoom)
+        if soft is None:
+            soft = torch.zeros_like(start)
+        else:
+            areas.append(area(soft))
+            moved = (middle(soft) - centre) / (lost + 1)
+            speed = 0.5 * speed + 0.5 * moved if lost < 3 else 0 * speed
+            centre, lost = middle(soft), 0
+        found.append(soft)
+        heard(t, soft)
     return torch.cat(found)

@@ -441,3 +441,40 @@ def test_a_clip_is_painted_in_less_than_half_a_second():
     start = time.process_time()
     source.draw(1, 4, 0)
     assert (time.process_time() - start) / 4 < 0.5
+
+
+# Light
+
+
+def test_light_is_off_unless_asked_for():
+    plain, same = clip(0), clip(0, shadow=0.0, reflection=0.0)
+    assert (plain.gain == 1).all() and (plain.add == 0).all()
+    assert torch.equal(plain.layers.frames, same.layers.frames)
+    lit = clip(0, shadow=0.6, reflection=0.5)
+    for one, other in zip(lit.layers[1:], plain.layers[1:], strict=True):
+        assert torch.equal(one, other), "the layers themselves stay"
+
+
+def test_frames_are_the_layers_and_the_light_composed():
+    truth = clip(0, shadow=0.6, reflection=0.5)
+    frames, matte, foreground, background = truth.layers
+    ground = truth.gain * (background + 1) - 1 + truth.add
+    assert (frames - (matte * foreground + (1 - matte) * ground)).abs().max() < 1e-5
+    assert 0.1 < truth.gain.min() < 0.7 and truth.add.max() > 0.1
+    shade = clip(0, shadow=0.6)
+    assert (shade.add == 0).all() and shade.gain.min() < 0.65
+    image = clip(0, reflection=0.5)
+    assert (image.gain + image.add.amax(1, keepdim=True) / 2 <= 1 + 1e-5).all()
+
+
+def test_a_shadow_moves_with_the_object():
+    truth = clip(0, shadow=0.6)
+    dark = (1 - truth.gain)[:, 0]
+    x = torch.arange(216) + 0.5
+    middle = (dark.sum(1) * x).sum(1) / dark.sum((1, 2))
+    whole = (dark[:, 0] == 0).all(1) & (dark[:, -1] == 0).all(1)
+    whole &= (dark[:, :, 0] == 0).all(1) & (dark[:, :, -1] == 0).all(1)
+    apart = (middle - truth.centre[:, 0])[whole]
+    assert whole.sum() > 3 and apart.max() - apart.min() < 3
+    bare = layered.revealed(truth.scene, truth.mask, bare=True)
+    assert (truth.revealed | ~bare).all() and bare.sum() < truth.revealed.sum()

@@ -258,7 +258,7 @@ PROBING = {  # files that may ask an object what it has, and of what
     "simulacra/core/conform.py": "the one place that asks a model or a data set",
     "simulacra/core/parts.py": "what a model consists of, whatever that is",
     "simulacra/core/state.py": "what a model remembers, whatever that is",
-    "simulacra/metrics/images/efficientnet.py": "layers of another package",
+    "simulacra/nn/efficientnet.py": "layers of another package",
     "simulacra/models/world/acting.py": "simulators of other packages",
     "simulacra/models/world/evolution.py": "the search of another package",
 }

@@ -1,7 +1,6 @@
 """The server of pages for one person: who may ask, for what, and what pages may do."""
 
 import contextlib
-import http.client
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from asking import ask, cookie, post
 
 from simulacra.core.errors import Mistake
 from simulacra.io.local_server import LocalServer
@@ -32,23 +32,6 @@ def server(tmp_path_factory):
     yield made
     made.stop()
     thread.join(30)
-
-
-def ask(server, path, verb="GET", host=None, body=None, **headers):
-    """The answer to a request, and its content."""
-    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    told = {"Host": host or f"127.0.0.1:{server.port}", **headers}
-    line.request(verb, path, body=body, headers=told)
-    answer = line.getresponse()
-    content = answer.read()
-    line.close()
-    return answer, content
-
-
-def cookie(server):
-    """What a browser keeps after the first page."""
-    answer, _ = ask(server, f"/?token={server.token}")
-    return answer.getheader("Set-Cookie").partition(";")[0]
 
 
 def test_the_token_opens_and_a_cookie_goes_on(server):
@@ -98,6 +81,57 @@ def test_only_names_that_were_given_are_there(server, path):
 def test_nothing_can_be_changed(server, verb):
     answer, _ = ask(server, "/index.html", verb, body="x=1", Cookie=cookie(server))
     assert answer.status == 405 and answer.getheader("Allow") == "GET, HEAD"
+
+
+@pytest.fixture(scope="module")
+def taker():
+    """One that takes what is sent, and gives it back in capitals."""
+
+    def take(name, content):
+        if name == "bad":
+            raise Mistake("size = 3; allowed: 4")
+        return content.upper() if name == "say" else None
+
+    made = LocalServer({"index.html": b"<p>hello"}.get, take=take)
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join(30)
+
+
+def test_what_own_pages_send_is_taken(taker):
+    answer, content = post(taker)
+    assert (answer.status, content) == (200, b"HI")
+    assert answer.getheader("Content-Type") == "application/json"
+    answer, content = post(taker, "/bad")
+    assert (answer.status, content) == (400, b"size = 3; allowed: 4\n")
+    assert post(taker, "/other")[0].status == 404
+    assert ask(taker, "/say", Cookie=cookie(taker))[0].status == 404, "it is not given by GET"
+    answer, _ = ask(taker, "/say", "PUT", Cookie=cookie(taker))
+    assert answer.status == 405 and answer.getheader("Allow") == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Cookie": None}, 403),
+        ({"Cookie": "simulacra-1=x"}, 403),
+        ({"Origin": None}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"host": "evil.example", "Origin": "http://evil.example"}, 421),
+        ({"Content-Length": "x"}, 411),
+        ({"Content-Length": "-2"}, 411),
+        ({"Transfer-Encoding": "chunked"}, 411),
+        ({"body": bytes(2**23 + 1)}, 413),
+        ({"Content-Length": "9" * 30, "body": bytes(2**26)}, 413),
+    ],
+)
+def test_what_others_send_is_refused(taker, headers, status):
+    answer, content = post(taker, **headers)
+    assert answer.status == status and b"HI" not in content
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from torch import Tensor
 from simulacra.core.errors import Mistake
 from simulacra.data.digits import table
 from simulacra.metrics.images import extractors
-from simulacra.metrics.images.efficientnet import EfficientNetLite0, folded, same
 from simulacra.metrics.images.extractors import load, names
 from simulacra.metrics.images.report import compare, look, notes, report
+from simulacra.nn.efficientnet import EfficientNetLite0, folded, same
 
 DATA = os.environ.get("SIMULACRA_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="SIMULACRA_DATA names no folder of real data")

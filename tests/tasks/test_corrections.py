@@ -58,8 +58,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     def sought(
         frames: Tensor,
         masks: Mapping[int, Tensor],
-        seed: int,
-        fast: bool,
+        how: tuple[int, bool, bool],
         notify: verb.Notify,
         arrived: verb.Arrived,
         place: object,

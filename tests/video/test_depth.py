@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from drawn import texture
 from torch import Tensor
 
 from simulacra.nn.maths import psnr
 from simulacra.video import depth
-from tests.video.test_segment import texture
 
 H, W = 56, 88
 

