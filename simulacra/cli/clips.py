@@ -121,7 +121,11 @@ def _masks_in_words(found: dict[str, Any]) -> list[str]:
     lines = [
         f"the {'masks have' if many else 'mask has'} a confidence of {found['confidence_mean']:.2f}"
         " on average (the overlap J that is expected, 1 is best); "
-        + (f"{len(gone)} of {T} frames show {what}" if gone else "no frame is without object")
+        + (
+            f"{len(gone)} of {T} frames {'shows' if len(gone) == 1 else 'show'} {what}"
+            if gone
+            else "no frame is without object"
+        )
     ]
     names = [f"object {one['name']} " if many else "" for one in found["objects"]]
     width = max(20, console.width) - max(map(len, names))

@@ -438,7 +438,7 @@ def test_a_loss_is_said_at_once_and_at_the_end(
     sought = verb.segmented
 
     def losing(frames: Tensor, masks: Mapping[int, Tensor], *rest: object) -> dict[str, Tensor]:
-        seed, fast, notify, arrived, place = rest
+        *how, arrived, place = rest
 
         def heard(t: int, soft: Tensor, confidence: Tensor) -> None:
             soft = soft * (t not in (5, 6))
@@ -446,7 +446,7 @@ def test_a_loss_is_said_at_once_and_at_the_end(
             arrived(t, soft, confidence)  # type: ignore[operator]
 
         found: dict[str, Tensor] = {"soft": torch.zeros(T, 1, *frames.shape[2:])}
-        made = sought(frames, masks, seed, fast, notify, heard, place)  # type: ignore[arg-type]
+        made = sought(frames, masks, *how, heard, place)  # type: ignore[arg-type]
         return {"soft": found["soft"], "confidence": made["confidence"]}
 
     monkeypatch.setattr(verb, "segmented", losing)
