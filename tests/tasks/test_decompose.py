@@ -453,7 +453,7 @@ def test_another_rate_writes_the_films_again(
             )
     with Image.open(mine / "overlay.gif") as image:
         assert image.info["duration"] == 200
-    changed = {"overlay.mp4", "overlay.gif", "background.mp4", "quality.json"}
+    changed = {"overlay.mp4", "overlay.gif", "background.mp4", "quality.json", "times.json"}
     assert {name for name, data in files(mine).items() if before[name] != data} == changed
     assert "(--fps)" not in said and "holds these layers already" in notes(
         simulacra(*words(film, mine, "--fps", 5)).success()
