@@ -61,8 +61,8 @@ def decompose(
     seed: int = 0,
     as_json: Json = False,
 ) -> None:
-    """Take a clip apart from one mask or several: objects, mattes, background. A stopped run goes
-    on; the same with one more mask corrects."""
+    """Take a clip apart by masks: objects, mattes, background. A stopped run goes on; the same with
+    one more mask corrects."""
     from simulacra.core.progress import Stages
     from simulacra.io.given_masks import frames_of
     from simulacra.tasks.decompose import decompose as verb
@@ -220,7 +220,7 @@ def deliver(
         ),
     ] = None,
 ) -> None:
-    """Write layers for editors and compositors: 16-bit PNG, OpenEXR, ProRes, VP9, a timeline."""
+    """Write layers for editors: PNG, OpenEXR, films, a timeline."""
     from simulacra.core.progress import Stages
     from simulacra.tasks.deliver import deliver as verb
 

@@ -33,7 +33,7 @@ def studio(
         int, typer.Option(min=0, max=65535, help="Of this machine; 0: any that is free.")
     ] = 8643,
 ) -> None:
-    """Paint an object in a browser, have it followed, correct, take the layers. Ctrl-C ends it."""
+    """Paint an object in a browser, follow it, correct, export. Ctrl-C ends it."""
     from simulacra.studies.studio import studio as verb
 
     place = target or Path("runs", "studio", path.resolve().stem)

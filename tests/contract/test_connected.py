@@ -56,7 +56,9 @@ def test_decomposing_keeps_what_the_background_does_not_explain(
     paint.save_pngs(frames, tmp_path / "frames")
     Image.fromarray((soft[0, 0] * 255).byte().numpy()).save(tmp_path / "mask.png")
     plate = {"background": ground.repeat(2, 1, 1, 1), "known": known}
-    monkeypatch.setattr(verb, "segmented", lambda *_: {"soft": soft})
+    monkeypatch.setattr(
+        verb, "segmented", lambda *_: {"soft": soft, "confidence": torch.ones(2, 1)}
+    )
     monkeypatch.setattr(verb, "plated", lambda *_: plate)
     verb.decompose(tmp_path / "frames", tmp_path / "mask.png", tmp_path / "layers")
     matte, mask = (

@@ -167,7 +167,7 @@ def test_killed_at_random_moments(tiny, model_name, launch, tmp_path):
     last of them."""
     tiny.train(tmp_path / "unbroken", *DENSE)
     dice, broken, kills = random.Random(model_name), tmp_path / "broken", 0
-    while kills < 4 and not (broken / "done").exists():
+    while kills < 3 and not (broken / "done").exists():
         begun = run.checkpoints(broken)[-1:]
         child = launch(*tiny.arguments(broken, *DENSE))
         wait_for(child, broken, (int(begun[0].stem) if begun else 0) + dice.randrange(7))
@@ -178,7 +178,7 @@ def test_killed_at_random_moments(tiny, model_name, launch, tmp_path):
         assert said.err == ""
         assert_whole(broken)
         kills += 1
-    assert kills >= 3
+    assert kills >= 2
     assert f"{broken} is done: 50 steps" in launch(*tiny.arguments(broken, *DENSE)).wait().success()
     assert_same(tmp_path / "unbroken", broken)
 

@@ -255,7 +255,8 @@ def test_the_pace_of_an_animation(tmp_path: Path, kind: str) -> None:
     clip = read_clip(animated(tmp_path / f"uneven.{kind}", [100, 200, 300, 400]))
     assert clip.fps == pytest.approx(4), "four frames in a second"
     assert (
-        "unequally long, 100 to 400 ms; they are taken one by one, at 4 per second" in clip.notes[0]
+        "unequally long, 100 to 400 ms; 4 per second on average; their times are kept"
+        in clip.notes[0]
     )
 
 
