@@ -21,8 +21,8 @@ EFFECTS = "effects"
 # how far the rounding of files to 8 bits can take layers from the composite of the same layers;
 # what differs by more was changed by somebody, and stays
 ROUNDED = 4 / 255
-ROUNDS = 3
-STEP = 0.5 / 255  # of an opacity, in a round
+ROUNDS = 10
+STEP = 0.5 / 255  # of an opacity, or of a colour beyond the common move, in a round
 EXACT = 1e-4  # difference from a composite below which opacities stay
 FINE = 1e-6
 PEAK = {1: 255, 2: 65535}  # by bytes a value
@@ -134,18 +134,27 @@ def settled(layers: list[np.ndarray], composite: np.ndarray) -> tuple[list[np.nd
 
 def closed(layers: list[np.ndarray], composite: np.ndarray) -> list[np.ndarray]:
     """The layers of pixels (N, 1, C), which are changed, moved so that they make the composite."""
+
+    def error() -> np.ndarray:
+        return np.asarray(composite - made_of(layers)[0])
+
     for _ in range(ROUNDS):
-        error = composite - made_of(layers)[0]
+        left = error()
         for pixels in layers:
-            pixels[..., :3] = (pixels[..., :3] + error).clip(0, 1)
-        left = np.ones_like(composite[..., :1])
+            pixels[..., :3] = (pixels[..., :3] + left).clip(0, 1)
+        seen = shares(layers[:-1])
+        for pixels, share in zip(layers, [*seen, 1 - sum(seen)], strict=True):
+            # where other layers' colours have ended, this one's move farther
+            step = (error() / np.maximum(share, FINE)).clip(-STEP, STEP) * (share > FINE)
+            pixels[..., :3] = (pixels[..., :3] + step).clip(0, 1)
+        through = np.ones_like(composite[..., :1])
         for i, pixels in enumerate(layers[:-1]):
-            error = composite - made_of(layers)[0]
-            change = left * (pixels[..., :3] - made_of(layers[i + 1 :])[0])  # by its opacity
-            best = (error * change).sum(2) / (change**2).sum(2).clip(FINE**2)
-            soft = (pixels[..., 3] > 0) & (pixels[..., 3] < 1) & (np.abs(error).max(2) > EXACT)
+            left = error()
+            change = through * (pixels[..., :3] - made_of(layers[i + 1 :])[0])  # by its opacity
+            best = (left * change).sum(2) / (change**2).sum(2).clip(FINE**2)
+            soft = (pixels[..., 3] > 0) & (pixels[..., 3] < 1) & (np.abs(left).max(2) > EXACT)
             pixels[..., 3] = (pixels[..., 3] + soft * best.clip(-STEP, STEP)).clip(0, 1)
-            left = left * (1 - pixels[..., 3:])
+            through = through * (1 - pixels[..., 3:])
     return layers
 
 
