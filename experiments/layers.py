@@ -1,15 +1,13 @@
-"""How good are masks and backgrounds of `decompose`? Five tables, each beside what needs no
-learning.
+"""How good are the layers of `decompose`? Four tables, each beside what needs no learning; masks
+have their own (`masks.py`).
 
     python experiments/layers.py [--data FOLDER] [--sequences 6] [--clips 10]
-                                 [--parts masks backgrounds generated effects mattes]
+                                 [--parts backgrounds generated effects mattes]
 
-masks        J and F of every sequence in the DAVIS layout: the first mask copied, carried by flow,
-             and ours.
-backgrounds  The true mask of each sequence, mirrored left to right, hides a second place; its true
-             mask stays hidden too. Held out are the pixels under the mirrored mask that do not
-             belong to the object and that the plate fetched from another frame; there the frame
-             itself is the truth. Telea's inpainting of both holes beside it.
+backgrounds  The true mask of each sequence in the DAVIS layout, mirrored left to right, hides a
+             second place; its true mask stays hidden too. Held out are the pixels under the
+             mirrored mask that do not belong to the object and that the plate fetched from another
+             frame; there the frame itself is the truth. Telea's inpainting of both holes beside it.
 generated    Clips of data set `layered`, held-out split, from the first mask alone: J, and PSNR of
              background (under the object: all, and what another frame reveals), matte and
              composite, all against the exact layers.
@@ -37,7 +35,6 @@ from simulacra.core.load import data_root
 from simulacra.data import davis, layered
 from simulacra.data._pictures import floats
 from simulacra.metrics.video import classical, mask_scores, matting
-from simulacra.nn import optical_flow
 from simulacra.nn.maths import psnr
 from simulacra.video import effects, layers
 from simulacra.video.follow import follow
@@ -59,21 +56,6 @@ def sequences(root: Path | None, most: int) -> Iterator[tuple[str, Tensor, Tenso
             floats(np.stack([davis.read_frame(file) for file in files])),
             torch.from_numpy(masks),
         )
-
-
-def of_masks(frames: Tensor, true: Tensor) -> Row:
-    """J and F of three ways to follow the first mask, and processor seconds of ours."""
-    ways: dict[str, Callable[[], Tensor]] = {
-        "copy": lambda: classical.copy_first(true[0], len(true)),
-        "flow": lambda: classical.by_flow(true[0], optical_flow.of_clip(frames)),
-        "ours": lambda: follow(frames, {0: true[0].long()}).soft,
-    }
-    row: Row = {}
-    for name, way in ways.items():
-        start = time.process_time()
-        told = mask_scores.sequence(classical.hard(way()), true)
-        row |= {f"{name} J": told["J_mean"], f"{name} F": told["F_mean"]}
-    return row | {"seconds": time.process_time() - start}
 
 
 def inside(one: Tensor, two: Tensor, where: Tensor) -> float:
@@ -188,15 +170,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--sequences", type=int, default=1000, help="the first so many")
     parser.add_argument("--clips", type=int, default=10, help="generated ones")
-    parser.add_argument("--parts", nargs="+", default=["masks", "backgrounds", "generated"])
+    parser.add_argument("--parts", nargs="+", default=["backgrounds", "generated"])
     asked = parser.parse_args()
     allocator.keep()
     torch.set_num_threads(1)
     root = data_root(asked.data)
-    if "masks" in asked.parts:
-        printed(
-            "masks", ((name, of_masks(*clip)) for name, *clip in sequences(root, asked.sequences))
-        )
     if "backgrounds" in asked.parts:
         printed(
             "backgrounds",

@@ -27,7 +27,7 @@ from simulacra.core import answers, config, external, memory, random, run, zoo
 from simulacra.core.config import Config
 from simulacra.core.contract import Agent, AutoEncoder, Futures, Layered, Memory, Model
 from simulacra.core.data_sets import data_root
-from simulacra.core.errors import Mistake, choose
+from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, reopen, to
 from simulacra.core.parts import parts
 from simulacra.io.paths import typed
@@ -429,7 +429,6 @@ def decompose(
     folder `out`; returns what its quality.json holds. The same call goes on where it was stopped,
     and with one more mask corrects. `features` of a frozen network trained on ImageNet help to find
     masks, or none. `merge` takes all objects of indexed masks as one."""
-    choose("features", features, ["imagenet", "none"])
     masks = mask if isinstance(mask, Mapping) else {0: mask}
     facts, notes = decomposing.decompose(
         Path(clip).expanduser(),
@@ -438,7 +437,7 @@ def decompose(
         longest=longest,
         frames=frames,
         fast=fast,
-        eyes=features == "imagenet",
+        features=features,
         merge=merge,
         seed=seed,
     )

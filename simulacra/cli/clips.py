@@ -78,7 +78,7 @@ def decompose(
             "fps": fps,
             "merge": merge,
             "fast": fast,
-            "eyes": features is Features.imagenet,
+            "features": features.value,
             "anew": anew,
             "seed": seed,
             "notify": stages.update,

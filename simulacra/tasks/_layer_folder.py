@@ -33,8 +33,8 @@ QUALITY, OF, BEFORE, NETS, SOFT, PLATE = (
     "work/soft.safetensors",
     "work/plate.safetensors",
 )
-MARKS = "frames", "width", "height", "seed", "fast", "eyes"  # which a refusal compares
-USUAL = {"fast": False, "eyes": False}  # what folders that do not say have
+MARKS = "frames", "width", "height", "seed", "fast", "features"  # which a refusal compares
+USUAL = {"fast": False, "features": "imagenet"}  # what folders that do not say have
 # of objects in the overlay, the first again after the last
 TINTS = (0.6, -0.6, -0.6), (-0.6, 0.6, -0.6), (-0.2, -0.2, 0.9), (0.7, 0.6, -0.6), (0.6, -0.5, 0.7)
 FASTEST = 50.0  # frames per second of a GIF

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.core.errors import Mistake
+from simulacra.core.errors import Mistake, choose
 from simulacra.data._pictures import floats
 from simulacra.io import origin
 from simulacra.io import paint as easel
@@ -25,7 +25,8 @@ from simulacra.tasks._layer_folder import Facts
 from simulacra.video import depth, doubts, layers
 from simulacra.video._cache import kept
 
-VERSION = 4  # of what `work` holds; another one is not gone on with
+FEATURES = ["imagenet", "none"]
+VERSION = 5  # of what `work` holds; another one is not gone on with
 Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 Said = Callable[[str], None]  # hears at once what is returned as notes, too
 Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confidence (K,)
@@ -33,6 +34,14 @@ Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confid
 
 def unheard(*_: object) -> None:
     """Tell nobody."""
+
+
+class How(NamedTuple):
+    """What else than clip and masks the layers depend on."""
+
+    seed: int
+    fast: bool = False
+    features: str = FEATURES[0]
 
 
 class Work(NamedTuple):
@@ -58,7 +67,7 @@ def decompose(
     fps: float | None = None,
     seed: int = 0,
     fast: bool = False,
-    eyes: bool = True,  # a frozen network trained on ImageNet helps to find masks
+    features: str = "imagenet",  # of a frozen network trained on it, which help to find masks; none
     merge: bool = False,  # take all objects of the masks as one
     anew: bool = False,  # layers of other masks of this clip give way
     notify: Notify = unheard,
@@ -78,6 +87,7 @@ def decompose(
             f"longest = {longest}, frames = {frames}, fps = {fps}; "
             f"allowed: 0 or more, and fps {SLOW:g} to {FAST:g}"
         )
+    choose("features", features, FEATURES)
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; layers go into a folder")
     masks = {0: masks} if isinstance(masks, Path) else dict(sorted(masks.items()))
@@ -95,7 +105,7 @@ def decompose(
     note([*clip.notes, *objects.notes])
     rate, lines = (fps, []) if fps else paced(clip.fps)
     note([f"{path}: {line}" for line in lines])
-    facts, earlier = facts_of(clip, objects, (seed, fast, eyes), path, masks)
+    facts, earlier = facts_of(clip, objects, How(seed, fast, features), path, masks)
     note(_layer_folder.claim(out, facts, earlier, anew))
     note(origin.keep(out, clip.origin, len(clip.frames), rate))
     work = Work(
@@ -217,7 +227,7 @@ def found_in(work: Work) -> tuple[Tensor, Tensor, list[doubts.Doubt]]:
         lambda: segmented(
             frames,
             work.objects.masks,
-            (facts["seed"], facts["fast"], facts["eyes"]),
+            How(*(facts[key] for key in How._fields)),
             work.notify,
             heard,
             place,
@@ -315,14 +325,13 @@ def seen_as(frames: Tensor) -> Tensor:
 def facts_of(
     clip: Clip,
     objects: Objects,
-    how: tuple[int, bool, bool],  # seed, fast, eyes
+    how: How,
     path: Path,
     masks: Mapping[int, Path],
 ) -> tuple[Facts, str]:
     """All that the layers depend on: `of`, its fingerprint, and what tells a person how two differ;
     and the fingerprint that an earlier version gave the same."""
     T, _, H, W = clip.frames.shape
-    seed, fast, eyes = how
     given = {
         str(t): {
             "name": masks[t].name,
@@ -340,15 +349,14 @@ def facts_of(
         "frames": T,
         "height": H,
         "width": W,
-        "seed": seed,
-        "fast": fast,
-        "eyes": eyes,
+        **how._asdict(),
         "source": source,
         "given": list(objects.masks),
         "objects": [{"name": name} for name in objects.names],
     }
-    alone = list(objects.masks) == [0] and len(objects.names) == 1 and eyes and not fast
-    return facts, fingerprint(clip, objects, (2, seed)) if alone else ""
+    alone = list(objects.masks) == [0] and len(objects.names) == 1
+    usual = how == How(how.seed)
+    return facts, fingerprint(clip, objects, (2, how.seed)) if alone and usual else ""
 
 
 def digest(data: bytes) -> str:
@@ -375,7 +383,7 @@ def fingerprint(clip: Clip, objects: Objects, more: tuple[object, ...]) -> str:
 def segmented(
     frames: Tensor,
     masks: Mapping[int, Tensor],
-    how: tuple[int, bool, bool],  # seed, fast, eyes
+    how: How,
     notify: Notify,
     arrived: Arrived,
     place: tuple[Path, str],
@@ -388,12 +396,12 @@ def segmented(
     found = follow(
         frames,
         masks,
-        seed=how[0],
+        seed=how.seed,
         notify=lambda share: notify("object", share),
         arrived=arrived,
         kept=Kept(*place),
-        fast=how[1],
-        eyes=how[2],
+        fast=how.fast,
+        pretrained=how.features != "none",
     )
     return {"soft": found.soft.float(), "confidence": found.confidence.float()}
 

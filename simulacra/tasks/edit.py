@@ -1,7 +1,6 @@
 """Edit: new composites of the layers that decompose made:
 without the object, before another background, or elsewhere."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from simulacra.io.clip_and_mask import WHOLE, coloured
 from simulacra.io.film import clip_of
 from simulacra.io.pictures import opened
 from simulacra.nn.optical_flow import warp
+from simulacra.tasks import _stack
 from simulacra.video import layers
 from simulacra.video.effects import Effects, of_layer
 
@@ -73,14 +73,7 @@ def edit(
 def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
     """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W),
     and frames per second."""
-    told = folder / "quality.json"
-    if not folder.is_dir() or not told.is_file():
-        raise Mistake(
-            f"{folder} holds no layers; "
-            f"`simulacra decompose CLIP --mask MASK -o {folder}` makes them"
-        )
-    with blaming(told):
-        fps = float(json.loads(told.read_text("utf-8"))["fps"])
+    fps = float(_stack.said(folder)["fps"])
     front, ground = (
         read_part(folder / part, mode) for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True)
     )

@@ -20,7 +20,7 @@ from simulacra.video._windows import Window, bilinear, places
 
 AREA = 30_000  # pixels of a window, as the net sees it
 NETS = 3  # states of the net whose answers are averaged
-STEPS = 150  # of training between them, with eyes
+STEPS = 150  # of training between them, with pretrained features
 BLIND = 2  # times as many without
 TUNED = 2  # the same of the net that has learned the clip, too, in half as many steps each
 CHANCE = "chance"  # the state of the generator of examples, beside a net's weights
@@ -145,7 +145,7 @@ def learned(
     seed: int,
     notify: Callable[[float], None],
     *,
-    eyes: bool = True,  # whether a frozen network trained on ImageNet helps
+    pretrained: bool = True,  # whether a frozen network trained on ImageNet helps
     before: Looks | None = None,  # goes on from there, in half of the steps at half of the rate
     kept: Kept | None = None,  # goes on with the nets that were left there, to the same bits
 ) -> Looks:
@@ -156,8 +156,8 @@ def learned(
     if before is None:
         with torch.random.fork_rng(devices=[]):
             reseed(fold(seed, "appearance", "weights"))
-            net = channels_last(Net(eyes))
-        most, steps, rate = NETS, STEPS if eyes else BLIND * STEPS, RATE
+            net = channels_last(Net(pretrained))
+        most, steps, rate = NETS, STEPS if pretrained else BLIND * STEPS, RATE
     else:
         net = deepcopy(before.nets[-1]).requires_grad_(True)
         most, steps, rate = TUNED, max(1, STEPS // 2), RATE_TUNED

@@ -25,12 +25,12 @@ def block(into: int, out: int, convolutions: int = 2) -> nn.Sequential:
 class Net(nn.Module):
     """A U-Net of five sizes (Ronneberger et al., arXiv 1505.04597): colours (N, 3, h, w) in [-1, 1]
     and what is told (N, TOLD, h, w), the rough mask from -1 to 1 with 0 for unknown, to logits
-    (N, 1, h, w). With `eyes` a frozen EfficientNet-Lite0 looks at the colours, too, and each
+    (N, 1, h, w). With `pretrained` a frozen EfficientNet-Lite0 looks at the colours, too, and each
     smaller size is given what it sees at that size."""
 
-    def __init__(self, eyes: bool) -> None:
+    def __init__(self, pretrained: bool) -> None:
         super().__init__()
-        seen = efficientnet.LEVELS.values() if eyes else (0, 0, 0, 0)
+        seen = efficientnet.LEVELS.values() if pretrained else (0, 0, 0, 0)
         self.first = block(3 + TOLD, WIDTHS[0], 1)
         self.norms = nn.ModuleList(
             nn.GroupNorm(1, n, affine=False) if n else nn.Identity() for n in seen
@@ -40,11 +40,11 @@ class Net(nn.Module):
         )
         self.up = nn.ModuleList(block(a + b, a) for a, b in reversed(list(pairwise(WIDTHS))))
         self.out = nn.Conv2d(WIDTHS[0], 1, 1)
-        self.eyes = eyes
+        self.pretrained = pretrained
 
     def forward(self, colours: Tensor, told: Tensor) -> Tensor:
         seen: list[Tensor] = []
-        if self.eyes:
+        if self.pretrained:
             with torch.no_grad():
                 wanted = colours.contiguous(memory_format=torch.channels_last)
                 seen = efficientnet.pretrained().levels(wanted)
@@ -54,7 +54,7 @@ class Net(nn.Module):
             sides.append(x)
             x = F.max_pool2d(x, 2, ceil_mode=True)
             parts = [x, F.interpolate(told, x.shape[2:], mode="area")]
-            if self.eyes:
+            if self.pretrained:
                 parts.append(norm(F.interpolate(seen[i], x.shape[2:], mode="bilinear")))
             x = down(torch.cat(parts, 1))
         for up, side in zip(self.up, reversed(sides), strict=True):

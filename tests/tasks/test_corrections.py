@@ -58,7 +58,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     def sought(
         frames: Tensor,
         masks: Mapping[int, Tensor],
-        how: tuple[int, bool, bool],
+        how: verb.How,
         notify: verb.Notify,
         arrived: verb.Arrived,
         place: object,

@@ -20,7 +20,7 @@ from PIL import Image
 from simulacra.core.errors import Mistake
 from simulacra.io import layer_film, origin, sound
 from simulacra.io.origin import Colours, Kept, Origin, Times
-from simulacra.tasks import _stack, deliver
+from simulacra.tasks import _layer_folder, _stack, deliver
 
 T, H, W = 8, 48, 64
 STARTS = (0, 40, 80, 240, 280, 500, 540, 580, 700)  # ms, of frames and of the end
@@ -365,9 +365,10 @@ def test_mistakes(
     """Each is one line, and nothing is left."""
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text("mine")
-    for name in "begun/work", "damaged", "mine/png16", "others":
-        Path(name).mkdir(parents=True)
-    Path("begun/work/of.json").write_text("{}")
+    begun = Path("begun") / _layer_folder.OF
+    for folder in begun.parent, Path("damaged"), Path("mine/png16"), Path("others"):
+        folder.mkdir(parents=True)
+    begun.write_text("{}")
     Path("damaged/quality.json").write_text("{")
     Path("others/delivered.json").write_text('{"of": "x", "formats": [], "files": []}')
     for name in {"lacking", "odd", "broken", "untimely"} & {words.split()[0]}:

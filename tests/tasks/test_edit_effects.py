@@ -23,7 +23,8 @@ def folder(path: Path, size: tuple[int, int] = (16, 24)) -> Path:
         (path / part).mkdir(parents=True)
         for t in range(2):
             Image.fromarray(pixels).save(path / part / f"{t:05d}.png")
-    (path / "quality.json").write_text(json.dumps({"fps": 10}))
+    told = {"of": "these", "frames": 2, "width": size[1], "height": size[0], "fps": 10}
+    (path / "quality.json").write_text(json.dumps(told))
     return path
 
 

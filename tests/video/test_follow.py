@@ -14,7 +14,7 @@ from torch import Tensor
 import simulacra
 from simulacra.core.errors import Mistake
 from simulacra.video import _appearance
-from simulacra.video.follow import Found, Pursuit, confidence, follow
+from simulacra.video.follow import Pursuit, confidence, follow
 from simulacra.video.segment import flows_of
 
 
@@ -82,10 +82,10 @@ def test_in_one_pass_nothing_but_earlier_frames_matters() -> None:
 
 
 @pytest.mark.usefixtures("trained")
-@pytest.mark.parametrize("eyes", [True, False])
-def test_a_still_clip_keeps_the_mask(eyes: bool) -> None:
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_still_clip_keeps_the_mask(pretrained: bool) -> None:
     frames, masks = square([(20, 30)] * 4)
-    assert min(overlap(one(frames, masks[0], eyes=eyes, fast=True), masks)) > 0.85
+    assert min(overlap(one(frames, masks[0], pretrained=pretrained, fast=True), masks)) > 0.85
 
 
 def test_one_frame() -> None:
@@ -140,7 +140,7 @@ def test_confidence_is_less_where_passes_differ_and_where_masks_are_soft() -> No
     soft = mask.clone()
     soft[2] *= 0.75
     sure = confidence(soft, other)
-    assert sure.tolist() == pytest.approx([1.0, 0.5, 0.75, 0.3])
+    assert sure.tolist() == pytest.approx([1.0, 0.5**0.8, 0.75**0.8, 0.2])
 
 
 def test_legs_meet_between_given_masks() -> None:
@@ -153,6 +153,23 @@ def test_legs_meet_between_given_masks() -> None:
     there, back = flows
     for leg, wanted in zip(legs, (back[:3], back[4:], there[[3, 2, 1]]), strict=True):
         assert torch.equal(leg.arrive, wanted)
+
+
+def test_a_way_that_has_lost_the_object_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first mask the object is lost at once, from the last it is followed: it is there."""
+    frames, masks = square([(20, 10 + 4 * t) for t in range(5)])
+    of = Pursuit(frames, {0: masks[:1], 4: masks[4:]}, flows_of(frames, lambda share: None))
+
+    def walked(looks, frames, start, arrive, clues, *, rescue, heard):  # type: ignore[no-untyped-def]
+        forward = torch.equal(start, masks[:1])
+        found = torch.zeros_like(masks[:4]) if forward else masks[1:].flip(0).clone()
+        found[0] = start
+        return found
+
+    monkeypatch.setattr("simulacra.video.follow.walk", walked)
+    clues = torch.zeros(5, 4, 61, 83)
+    found = of.followed(None, clues, None, lambda share: None, lambda t, soft: None)  # type: ignore[arg-type]
+    assert torch.equal(found, masks)
 
 
 @pytest.mark.parametrize(
@@ -234,9 +251,3 @@ def test_killed_between_nets(monkeypatch, tmp_path):
     ]
     assert codes == [-signal.SIGKILL, 0]
     assert torch.equal(torch.load(tmp_path / "soft.pt"), one(clip[0], clip[1][0]))
-
-
-def test_found_is_what_is_asked_for() -> None:
-    frames, masks = square([(20, 30), (22, 33)])
-    found = follow(frames, {1: masks[1, 0].long()}, fast=True)
-    assert isinstance(found, Found) and found.soft.shape == (2, 1, 61, 83)

@@ -8,6 +8,7 @@ from torch import Tensor
 from simulacra.nn.optical_flow import Flows
 from simulacra.video import _appearance, _clues
 from simulacra.video._examples import example, source
+from simulacra.video._net import CLUES
 from simulacra.video._windows import around, bilinear, places
 from simulacra.video.segment import Sight, beside, corrected, flows_of, searched, walk, whole
 
@@ -28,13 +29,7 @@ class Answers:
 
 def sight(size: tuple[int, int]) -> Sight:
     """A black frame of which nothing is known."""
-    return Sight(torch.zeros(1, 3, *size), torch.zeros(1, _clues_count(), *size))
-
-
-def _clues_count() -> int:
-    from simulacra.video._net import CLUES
-
-    return CLUES
+    return Sight(torch.zeros(1, 3, *size), torch.zeros(1, CLUES, *size))
 
 
 def test_flows_lead_to_the_neighbour() -> None:
