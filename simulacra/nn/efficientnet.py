@@ -6,6 +6,7 @@ The weights come from TensorFlow, and with them two traps: a strided convolution
 end than at the beginning, and normalisation divides by sqrt(variance + 0.001).
 """
 
+from collections.abc import Collection
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -110,12 +111,12 @@ class EfficientNetLite0(nn.Module):
         h = F.relu6(self._bn1(self._conv_head(self._blocks(h))))
         return h.mean((2, 3))
 
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) to the outputs of the blocks LEVELS, what is finer first."""
+    def levels(self, images: Tensor, blocks: Collection[int] = tuple(LEVELS)) -> list[Tensor]:
+        """(N, 3, H, W) to the outputs of these blocks, what is finer first."""
         h, found = F.relu6(self._bn0(self._conv_stem(same(images, 3, 2)))), []
-        for i in range(max(LEVELS) + 1):
+        for i in range(max(blocks) + 1):
             h = self._blocks[i](h)
-            if i in LEVELS:
+            if i in blocks:
                 found.append(h)
         return found
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from simulacra.core import files
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import floats
+from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip import blaming
 from simulacra.io.film import playing
@@ -326,15 +327,17 @@ def tinted(frames: Tensor, mattes: Tensor) -> Tensor:
 
 
 def films(out: Path, frames: Tensor, fps: float, names: Sequence[int]) -> list[str]:
-    """Write the films of the layers in a folder, `frames` (T, 3, H, W) in [-1, 1] being the clip's.
+    """Write the films of the layers in a folder, `frames` (T, 3, H, W) in [-1, 1] being the clip's,
+    at this rate or at the times that the folder keeps of the clip.
     They are made of the layers' files, so that films made later have the same bytes."""
     mattes = [part for part in parts_of(names) if part.endswith("/matte")] or ["matte"]
     stacks = [torch.from_numpy(stacked(out / one, len(frames), "L")) for one in mattes]
     overlay = tinted(frames, torch.stack(stacks, 1).float() / 255)
-    easel.save_mp4(overlay, out / "overlay.mp4", fps)
-    easel.save_gif(overlay, out / "overlay.gif", min(fps, FASTEST))
+    times = origin.read(out, fps).times
+    easel.save_mp4(overlay, out / "overlay.mp4", fps, times)
+    easel.save_gif(overlay, out / "overlay.gif", min(fps, FASTEST), times)
     ground = stacked(out / "background", len(frames), "RGB").transpose(0, 3, 1, 2)
-    easel.save_mp4(floats(ground), out / "background.mp4", fps)
+    easel.save_mp4(floats(ground), out / "background.mp4", fps, times)
     return (
         [f"{out / 'overlay.gif'} plays at {FASTEST:g} frames per second, the most that a GIF has"]
         if fps > FASTEST

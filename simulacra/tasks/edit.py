@@ -10,6 +10,7 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.data._pictures import floats
+from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip import blaming, natural
 from simulacra.io.clip_and_mask import WHOLE, coloured
@@ -62,11 +63,11 @@ def edit(
             dark, add = (warp(one, way, padding="zeros") for one in (1 - light.gain, light.add))
             light = Effects(1 - dark, add)
     made = ground if remove else layers.over(colours, matte, ground, *(light or ()))
-    paths = easel.save_pngs(made, out / "frames")
+    paths, times = easel.save_pngs(made, out / "frames"), origin.read(folder, fps).times
     return [
         *paths,
-        easel.save_mp4(made, out / "edited.mp4", fps),
-        easel.save_gif(made, out / "edited.gif", min(fps, 50)),
+        easel.save_mp4(made, out / "edited.mp4", fps, times),
+        easel.save_gif(made, out / "edited.gif", min(fps, 50), times),
     ], notes
 
 

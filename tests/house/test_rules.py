@@ -2,6 +2,8 @@
 they keep a model one readable file and the machinery in one place."""
 
 import ast
+import importlib
+import importlib.util
 import re
 import subprocess
 from collections.abc import Iterator
@@ -446,3 +448,23 @@ def options_of(verb: str) -> set[str]:
         for one in get_command(cli.app).commands[verb].params
         for name in (*one.opts, *one.secondary_opts)
     }
+
+
+SCRIPTS = sorted(
+    path.relative_to(HOME).as_posix()
+    for name in ("experiments", "bench", "scripts")
+    for path in (HOME / name).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_scripts_import_of_the_house_is_there(script):
+    """Nothing else runs them: a room that moved would leave them broken."""
+    for node in ast.walk(ast.parse((HOME / script).read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "simulacra":
+            room = importlib.import_module(str(node.module))
+            for alias in node.names:
+                there = hasattr(room, alias.name) or importlib.util.find_spec(
+                    f"{node.module}.{alias.name}"
+                )
+                assert there, f"{node.module} has no {alias.name}"

@@ -1,6 +1,7 @@
 """Layers as editors and compositors take them, read back by other programs' libraries."""
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,9 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.io import paint
+from simulacra.io import origin, paint
+from simulacra.io.origin import Origin, Times
+from simulacra.tasks import _layer_folder
 from simulacra.tasks import decompose as verb
 from simulacra.tasks.deliver import deliver
+from simulacra.tasks.edit import edit
 from tests.video.test_depth import crossing
 
 T, H, W = 8, 56, 88
@@ -126,6 +130,27 @@ def test_a_timeline_is_read_and_its_media_are_found_after_a_move(
                 places = [media.target_url_for_image_number(t) for t in range(T)]
             for place in places:
                 assert not place.startswith("/") and (moved / place).is_file(), place
+
+
+def shown_at(film: Path) -> list[float]:
+    """When each frame of a film is shown, seconds."""
+    with av.open(str(film)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+def test_films_show_frames_as_long_as_the_clip_did(layers: Path, tmp_path: Path) -> None:
+    """Those of decompose, and those of edit."""
+    shutil.copytree(layers, tmp_path / "layers")
+    starts = 0, 100, 300, 400, 450, 700, 800, 900, 1000
+    kept = Origin(8.0, Times(starts, Fraction(1, 1000)))
+    origin.keep(tmp_path / "layers", kept, T, 8.0)
+    frames, _, _ = crossing(0)
+    _layer_folder.films(tmp_path / "layers", frames, 8.0, (1,))
+    edit(tmp_path / "layers", tmp_path / "edited", remove=True)
+    wanted = pytest.approx([start / 1000 for start in starts[:-1]], abs=1e-3)
+    assert shown_at(tmp_path / "layers" / "overlay.mp4") == wanted
+    assert shown_at(tmp_path / "layers" / "background.mp4") == wanted
+    assert shown_at(tmp_path / "edited" / "edited.mp4") == wanted
 
 
 def test_once_more_is_the_same(layers: Path, delivered: Path) -> None:
