@@ -418,7 +418,7 @@ def decompose(
     mask: Path | str | Mapping[int, Path | str],  # of frame 0, or by frame
     out: Path | str,
     *,
-    longest: int = 432,
+    longest: int = 1920,
     frames: int = 0,
     fast: bool = False,
     features: Literal["imagenet", "none"] = "imagenet",

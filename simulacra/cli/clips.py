@@ -51,7 +51,7 @@ def decompose(
     ],
     mask: Given,
     target: Results,
-    longest: Longest = 432,
+    longest: Longest = 1920,
     frames: Annotated[int, typer.Option(help="Only the first frames; 0 takes all.")] = 0,
     fps: Rate = None,
     merge: Merge = False,
@@ -89,7 +89,7 @@ def decompose(
         print(json.dumps(found | {"notes": done}))
         return
     shown = {
-        "--longest": (longest, 432),
+        "--longest": (longest, 1920),
         "--frames": (frames, 0),
         "--fps": (fps, None),
         "--seed": (seed, 0),

@@ -1,11 +1,12 @@
 """A person's clip and a mask of it as tensors: a film, an animation or a folder of frames, and a
 picture of a mask.
 
-Frames are (T, 3, H, W) uint8, as they were painted; `floats` of data/_pictures makes [-1, 1] of
-them.
+Frames are (T, 3, H, W) uint8, as they were painted, in a file without a name, since clips may be
+larger than memory.
 """
 
-import sys
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from simulacra.core import memory
 from simulacra.core.errors import Mistake
+from simulacra.core.stack import Stack
 from simulacra.io import clip as data
 from simulacra.io.clip import blaming
 from simulacra.io.film import clip_of
@@ -27,14 +29,16 @@ from simulacra.io.pictures import eight_bits, on_white
 FPS = 24.0  # of a clip that does not say
 SLOW, FAST = 0.01, 1000.0  # frames per second that films can have
 WHOLE = 1_000_000  # a size that no decoder reduces to
-NEED = 150  # bytes of memory that a pixel of a clip takes while it is decomposed
+# bytes that decomposing takes: of memory, and besides for a pixel of a frame; of the disk, for each
+# pixel of a clip, results included
+BASE, NEED, DISK = 700_000_000, 300, 50
 LEAST = 16  # shortest side, pixels
 
 
 class Clip(NamedTuple):
     """What was read, and what a person should be told of it."""
 
-    frames: Tensor  # (T, 3, H, W) uint8
+    frames: Stack  # (T, 3, H, W) uint8
     fps: float  # frames per second; 0: it does not say
     notes: list[str]
     # width and height of the frames as stored, where pixels are not square
@@ -42,11 +46,16 @@ class Clip(NamedTuple):
     origin: Origin = Origin()  # what it says besides its pixels
 
 
-def frames_that_fit(pixels: int) -> int:
-    """How many frames of so many pixels fit into the memory that is free; all that there can be
-    where the system does not say."""
-    free = memory.free()
-    return sys.maxsize if free is None else max(1, int(0.7 * free / (NEED * pixels)))
+def frames_that_fit(width: int, height: int, place: Path) -> int:
+    """How many frames of this size can be decomposed with what is free on the disk of a folder. A
+    Mistake if one needs more than the memory that is available."""
+    free, pixels = memory.free(), width * height
+    if free is not None and BASE + NEED * pixels > free:
+        raise Mistake(
+            f"frames of {width}x{height} need {(BASE + NEED * pixels) / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} are available; take smaller ones with --longest"
+        )
+    return int(0.9 * shutil.disk_usage(place).free / (DISK * pixels))
 
 
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:
@@ -100,52 +109,52 @@ def coloured(path: Path, source: data.Clip, notes: list[str]) -> Iterator[Image.
         yield plain
 
 
-def read_clip(path: Path, longest: int = 0, frames: int = 0, masks: Sequence[Path] = ()) -> Clip:
+def read_clip(
+    path: Path,
+    longest: int = 0,
+    frames: int = 0,
+    masks: Sequence[Path] = (),
+    place: Path | None = None,
+) -> Clip:
     """The first `frames` frames of a clip, 0 for all, its longer side reduced to at most `longest`,
-    0 for its own; these masks, which may lie among the frames, are none of them. A Mistake if there
-    is none, if sizes differ, or if it does not fit into memory."""
+    0 for its own; these masks, which may lie among the frames, are none of them. They are kept in a
+    folder, that of the system if it is not given. A Mistake if there is none, if sizes differ, or
+    if they do not fit."""
     if not path.exists():
         raise Mistake(f"no clip {path}")
     source = clip_of(path, WHOLE, "clip", masks, keeps=True)
     notes = [f"{path}: {one}" for one in source.notes]
-    found: list[np.ndarray] = []
+    place = place or Path(tempfile.gettempdir())
+    found: Stack | None = None
     extent, size, most = (0, 0), (0, 0), 0
     for plain in coloured(path, source, notes):
-        if not found:
+        if found is None:
             extent, size = plain.size, fitting(*plain.size, longest)
-            most = frames_that_fit(size[0] * size[1])
             if min(size) < LEAST:
                 raise Mistake(
                     f"{path}: frames of {size[0]}x{size[1]}; "
                     f"allowed: at least {LEAST} pixels high and wide"
                 )
+            most = frames_that_fit(*size, place)
+            found = Stack((0, 3, size[1], size[0]), "bytes", place)
         if len(found) == most:
             raise Mistake(
                 f"{path} has more than {most} frames of {size[0]}x{size[1]}, "
-                "which is what fits into memory; "
+                f"which is what fits on the disk of {place}; "
                 f"take the first ones with --frames {most}, or smaller ones with --longest"
             )
-        found.append(
-            np.asarray(
-                plain if plain.size == size else plain.resize(size, Image.Resampling.LANCZOS)
-            )
-        )
+        pixels = plain if plain.size == size else plain.resize(size, Image.Resampling.LANCZOS)
+        found.grow(np.asarray(pixels).transpose(2, 0, 1))
         if len(found) == frames:
             break
-    if not found:
+    if found is None:
         raise Mistake(f"clip {path} has no frames")
     if size != extent:
         notes.append(
             f"{path}: resized from {extent[0]}x{extent[1]} "
             f"to {size[0]}x{size[1]} (--longest 0 keeps its size)"
         )
-    return Clip(
-        torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).contiguous(),
-        source.fps,
-        notes,
-        source.stored,
-        source.origin,
-    )
+    return Clip(found, source.fps, notes, source.stored, source.origin)
 
 
 def is_clear(image: Image.Image) -> bool:

@@ -56,7 +56,7 @@ class Studio:
         `place`. `child` is the command that does the work, as `_studio_work` says. A Mistake if
         either cannot be."""
         clip = read_clip(path, longest, frames)
-        self.frames = clip.frames.permute(0, 2, 3, 1).contiguous().numpy()  # (T, H, W, 3)
+        self.frames = clip.frames[:].permute(0, 2, 3, 1).contiguous().numpy()  # (T, H, W, 3)
         self.T, self.H, self.W, _ = self.frames.shape
         self.folder = Folder(place, path.name, self.frames)
         self.notes = [*clip.notes, *self.folder.notes]

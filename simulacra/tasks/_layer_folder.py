@@ -13,6 +13,7 @@ from torch import Tensor
 
 from simulacra.core import files
 from simulacra.core.errors import Mistake
+from simulacra.core.stack import Frames
 from simulacra.data._pictures import floats
 from simulacra.io import origin
 from simulacra.io import paint as easel
@@ -31,14 +32,15 @@ QUALITY, OF, BEFORE, NETS, SOFT, PLATE = (
     # quality.json of the layers that a correction has begun to write over
     "work/before.json",
     "work/net.safetensors",  # one each: net_1, net_2 ...
-    "work/soft.safetensors",
-    "work/plate.safetensors",
+    "work/soft",  # each with a name and an ending
+    "work/plate",
 )
 MARKS = "frames", "width", "height", "seed", "fast", "features"  # which a refusal compares
 USUAL = {"fast": False, "features": "imagenet"}  # what folders that do not say have
 # of objects in the overlay, the first again after the last
 TINTS = (0.6, -0.6, -0.6), (-0.6, 0.6, -0.6), (-0.2, -0.2, 0.9), (0.7, 0.6, -0.6), (0.6, -0.5, 0.7)
 FASTEST = 50.0  # frames per second of a GIF
+LARGEST = 432  # longer side of a GIF, pixels
 
 Facts = dict[str, Any]  # what a folder says of its layers
 
@@ -223,10 +225,10 @@ def unfinished(out: Path, facts: Facts) -> bool:
 def swept(out: Path, but: str = "") -> None:
     """Remove what only a stopped run needs, and nothing else."""
     work = (out / OF).parent
-    names = [Path(name).name for name in (SOFT, PLATE, BEFORE, OF) if name != but]
-    nets = Path(NETS).stem
-    for path in *work.glob(f"{nets}_*.safetensors"), *work.glob(f".{nets}_*.partial"):
-        path.unlink(missing_ok=True)
+    names = [Path(name).name for name in (BEFORE, OF) if name != but]
+    for name in (Path(one).stem for one in (NETS, SOFT, PLATE)):
+        for path in (*work.glob(f"{name}_*"), *work.glob(f"{name}.*"), *work.glob(f".{name}*")):
+            path.unlink(missing_ok=True)
     for name in names:
         for path in (work / name, *work.glob(f".{name}.*.partial")):
             path.unlink(missing_ok=True)
@@ -293,27 +295,31 @@ def plays(path: Path, count: int) -> bool:
         return False
 
 
-def lacking(out: Path, frames: Tensor, names: Sequence[int]) -> tuple[set[Path], set[Path]]:
-    """Which layers of the frames (T, 3, H, W) and objects, and which films, are not there or
-    damaged."""
-    size = frames.shape[3], frames.shape[2]
-    lost = {path for path in layers(out, range(len(frames)), names) if not is_whole(path, size)}
-    films = {
-        out / name for name in FILMS if name.endswith(".mp4") and not plays(out / name, len(frames))
-    }
+def reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a GIF of frames of a size."""
+    scale = min(1.0, LARGEST / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def lacking(
+    out: Path, size: tuple[int, int], count: int, names: Sequence[int]
+) -> tuple[set[Path], set[Path]]:
+    """Which layers of so many frames of this width and height and of the objects, and which films,
+    are not there or damaged."""
+    lost = {path for path in layers(out, range(count), names) if not is_whole(path, size)}
+    films = {out / name for name in FILMS if name.endswith(".mp4") and not plays(out / name, count)}
     return lost, films | {
-        out / name for name in FILMS if name.endswith(".gif") and not is_whole(out / name, size)
+        out / name
+        for name in FILMS
+        if name.endswith(".gif") and not is_whole(out / name, reduced(size))
     }
 
 
-def stacked(folder: Path, count: int, mode: str) -> np.ndarray:
-    """The layers in a folder, (T, H, W) or (T, H, W, C) uint8."""
-    found = []
-    for number in range(count):
-        path = folder / f"{number:05d}.png"
-        with blaming(path), opened(path) as image:
-            found.append(np.asarray(image.convert(mode)))
-    return np.stack(found)
+def layer(path: Path, mode: str) -> Tensor:
+    """A frame of a layer, (1, C, H, W) in [-1, 1]."""
+    with blaming(path), opened(path) as image:
+        pixels = np.array(image.convert(mode))
+    return floats(pixels[..., None] if pixels.ndim == 2 else pixels).permute(2, 0, 1)[None]
 
 
 def tinted(frames: Tensor, mattes: Tensor) -> Tensor:
@@ -326,18 +332,25 @@ def tinted(frames: Tensor, mattes: Tensor) -> Tensor:
     return found
 
 
-def films(out: Path, frames: Tensor, fps: float, names: Sequence[int]) -> list[str]:
+def films(out: Path, frames: Frames, fps: float, names: Sequence[int]) -> list[str]:
     """Write the films of the layers in a folder, `frames` (T, 3, H, W) in [-1, 1] being the clip's,
     at this rate or at the times that the folder keeps of the clip.
     They are made of the layers' files, so that films made later have the same bytes."""
     mattes = [part for part in parts_of(names) if part.endswith("/matte")] or ["matte"]
-    stacks = [torch.from_numpy(stacked(out / one, len(frames), "L")) for one in mattes]
-    overlay = tinted(frames, torch.stack(stacks, 1).float() / 255)
-    times = origin.read(out, fps).times
-    easel.save_mp4(overlay, out / "overlay.mp4", fps, times)
-    easel.save_gif(overlay, out / "overlay.gif", min(fps, FASTEST), times)
-    ground = stacked(out / "background", len(frames), "RGB").transpose(0, 3, 1, 2)
-    easel.save_mp4(floats(ground), out / "background.mp4", fps, times)
+    times, T = origin.read(out, fps).times, len(frames)
+    small = reduced((frames.shape[3], frames.shape[2]))
+
+    def overlay(t: int) -> Tensor:
+        each = [(layer(out / one / f"{t:05d}.png", "L") + 1) / 2 for one in mattes]
+        return tinted(frames[t : t + 1], torch.cat(each, 1))
+
+    ground = (layer(out / "background" / f"{t:05d}.png", "RGB") for t in range(T))
+    pictures = (easel.picture(easel.to_bytes(overlay(t))[0]) for t in range(T))
+    gif = easel.gif((one.resize(small) for one in pictures), min(fps, FASTEST), times)
+    for name, film in ("overlay.mp4", map(overlay, range(T))), ("background.mp4", ground):
+        pixels = (easel.even(easel.to_bytes(one))[0] for one in film)
+        easel.write(out / name, easel.mp4(pixels, fps, times))
+    easel.write(out / "overlay.gif", gif)
     return (
         [f"{out / 'overlay.gif'} plays at {FASTEST:g} frames per second, the most that a GIF has"]
         if fps > FASTEST
@@ -351,10 +364,10 @@ def put(path: Path, data: bytes) -> None:
         easel.write(path, data)
 
 
-def write_layers(out: Path, made: Mapping[str, np.ndarray], only: set[Path] | None) -> None:
-    """Write layers, each (T, H, W, C) uint8 by the folder's name; only some paths, or all."""
+def write_layers(out: Path, made: Mapping[str, np.ndarray], number: int, only: set[Path]) -> None:
+    """Write those of the layers of a frame, each (H, W, C) uint8 by the folder's name, whose paths
+    are named."""
     for part, pixels in made.items():
-        for number, one in enumerate(pixels):
-            path = out / part / f"{number:05d}.png"
-            if only is None or path in only:
-                easel.write(path, easel.png(easel.picture(one)))
+        path = out / part / f"{number:05d}.png"
+        if path in only:
+            easel.write(path, easel.png(easel.picture(pixels)))

@@ -8,25 +8,28 @@ whose masks become others."""
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.data._pictures import floats
+from simulacra.core.stack import Frames, Kind, Stack, Store, View, kept
 from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
 from simulacra.io.given_masks import Objects, read_masks
+from simulacra.nn.maths import psnr
 from simulacra.tasks import _layer_folder
 from simulacra.tasks._layer_folder import Facts
 from simulacra.video import depth, doubts, layers
-from simulacra.video._cache import kept
+from simulacra.video._background_flow import at_size
+from simulacra.video.follow import working_size
 
 FEATURES = ["imagenet", "none"]
-VERSION = 5  # of what `work` holds; another one is not gone on with
+VERSION = 6  # of what `work` holds; another one is not gone on with
+LONGEST = 1920  # of the sides of frames that are not reduced
 Notify = Callable[[str, float], None]  # hears what is being done and the share of it that is
 Said = Callable[[str], None]  # hears at once what is returned as notes, too
 Arrived = Callable[[int, Tensor, Tensor], None]  # frame, soft (K, H, W), confidence (K,)
@@ -48,7 +51,7 @@ class Work(NamedTuple):
     """What is to be made, and who hears of it."""
 
     out: Path
-    frames: Tensor  # (T, 3, H, W) in [-1, 1]
+    frames: Stack  # (T, 3, H, W) in [-1, 1]
     objects: Objects
     facts: Facts
     earlier: str  # the fingerprint that an earlier version gives the same; "": none
@@ -56,13 +59,18 @@ class Work(NamedTuple):
     note: Callable[[list[str]], None]
     arrived: Arrived
 
+    @property
+    def inner(self) -> Path:
+        """The folder of what only a run needs."""
+        return (self.out / _layer_folder.OF).parent
+
 
 def decompose(
     path: Path,
     masks: Mapping[int, Path] | Path,  # by frame, from 0; one alone is of frame 0
     out: Path,
     *,
-    longest: int = 432,
+    longest: int = LONGEST,
     frames: int = 0,
     fps: float | None = None,
     seed: int = 0,
@@ -100,7 +108,7 @@ def decompose(
         for line in lines:
             said(line)
 
-    clip = read_clip(path, longest, frames, list(masks.values()))
+    clip = read_clip(path, longest, frames, list(masks.values()), home_of(out))
     objects = read_masks(masks, clip, merge)
     note([*clip.notes, *objects.notes])
     rate, lines = (fps, []) if fps else paced(clip.fps)
@@ -109,11 +117,23 @@ def decompose(
     note(_layer_folder.claim(out, facts, earlier, anew))
     note(origin.keep(out, clip.origin, len(clip.frames), rate))
     work = Work(
-        out, seen_as(clip.frames), objects, facts | {"fps": rate}, earlier, notify, note, arrived
+        out,
+        clip.frames.seen_as("colours"),
+        objects,
+        facts | {"fps": rate},
+        earlier,
+        notify,
+        note,
+        arrived,
     )
     for t in masks:
         show(work, t)
     return done(work), notes
+
+
+def home_of(out: Path) -> Path:
+    """The folder that is there in which the results are, or will be."""
+    return next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
 
 
 def show(work: Work, t: int) -> None:
@@ -136,7 +156,8 @@ def done(work: Work) -> Facts:
     """Make whatever the folder lacks of the layers, and what it then says of them."""
     out, facts, names = work.out, work.facts, work.objects.names
     found = _layer_folder.finished(out, facts, work.earlier)
-    lost, films = _layer_folder.lacking(out, work.frames, names) if found else (set(), set())
+    size, T = (work.frames.shape[3], work.frames.shape[2]), len(work.frames)
+    lost, films = _layer_folder.lacking(out, size, T, names) if found else (set(), set())
     if found and lost:
         work.note(
             [f"{out}: {len(lost)} layers are not there or damaged, such as {min(lost)}; made again"]
@@ -158,7 +179,6 @@ def done(work: Work) -> Facts:
         older = "" if "confidence" in found else ", made by an earlier version, without confidence"
         work.note([f"{out} holds these layers already{older}"])
         return found
-    work.notify("writing", 0.5)
     work.note(_layer_folder.films(out, work.frames, facts["fps"], names))
     _layer_folder.write(out / _layer_folder.QUALITY, found)
     if not _layer_folder.unfinished(out, facts):
@@ -166,90 +186,178 @@ def done(work: Work) -> Facts:
     return found
 
 
+class Sought(NamedTuple):
+    """What was found of the objects."""
+
+    soft: Frames  # (T, K, H, W)
+    confidence: Tensor  # (T, K)
+    warned: list[doubts.Doubt]
+    places: list[int]  # how deep each is
+    area: np.ndarray  # (T, K) pixels of the masks
+    digests: list[str]  # of the masks of each frame
+
+
+class Plates(NamedTuple):
+    """The background behind the objects."""
+
+    background: Frames  # (T, 3, H, W)
+    known: Frames  # (T, 1, H, W) bool
+
+
 def layered(work: Work, lost: set[Path] | None) -> Facts:
     """Make layers and write those that are lost, or, if that is None, all that differ from those
     that are there; returns what is said of them."""
-    frames, out, names = work.frames, work.out, work.objects.names
-    soft, confidence, warned = found_in(work)
-    mask = (soft > 0.5).any(1, keepdim=True).float()
-    matte = layers.mattes(frames, mask)
-    T, _, H, W = frames.shape
-    shapes = {"background": (T, 3, H, W), "known": (T, 1, H, W)}
-    plates, lines = kept(
-        out / _layer_folder.PLATE,
-        work.facts["of"],
-        shapes,
-        lambda: plated(frames, matte, work.notify),
-    )
+    work.inner.mkdir(parents=True, exist_ok=True)
+    found, (T, _, H, W) = found_in(work), work.frames.shape
+
+    def common(t: int) -> Tensor:
+        """The matte of all objects, from their masks alone."""
+        mask = (found.soft[t : t + 1] > 0.5).any(1, keepdim=True).float()
+        return layers.mattes(work.frames[t : t + 1], mask)
+
+    def make(stacks: Mapping[str, Store]) -> None:
+        for t in range(T):
+            stacks["matte"][t] = common(t)[0]
+        plates = plated(work.frames, stacks["matte"], work.notify, work.inner)
+        for name in Plates._fields:
+            for t in range(T):
+                stacks[name][t] = plates[name][t]
+
+    wanted: dict[str, tuple[tuple[int, ...], Kind]] = {
+        "matte": ((T, 1, H, W), "half"),
+        "background": ((T, 3, H, W), "colours"),
+        "known": ((T, 1, H, W), "flags"),
+    }
+    stacks, lines = kept(work.out / _layer_folder.PLATE, work.facts["of"], wanted, make)
     work.note(lines)
-    background, known = plates["background"].float(), plates["known"].float()
-    matte = layers.explained(frames, matte, background, known)
-    foreground = layers.foregrounds(frames, matte, background)
+    lost = to_write(work, found.digests, lost)
+    each = []
+    for t in range(T):
+        work.notify("writing", t / T)
+        made, one = frame_of(work, found, stacks, t)
+        _layer_folder.write_layers(work.out, made, t, lost)
+        each.append(one)
+    return report(work, found) | layers.quality(each)
+
+
+def frame_of(
+    work: Work, found: Sought, stacks: Mapping[str, Frames], t: int
+) -> tuple[dict[str, np.ndarray], layers.Told]:
+    """The layers of frame t, bytes (H, W, C) by their folders, and what is told of them."""
+    frame, soft, names = work.frames[t : t + 1], found.soft[t : t + 1], work.objects.names
+    background, known = stacks["background"][t : t + 1], stacks["known"][t : t + 1].float()
+    matte = layers.explained(frame, stacks["matte"][t : t + 1], background, known)
+    foreground = layers.foregrounds(frame, matte, background)
     opacity = easel.to_bytes(2 * matte - 1)
     made = {
-        "mask": easel.to_bytes(2 * mask - 1),
+        "mask": easel.to_bytes(2 * (soft > 0.5).any(1, keepdim=True).float() - 1),
         "matte": opacity,
         "background": easel.to_bytes(background),
         "foreground": np.concatenate([easel.to_bytes(foreground), opacity], 3),
     }
-    told = dict(layers.quality(frames, matte, foreground, background, known))
-    places = [0]
+    one = layers.told(frame, matte, foreground, background, known)
     if len(names) == 1:
-        made["composite"] = easel.to_bytes(layers.over(foreground, matte, background))
+        composite = layers.over(foreground, matte, background)
     else:
-        own, composite, places = apart(frames, soft, matte, background, names)
-        made |= own | {"composite": easel.to_bytes(composite)}
-        told |= depth.fit(composite, frames)
-    work.notify("writing", 0.0)
-    write_changed(work, made, soft, lost)
-    return report(work, soft, confidence, warned, places) | told
+        own, composite = apart(frame, soft, matte, background, names, found.places)
+        made |= own
+        one = one._replace(again=float(psnr(composite, frame)))
+    made["composite"] = easel.to_bytes(composite)
+    return {part: pixels[0] for part, pixels in made.items()}, one
 
 
-def found_in(work: Work) -> tuple[Tensor, Tensor, list[doubts.Doubt]]:
-    """Where the objects are (T, K, H, W), with which confidence (T, K), and what is doubtful, of
-    which is said at once what is known when masks arrive."""
+def found_in(work: Work) -> Sought:
+    """Where the objects are, with which confidence, and what is doubtful, of which is said at once
+    what is known when masks arrive."""
     frames, facts, names = work.frames, work.facts, work.objects.names
-    T, K = len(frames), len(names)
+    (T, _, H, W), K = frames.shape, len(names)
     watch = doubts.Watch(T, names, facts["given"], lambda line: work.note([line]))
-    fresh = False
+    size, fresh = working_size(work.objects.masks), False
+    given = one_hot(work.objects)
+
+    def own(soft: Tensor) -> Tensor:
+        return at_size(soft, (H, W))
 
     def heard(t: int, soft: Tensor, confidence: Tensor) -> None:
         nonlocal fresh
         fresh = True
         watch.arrived(t, soft, confidence)
-        work.arrived(t, soft, confidence)
+        work.arrived(t, own(soft[None])[0], confidence)
 
-    place = work.out / _layer_folder.NETS, str(facts["of"])
-    found, lines = kept(
-        work.out / _layer_folder.SOFT,
-        str(facts["of"]),
-        {"soft": (T, K, *frames.shape[2:]), "confidence": (T, K)},
-        lambda: segmented(
-            frames,
-            work.objects.masks,
-            How(*(facts[key] for key in How._fields)),
-            work.notify,
-            heard,
-            place,
-        ),
-    )
+    small = View(frames, (T, 3, *size), lambda some: at_size(some, size))
+    labels = {t: smaller(mask, size) for t, mask in work.objects.masks.items()}
+
+    def make(stacks: Mapping[str, Store]) -> None:
+        how = How(*(facts[key] for key in How._fields))
+        nets = work.out / _layer_folder.NETS, str(facts["of"])
+        found = segmented(small, labels, how, work.notify, heard, nets)
+        for name, one in found.items():
+            for t in range(T):
+                stacks[name][t] = one[t]
+
+    wanted: dict[str, tuple[tuple[int, ...], Kind]] = {
+        "soft": ((T, K, *size), "half"),
+        "confidence": ((T, K), "exact"),
+    }
+    stacks, lines = kept(work.out / _layer_folder.SOFT, str(facts["of"]), wanted, make)
     work.note(lines)
-    soft, confidence = found["soft"], found["confidence"]
+    soft, confidence = stacks["soft"], stacks["confidence"][:]
     for t in range(T) if not fresh else ():  # a stopped run had found them
         heard(t, soft[t], confidence[t])
-    return soft, confidence, doubts.doubts(doubts.of_clip(soft, confidence), names, facts["given"])
+    places = depth.order(small, View(soft, soft.shape, lambda one: one > 0.5))
+    seen = Given(View(soft, (T, K, H, W), own), given)
+    area, digests = np.zeros((T, K), np.int64), []
+    for t in range(T):
+        one = (seen[t] > 0.5).numpy()
+        area[t] = one.sum((1, 2))
+        digests.append(digest(np.packbits(one).tobytes()))
+    warned = doubts.doubts(doubts.of_clip(soft, confidence), names, facts["given"])
+    return Sought(seen, confidence, warned, places, area, digests)
+
+
+class Given:
+    """Soft masks of which some were given."""
+
+    def __init__(self, of: Frames, given: Mapping[int, Tensor]):
+        self.of, self.given, self.shape = of, given, of.shape
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, which: Any, /) -> Tensor:
+        if isinstance(which, slice):
+            return torch.stack([self[t] for t in range(*which.indices(len(self)))])
+        return self.given[which] if which in self.given else self.of[which]
+
+
+def smaller(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which object (h, w) has most of each pixel of a smaller size, of labels (H, W), 0 none; of an
+    object that would vanish, the pixel of which it has most."""
+    if tuple(labels.shape) == size:
+        return labels
+    numbers = torch.arange(int(labels.max()) + 1)[:, None, None]
+    share = at_size((labels == numbers).float()[None], size)[0]
+    found = share.argmax(0)
+    for k in labels.unique().tolist():
+        if not (found == k).any():
+            found.view(-1)[share[k].argmax()] = k
+    return found
 
 
 def apart(
-    frames: Tensor, soft: Tensor, matte: Tensor, background: Tensor, names: tuple[int, ...]
-) -> tuple[dict[str, np.ndarray], Tensor, list[int]]:
-    """The layers of each of several objects by their folders, the composite of all (T, 3, H, W),
-    and how deep each is. Mattes are shares of the common one; the opacity of a foreground is what
-    makes the clip again if the layers are laid over one another, the nearest last."""
-    places = depth.order(frames, soft > 0.5)
-    each = [layers.mattes(frames, one) for one in soft.split(1, 1)]
+    frame: Tensor,
+    soft: Tensor,
+    matte: Tensor,
+    background: Tensor,
+    names: tuple[int, ...],
+    places: list[int],
+) -> tuple[dict[str, np.ndarray], Tensor]:
+    """The layers of each of several objects in a frame (1, 3, H, W) by their folders, and the
+    composite of all. Mattes are shares of the common one; the opacity of a foreground is what makes
+    the frame again if the layers are laid over one another, the nearest last."""
+    each = [layers.mattes(frame, one) for one in soft.split(1, 1)]
     shares = depth.parts(torch.cat(each, 1), matte)
-    colours, composite = depth.colours_of(frames, shares, places, background)
+    colours, composite = depth.colours_of(frame, shares, places, background)
     opacity = depth.opacities(shares, places)
     made = {}
     for k, name in enumerate(names):
@@ -258,40 +366,32 @@ def apart(
         made[f"{own}/matte"] = easel.to_bytes(2 * shares[:, k : k + 1] - 1)
         bare = easel.to_bytes(colours[:, k]), easel.to_bytes(2 * opacity[:, k : k + 1] - 1)
         made[f"{own}/foreground"] = np.concatenate(bare, 3)
-    return made, composite, places
+    return made, composite
 
 
-def write_changed(
-    work: Work, made: Mapping[str, np.ndarray], soft: Tensor, lost: set[Path] | None
-) -> None:
-    """Write the layers that are lost, or, if that is None, those of the frames whose masks are not
-    what the folder's were, and what else it lacks."""
-    out, names = work.out, work.objects.names
-    if lost is None:
-        was = _layer_folder.before(out) or {}
-        now = digests(soft)
-        same = _layer_folder.names_of(was) == names and len(was.get("mask_digests", ())) == len(now)
-        changed = [t for t, one in enumerate(now) if not (same and was["mask_digests"][t] == one)]
-        lost = set(_layer_folder.layers(out, changed, names))
-        lost |= _layer_folder.lacking(out, work.frames, names)[0]
-        if was:
-            work.note([f"{out}: the masks of {len(changed)} of {len(now)} frames are others"])
-            _layer_folder.begin_writing(out, work.facts)
-            given = work.facts["given"]
-            _layer_folder.cleared(out, _layer_folder.left_over(out, was, names, given))
-    _layer_folder.write_layers(out, made, lost)
+def to_write(work: Work, now: list[str], lost: set[Path] | None) -> set[Path]:
+    """The layers that are lost, or, if that is None, those of the frames whose masks, of digests
+    `now`, are not what the folder's were, and what else it lacks."""
+    if lost is not None:
+        return lost
+    out, names, (_, _, H, W) = work.out, work.objects.names, work.frames.shape
+    was = _layer_folder.before(out) or {}
+    same = _layer_folder.names_of(was) == names and len(was.get("mask_digests", ())) == len(now)
+    changed = [t for t, one in enumerate(now) if not (same and was["mask_digests"][t] == one)]
+    lost = set(_layer_folder.layers(out, changed, names))
+    lost |= _layer_folder.lacking(out, (W, H), len(now), names)[0]
+    if was:
+        work.note([f"{out}: the masks of {len(changed)} of {len(now)} frames are others"])
+        _layer_folder.begin_writing(out, work.facts)
+        given = work.facts["given"]
+        _layer_folder.cleared(out, _layer_folder.left_over(out, was, names, given))
+    return lost
 
 
-def report(
-    work: Work,
-    soft: Tensor,
-    confidence: Tensor,
-    warned: list[doubts.Doubt],
-    places: list[int],
-) -> Facts:
+def report(work: Work, found: Sought) -> Facts:
     """What quality.json says of the masks, and of what they are."""
     names, given = work.objects.names, work.facts["given"]
-    area = (soft > 0.5).sum((2, 3)).numpy()
+    _, confidence, warned, places, area, digests = found
 
     def rounded(values: Tensor) -> list[float]:
         return [round(float(value), 4) for value in values]
@@ -313,13 +413,8 @@ def report(
         "confidence": rounded(confidence.mean(1)),
         **work.facts,
         "objects": each,
-        "mask_digests": digests(soft),
+        "mask_digests": digests,
     }
-
-
-def seen_as(frames: Tensor) -> Tensor:
-    """Bytes as floats in [-1, 1]."""
-    return floats(frames.numpy())
 
 
 def facts_of(
@@ -340,7 +435,7 @@ def facts_of(
         for t, mask in objects.masks.items()
     }
     source = {
-        "clip": {"name": path.name, "digest": digest(clip.frames.numpy().tobytes())},
+        "clip": {"name": path.name, "digest": digest(*map(clip.frames.raw, range(T)))},
         "mask": next(iter(given.values())),
         "masks": given,
     }
@@ -359,21 +454,20 @@ def facts_of(
     return facts, fingerprint(clip, objects, (2, how.seed)) if alone and usual else ""
 
 
-def digest(data: bytes) -> str:
+def digest(*data: bytes) -> str:
     """A short hash."""
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
-
-
-def digests(soft: Tensor) -> list[str]:
-    """Of the masks of each frame, soft (T, K, H, W) above 0.5."""
-    return [digest(np.packbits(one.numpy()).tobytes()) for one in soft > 0.5]
+    found = hashlib.blake2b(digest_size=8)
+    for one in data:
+        found.update(one)
+    return found.hexdigest()
 
 
 def fingerprint(clip: Clip, objects: Objects, more: tuple[object, ...]) -> str:
     """Of clip, masks and what else layers depend on."""
     shape = tuple(clip.frames.shape)
     found = hashlib.blake2b(repr((*more, shape)).encode(), digest_size=8)
-    found.update(clip.frames.numpy().tobytes())
+    for t in range(len(clip.frames)):
+        found.update(clip.frames.raw(t))
     for t, mask in objects.masks.items():
         found.update(f"frame {t}".encode() if t else b"")
         found.update(mask.to(torch.uint8).numpy().tobytes())
@@ -381,13 +475,13 @@ def fingerprint(clip: Clip, objects: Objects, more: tuple[object, ...]) -> str:
 
 
 def segmented(
-    frames: Tensor,
+    frames: Frames,
     masks: Mapping[int, Tensor],
     how: How,
     notify: Notify,
     arrived: Arrived,
-    place: tuple[Path, str],
-) -> dict[str, Tensor]:
+    nets: tuple[Path, str],
+) -> dict[str, Frames]:
     """How probable the objects are, and how sure that is. The nets that find them are left at a
     place, with the fingerprint of the work, as soon as each is whole."""
     from simulacra.video.follow import Kept, follow
@@ -399,16 +493,17 @@ def segmented(
         seed=how.seed,
         notify=lambda share: notify("object", share),
         arrived=arrived,
-        kept=Kept(*place),
+        kept=Kept(*nets),
         fast=how.fast,
         pretrained=how.features != "none",
+        place=nets[0].parent,
     )
-    return {"soft": found.soft.float(), "confidence": found.confidence.float()}
+    return {"soft": found.soft, "confidence": found.confidence}
 
 
-def plated(frames: Tensor, matte: Tensor, notify: Notify) -> dict[str, Tensor]:
+def plated(frames: Frames, matte: Frames, notify: Notify, place: Path) -> dict[str, Frames]:
     """The background, and how much of it other frames show."""
     from simulacra.video.plate import clean_plate
 
-    plate = clean_plate(frames, matte, notify=lambda t, T: notify("background", t / T))
-    return {"background": plate.background.float(), "known": plate.known.half()}
+    plate = clean_plate(frames, matte, notify=lambda t, T: notify("background", t / T), place=place)
+    return {"background": plate.background, "known": plate.known}

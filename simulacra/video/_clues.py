@@ -7,14 +7,17 @@ motion, and whether that is known.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.nn.optical_flow import Flows, resized
-from simulacra.video.plate import Clip, background_flow, camera, revealed, safety
+from simulacra.core.stack import Frames, made
+from simulacra.nn.optical_flow import resized
+from simulacra.video._background_flow import Ways, background_flow, camera
+from simulacra.video.plate import Clip, revealed, safety
 
 MUCH = 0.5  # difference of a colour, of a range of 2, that is 1
 USUAL = 4.0  # of the background's median distance from the camera's motion that counts as none
@@ -42,17 +45,29 @@ def apart(flow: Tensor) -> Tensor:
     return torch.stack(found)[:, None]
 
 
-def motion(flows: Flows) -> Tensor:
-    """What moves by itself, (T, 1, H, W) in 0 to 1: there and back, whichever is less."""
-    after, before = apart(flows.forward), apart(flows.backward)
-    return torch.minimum(torch.cat([after[:1], before]), torch.cat([after, before[-1:]]))
+def motion(flows: Ways, t: int) -> Tensor:
+    """What of frame t moves by itself, (1, 1, H, W) in 0 to 1: there and back, whichever is
+    less."""
+    last = len(flows.forward) - 1
+    after, before = min(t, last), max(t - 1, 0)
+    if t > last:
+        return apart(flows.backward[last : last + 1])
+    if t == 0:
+        return apart(flows.forward[:1])
+    return torch.minimum(
+        apart(flows.backward[before : before + 1]), apart(flows.forward[after : after + 1])
+    )
 
 
-def of_motion(flows: Flows) -> Tensor:
+def of_motion(flows: Ways, place: Path | None = None) -> Frames:
     """Clues of which only the motion is known."""
-    moved = motion(flows)
-    none = torch.zeros_like(moved)
-    return torch.cat([none, none, moved, torch.ones_like(moved)], 1)
+    T, _, H, W = flows.forward.shape
+    found = made((T + 1, 4, H, W), "half", place)
+    for t in range(T + 1):
+        moved = motion(flows, t)[0]
+        none = torch.zeros_like(moved)
+        found[t] = torch.cat([none, none, moved, torch.ones_like(moved)])
+    return found
 
 
 def hidden(soft: Tensor) -> Tensor:
@@ -68,31 +83,42 @@ def hidden(soft: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(out)).bool()[:, None]
 
 
-def behind(
-    frames: Tensor, mask: Tensor, flows: Flows, notify: Callable[[float], None]
-) -> tuple[Tensor, Tensor]:
-    """Frames (T, 3, h, w) with what others show behind a mask (T, 1, h, w) bool, and where that is
-    known, (T, 1, h, w) bool."""
-    visible = ~mask
-    clip = Clip(frames, visible, safety(visible), background_flow(frames, visible, flows))
-    found = []
-    for t in range(len(frames)):
-        found.append(revealed(clip, t))
-        notify((t + 1) / len(frames))
-    return torch.stack([one for one, _ in found]), torch.stack([one for _, one in found])[:, None]
+def behind(clip: Clip, t: int) -> Tensor:
+    """How frame t of a clip differs from what others show of what is hidden in it, and whether that
+    is known, (1, 2, h, w)."""
+    background, known = revealed(clip, t)
+    told = unlike(clip.frames[t : t + 1], background[None]) * known
+    return torch.cat([told, known[None, None].float()], 1)
 
 
 def of_background(
-    frames: Tensor, soft: Tensor, flows: Flows, clues: Tensor, notify: Callable[[float], None]
-) -> Tensor:
+    frames: Frames,
+    soft: Frames,
+    flows: Ways,
+    clues: Frames,
+    notify: Callable[[float], None],
+    place: Path | None = None,
+) -> Frames:
     """The clues with the difference from the background that other frames show, in frames of half
     the size; soft (T, 1, H, W) is how probable the object is."""
-    H, W = frames.shape[2:]
+    T, _, H, W = frames.shape
     half = max(1, H // 2), max(1, W // 2)
-    mask = hidden(F.interpolate(soft, half, mode="area"))
-    if not mask.any():
+    small, safe = made((T, 3, *half), "half", place), made((T, 1, *half), "half", place)
+    visible, any_ = made((T, 1, *half), "flags", place), False
+    ways = Ways(*(made((T - 1, 2, *half), "half", place) for _ in range(2)))
+    for t in range(T):
+        mask = hidden(F.interpolate(soft[t : t + 1], half, mode="area"))
+        any_ |= bool(mask.any())
+        small[t] = F.interpolate(frames[t : t + 1], half, mode="area")[0]
+        visible[t], safe[t] = ~mask[0], safety(~mask)[0]
+        for way, full in zip(ways, flows, strict=True) if t < T - 1 else ():
+            way[t] = resized(full[t : t + 1], half)[0]
+    if not any_:
         return clues
-    small = F.interpolate(frames, half, mode="area")
-    background, known = behind(small, mask, Flows(*(resized(way, half) for way in flows)), notify)
-    told = torch.cat([unlike(small, background) * known, known.float()], 1)
-    return torch.cat([F.interpolate(told, (H, W), mode="bilinear"), clues[:, 2:]], 1)
+    clip = Clip(small, visible, safe, background_flow(small, visible, ways, place))
+    found = made((T, 4, H, W), "half", place)
+    for t in range(T):
+        told = F.interpolate(behind(clip, t), (H, W), mode="bilinear")
+        found[t] = torch.cat([told[0], clues[t][2:]])
+        notify((t + 1) / T)
+    return found

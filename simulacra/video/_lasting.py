@@ -7,9 +7,8 @@ most of the frames before, or does in most of those after.
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from simulacra.nn.optical_flow import Flows
+from simulacra.core.stack import Frames, Store
 
 AROUND = 20  # frames before and after that are asked
 FEWEST = 4  # frames that can be asked at all: fewer decide nothing
@@ -19,15 +18,17 @@ LEAST = 32  # pixels of an object whose motion can be told
 SHARE = 2000  # pixels, about, that tell it
 
 
-def motions(masks: np.ndarray, flow: np.ndarray, seed: int = 0) -> list[np.ndarray | None]:
+def motions(masks: Frames, flow: Frames, seed: int = 0) -> list[np.ndarray | None]:
     """From each frame to the next, the similarity (3, 3) by which most of the object moves; masks
-    (T, H, W) bool, flow (T - 1, 2, H, W) forward. None where too little of it is seen, or where it
-    leads elsewhere than the masks do."""
+    (T, 1, H, W) bool, flow (T - 1, 2, H, W) forward. None where too little of it is seen, or where
+    it leads elsewhere than the masks do."""
     import cv2
 
     cv2.setRNGSeed(seed)
     found: list[np.ndarray | None] = []
-    for mask, after, moved in zip(masks[:-1], masks[1:], flow, strict=True):
+    for t in range(len(masks) - 1):
+        mask, after = masks[t][0].numpy(), masks[t + 1][0].numpy()
+        moved = flow[t].numpy()
         y, x = (side[:: max(1, int(mask.sum()) // SHARE)] for side in np.nonzero(mask))
         start = np.stack([x, y], 1).astype(np.float32)
         fit = None
@@ -55,14 +56,13 @@ def alike(one: np.ndarray, two: np.ndarray) -> float:
     return float((one & two).sum() / (one | two).sum())
 
 
-def lasting(masks: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) bool is, and where, moving along, it was in most of the frames
-    before, or is in most of those after; the same shape."""
-    seen = masks[:, 0].cpu().numpy()
-    T, H, W = seen.shape
-    steps = motions(seen, flows.forward.cpu().numpy())
-    out = seen.copy()
+def lasting(masks: Frames, flow: Frames, out: Store) -> Store:
+    """Fills `out`: where the object (T, 1, H, W) bool is, and where, moving along by the flow
+    (T - 1, 2, H, W) forward, it was in most of the frames before, or is in most of those after."""
+    T, _, H, W = masks.shape
+    steps = motions(masks, flow)
     for t in range(T):
+        found = masks[t][0].numpy()
         for way in (1, -1):
             votes, asked, to = np.zeros((H, W), np.float32), 0, np.eye(3)
             for s in range(t + way, t + way * (AROUND + 1), way):
@@ -71,7 +71,8 @@ def lasting(masks: Tensor, flows: Flows) -> Tensor:
                     break
                 to = (step if way > 0 else np.linalg.inv(step)) @ to
                 asked += 1
-                votes += carried(seen[s], np.linalg.inv(to)[:2])
+                votes += carried(masks[s][0].numpy(), np.linalg.inv(to)[:2])
             if asked >= FEWEST:
-                out[t] |= votes > MOST * asked
-    return torch.from_numpy(out)[:, None]
+                found = found | (votes > MOST * asked)
+        out[t] = torch.from_numpy(found)[None]
+    return out

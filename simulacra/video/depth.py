@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.nn.maths import psnr
+from simulacra.core.stack import Frames
 from simulacra.video import layers
 
 TOUCH = 2  # pixels apart within which masks touch
@@ -81,7 +81,7 @@ def moved(mask: Tensor, way: tuple[int, int]) -> Tensor:
     return out
 
 
-def covers(frames: Tensor, masks: Tensor) -> np.ndarray:
+def covers(frames: Frames, masks: Frames) -> np.ndarray:
     """How many pixels of object b object a covers over a clip, (K, K) at [a, b]; frames
     (T, 3, H, W)."""
     T, K = masks.shape[:2]
@@ -91,17 +91,17 @@ def covers(frames: Tensor, masks: Tensor) -> np.ndarray:
     for t in moments[:: max(1, len(moments) // MOMENTS)]:
         for one, two in (t, t + 1), (t + 1, t):
             for b in sorted({k for pair in pairs[t] for k in pair}):
-                way = shift(frames[[one, two]], masks[one, b])
+                way = shift(torch.stack([frames[one], frames[two]]), masks[one][b])
                 if way is None:
                     continue
-                there = moved(masks[one, b], way)
+                there = moved(masks[one][b], way)
                 for a in range(K):
                     if (min(a, b), max(a, b)) in pairs[t]:
-                        found[a, b] += int((there & masks[two, a]).sum())
+                        found[a, b] += int((there & masks[two][a]).sum())
     return found
 
 
-def order(frames: Tensor, masks: Tensor) -> list[int]:
+def order(frames: Frames, masks: Frames) -> list[int]:
     """The depth of each object, 0 the nearest, K - 1 the farthest."""
     K = masks.shape[1]
     if K == 1:
@@ -177,12 +177,3 @@ def colours_of(
         out[:, k] = layers.foregrounds(frames, own, behind)
         behind = layers.over(out[:, k], opacity[:, k, None], behind)
     return out, behind
-
-
-def fit(composite: Tensor, frames: Tensor) -> dict[str, float]:
-    """How well a composite matches the clip, in dB, by the names that `layers.quality` has."""
-    again = psnr(composite, frames)
-    return {
-        "composite_psnr_mean": float(again.mean()),
-        "composite_psnr_least": float(again.min()),
-    }

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from simulacra.core.stack import Frames
+
 JUMP = 2.0  # times, or one part in so many, by which an area may change
 LEAST = 64  # pixels of the larger of two areas that are compared
 SPILL = 0.15  # share of the area before that parts apart may gain
@@ -186,7 +188,7 @@ def without(area: np.ndarray) -> list[int]:
     return frames
 
 
-def of_clip(soft: Tensor, confidence: Tensor) -> Seen:
+def of_clip(soft: Frames, confidence: Tensor) -> Seen:
     """Of a whole clip: soft (T, K, H, W), confidence (T, K)."""
     seen = Seen.nothing(*confidence.shape)
     for t in range(len(soft)):

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.nn.optical_flow import Flows
 from simulacra.video import plate
+from simulacra.video._background_flow import SMALL, Ways, background_flow, flows_of, grown
 from simulacra.video._lasting import motions
 from simulacra.video._painting import spread
 from simulacra.video.layers import box
@@ -71,7 +71,7 @@ def zone(masks: Tensor) -> Tensor:
         top, bottom = int(rows[0]), int(rows[-1])
         r = round(min(max(REACH * float(mask.sum()) ** 0.5, LEAST * side), MOST * side))
         down = round(BELOW * (bottom - top + 1))
-        around = plate.grown(mask, r).float()
+        around = grown(mask, r).float()
         below = F.max_pool2d(F.pad(around, (0, 0, down, 0)), (down + 1, 1), 1) > 0
         below[:, :, : (top + bottom) // 2] = False
         out.append(below)
@@ -102,7 +102,7 @@ class Shown(NamedTuple):
 def shown(clip: plate.Clip, t: int, around: Tensor) -> Shown | None:
     """What other frames, ever farther away, show of what is `around` (T, 1, H, W) the object."""
     T = len(clip.frames)
-    visible = clip.visible.clone()
+    visible = clip.visible[:].clone()
     visible[t] &= ~around[t]
     if not around[t].any():
         return None
@@ -153,13 +153,13 @@ def compared(shows: list[Shown | None], frames: Tensor, affected: Tensor) -> tup
     return found, known
 
 
-def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Flows) -> Tensor:
+def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Ways) -> Tensor:
     """The mean of values (T, C, H, W) where known (T, 1, H, W) over the frames around each, in
     coordinates that move with the object."""
     import cv2
 
     T, _, H, W = values.shape
-    steps = motions(masks[:, 0].numpy(), flows.forward.numpy())
+    steps = motions(masks, flows.forward)
     both = torch.cat([values * known, known.float()], 1).permute(0, 2, 3, 1).contiguous().numpy()
     out = []
     for t in range(T):
@@ -177,7 +177,7 @@ def lasting(values: Tensor, known: Tensor, masks: Tensor, flows: Flows) -> Tenso
 
 
 def strengths(
-    frames: Tensor, background: Tensor, known: Tensor, masks: Tensor, flows: Flows
+    frames: Tensor, background: Tensor, known: Tensor, masks: Tensor, flows: Ways
 ) -> Tensor:
     """By how much frames differ from a background where it is known, (T, 1, H, W): the mean, in
     coordinates that move with the object, less a share of the deviation."""
@@ -196,7 +196,7 @@ def attached(strength: Tensor, usual: float, masks: Tensor) -> Tensor:
     weak, strong = max(WEAK, NOISE * usual), max(STRONG, 2 * NOISE * usual)
     out = np.zeros(masks.shape, bool)
     for t, (one, mask) in enumerate(zip(strength[:, 0].numpy(), masks, strict=True)):
-        near = plate.grown(mask[None], GAP)[0, 0].numpy()
+        near = grown(mask[None], GAP)[0, 0].numpy()
         _, part = cv2.connectedComponents(((one > weak) | near).astype(np.uint8), connectivity=4)
         own = np.isin(part, np.unique(part[near]))
         _, part = cv2.connectedComponents((own & ~mask[0].numpy()).astype(np.uint8))
@@ -218,16 +218,14 @@ def affected(
     size = round(H * scale), round(W * scale)
     nowhere = torch.zeros(T, 1, H, W, dtype=torch.bool)
     masks = mattes >= plate.COVERED
-    if T < 2 or min(size) < plate.SMALL or not masks.any():
+    if T < 2 or min(size) < SMALL or not masks.any():
         return nowhere
     if size != (H, W):
         frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
         masks = F.interpolate(masks.float(), size, mode="bilinear", antialias=True) > plate.COVERED
-    hidden = plate.grown(masks, 1)
-    around, flows = zone(hidden) & ~hidden, plate.flows_of(frames)
-    clip = plate.Clip(
-        frames, ~hidden, distance(hidden), plate.background_flow(frames, ~hidden, flows)
-    )
+    hidden = grown(masks, 1)
+    around, flows = zone(hidden) & ~hidden, flows_of(frames)
+    clip = plate.Clip(frames, ~hidden, distance(hidden), background_flow(frames, ~hidden, flows))
     shows: list[Shown | None] = []
     for t in range(T):
         if notify:
@@ -241,7 +239,7 @@ def affected(
             return nowhere
         strength = strengths(frames, background, known, masks, flows) * around
         found = attached(strength, float(strength[known].median()), hidden)
-        found = plate.grown(found, MARGIN) & ~hidden
+        found = grown(found, MARGIN) & ~hidden
     return F.interpolate(found.float(), (H, W), mode="bilinear") > 0.5
 
 
@@ -264,7 +262,7 @@ def fitted(I: Tensor, B: Tensor, use: Tensor, r: int) -> tuple[Tensor, Tensor]:
 
 
 def effects(
-    frames: Tensor, mattes: Tensor, background: Tensor, where: Tensor, flows: Flows | None = None
+    frames: Tensor, mattes: Tensor, background: Tensor, where: Tensor, flows: Ways | None = None
 ) -> tuple[Effects, Tensor]:
     """What the object, of mattes (T, 1, H, W), does to the light of a background (T, 3, H, W) in
     the frames, in the places (T, 1, H, W) bool, and under its edge; and the background, of which
@@ -288,7 +286,7 @@ def effects(
             torch.cat([gain, add, fetched.float()], 1),
             fetched,
             ~clear,
-            flows or plate.flows_of(frames),
+            flows or flows_of(frames),
         )
         own &= (told[:, 4:] > 0.5) & (told[:, :1] > DARKEST)
         gain, add = torch.where(own, told[:, :1], gain), torch.where(own, told[:, 1:4], add)
@@ -309,12 +307,12 @@ def cleaned(
 ) -> tuple[plate.Plate, Effects]:
     """The clean plate of frames (T, 3, H, W) behind an object of mattes (T, 1, H, W), without what
     it does to the light, and that. `notify(t, T)` is called before each frame of the plate."""
-    flows = plate.flows_of(frames)
+    flows = flows_of(frames)
     where = affected(frames, mattes)
     found = plate.clean_plate(
         frames, mattes, flows=flows, seed=seed, notify=notify, unlit=where if where.any() else None
     )
-    light, background = effects(frames, mattes, found.background, where, flows)
+    light, background = effects(frames, mattes, found.background[:], where, flows)
     return found._replace(background=background), light
 
 

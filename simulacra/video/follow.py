@@ -13,16 +13,19 @@ Masks are (H, W) int64: 0 the surroundings, 1 to K the objects.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.core.random import fold
-from simulacra.nn.optical_flow import Flows
+from simulacra.core.stack import Frames, Picked, Store, made
 from simulacra.video import _clues
 from simulacra.video._appearance import Kept, Looks, Shown, learned
+from simulacra.video._background_flow import Ways
 from simulacra.video.segment import flows_of, walk
 
 BELIEVED = 5  # frames, about, whose masks are believed and learned from
@@ -32,6 +35,9 @@ PART = 0.2  # a believed mask has at least this share of the given one's area
 # DAVIS clips, checked on eleven others (docs/results/decompose.md).
 POWER = 0.8
 UNSEEN = 0.2  # confidence of a frame in which nothing was found
+# frames are seen with their longer side at LONGEST, or so much larger, up to MOST, that the root of
+# the object's area is SIDE pixels
+LONGEST, MOST, SIDE = 432, 864, 32
 
 # shares of the time, for who is told: flow, learning, first pass; background, learning on, second
 SHARES = 0.08, 0.45, 0.05, 0.25, 0.12, 0.05
@@ -41,7 +47,7 @@ FAST_SHARES = 0.12, 0.78, 0.10
 class Found(NamedTuple):
     """Where objects are."""
 
-    soft: Tensor  # (T, K, H, W): how probable each is, 0 to 1; above 0.5 is the mask
+    soft: Frames  # (T, K, H, W): how probable each is, 0 to 1; above 0.5 is the mask
     # (T, K): the overlap J that each mask is expected to have with the true one, 0 to 1
     # (`confidence`); 1 where the mask was given
     confidence: Tensor
@@ -54,13 +60,23 @@ class Leg(NamedTuple):
     """Frames in the order in which an object is followed from a given mask, which is the first."""
 
     frames: list[int]
-    arrive: Tensor  # (S - 1, 2, H, W): the flow from each but the first to the one before
+    arrive: Frames  # (S - 1, 2, H, W): the flow from each but the first to the one before
     given: bool  # whether the mask of the frame after the last is given, too
 
 
-def checked(frames: Tensor, masks: Mapping[int, Tensor]) -> int:
+def working_size(masks: Mapping[int, Tensor]) -> tuple[int, int]:
+    """Height and width at which objects of these masks (H, W) are followed, no more than theirs."""
+    H, W = next(iter(masks.values())).shape
+    areas = [int((mask == k).sum()) for mask in masks.values() for k in mask.unique() if k]
+    side = max(1.0, min(areas, default=H * W) ** 0.5)
+    longest = min(max(LONGEST, SIDE / side * max(H, W)), MOST)
+    scale = min(1.0, longest / max(H, W))
+    return max(1, round(H * scale)), max(1, round(W * scale))
+
+
+def checked(frames: Frames, masks: Mapping[int, Tensor]) -> int:
     """How many objects the masks name, or what is wrong with them."""
-    if frames.ndim != 4 or not len(frames) or frames.shape[1] != 3:
+    if len(frames.shape) != 4 or not len(frames) or frames.shape[1] != 3:
         raise Mistake(f"frames {tuple(frames.shape)}; allowed: (T, 3, H, W), at least one")
     T, _, H, W = frames.shape
     if not masks:
@@ -78,34 +94,35 @@ def checked(frames: Tensor, masks: Mapping[int, Tensor]) -> int:
     return len(found)
 
 
-def sureness(soft: Tensor) -> Tensor:
-    """How clear-cut soft masks (T, 1, H, W) are, (T,): the sum of min(p, m) over that of max(p, m),
-    m the mask; 1 where there is nothing."""
+def sureness(soft: Tensor) -> float:
+    """How clear-cut a soft mask is: the sum of min(p, m) over that of max(p, m), m the mask; 1
+    where there is nothing."""
     hard = (soft > 0.5).float()
-    least, most = (way(soft, hard).sum((1, 2, 3)) for way in (torch.minimum, torch.maximum))
-    return torch.where(most > 0, least / most.clamp(min=1e-6), torch.ones_like(most))
+    least, most = (float(way(soft, hard).sum()) for way in (torch.minimum, torch.maximum))
+    return least / max(most, 1e-6) if most > 0 else 1.0
 
 
-def confidence(soft: Tensor, before: Tensor | None) -> Tensor:
-    """The overlap J that masks (T, 1, H, W) are expected to have with the true ones, (T,) in 0 to
-    1: how clear-cut they are, times their overlap with those of the pass before, to the power
-    POWER; UNSEEN where both are empty. Of one pass alone it only compares frames."""
+def confidence(soft: Tensor, before: Tensor | None) -> float:
+    """The overlap J that a mask is expected to have with the true one, in 0 to 1: how clear-cut it
+    is, times its overlap with that of the pass before, to the power POWER; UNSEEN where both are
+    empty. Of one pass alone it only compares frames."""
     sure, mask = sureness(soft), soft > 0.5
-    nothing = ~mask.flatten(1).any(1)
+    nothing = not bool(mask.any())
     if before is not None:
         one = before > 0.5
-        both, either = (way.sum((1, 2, 3)) for way in (mask & one, mask | one))
-        sure = sure * torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(sure))
-        nothing = either == 0
-    return torch.where(nothing, torch.full_like(sure, UNSEEN), sure**POWER)
+        both, either = int((mask & one).sum()), int((mask | one).sum())
+        sure *= both / either if either else 1.0
+        nothing = not either
+    return UNSEEN if nothing else sure**POWER
 
 
 class Pursuit(NamedTuple):
     """One object of a clip."""
 
-    frames: Tensor  # (T, 3, H, W)
+    frames: Frames  # (T, 3, H, W)
     masks: dict[int, Tensor]  # (1, 1, H, W) float by frame; at least one is not empty
-    flows: Flows
+    flows: Ways
+    place: Path | None = None  # the folder of what does not fit into memory
 
     def legs(self) -> Iterator[Leg]:
         """All ways from given masks to the next."""
@@ -116,51 +133,51 @@ class Pursuit(NamedTuple):
             if not self.masks[t].any():
                 continue
             if after > t + 1:
-                yield Leg(list(range(t, after)), self.flows.backward[t : after - 1], after < T)
+                arrive = Picked(self.flows.backward, range(t, after - 1))
+                yield Leg(list(range(t, after)), arrive, after < T)
             if before < t - 1:
-                arrive = self.flows.forward[before + 1 : t].flip(0)
+                arrive = Picked(self.flows.forward, range(t - 1, before, -1))
                 yield Leg(list(range(t, before, -1)), arrive, before >= 0)
 
     def followed(
         self,
         looks: Looks,
-        clues: Tensor,
-        rescue: Tensor | None,
+        clues: Frames,
+        rescue: Frames | None,
         notify: Callable[[float], None],
         arrived: Callable[[int, Tensor], None],
-    ) -> Tensor:
+    ) -> Frames:
         """The object's soft masks (T, 1, H, W)."""
-        soft, weight = torch.zeros(2, len(self.frames), 1, *self.frames.shape[2:])
+        T, _, H, W = self.frames.shape
+        soft, weight = made((T, 1, H, W), "half", self.place), [0.0] * T
         legs = list(self.legs())
         steps, done = sum(len(leg.frames) - 1 for leg in legs), 0
         for part, arrive, given in legs:
-
-            def heard(i: int, one: Tensor, part: list[int] = part) -> None:
-                nonlocal done
-                done += 1
-                arrived(part[i], one[0])
-                notify(done / steps)
-
             found = walk(
                 looks,
-                self.frames[part],
+                Picked(self.frames, part),
                 self.masks[part[0]],
                 arrive,
-                clues[part],
-                rescue=None if rescue is None else rescue[part],
-                heard=heard,
+                Picked(clues, part),
+                None if rescue is None else Picked(rescue, part),
             )
             for i, (t, one) in enumerate(zip(part, found, strict=True)):
+                if i:
+                    done += 1
+                    arrived(t, one[0])
+                    notify(done / steps)
                 share = 1 - i / len(part) if given else 1.0
-                share *= bool((one > 0.5).any())  # a way that has lost the object does not count
-                soft[t] += share * one
-                weight[t] += share
-        soft = soft / weight.clamp(min=1e-6)
-        for t, mask in self.masks.items():
-            soft[t] = mask[0]
+                if bool((one > 0.5).any()):  # a way that has lost the object does not count
+                    soft[t] = soft[t] + share * one[0]
+                    weight[t] += share
+        for t in range(T):
+            if t in self.masks:
+                soft[t] = self.masks[t][0]
+            elif weight[t]:
+                soft[t] = soft[t] / weight[t]
         return soft
 
-    def shown(self, clues: Tensor | None) -> list[Shown]:
+    def shown(self, clues: Frames | None) -> list[Shown]:
         """The given masks that are not empty."""
         return [
             Shown(self.frames[t : t + 1], mask, None if clues is None else clues[t : t + 1])
@@ -168,16 +185,17 @@ class Pursuit(NamedTuple):
             if mask.any()
         ]
 
-    def believed(self, soft: Tensor, clues: Tensor) -> list[Shown]:
+    def believed(self, soft: Frames, clues: Frames) -> list[Shown]:
         """The given masks, so often that they are GIVEN of all, and frames of which the first pass
         was sure, evenly over the clip."""
-        given, sure = self.shown(clues), sureness(soft)
-        areas = (soft > 0.5).float().sum((1, 2, 3))
+        given, T = self.shown(clues), len(soft)
+        sure = np.array([sureness(soft[t]) for t in range(T)], np.float32)
+        areas = [float((soft[t] > 0.5).sum()) for t in range(T)]
         least = PART * min(float((one.mask > 0.5).sum()) for one in given)
-        there = [t for t in range(len(soft)) if t not in self.masks and areas[t] > max(least, 1)]
+        there = [t for t in range(T) if t not in self.masks and areas[t] > max(least, 1)]
         if not there:
             return given
-        typical = sure[there].median() - 0.01
+        typical = np.sort(sure[there])[(len(there) - 1) // 2] - 0.01
         frames = [t for t in there if sure[t] >= typical]
         chosen = sorted(
             {frames[round(i * (len(frames) - 1) / max(1, BELIEVED - 1))] for i in range(BELIEVED)}
@@ -191,7 +209,7 @@ class Pursuit(NamedTuple):
 
 
 def follow(
-    frames: Tensor,  # (T, 3, H, W) in [-1, 1]
+    frames: Frames,  # (T, 3, H, W) in [-1, 1]
     masks: Mapping[int, Tensor],  # (H, W) int64 by frame, 0 to K
     *,
     seed: int = 0,
@@ -200,41 +218,51 @@ def follow(
     kept: Kept | None = None,  # where the nets are left, so that a stopped run goes on
     fast: bool = False,  # one pass
     pretrained: bool = True,  # a frozen network trained on ImageNet helps
+    place: Path | None = None,  # the folder of what is needed on the way; else it is in memory
 ) -> Found:
     """Where the objects of the masks are in every frame. The same arguments give the same result.
     Mistake if the shapes do not fit, or no mask shows an object."""
     K, (T, _, H, W) = checked(frames, masks), frames.shape
     hear, tell = notify or (lambda share: None), arrived or (lambda t, soft, sure: None)
-    frames = frames.detach().cpu().float()
-    soft, sure = torch.zeros(T, K, H, W), torch.ones(T, K)
+    if isinstance(frames, Tensor):
+        frames = frames.detach().cpu().float()
+    soft, sure = made((T, K, H, W), "half", place), torch.ones(T, K)
     if T > 1:
         shares = FAST_SHARES if fast else SHARES
-        flows = flows_of(frames, lambda share: hear(shares[0] * share))
-        clues = _clues.of_motion(flows)
+        flows = flows_of(frames, lambda share: hear(shares[0] * share), place)
+        clues = _clues.of_motion(flows, place)
         for k in range(K):
-            of = Pursuit(
-                frames, {t: (mask == k + 1).float()[None, None] for t, mask in masks.items()}, flows
-            )
-            progress = Progress(hear, shares, k, K)
+            own = {t: (mask == k + 1).float()[None, None] for t, mask in masks.items()}
+            of, progress = Pursuit(frames, own, flows, place), Progress(hear, shares, k, K)
 
             def one(t: int, now: Tensor, k: int = k) -> None:
-                soft[t, k] = now[0]
-                sure[t, k] = confidence(now[None], None)[0]
+                put(soft, t, k, now[0])
+                sure[t, k] = confidence(now, None)
                 tell(t, soft[t], sure[t])
 
-            place = kept.named(f"object{k + 1}") if kept else None
+            nets = kept.named(f"object{k + 1}") if kept else None
             found, trust = pursued(
-                of, clues, fold(seed, "object", k), progress, one, place, fast, pretrained
+                of, clues, fold(seed, "object", k), progress, one, nets, fast, pretrained
             )
-            soft[:, k], sure[:, k] = found[:, 0], trust
-    for t, mask in masks.items():
-        soft[t] = torch.stack([mask == k + 1 for k in range(K)]).float()
-        sure[t] = 1.0
-    soft = soft / soft.sum(1, keepdim=True).clamp(min=1)
+            sure[:, k] = torch.tensor(trust)
+            for t in range(T):
+                put(soft, t, k, found[t][0])
     for t in range(T):
+        if t in masks:
+            soft[t] = torch.stack([masks[t] == k + 1 for k in range(K)]).float()
+            sure[t] = 1.0
+        elif K > 1:
+            soft[t] = soft[t] / soft[t].sum(0, keepdim=True).clamp(min=1)
         tell(t, soft[t], sure[t])
     hear(1.0)
     return Found(soft, sure)
+
+
+def put(soft: Store, t: int, k: int, one: Tensor) -> None:
+    """Object k's mask (H, W) among those of frame t."""
+    all_of_them = soft[t].clone()
+    all_of_them[k] = one
+    soft[t] = all_of_them
 
 
 class Progress(NamedTuple):
@@ -255,15 +283,16 @@ class Progress(NamedTuple):
 
 def pursued(
     of: Pursuit,
-    clues: Tensor,
+    clues: Frames,
     seed: int,
     progress: Progress,
     arrived: Callable[[int, Tensor], None],
     kept: Kept | None,
     fast: bool,
     pretrained: bool,
-) -> tuple[Tensor, Tensor]:
-    """One object's soft masks (T, 1, H, W) and how far each is to be trusted, (T,)."""
+) -> tuple[Frames, list[float]]:
+    """One object's soft masks (T, 1, H, W) and how far each is to be trusted."""
+    T = len(of.frames)
     looks = learned(
         of.shown(None),
         seed,
@@ -273,8 +302,8 @@ def pursued(
     )
     first = of.followed(looks, clues, None, progress.stage(2), arrived)
     if fast:
-        return first, confidence(first, None)
-    clues = _clues.of_background(of.frames, first, of.flows, clues, progress.stage(3))
+        return first, [confidence(first[t], None) for t in range(T)]
+    clues = _clues.of_background(of.frames, first, of.flows, clues, progress.stage(3), of.place)
     looks = learned(
         of.believed(first, clues),
         seed,
@@ -284,4 +313,4 @@ def pursued(
         kept=kept.named("clip") if kept else None,
     )
     second = of.followed(looks, clues, first, progress.stage(5), arrived)
-    return second, confidence(second, first)
+    return second, [confidence(second[t], first[t]) for t in range(T)]

@@ -11,6 +11,8 @@ g a gain, black being 0, and b light that is added.
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -83,9 +85,22 @@ def mattes(frames: Tensor, soft: Tensor) -> Tensor:
             F.max_pool2d(hard, 2 * far + 1, 1, far),
             -F.max_pool2d(-hard, 2 * far + 1, 1, far),
         )
-        fine = guided((frame + 1) / 2, hard, far).clamp(0, 1)
-        found.append(torch.where(grown > shrunk, fine, hard))
+        band = grown > shrunk
+        if band.any():
+            cut = around(band[0, 0], 2 * far + 1)
+            fine = guided((frame[:, :, *cut] + 1) / 2, hard[:, :, *cut], far).clamp(0, 1)
+            hard[:, :, *cut] = torch.where(band[:, :, *cut], fine, hard[:, :, *cut])
+        found.append(hard)
     return torch.cat(found)
+
+
+def around(mask: Tensor, more: int) -> tuple[slice, slice]:
+    """Rows and columns of a mask (H, W) that is not empty, and so many more."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    return (
+        slice(max(0, int(rows[0]) - more), int(rows[-1]) + 1 + more),
+        slice(max(0, int(columns[0]) - more), int(columns[-1]) + 1 + more),
+    )
 
 
 def explained(frames: Tensor, matte: Tensor, background: Tensor, known: Tensor) -> Tensor:
@@ -122,21 +137,41 @@ def foregrounds(frames: Tensor, matte: Tensor, background: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def quality(
-    frames: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, known: Tensor
-) -> dict[str, float | int | None]:
-    """Numbers that need no truth: how well the layers make the frames again (dB), how large the
-    object is, and how much of the background under it was seen in other frames."""
-    again = psnr(over(foreground, matte, background), frames)
-    area, hidden = matte.mean((1, 2, 3)), matte > 0.5
-    seen = float(known[hidden].mean()) if hidden.any() else None
+class Told(NamedTuple):
+    """Numbers of one frame that need no truth."""
+
+    again: float  # how well the layers make the frame again, dB
+    area: float  # share of the frame that is the object
+    hidden: int  # pixels that it hides
+    seen: float  # how many of them other frames show
+    soft: float  # share of the frame in which the matte is neither
+
+
+def told(
+    frame: Tensor, matte: Tensor, foreground: Tensor, background: Tensor, known: Tensor
+) -> Told:
+    """Of a frame (1, 3, H, W) and its layers."""
+    hidden = matte > 0.5
+    return Told(
+        float(psnr(over(foreground, matte, background), frame)),
+        float(matte.mean()),
+        int(hidden.sum()),
+        float(known[hidden].sum()),
+        float(((matte > CLEAR) & (matte < OPAQUE)).float().mean()),
+    )
+
+
+def quality(each: Sequence[Told]) -> dict[str, float | int | None]:
+    """Numbers of a clip, from those of its frames: how well the layers make them again (dB), how
+    large the object is, and how much of the background under it was seen in other frames."""
+    hidden = sum(one.hidden for one in each)
     return {
-        "frames": len(frames),
-        "composite_psnr_mean": float(again.mean()),
-        "composite_psnr_least": float(again.min()),
-        "object_share_first": float(area[0]),
-        "object_share_last": float(area[-1]),
-        "frames_without_object": int((area < 1e-4).sum()),
-        "background_seen_elsewhere": seen,
-        "matte_soft_share": float(((matte > CLEAR) & (matte < OPAQUE)).float().mean()),
+        "frames": len(each),
+        "composite_psnr_mean": sum(one.again for one in each) / len(each),
+        "composite_psnr_least": min(one.again for one in each),
+        "object_share_first": each[0].area,
+        "object_share_last": each[-1].area,
+        "frames_without_object": sum(one.area < 1e-4 for one in each),
+        "background_seen_elsewhere": sum(one.seen for one in each) / hidden if hidden else None,
+        "matte_soft_share": sum(one.soft for one in each) / len(each),
     }

@@ -18,7 +18,8 @@ in pixels, 0 in the middle of the first.
 
 from collections.abc import Callable, Iterator
 from math import ceil
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +28,17 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
 from simulacra.core.random import fold
-from simulacra.nn.optical_flow import Flows, agreement, between, grey, of_clip, warp
+from simulacra.core.stack import Frames, Store, made
+from simulacra.nn.optical_flow import between, warp
+from simulacra.video._background_flow import (
+    SMALL,
+    Ways,
+    at_size,
+    background_flow,
+    completed,
+    flows_of,
+    grown,
+)
 from simulacra.video._lasting import lasting
 from simulacra.video._painting import painted, spread
 
@@ -38,20 +49,11 @@ MARGIN = 0.025
 # share of that margin that is never looked at; what is farther is, where nothing else shows a place
 CLOSE = 0.35
 ROUND = 0.12  # how much of the hole's surroundings is looked at, of the same side
-DRAGGED = 6  # how far around the object it drags the flow along, pixels: most of the search's patch
-ENTRIES = 4000  # places, about, that a camera's motion is fitted to
-PLAIN = 0.02  # deviation around a pixel, of a range of 2, below which its flow is anything
-# pixels off the camera's motion of which half is believed: less is mostly the error of the flow
-JITTER = 1.0
-# times as far off the camera's motion as half of all, and half a pixel: not the background
-APART = 20.0
-TRUSTED = 0.3  # least agreement of a flow there and back that is not completed
 SEEN = 0.99  # share of a place's four pixels that must be visible
 REACH = 64  # most frames from a hidden pixel to where it is seen
 STRIDE = 1.35  # ratio of two distances in time that are tried, after 1, 2, 3
 ENOUGH = 6  # frames that show a pixel after which no more are asked
 WORTH = 0.005  # share of the hole that a frame must add to be asked
-SMALL = 16  # frames less high or wide are not registered, pixels
 WINDOW = 4  # side of the squares in which misfit and light are averaged, pixels
 LIGHT = 0.3  # most difference that counts as light, of a range of 2
 DETAIL = 32  # side of the squares whose means are not detail, pixels
@@ -71,43 +73,37 @@ class Plate(NamedTuple):
     """The background of a clip."""
 
     # (T, 3, H, W) in [-1, 1]; the frames themselves, bit for bit, where nothing is hidden
-    background: Tensor
-    known: Tensor  # (T, 1, H, W): 1 where some frame shows the colour, 0 where it is painted
+    background: Store
+    known: Store  # (T, 1, H, W): 1 where some frame shows the colour, 0 where it is painted
 
 
-def grown(masks: Tensor, r: int) -> Tensor:
-    """Masks (T, 1, H, W) bool and what is at most r pixels away."""
-    import cv2
-
-    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
-    return torch.from_numpy(
-        np.stack([cv2.dilate(one, disk) for one in masks[:, 0].byte().numpy()])
-    ).bool()[:, None]
-
-
-def margin(mattes: Tensor) -> int:
+def margin(mattes: Frames) -> int:
     """How much farther a hole reaches than the mask (T, 1, H, W), pixels."""
     return max(2, round(MARGIN * (mattes.shape[2] * mattes.shape[3]) ** 0.5))
 
 
-def glimpsed(mattes: Tensor, flows: Flows) -> Tensor:
-    """Where the object (T, 1, H, W) is, bool,
+def glimpsed(mattes: Frames, flows: Ways, place: Path | None = None) -> Frames:
+    """Where the object (T, 1, h, w) is, bool, of the flows' size,
     or may be seen through something that stands before it (`lasting`)."""
-    return lasting(mattes.cpu() >= COVERED, flows)
+    size = tuple(flows.forward.shape[2:])
+    seen = made((len(mattes), 1, *size), "flags", place)
+    for t in range(len(mattes)):
+        seen[t] = at_size((mattes[t : t + 1] >= COVERED).float(), size)[0] >= 0.5
+    return lasting(seen, flows.forward, made(seen.shape, "flags", place))
 
 
 def hidden_by(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
     """Where the object (T, 1, H, W) may be, bool:
     the matte from COVERED on, and what else is `glimpsed`, with a margin."""
     r = margin(mattes)
-    hidden = grown(mattes.cpu() >= COVERED, r)
+    hidden = grown(mattes >= COVERED, r)
     return hidden if behind is None else hidden | grown(behind & ~hidden, r)
 
 
 def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
     """The part of it of which nothing may ever be taken:
     all but the outer part of the matte's own margin."""
-    masks, r = mattes.cpu() >= COVERED, margin(mattes)
+    masks, r = mattes >= COVERED, margin(mattes)
     close = max(1, round(CLOSE * r))
     inner = grown(masks, close)
     if behind is None:
@@ -115,86 +111,15 @@ def closely_hidden(mattes: Tensor, behind: Tensor | None = None) -> Tensor:
     return inner | grown(behind & ~inner, close) | grown(behind & ~grown(masks, r), r)
 
 
-def camera(flow: Tensor, trusted: Tensor, rounds: int = 10) -> Tensor:
-    """The motion of a plane before a moving camera (Bergen et al. 1992, eq. 11: eight numbers) that
-    fits a flow (2, H, W) best where it is trusted (H, W), as a flow; least squares reweighted
-    against what moves otherwise."""
-    H, W = flow.shape[1:]
-    y, x = torch.meshgrid(torch.linspace(-1, 1, H), torch.linspace(-1, 1, W), indexing="ij")
-    o, i = torch.zeros_like(x), torch.ones_like(x)
-    basis = torch.stack(
-        [
-            torch.stack([i, x, y, o, o, o, x * x, x * y]),
-            torch.stack([o, o, o, i, x, y, x * y, y * y]),
-        ],
-        1,
-    )
-    thin = max(1, int((H * W / ENTRIES) ** 0.5))
-    some, wanted = (
-        basis[..., ::thin, ::thin].flatten(2).double(),
-        flow[:, ::thin, ::thin].flatten(1).double(),
-    )
-    mask = trusted[::thin, ::thin].flatten().double()
-    weight, found = mask, torch.zeros(8, dtype=torch.float64)
-    for _ in range(rounds if mask.any() else 0):
-        heavy = (some * weight).flatten(1)
-        normal = heavy @ some.flatten(1).T + 1e-3 * torch.eye(8, dtype=torch.float64)
-        found = torch.linalg.solve(normal, heavy @ wanted.flatten())
-        error = (wanted - torch.einsum("i,icn->cn", found, some)).square().sum(0)
-        scale = 1.5 * error[mask > 0].sqrt().median().clamp(min=0.1)
-        weight = mask / (1 + error / scale**2) ** 2
-    return torch.einsum("i,ichw->chw", found.to(flow.dtype), basis)
-
-
-def completed(flow: Tensor, trusted: Tensor) -> Tensor:
-    """The flow (N, 2, H, W) where it is trusted (N, 1, H, W); elsewhere the camera's and a membrane
-    of what is left around, without what is too little to be told from noise (JITTER) and what moves
-    by itself (APART)."""
-    out = []
-    for one, known in zip(flow, trusted, strict=True):
-        plane = camera(one, known[0])
-        left = (one - plane)[None]
-        size = left.square().sum(1, keepdim=True)
-        usual = size[known[None]].median() if known.any() else size.new_zeros(())
-        near = known[None] & (size <= (APART**2 * usual).clamp(min=0.25))
-        smooth = spread(left * size / (size + JITTER**2), near)[0]
-        out.append(torch.where(known, one, plane + smooth))
-    return torch.stack(out)
-
-
-def textured(frames: Tensor) -> Tensor:
-    """Where there is something to follow, (T, 1, H, W) bool:
-    deviations around each pixel of PLAIN at least."""
-    import cv2
-
-    found = []
-    for one in grey(frames).astype(np.float32) / 127.5:
-        mean = cv2.blur(one, (9, 9))
-        found.append(cv2.blur((one - mean) ** 2, (9, 9)) >= PLAIN**2)
-    return torch.from_numpy(np.stack(found))[:, None]
-
-
-def flows_of(frames: Tensor) -> Flows:
-    """The clip's flows, 0 where there is nothing to search in."""
-    if len(frames) > 1 and min(frames.shape[2:]) >= SMALL:
-        return of_clip(frames)
-    none = torch.zeros(len(frames) - 1, 2, *frames.shape[2:])
-    return Flows(none, none)
-
-
-def background_flow(frames: Tensor, visible: Tensor, flows: Flows) -> Flows:
-    """The background's flow everywhere, from the clip's."""
-    there, back = flows
-    clear = ~grown(~visible, DRAGGED) & textured(frames)
-    return Flows(
-        completed(there, clear[:-1] & (agreement(there, back) > TRUSTED)),
-        completed(back, clear[1:] & (agreement(back, there) > TRUSTED)),
-    )
-
-
-def sampled(images: Tensor, places: Tensor, mode: str = "bilinear") -> Tensor:
-    """Images (N, C, H, W) at places (N, 2, h, w); beyond the border, the border."""
-    H, W = images.shape[2:]
+def sampled(
+    images: Tensor,
+    places: Tensor,
+    mode: str = "bilinear",
+    size: tuple[int, ...] = (),
+) -> Tensor:
+    """Images (N, C, H, W) at places (N, 2, h, w) of frames of a size, the images' own if it is not
+    given; beyond the border, the border."""
+    H, W = size or images.shape[2:]
     grid = torch.stack([(2 * places[:, 0] + 1) / W - 1, (2 * places[:, 1] + 1) / H - 1], 3)
     return F.grid_sample(images, grid, mode=mode, padding_mode="border", align_corners=False)
 
@@ -218,20 +143,19 @@ def safety(visible: Tensor) -> Tensor:
 class Clip(NamedTuple):
     """What all frames need of one another."""
 
-    frames: Tensor  # (T, 3, H, W)
-    visible: Tensor  # (T, 1, H, W) bool
-    safe: Tensor  # (T, 1, H, W): share of visible pixels around each, AROUND to each side
-    flows: Flows  # the background's
+    frames: Frames  # (T, 3, H, W)
+    visible: Frames  # (T, 1, H, W) bool
+    safe: Frames  # (T, 1, H, W): share of visible pixels around each, AROUND to each side
+    flows: Ways  # the background's
 
     def step(self, t: int, to: int, places: Tensor) -> Tensor:
         """Where places of frame t are in its neighbour `to`."""
-        return places + sampled(
-            self.flows.forward[t : t + 1] if to > t else self.flows.backward[to : to + 1], places
-        )
+        flow = self.flows.forward[t : t + 1] if to > t else self.flows.backward[to : to + 1]
+        return places + sampled(flow, places, size=tuple(self.frames.shape[2:]))
 
     def sees(self, t: int, places: Tensor) -> Tensor:
         """Where places are in frame t and not hidden there, (1, 1, h, w)."""
-        return within(places, self.visible.shape[-2:]) & (
+        return within(places, tuple(self.visible.shape[-2:])) & (
             sampled(self.visible[t : t + 1].float(), places) > SEEN
         )
 
@@ -281,7 +205,7 @@ def asked(
     """The colours (1, 3, h, w) that frame s has for a box of frame t, if its pixels are about at
     these places there, what they weigh (1, 1, h, w), 0 where s does not show them, and where just
     they are, (1, 2, h, w)."""
-    here, clear = clip.frames[t : t + 1, :, *cut], clip.visible[t : t + 1, :, *cut]
+    here, clear = (of[t : t + 1][:, :, *cut] for of in (clip.frames, clip.visible))
     if min(here.shape[2:]) >= SMALL:
         seen = clip.sees(s, places)
         other = torch.where(seen, sampled(clip.frames[s : s + 1], places), here)
@@ -319,7 +243,7 @@ def vote(colours: Tensor, weights: Tensor) -> Tensor:
 def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
     """Frame t (3, H, W) with what other frames show of its hidden pixels,
     and which pixels (H, W) are then known."""
-    T, known = len(clip.frames), clip.visible[t, 0].clone()
+    T, known = len(clip.frames), clip.visible[t][0].clone()
     out = clip.frames[t].clone()
     if bool(known.all()) or T == 1:
         return out, known
@@ -353,99 +277,136 @@ def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
     return out, known
 
 
+class Instead:
+    """Frames of which one is another."""
+
+    def __init__(self, of: Frames, t: int, value: Tensor):
+        self.of, self.t, self.value, self.shape = of, t, value, of.shape
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, which: Any, /) -> Tensor:
+        if isinstance(which, slice):
+            some = range(*which.indices(len(self)))
+            return self.value[None] if list(some) == [self.t] else self.of[which]
+        return self.value if which == self.t else self.of[which]
+
+
 def grudgingly(
-    clip: Clip, near: Tensor, t: int, background: Tensor, known: Tensor
+    clip: Clip, near: Frames, t: int, background: Tensor, known: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Frame t's background (3, H, W) and what is known of it (H, W), with what is lacking taken
     from close to the object: its own pixels that are visible by `near` (T, 1, H, W), or else those
     of other frames."""
-    own = near[t, 0] & ~known
+    own = near[t][0] & ~known
     background, known = torch.where(own, clip.frames[t], background), known | own
     if bool(known.all()):
         return background, known
-    frames, visible = clip.frames.clone(), near.clone()
-    frames[t], visible[t, 0] = background, known
+    frames, visible = Instead(clip.frames, t, background), Instead(near, t, known[None])
     return revealed(clip._replace(frames=frames, visible=visible), t)
 
 
-def carried(clip: Clip, key: int, background: Tensor, filled: Tensor) -> None:
+def carried(clip: Clip, key: int, background: Store, filled: Store) -> None:
     """Fill what is not yet `filled` (T, 1, H, W) of the backgrounds (T, 3, H, W),
     in place, from the whole one of `key`."""
     T, _, H, W = background.shape
-    every = grid(slice(0, H), slice(0, W))
+    every, painted_one = grid(slice(0, H), slice(0, W)), background[key : key + 1]
     for way in (1, -1):
         places, sound, t = every, torch.ones(1, 1, H, W), key + way
         while 0 <= t < T:
             back = clip.step(t, t - way, every)
             places = sampled(places, back)
             sound = sampled(sound, back) * within(back, (H, W))
-            take = ~filled[t : t + 1] & (sound > SEEN) & within(places, (H, W))
+            whole = filled[t : t + 1]
+            take = ~whole & (sound > SEEN) & within(places, (H, W))
             if take.any():
-                cut = box(take[0, 0])
-                here, done = background[t : t + 1, :, *cut], filled[t : t + 1, :, *cut]
-                colour = sampled(background[key : key + 1], places[:, :, *cut], "bicubic")
+                cut, frame = box(take[0, 0]), background[t : t + 1]
+                here, done = frame[:, :, *cut], whole[:, :, *cut]
+                colour = sampled(painted_one, places[:, :, *cut], "bicubic")
                 colour = colour + blurred((here - colour).clamp(-LIGHT, LIGHT), done)
-                background[t : t + 1, :, *cut] = torch.where(
-                    take[:, :, *cut], colour.clamp(-1, 1), here
-                )
-                filled[t : t + 1] |= take
+                frame[:, :, *cut] = torch.where(take[:, :, *cut], colour.clamp(-1, 1), here)
+                background[t], filled[t] = frame[0], (whole | take)[0]
+            if not (sound > SEEN).any():
+                break
             t += way
 
 
+def clip_of(
+    frames: Frames,
+    mattes: Frames,
+    flows: Ways,
+    unlit: Tensor | None,
+    place: Path | None,
+) -> tuple[Clip, Frames]:
+    """What all frames need of one another, and what is visible of each (T, 1, H, W) bool if one
+    looks close to the object, too."""
+    T, _, H, W = frames.shape
+    visible, near = (made((T, 1, H, W), "flags", place) for _ in range(2))
+    safe = made((T, 1, H, W), "half", place)
+    behind = glimpsed(mattes, flows, place) if T > 1 else None
+    for t in range(T):
+        one, through = mattes[t : t + 1], None
+        if behind is not None:
+            through = at_size(behind[t : t + 1].float(), (H, W)) > 0.5
+        seen = ~hidden_by(one, through)
+        near[t] = ~closely_hidden(one, through)[0]
+        if unlit is not None:
+            seen &= ~unlit[t : t + 1]
+        visible[t], safe[t] = seen[0], safety(seen)[0]
+    moves = background_flow(frames, visible, flows, place) if T > 1 else flows
+    return Clip(frames, visible, safe, moves), near
+
+
 def clean_plate(
-    frames: Tensor,
-    mattes: Tensor,
+    frames: Frames,
+    mattes: Frames,
     *,
-    flows: Flows | None = None,
+    flows: Ways | None = None,
     seed: int = 0,
     notify: Callable[[int, int], object] | None = None,
     unlit: Tensor | None = None,
+    place: Path | None = None,
 ) -> Plate:
     """The background of frames (T, 3, H, W) in [-1, 1] behind an object of mattes (T, 1, H, W) in
     [0, 1], soft or not; and where the object changes the light (`unlit` (T, 1, H, W) bool, of
     `effects.affected`) if another frame shows the place, else the frame's own. `flows` are the
-    clip's, if they are there already; `notify(t, T)` is called before each frame. The same
+    clip's, if they are there already; `notify(t, T)` is called before each frame; `place` is the
+    folder of all that is larger than a frame, which is in memory if it is not given. The same
     arguments give the same plate. Mistake if the shapes do not fit."""
-    if (
-        frames.ndim != 4
-        or frames.shape[1] != 3
-        or not len(frames)
-        or mattes.shape != (len(frames), 1, *frames.shape[2:])
-    ):
+    T, sizes = len(frames), (tuple(frames.shape), tuple(mattes.shape))
+    if len(sizes[0]) != 4 or sizes[0][1] != 3 or not T or sizes[1] != (T, 1, *sizes[0][2:]):
         raise Mistake(
-            f"frames {tuple(frames.shape)} with mattes {tuple(mattes.shape)}; "
-            "allowed: (T, 3, H, W) with (T, 1, H, W)"
+            f"frames {sizes[0]} with mattes {sizes[1]}; allowed: (T, 3, H, W) with (T, 1, H, W)"
         )
-    frames, mattes = frames.detach().cpu().float(), mattes.detach().cpu().float()
-    T = len(frames)
-    flows = flows or flows_of(frames)
-    behind = glimpsed(mattes, flows)
-    visible, near = ~hidden_by(mattes, behind), ~closely_hidden(mattes, behind)
-    if unlit is not None:
-        visible &= ~unlit.cpu()
-    background, known = frames.clone(), visible.clone()
-    if bool(visible.all()):
-        return Plate(background, known.float())
-    clip = Clip(
-        frames,
-        visible,
-        safety(visible),
-        background_flow(frames, visible, flows) if T > 1 else flows,
-    )
+    H, W = sizes[0][2:]
+    if isinstance(frames, Tensor):
+        frames = frames.detach().cpu().float()
+    if isinstance(mattes, Tensor):
+        mattes = mattes.detach().cpu().float()
+    clip, near = clip_of(frames, mattes, flows or flows_of(frames, place), unlit, place)
+    background = made((T, 3, H, W), "colours", place)
+    known = made((T, 1, H, W), "flags", place)
+    filled, lacking = made((T, 1, H, W), "flags", place), np.zeros(T, np.int64)
+
+    def fill(t: int, colours: Tensor, there: Tensor) -> None:
+        background[t], filled[t] = colours, there
+        lacking[t] = int((~there).sum())
+
     for t in range(T):
         if notify:
             notify(t, T)
-        background[t], known[t, 0] = grudgingly(clip, near, t, *revealed(clip, t))
-    filled = known.clone()
+        colours, there = grudgingly(clip, near, t, *revealed(clip, t))
+        known[t] = there[None]
+        fill(t, colours, there[None])
     for _ in range(KEYS):
-        key = int((~filled).sum((1, 2, 3)).argmax())
-        if bool(filled[key].all()):
+        key = int(lacking.argmax())
+        if not lacking[key]:
             break
-        background[key] = painted(
-            background[key], filled[key, 0], np.random.default_rng(fold(seed, "plate", key))
-        )
-        filled[key] = True
+        chance = np.random.default_rng(fold(seed, "plate", key))
+        fill(key, painted(background[key], filled[key][0], chance), torch.ones(1, H, W).bool())
         carried(clip, key, background, filled)
-    for t in (~filled).flatten(1).any(1).nonzero()[:, 0].tolist():
-        background[t : t + 1] = spread(background[t : t + 1], filled[t : t + 1])
-    return Plate(background, known.float())
+        lacking[:] = [int((~filled[t]).sum()) if lacking[t] else 0 for t in range(T)]
+    for t in np.flatnonzero(lacking).tolist():
+        background[t] = spread(background[t : t + 1], filled[t : t + 1])[0]
+    return Plate(background, known)

@@ -5,7 +5,8 @@ be, and then in the whole frame.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from simulacra.nn.optical_flow import Flows, between, resized, warp
+from simulacra.core.stack import Frames, made
+from simulacra.nn.optical_flow import between, resized, warp
 from simulacra.video import _appearance, _windows
 from simulacra.video._appearance import Looks
+from simulacra.video._background_flow import Ways
 
 FINER = 2  # flow is searched in frames so many times the size
 REACH = 0.3  # how far beside the carried mask the object may be, share of its size
@@ -32,24 +35,22 @@ PATCH, FULL, PLAIN = (
     0.8,
 )  # least and most area found, share of the usual, and mean answer
 
-Heard = Callable[[int, Tensor], None]  # the frame, in the order of the walk, and its soft mask
 
-
-def flows_of(frames: Tensor, notify: Callable[[float], None]) -> Flows:
+def flows_of(frames: Frames, notify: Callable[[float], None], place: Path | None = None) -> Ways:
     """The flows between frames (T, 3, H, W), searched in finer frames: small ones cost it whole
     points of overlap (*measured*: carrying the mask by flow alone has a mean J of 0.587 on six
     clips of 432 x 240 this way, 0.553 at the frames' own size)."""
-    size, last = (frames.shape[2], frames.shape[3]), None
-    forward: list[Tensor] = []
-    backward: list[Tensor] = []
-    for t, frame in enumerate(frames.split(1)):
+    T, _, *size = frames.shape
+    flows, last = Ways(*(made((T - 1, 2, *size), "half", place) for _ in range(2))), None
+    for t in range(T):
+        frame = frames[t : t + 1]
         fine = F.interpolate(frame, scale_factor=FINER, mode="bicubic").clamp(-1, 1)
         if last is not None:
-            forward.append(resized(between(last, fine), size))
-            backward.append(resized(between(fine, last), size))
+            flows.forward[t - 1] = resized(between(last, fine), (size[0], size[1]))[0]
+            flows.backward[t - 1] = resized(between(fine, last), (size[0], size[1]))[0]
         last = fine
-        notify((t + 1) / len(frames))
-    return Flows(torch.cat(forward), torch.cat(backward))
+        notify((t + 1) / T)
+    return flows
 
 
 def beside(mask: Tensor) -> Tensor:
@@ -130,24 +131,23 @@ def middle(soft: Tensor) -> Tensor:
 @torch.no_grad()
 def walk(
     looks: Looks,
-    frames: Tensor,  # (S, 3, H, W) in [-1, 1], in the order of the walk
+    frames: Frames,  # (S, 3, H, W) in [-1, 1], in the order of the walk
     start: Tensor,  # (1, 1, H, W), 0 to 1: the mask of the first, not empty
-    arrive: Tensor,  # (S - 1, 2, H, W): the flow from each frame but the first to the one before
-    clues: Tensor,  # (S, CLUES, H, W)
-    *,
-    rescue: Tensor | None = None,  # (S, 1, H, W): where else to look for an object that is lost
-    heard: Heard = lambda t, soft: None,
-) -> Tensor:
-    """How probable it is that a pixel is the object's, (S, 1, H, W) in 0 to 1; above 0.5 is the
-    mask. The first is the mask given."""
-    found, areas = [start], [area(start)]
+    arrive: Frames,  # (S - 1, 2, H, W): the flow from each frame but the first to the one before
+    clues: Frames,  # (S, CLUES, H, W)
+    rescue: Frames | None = None,  # (S, 1, H, W): where else to look for an object that is lost
+) -> Iterator[Tensor]:
+    """How probable it is that a pixel of each frame is the object's, (1, 1, H, W) in 0 to 1; above
+    0.5 is the mask. The first is the mask given."""
+    last, areas = start, [area(start)]
     window = _appearance.window(start)
     assert window is not None
     centre, speed, lost = middle(start), torch.zeros(2), 0
+    yield start
     for t in range(1, len(frames)):
         size = math.sqrt(max(float(np.median(areas[-USUAL:])), SMALLEST * areas[0]))
         at = Sight(frames[t : t + 1], clues[t : t + 1])
-        soft = corrected(looks, at, warp(found[-1], arrive[t - 1 : t]), size)
+        soft = corrected(looks, at, warp(last, arrive[t - 1 : t]), size)
         if soft is None and rescue is not None:
             soft = corrected(looks, at, rescue[t : t + 1], size)
         if soft is None:
@@ -161,6 +161,5 @@ def walk(
             moved = (middle(soft) - centre) / (lost + 1)
             speed = 0.5 * speed + 0.5 * moved if lost < 3 else 0 * speed
             centre, lost = middle(soft), 0
-        found.append(soft)
-        heard(t, soft)
-    return torch.cat(found)
+        last = soft
+        yield soft

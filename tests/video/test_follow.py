@@ -139,8 +139,8 @@ def test_confidence_is_less_where_passes_differ_and_where_masks_are_soft() -> No
     other[1, :, 2:5] = 0
     soft = mask.clone()
     soft[2] *= 0.75
-    sure = confidence(soft, other)
-    assert sure.tolist() == pytest.approx([1.0, 0.5**0.8, 0.75**0.8, 0.2])
+    sure = [confidence(*both) for both in zip(soft, other, strict=True)]
+    assert sure == pytest.approx([1.0, 0.5**0.8, 0.75**0.8, 0.2])
 
 
 def test_legs_meet_between_given_masks() -> None:
@@ -152,7 +152,7 @@ def test_legs_meet_between_given_masks() -> None:
     assert [leg.given for leg in legs] == [True, False, True]
     there, back = flows
     for leg, wanted in zip(legs, (back[:3], back[4:], there[[3, 2, 1]]), strict=True):
-        assert torch.equal(leg.arrive, wanted)
+        assert torch.equal(leg.arrive[:], wanted)
 
 
 def test_a_way_that_has_lost_the_object_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,11 +160,11 @@ def test_a_way_that_has_lost_the_object_does_not_count(monkeypatch: pytest.Monke
     frames, masks = square([(20, 10 + 4 * t) for t in range(5)])
     of = Pursuit(frames, {0: masks[:1], 4: masks[4:]}, flows_of(frames, lambda share: None))
 
-    def walked(looks, frames, start, arrive, clues, *, rescue, heard):  # type: ignore[no-untyped-def]
+    def walked(looks, frames, start, arrive, clues, rescue):  # type: ignore[no-untyped-def]
         forward = torch.equal(start, masks[:1])
         found = torch.zeros_like(masks[:4]) if forward else masks[1:].flip(0).clone()
         found[0] = start
-        return found
+        return iter(found[:, None])
 
     monkeypatch.setattr("simulacra.video.follow.walk", walked)
     clues = torch.zeros(5, 4, 61, 83)

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from simulacra.nn.optical_flow import Flows
-from simulacra.video._lasting import AROUND, alike, carried, lasting, motions
+from simulacra.video import _lasting
+from simulacra.video._lasting import AROUND, alike, carried, motions
 
 T, H, W = 13, 48, 96
 
@@ -27,6 +28,10 @@ def passing(step: int = 3, bar: slice | None = slice(40, 48)) -> tuple[Tensor, T
     return whole, seen, Flows(forward, -forward)
 
 
+def lasting(seen: Tensor, flows: Flows) -> Tensor:
+    return _lasting.lasting(seen, flows.forward, torch.zeros_like(seen))[:]
+
+
 def test_the_part_behind_a_bar_is_found() -> None:
     whole, seen, flows = passing()
     found = lasting(seen, flows)
@@ -45,7 +50,7 @@ def test_nothing_is_added_where_nothing_is_before_it() -> None:
 def test_a_motion_that_leads_elsewhere_is_not_believed() -> None:
     _, seen, flows = passing(step=7, bar=None)
     still = Flows(0 * flows.forward, 0 * flows.backward)
-    assert motions(seen[:, 0].numpy(), still.forward.numpy()) == [None] * (T - 1)
+    assert motions(seen, still.forward) == [None] * (T - 1)
     assert torch.equal(lasting(seen, still), seen)
 
 
@@ -53,15 +58,15 @@ def test_the_motion_of_most_of_it() -> None:
     _, seen, flows = passing(bar=slice(40, 44))
     forward = flows.forward.clone()
     forward[:, :, 12:17] = -20.0  # a fourth of it says otherwise
-    for step in motions(seen[:, 0].numpy(), forward.numpy()):
+    for step in motions(seen, forward):
         assert step is not None and np.allclose(step, [[1, 0, 3], [0, 1, 0], [0, 0, 1]], atol=0.05)
 
 
 def test_too_little_of_it_tells_no_motion() -> None:
-    masks = np.zeros((2, H, W), bool)
-    masks[:, 3:6, 3:6] = True
-    assert motions(masks, np.zeros((1, 2, H, W), np.float32)) == [None]
-    assert motions(0 * masks > 0, np.zeros((1, 2, H, W), np.float32)) == [None]
+    masks = torch.zeros(2, 1, H, W, dtype=torch.bool)
+    masks[..., 3:6, 3:6] = True
+    assert motions(masks, torch.zeros(1, 2, H, W)) == [None]
+    assert motions(masks & False, torch.zeros(1, 2, H, W)) == [None]
 
 
 def test_one_frame_and_the_same_twice() -> None:

@@ -10,6 +10,7 @@ from simulacra.video import _appearance, _clues
 from simulacra.video._examples import example, source
 from simulacra.video._net import CLUES
 from simulacra.video._windows import around, bilinear, places
+from simulacra.video._background_flow import Ways
 from simulacra.video.segment import Sight, beside, corrected, flows_of, searched, walk, whole
 
 AREA = 30_000
@@ -121,7 +122,8 @@ def test_a_lost_object_is_found_again() -> None:
 
     frames = torch.arange(14.0).view(14, 1, 1, 1).expand(14, 3, 60, 140)
     arrive = torch.tensor([-8.0, 0.0]).view(1, 2, 1, 1).expand(13, 2, 60, 140)
-    found = walk(Known(), frames, masks[:1], arrive, torch.zeros(14, 4, 60, 140)) > 0.5
+    soft = list(walk(Known(), frames, masks[:1], arrive, torch.zeros(14, 4, 60, 140)))
+    found = torch.cat(soft) > 0.5
     hidden = [t for t in range(14) if not masks[t].any()]
     assert len(hidden) >= 2 and not found[hidden].any()
     assert (found[-3:] == (masks[-3:] > 0)).all()
@@ -173,13 +175,19 @@ def test_examples_hold_the_object_under_their_mask(own_clues: bool) -> None:
     assert sum(difference) / len(difference) > 0.5, "inside, the object differs from what is behind"
 
 
+def motion(flows: Flows) -> Tensor:
+    """Of all frames."""
+    ways = Ways(*flows)
+    return torch.cat([_clues.motion(ways, t) for t in range(len(flows.forward) + 1)])
+
+
 def test_what_moves_by_itself_and_what_does_not() -> None:
     """A camera's pan is no motion of the object; a square that moves against it is."""
     flow = torch.tensor([3.0, 1.0]).view(1, 2, 1, 1).repeat(4, 1, 48, 64)
     flow += 0.05 * torch.randn(flow.shape, generator=torch.Generator().manual_seed(0))
-    assert _clues.motion(Flows(flow, -flow)).mean() < 0.1
+    assert motion(Flows(flow, -flow)).mean() < 0.1
     flow[:, 0, 10:25, 20:40] -= 6
-    moved = _clues.motion(Flows(flow, -flow))[:, 0]
+    moved = motion(Flows(flow, -flow))[:, 0]
     assert moved.shape == (5, 48, 64) and moved[:, 12:23, 22:38].min() == 1
     assert moved[:, 30:].mean() < 0.1
 
