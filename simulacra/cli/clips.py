@@ -187,12 +187,21 @@ def edit(
         str | None,
         typer.Option(metavar="DX,DY", help="Move the object so many pixels right and down."),
     ] = None,
+    objects: Annotated[
+        list[int] | None,
+        typer.Option("--object", help="Of several, the one to remove or move; may be repeated."),
+    ] = None,
 ) -> None:
     """Put the layers of a clip together in another way."""
     from simulacra.tasks.edit import edit as verb
 
     paths, done = verb(
-        layers, target, remove=remove, background=background, move=_two(move) if move else None
+        layers,
+        target,
+        remove=remove,
+        background=background,
+        move=_two(move) if move else None,
+        objects=tuple(objects or ()),
     )
     report(paths[-2:], done)
 

@@ -140,6 +140,24 @@ class Picked:
         return self.of[self.order[which]]
 
 
+class Instead:
+    """Frames of which some are others."""
+
+    def __init__(self, of: Frames, others: Mapping[int, Tensor]):
+        self.of, self.others, self.shape = of, others, tuple(of.shape)
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, which: Any, /) -> Tensor:
+        if isinstance(which, slice):
+            some = range(*which.indices(len(self)))
+            if not any(t in self.others for t in some):
+                return self.of[which]
+            return torch.stack([self[t] for t in some])
+        return self.others[which] if which in self.others else self.of[which]
+
+
 class View:
     """Frames as a function makes them of others, each time they are read."""
 

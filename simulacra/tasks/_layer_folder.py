@@ -45,6 +45,11 @@ LARGEST = 432  # longer side of a GIF, pixels
 Facts = dict[str, Any]  # what a folder says of its layers
 
 
+def home_of(out: Path) -> Path:
+    """The folder that is there in which results are, or will be."""
+    return next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+
+
 def read(path: Path) -> Facts:
     """What a JSON file says. A ValueError if it is not whole."""
     found = json.loads(path.read_bytes())

@@ -63,10 +63,21 @@ class Stack(NamedTuple):
         name = f"{number:05d}.png"
         ground = self.read(self.folder / "background" / name)[..., :3]
         composite = self.read(self.folder / "composite" / name)[..., :3]
-        found = {front.name: self.read(front.folder / name) for front in self.fronts}
-        fronts = {one: shade(pixels) if one == EFFECTS else pixels for one, pixels in found.items()}
+        fronts = {front.name: self.front(front, name) for front in self.fronts}
         moved, changed = settled([*fronts.values(), ground], composite)
         return Frame(dict(zip(fronts, moved, strict=False)), moved[-1], composite, changed)
+
+    def front(self, front: Front, name: str) -> np.ndarray:
+        """A frame of a layer before the background, (H, W, 4) in [0, 1]."""
+        path = front.folder / name
+        pixels = self.read(path)
+        if pixels.shape[2] == 3 or (pixels.shape[2] == 1 and front.depth is not None):
+            kind = "colours or greys" if front.depth is not None else "colours"
+            raise Mistake(
+                f"layer {path} has {kind} without opacity; needed: RGBA"
+                + ("" if front.depth is not None else ", or grey")
+            )
+        return shade(pixels)
 
     def read(self, path: Path) -> np.ndarray:
         """A layer's frame, (H, W, C) float64 in [0, 1]."""
@@ -158,18 +169,27 @@ def closed(layers: list[np.ndarray], composite: np.ndarray) -> list[np.ndarray]:
     return layers
 
 
-def opened(folder: Path) -> Stack:
+def named(name: int) -> str:
+    """The layer of one of several objects."""
+    return f"foreground_{name}"
+
+
+def opened(folder: Path, *needed: str) -> Stack:
     """The stack in a folder that decompose made. A Mistake if it is none, or is not finished, or
-    lacks a frame."""
+    lacks a frame of its layers or of what else is needed, by name."""
     facts = said(folder)
     names = [one["name"] for one in ordered(facts)]
     fronts = [
-        Front(f"foreground_{name}", folder / "objects" / str(name) / "foreground", depth)
+        Front(named(name), folder / "objects" / str(name) / "foreground", depth)
         for depth, name in enumerate(names)
     ] or [Front("foreground", folder / "foreground", 0)]
     if (folder / EFFECTS).is_dir():
         fronts.append(Front(EFFECTS, folder / EFFECTS, None))
-    for place in *(front.folder for front in fronts), folder / "background", folder / "composite":
+    for place in (
+        *(front.folder for front in fronts),
+        folder / "background",
+        *map(folder.joinpath, needed),
+    ):
         for number in range(facts["frames"]):
             if not (place / f"{number:05d}.png").is_file():
                 raise Mistake(

@@ -8,14 +8,14 @@ whose masks become others."""
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.stack import Frames, Kind, Stack, Store, View, kept
+from simulacra.core.stack import Frames, Instead, Kind, Stack, Store, View, kept
 from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
@@ -25,7 +25,7 @@ from simulacra.tasks import _layer_folder
 from simulacra.tasks._layer_folder import Facts
 from simulacra.video import depth, doubts, layers
 from simulacra.video._background_flow import at_size
-from simulacra.video.follow import working_size
+from simulacra.video.follow import smaller, working_size
 
 FEATURES = ["imagenet", "none"]
 VERSION = 6  # of what `work` holds; another one is not gone on with
@@ -108,7 +108,7 @@ def decompose(
         for line in lines:
             said(line)
 
-    clip = read_clip(path, longest, frames, list(masks.values()), home_of(out))
+    clip = read_clip(path, longest, frames, list(masks.values()), _layer_folder.home_of(out))
     objects = read_masks(masks, clip, merge)
     note([*clip.notes, *objects.notes])
     rate, lines = (fps, []) if fps else paced(clip.fps)
@@ -116,24 +116,11 @@ def decompose(
     facts, earlier = facts_of(clip, objects, How(seed, fast, features), path, masks)
     note(_layer_folder.claim(out, facts, earlier, anew))
     note(origin.keep(out, clip.origin, len(clip.frames), rate))
-    work = Work(
-        out,
-        clip.frames.seen_as("colours"),
-        objects,
-        facts | {"fps": rate},
-        earlier,
-        notify,
-        note,
-        arrived,
-    )
+    seen, told = clip.frames.seen_as("colours"), facts | {"fps": rate}
+    work = Work(out, seen, objects, told, earlier, notify, note, arrived)
     for t in masks:
         show(work, t)
     return done(work), notes
-
-
-def home_of(out: Path) -> Path:
-    """The folder that is there in which the results are, or will be."""
-    return next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
 
 
 def show(work: Work, t: int) -> None:
@@ -305,7 +292,7 @@ def found_in(work: Work) -> Sought:
     for t in range(T) if not fresh else ():  # a stopped run had found them
         heard(t, soft[t], confidence[t])
     places = depth.order(small, View(soft, soft.shape, lambda one: one > 0.5))
-    seen = Given(View(soft, (T, K, H, W), own), given)
+    seen = Instead(View(soft, (T, K, H, W), own), given)
     area, digests = np.zeros((T, K), np.int64), []
     for t in range(T):
         one = (seen[t] > 0.5).numpy()
@@ -313,35 +300,6 @@ def found_in(work: Work) -> Sought:
         digests.append(digest(np.packbits(one).tobytes()))
     warned = doubts.doubts(doubts.of_clip(soft, confidence), names, facts["given"])
     return Sought(seen, confidence, warned, places, area, digests)
-
-
-class Given:
-    """Soft masks of which some were given."""
-
-    def __init__(self, of: Frames, given: Mapping[int, Tensor]):
-        self.of, self.given, self.shape = of, given, of.shape
-
-    def __len__(self) -> int:
-        return len(self.of)
-
-    def __getitem__(self, which: Any, /) -> Tensor:
-        if isinstance(which, slice):
-            return torch.stack([self[t] for t in range(*which.indices(len(self)))])
-        return self.given[which] if which in self.given else self.of[which]
-
-
-def smaller(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which object (h, w) has most of each pixel of a smaller size, of labels (H, W), 0 none; of an
-    object that would vanish, the pixel of which it has most."""
-    if tuple(labels.shape) == size:
-        return labels
-    numbers = torch.arange(int(labels.max()) + 1)[:, None, None]
-    share = at_size((labels == numbers).float()[None], size)[0]
-    found = share.argmax(0)
-    for k in labels.unique().tolist():
-        if not (found == k).any():
-            found.view(-1)[share[k].argmax()] = k
-    return found
 
 
 def apart(

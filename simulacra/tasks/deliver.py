@@ -64,7 +64,7 @@ def deliver(
     Returns what was written and what a person should be told. A Mistake before anything is written
     if a format is unknown or not installed, if the layers are none, or if the disk is too full."""
     wanted, notes = chosen(formats)
-    work = Work(_stack.opened(folder), out, notify, {})
+    work = Work(_stack.opened(folder, "composite"), out, notify, {})
     before = earlier(out, work.stack)
     if "otio" in wanted and not {*wanted, *before["formats"]} & {*SHOWN}:
         wanted = ["prores", *wanted]

@@ -1,6 +1,7 @@
-"""Edit: new composites of the layers that decompose made:
-without the object, before another background, or elsewhere."""
+"""Edit: new composites of the layers that decompose made: without an object, before another
+background, or elsewhere. Frame by frame, so that memory does not depend on the length."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,17 @@ from PIL import Image
 from torch import Tensor
 
 from simulacra.core.errors import Mistake
-from simulacra.data._pictures import floats
-from simulacra.io import origin
+from simulacra.core.stack import Stack
 from simulacra.io import paint as easel
-from simulacra.io.clip import blaming, natural
 from simulacra.io.clip_and_mask import WHOLE, coloured
 from simulacra.io.film import clip_of
-from simulacra.io.pictures import opened
+from simulacra.io.given_masks import in_words
 from simulacra.nn.optical_flow import warp
-from simulacra.tasks import _stack
-from simulacra.video import layers
-from simulacra.video.effects import Effects, of_layer
+from simulacra.tasks import _layer_folder, _stack
+from simulacra.tasks._layer_folder import home_of
 
-PARTS = "foreground", "background"
+Ground = Stack | None  # another background, (T or fewer, 3, H, W) bytes
+Move = tuple[float, float]
 
 
 def edit(
@@ -30,13 +29,15 @@ def edit(
     *,
     remove: bool = False,
     background: Path | None = None,
-    move: tuple[float, float] | None = None,
+    move: Move | None = None,
+    objects: tuple[int, ...] = (),
 ) -> tuple[list[Path], list[str]]:
-    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. What the object
-    does to the light (effects/, if the layers have it) goes where it goes. `remove` leaves the
-    clean background; `background` is a picture, or a clip, that takes its place, cropped about
-    its middle and resized; `move` is by how many pixels the object goes right and down. Returns the
-    files and what was done to the background."""
+    """Into the folder `out`: frames/ with a PNG a frame, edited.mp4 and edited.gif. `remove` leaves
+    objects out; `background` is a picture, or a clip, that takes the background's place, cropped
+    about its middle and resized; `move` is by how many pixels objects go right and down. `objects`
+    are the names of those that are meant, all if none is. What they do to the light (effects/, if
+    the layers have it) goes where all of them go. Returns the files and what was done to the
+    background. A Mistake if there is nothing to edit, or no such layers or objects."""
     if not (remove or background or move):
         raise Mistake(
             "nothing to edit; allowed: --remove, --background PICTURE, --move DX,DY, "
@@ -44,96 +45,105 @@ def edit(
         )
     if remove and move:
         raise Mistake("--remove leaves nothing to --move; allowed: one of them")
+    if move and not np.isfinite(move).all():
+        raise Mistake(
+            f"move = {move[0]},{move[1]}; allowed: two finite numbers of pixels, right and down"
+        )
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file; results go into a folder")
-    colours, matte, ground, fps = read_layers(folder)
-    light = None if remove else read_effects(folder, ground)
+    stack = _stack.opened(folder)
+    meant = chosen(stack, objects)
+    if objects and not (remove or move):
+        raise Mistake("--object goes with --remove or --move; a background is behind all objects")
+    rate = float(stack.kept.rate)
+    ground: Ground = None
     notes: list[str] = []
     if background is not None:
-        ground, notes = other_ground(background, ground, fps)
-    if move is not None:
-        dx, dy = move
-        if not (np.isfinite(dx) and np.isfinite(dy)):
-            raise Mistake(
-                f"move = {dx},{dy}; allowed: two finite numbers of pixels, right and down"
-            )
-        way = torch.tensor([-dx, -dy]).view(1, 2, 1, 1).expand(len(matte), 2, *matte.shape[2:])
-        matte, colours = warp(matte, way, padding="zeros"), warp(colours, way)
-        if light:
-            dark, add = (warp(one, way, padding="zeros") for one in (1 - light.gain, light.add))
-            light = Effects(1 - dark, add)
-    made = ground if remove else layers.over(colours, matte, ground, *(light or ()))
-    paths, times = easel.save_pngs(made, out / "frames"), origin.read(folder, fps).times
-    return [
-        *paths,
-        easel.save_mp4(made, out / "edited.mp4", fps, times),
-        easel.save_gif(made, out / "edited.gif", min(fps, 50), times),
-    ], notes
+        ground, notes = other_ground(background, stack, rate, home_of(out))
+    frames = (composed(stack, t, meant, remove, move, ground) for t in range(stack.frames))
+    pictures = (easel.picture((255 * one).round().clip(0, 255).astype(np.uint8)) for one in frames)
+    paths = easel.write_all(out / "frames", ".png", stack.frames, map(easel.png, pictures))
 
+    def again() -> Iterator[np.ndarray]:
+        for path in paths:
+            yield easel.to_bytes(_layer_folder.layer(path, "RGB"))
 
-def read_layers(folder: Path) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Foreground colours (T, 3, H, W) and background in [-1, 1], the matte (T, 1, H, W),
-    and frames per second."""
-    fps = float(_stack.said(folder)["fps"])
-    front, ground = (
-        read_part(folder / part, mode) for part, mode in zip(PARTS, ("RGBA", "RGB"), strict=True)
+    times, small = stack.kept.times, _layer_folder.reduced((stack.width, stack.height))
+    film = easel.write(
+        out / "edited.mp4", easel.mp4((easel.even(one)[0] for one in again()), rate, times)
     )
-    if front[:, :3].shape != ground.shape:
-        raise Mistake(
-            f"{folder}: foreground {tuple(front.shape)} "
-            f"and background {tuple(ground.shape)} differ; decompose again"
-        )
-    return front[:, :3], (front[:, 3:] + 1) / 2, ground, fps
+    shown = (easel.picture(one[0]).resize(small) for one in again())
+    gif = easel.write(out / "edited.gif", easel.gif(shown, min(rate, _layer_folder.FASTEST), times))
+    return [*paths, film, gif], notes
 
 
-def read_part(folder: Path, mode: str) -> Tensor:
-    """The pictures of a layer, (T, C, H, W) in [-1, 1]."""
-    files = sorted(folder.glob("*.png"), key=lambda path: natural(path.name))
-    if not files:
-        raise Mistake(f"{folder} holds no layers; decompose the clip again")
-    frames: list[np.ndarray] = []
-    for file in files:
-        with blaming(file), opened(file) as image:
-            frames.append(np.asarray(image.convert(mode)))
-        if frames[-1].shape != frames[0].shape:
-            raise Mistake(
-                f"layer {file} has another size than the first one; decompose the clip again"
-            )
-    return floats(np.stack(frames).transpose(0, 3, 1, 2))
+def chosen(stack: _stack.Stack, objects: tuple[int, ...]) -> set[str]:
+    """The names of the layers that are objects of these names, all if there are none; and of what
+    they do to the light, if they are all."""
+    fronts = [front.name for front in stack.fronts if front.depth is not None]
+    own = {_stack.named(name): name for name in objects} if len(fronts) > 1 else {}
+    for layer, name in own.items():
+        if layer not in fronts:
+            known = sorted(int(one.rpartition("_")[2]) for one in fronts)
+            raise Mistake(f"object {name} is not in {stack.folder}; allowed: {in_words(known)}")
+    if objects and len(fronts) == 1:
+        raise Mistake(f"{stack.folder} holds the layers of one object; allowed: no --object")
+    found = set(own) or set(fronts)
+    return found | ({_stack.EFFECTS} if found == set(fronts) else set())
 
 
-def read_effects(folder: Path, like: Tensor) -> Effects | None:
-    """What the object does to the light of a background (T, 3, H, W); None of layers that were made
-    without."""
-    if not (folder / "effects").is_dir():
-        return None
-    found = read_part(folder / "effects", "RGBA")
-    if found[:, :3].shape != like.shape:
-        raise Mistake(
-            f"{folder}: effects {tuple(found.shape)} and background {tuple(like.shape)} differ; "
-            "decompose again"
-        )
-    return of_layer(found[:, :3], (found[:, 3:] + 1) / 2)
+def composed(
+    stack: _stack.Stack,
+    t: int,
+    meant: set[str],
+    remove: bool,
+    move: Move | None,
+    ground: Ground,
+) -> np.ndarray:
+    """A new frame, (H, W, 3) in [0, 1]."""
+    name = f"{t:05d}.png"
+    behind = stack.read(stack.folder / "background" / name)[..., :3]
+    if ground is not None:
+        behind = ground[t % len(ground)].permute(1, 2, 0).numpy() / 255
+    layers = []
+    for front in stack.fronts:
+        if remove and front.name in meant:
+            continue
+        pixels = stack.front(front, name)
+        layers.append(moved(pixels, move) if move and front.name in meant else pixels)
+    return _stack.made_of([*layers, behind])[0]
 
 
-def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str]]:
-    """A picture's or clip's middle at the size and length of a background that is shown at `fps`; a
-    shorter clip begins again. And what was done to it."""
-    T, _, H, W = like.shape
+def moved(pixels: np.ndarray, move: Move) -> np.ndarray:
+    """A layer (H, W, 4) so many pixels further right and down; what comes in is clear."""
+    there = torch.from_numpy(pixels).float().permute(2, 0, 1)[None]
+    way = torch.tensor([-move[0], -move[1]]).view(1, 2, 1, 1).expand(1, 2, *pixels.shape[:2])
+    colours, opacity = warp(there[:, :3], way), warp(there[:, 3:], way, padding="zeros")
+    found: Tensor = torch.cat([colours, opacity], 1)[0].permute(1, 2, 0)
+    return found.double().numpy()
+
+
+def other_ground(
+    path: Path, stack: _stack.Stack, fps: float, place: Path
+) -> tuple[Stack, list[str]]:
+    """A picture's or clip's middle at the size and up to the length of layers that are shown at
+    `fps`, kept in a folder; a shorter clip begins again. And what was done to it."""
+    T, H, W = stack.frames, stack.height, stack.width
     if not path.exists():
         raise Mistake(f"no background {path}")
     source = clip_of(path, WHOLE, "background")
     notes = [f"{path}: {one}" for one in source.notes]
-    found: list[np.ndarray] = []
+    found = Stack((0, 3, H, W), "bytes", place)
     for plain in coloured(path, source, notes):
         w, h = plain.size
         scale = min(w / W, h / H)
         left, top = (w - W * scale) / 2, (h - H * scale) / 2
         crop = (left, top, left + W * scale, top + H * scale)
-        found.append(np.asarray(plain.resize((W, H), Image.Resampling.LANCZOS, crop)))
+        pixels = np.asarray(plain.resize((W, H), Image.Resampling.LANCZOS, crop))
+        found.grow(pixels.transpose(2, 0, 1))
         if len(found) == T:
             break
-    if not found:
+    if not len(found):
         raise Mistake(f"background {path} has no frames")
     if (w, h) != (W, H):
         notes.append(f"{path}: cropped and resized from {w}x{h} to {W}x{H}")
@@ -144,4 +154,4 @@ def other_ground(path: Path, like: Tensor, fps: float) -> tuple[Tensor, list[str
             f"{path}: its frames are taken one by one, at {fps:.4g} per second; "
             f"its own are {source.fps:.4g}"
         )
-    return floats(np.stack(found).transpose(0, 3, 1, 2))[torch.arange(T) % len(found)], notes
+    return found, notes

@@ -25,7 +25,7 @@ from simulacra.core.random import fold
 from simulacra.core.stack import Frames, Picked, Store, made
 from simulacra.video import _clues
 from simulacra.video._appearance import Kept, Looks, Shown, learned
-from simulacra.video._background_flow import Ways
+from simulacra.video._background_flow import Ways, at_size
 from simulacra.video.segment import flows_of, walk
 
 BELIEVED = 5  # frames, about, whose masks are believed and learned from
@@ -72,6 +72,20 @@ def working_size(masks: Mapping[int, Tensor]) -> tuple[int, int]:
     longest = min(max(LONGEST, SIDE / side * max(H, W)), MOST)
     scale = min(1.0, longest / max(H, W))
     return max(1, round(H * scale)), max(1, round(W * scale))
+
+
+def smaller(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which object (h, w) has most of each pixel of a smaller size, of labels (H, W), 0 none; of an
+    object that would vanish, the pixel of which it has most."""
+    if tuple(labels.shape) == size:
+        return labels
+    numbers = torch.arange(int(labels.max()) + 1)[:, None, None]
+    share = at_size((labels == numbers).float()[None], size)[0]
+    found = share.argmax(0)
+    for k in labels.unique().tolist():
+        if not (found == k).any():
+            found.view(-1)[share[k].argmax()] = k
+    return found
 
 
 def checked(frames: Frames, masks: Mapping[int, Tensor]) -> int:

@@ -19,7 +19,7 @@ in pixels, 0 in the middle of the first.
 from collections.abc import Callable, Iterator
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from simulacra.core.errors import Mistake
 from simulacra.core.random import fold
-from simulacra.core.stack import Frames, Store, made
+from simulacra.core.stack import Frames, Instead, Store, made
 from simulacra.nn.optical_flow import between, warp
 from simulacra.video._background_flow import (
     SMALL,
@@ -277,22 +277,6 @@ def revealed(clip: Clip, t: int) -> tuple[Tensor, Tensor]:
     return out, known
 
 
-class Instead:
-    """Frames of which one is another."""
-
-    def __init__(self, of: Frames, t: int, value: Tensor):
-        self.of, self.t, self.value, self.shape = of, t, value, of.shape
-
-    def __len__(self) -> int:
-        return len(self.of)
-
-    def __getitem__(self, which: Any, /) -> Tensor:
-        if isinstance(which, slice):
-            some = range(*which.indices(len(self)))
-            return self.value[None] if list(some) == [self.t] else self.of[which]
-        return self.value if which == self.t else self.of[which]
-
-
 def grudgingly(
     clip: Clip, near: Frames, t: int, background: Tensor, known: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -303,7 +287,7 @@ def grudgingly(
     background, known = torch.where(own, clip.frames[t], background), known | own
     if bool(known.all()):
         return background, known
-    frames, visible = Instead(clip.frames, t, background), Instead(near, t, known[None])
+    frames, visible = Instead(clip.frames, {t: background}), Instead(near, {t: known[None]})
     return revealed(clip._replace(frames=frames, visible=visible), t)
 
 

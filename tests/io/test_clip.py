@@ -278,7 +278,7 @@ def test_a_picture_for_programs_without_animation_is_no_frame(tmp_path: Path) ->
     clip = read_clip(animated(tmp_path / "default.png", [100, 100, 100], default_image=True))
     assert (
         len(clip.frames) == 3
-        and clip.frames[0, 0, 0, 0] == 40
+        and clip.frames[0][0, 0, 0] == 40
         and clip.fps == 10
         and "left out" in clip.notes[0]
     )
@@ -384,7 +384,10 @@ def test_deep_frames_are_not_dark(tmp_path: Path) -> None:
         values[: H // 2] = most
         Image.fromarray(values).save(tmp_path / f"{i}.png", exif=tag)
     clip = read_clip(tmp_path)
-    assert clip.frames.shape == (2, 3, W, H) and clip.frames[:, 0, 8, H - 2].tolist() == [249, 125]
+    assert clip.frames.shape == (2, 3, W, H) and clip.frames[:][:, 0, 8, H - 2].tolist() == [
+        249,
+        125,
+    ]
     assert "2 frames have more than 8 bits a channel; 0 to 4095 (12 bits)" in clip.notes[0]
 
 
@@ -500,11 +503,24 @@ def test_memory_is_asked_about_for_the_size_that_frames_will_have(
 ) -> None:
     for i in range(3):
         Image.new("RGB", (96, 48), (i, 0, 0)).save(tmp_path / f"{i}.png")
-    asked: list[int] = []
-    monkeypatch.setattr(clip_and_mask, "frames_that_fit", lambda pixels: asked.append(pixels) or 2)
+    asked: list[tuple[int, int, Path]] = []
+    monkeypatch.setattr(clip_and_mask, "frames_that_fit", lambda *size: asked.append(size) or 2)
     with pytest.raises(
         Mistake,
-        match="more than 2 frames of 64x32, which is what fits into memory; take the first ones",
+        match="more than 2 frames of 64x32, which is what fits on the disk of",
     ):
-        read_clip(tmp_path, longest=64)
-    assert asked == [64 * 32]
+        read_clip(tmp_path, longest=64, place=tmp_path)
+    assert asked == [(64, 32, tmp_path)]
+
+
+def test_frames_that_fit_are_those_of_the_disk_if_memory_suffices_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, each, disk = clip_and_mask.BASE, clip_and_mask.NEED, clip_and_mask.DISK
+    usage = type("Usage", (), {"free": 1000 * disk * 50})
+    monkeypatch.setattr(clip_and_mask.shutil, "disk_usage", lambda place: usage)
+    for free in None, base + 50 * each:
+        monkeypatch.setattr(clip_and_mask.memory, "free", lambda free=free: free)
+        assert clip_and_mask.frames_that_fit(10, 5, tmp_path) == 900
+    with pytest.raises(Mistake, match=r"frames of 10x6 need 0\.7 GB of memory, 0\.7 are available"):
+        clip_and_mask.frames_that_fit(10, 6, tmp_path)

@@ -172,10 +172,7 @@ def test_quality_by_hand() -> None:
         and told["frames_without_object"] == 0
     )
     assert told["background_seen_elsewhere"] == pytest.approx(0.5) and told["matte_soft_share"] == 0
-    assert (
-        quality(frames, masks * 0, frames, frames, masks)["background_seen_elsewhere"]
-        is None
-    )
+    assert quality(frames, masks * 0, frames, frames, masks)["background_seen_elsewhere"] is None
 
 
 # Decompose

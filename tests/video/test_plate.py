@@ -10,8 +10,8 @@ from torch import Tensor
 
 from simulacra.core.errors import Mistake
 from simulacra.nn.optical_flow import of_clip
-from simulacra.video._painting import painted, searched, spread
 from simulacra.video._background_flow import camera
+from simulacra.video._painting import painted, searched, spread
 from simulacra.video.plate import (
     clean_plate,
     closely_hidden,

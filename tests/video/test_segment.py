@@ -7,10 +7,10 @@ from torch import Tensor
 
 from simulacra.nn.optical_flow import Flows
 from simulacra.video import _appearance, _clues
+from simulacra.video._background_flow import Ways
 from simulacra.video._examples import example, source
 from simulacra.video._net import CLUES
 from simulacra.video._windows import around, bilinear, places
-from simulacra.video._background_flow import Ways
 from simulacra.video.segment import Sight, beside, corrected, flows_of, searched, walk, whole
 
 AREA = 30_000
