@@ -158,19 +158,19 @@ class Instead:
         return self.others[which] if which in self.others else self.of[which]
 
 
-class View:
-    """Frames as a function makes them of others, each time they are read."""
+class Each:
+    """Frames of a shape as a function makes each of them, every time that it is read."""
 
-    def __init__(self, of: Frames, shape: Sequence[int], make: Callable[[Tensor], Tensor]):
-        self.of, self.shape, self.make = of, tuple(shape), make
+    def __init__(self, shape: Sequence[int], make: Callable[[int], Tensor]):
+        self.shape, self.make = tuple(shape), make
 
     def __len__(self) -> int:
-        return len(self.of)
+        return self.shape[0]
 
     def __getitem__(self, which: Any, /) -> Tensor:
         if isinstance(which, slice):
-            return self.make(self.of[which])
-        return self.make(self.of[which : which + 1])[0]
+            return torch.stack([self[t] for t in range(*which.indices(len(self)))])
+        return self.make(which)
 
 
 def made(shape: Sequence[int], kind: Kind, place: Path | None) -> Store:

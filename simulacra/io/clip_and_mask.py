@@ -32,6 +32,7 @@ WHOLE = 1_000_000  # a size that no decoder reduces to
 # bytes that decomposing takes: of memory, and besides for a pixel of a frame; of the disk, for each
 # pixel of a clip, results included
 BASE, NEED, DISK = 700_000_000, 300, 50
+MUCH = 1e9  # bytes of the disk that are worth a note
 LEAST = 16  # shortest side, pixels
 
 
@@ -149,6 +150,10 @@ def read_clip(
             break
     if found is None:
         raise Mistake(f"clip {path} has no frames")
+    if (need := len(found) * size[0] * size[1] * DISK) > MUCH:
+        notes.append(
+            f"{path}: to take it apart needs up to {need / 1e9:.1f} GB on the disk of {place}"
+        )
     if size != extent:
         notes.append(
             f"{path}: resized from {extent[0]}x{extent[1]} "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.stack import Frames, Instead, Kind, Stack, Store, View, kept
+from simulacra.core.stack import Each, Frames, Instead, Kind, Stack, Store, kept
 from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
@@ -262,16 +262,20 @@ def found_in(work: Work) -> Sought:
     size, fresh = working_size(work.objects.masks), False
     given = one_hot(work.objects)
 
-    def own(soft: Tensor) -> Tensor:
-        return at_size(soft, (H, W))
+    def own(t: int, soft: Tensor) -> Tensor:
+        """At the clip's own size, along the edges of its picture."""
+        if size == (H, W):
+            return soft
+        hard = (at_size(soft[None], (H, W))[0] > 0.5).float()
+        return layers.mattes(frames[t : t + 1].expand(K, 3, H, W), hard[:, None])[:, 0]
 
     def heard(t: int, soft: Tensor, confidence: Tensor) -> None:
         nonlocal fresh
         fresh = True
         watch.arrived(t, soft, confidence)
-        work.arrived(t, own(soft[None])[0], confidence)
+        work.arrived(t, own(t, soft), confidence)
 
-    small = View(frames, (T, 3, *size), lambda some: at_size(some, size))
+    small = Each((T, 3, *size), lambda t: at_size(frames[t : t + 1], size)[0])
     labels = {t: smaller(mask, size) for t, mask in work.objects.masks.items()}
 
     def make(stacks: Mapping[str, Store]) -> None:
@@ -291,8 +295,8 @@ def found_in(work: Work) -> Sought:
     soft, confidence = stacks["soft"], stacks["confidence"][:]
     for t in range(T) if not fresh else ():  # a stopped run had found them
         heard(t, soft[t], confidence[t])
-    places = depth.order(small, View(soft, soft.shape, lambda one: one > 0.5))
-    seen = Instead(View(soft, (T, K, H, W), own), given)
+    places = depth.order(small, Each(soft.shape, lambda t: soft[t] > 0.5))
+    seen = Instead(Each((T, K, H, W), lambda t: own(t, soft[t])), given)
     area, digests = np.zeros((T, K), np.int64), []
     for t in range(T):
         one = (seen[t] > 0.5).numpy()

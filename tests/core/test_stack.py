@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from simulacra.core.stack import Instead, Picked, Stack, View, kept, made
+from simulacra.core.stack import Each, Instead, Picked, Stack, kept, made
 
 SHAPE = 5, 3, 4, 6
 
@@ -69,7 +69,7 @@ def test_others_in_another_order_and_as_a_function_makes_them() -> None:
     other = Instead(values, {1: torch.zeros(3)})
     assert other[1].tolist() == [0, 0, 0] and torch.equal(other[2:], values[2:])
     assert other[:2].tolist() == [[0, 1, 2], [0, 0, 0]] and other.shape == (4, 3)
-    twice = View(values, (4, 3), lambda one: 2 * one)
+    twice = Each((4, 3), lambda t: 2 * values[t])
     assert torch.equal(twice[1], 2 * values[1]) and torch.equal(twice[1:3], 2 * values[1:3])
 
 

@@ -513,6 +513,14 @@ def test_memory_is_asked_about_for_the_size_that_frames_will_have(
     assert asked == [(64, 32, tmp_path)]
 
 
+def test_much_disk_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(2):
+        Image.new("RGB", (40, 25), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    assert not [one for one in read_clip(tmp_path).notes if "GB" in one]
+    monkeypatch.setattr(clip_and_mask, "DISK", 1_000_000)
+    assert "needs up to 2.0 GB on the disk of" in " ".join(read_clip(tmp_path).notes)
+
+
 def test_frames_that_fit_are_those_of_the_disk_if_memory_suffices_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,7 +180,9 @@ def test_draw_run_correct_run_again_and_export(tab, at, truth):
     given = json.loads((at.place / "last_run.json").read_text())
     assert set(given) == {"0", "7"}
     tab.locator("#export").click()
-    expect(tab.locator("#exported")).to_have_text(f"Copied to {at.place / 'exports' / '1'}")
+    expect(tab.locator("#exported")).to_contain_text(
+        f"deliver {at.place / 'exports' / '1'}/layers -o"
+    )
     out = at.place / "exports" / "1"
     assert len(list((out / "layers" / "foreground").glob("*.png"))) == T
     assert {one.name for one in (out / "masks").glob("*")} == {"00000.png", "00007.png"}

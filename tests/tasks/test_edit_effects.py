@@ -69,3 +69,40 @@ def test_light_is_a_layer() -> None:
     ground = torch.rand(2, 3, 4, 4, generator=dice)
     made = opacity * colours + (1 - opacity) * ground
     assert torch.allclose(made, light.gain * (ground + 1) - 1 + light.add, atol=1e-5)
+
+
+def test_one_of_several_objects(tmp_path) -> None:
+    """It goes, or is moved, alone; what both do to the light stays."""
+    layers = folder(tmp_path / "layers")
+    told = json.loads((layers / "quality.json").read_text())
+    several = [{"name": 2, "depth": 1}, {"name": 5, "depth": 0}]
+    (layers / "quality.json").write_text(json.dumps(told | {"objects": several}))
+    for name, left in (2, 2), (5, 14):
+        (layers / "objects" / str(name) / "foreground").mkdir(parents=True)
+        front = np.zeros((16, 24, 4), np.uint8)
+        front[2:8, left : left + 6] = 255, name, 0, 255
+        for t in range(2):
+            place = layers / "objects" / str(name) / "foreground" / f"{t:05d}.png"
+            Image.fromarray(front).save(place)
+    edit(layers, tmp_path / "gone", remove=True, objects=(2,))
+    there = made(tmp_path / "gone")
+    assert (there[3, 4] == 200).all() and there[3, 16].tolist() == [255, 5, 0]
+    assert there[9, 4, 0] < 120, "the shadow of both"
+    edit(layers, tmp_path / "aside", move=(0, 7), objects=(5,))
+    there = made(tmp_path / "aside")
+    assert there[3, 4].tolist() == [255, 2, 0] and there[10, 16].tolist() == [255, 5, 0]
+    for wrong, says in ((3, "object 3 is not in .*allowed: 2 and 5"),):
+        with pytest.raises(Mistake, match=says):
+            edit(layers, tmp_path / "no", remove=True, objects=(wrong,))
+    with pytest.raises(Mistake, match="goes with --remove or --move"):
+        edit(layers, tmp_path / "no", background=layers, objects=(2,))
+    with pytest.raises(Mistake, match="holds the layers of one object"):
+        edit(folder(tmp_path / "one"), tmp_path / "no", remove=True, objects=(1,))
+    assert not (tmp_path / "no").exists()
+
+
+def test_layers_without_opacity_are_refused(tmp_path) -> None:
+    layers = folder(tmp_path / "layers")
+    Image.new("RGB", (24, 16)).save(layers / "effects" / "00001.png")
+    with pytest.raises(Mistake, match=r"effects/00001.png has colours without opacity; needed: RG"):
+        edit(layers, tmp_path / "no", move=(1, 0))

@@ -179,7 +179,8 @@ function work() {
   const said = state.told.length ? state.told : clip.notes;
   find("log").hidden = !said.length;
   lines(find("log").querySelector("ul"), said);
-  find("exported").textContent = state.exported ? `Copied to ${state.exported}`
+  find("exported").textContent = state.exported
+    ? `Copied to ${state.exported}. For editors: simulacra deliver ${state.exported}/layers -o FILMS`
     : "A copy of the layers and masks: a PNG a frame, and films.";
 }
 
