@@ -30,9 +30,16 @@ def put(path: Path, fill: Callable[..., object]) -> None:
             os.fsync(file.fileno())
         partial.chmod(0o666 & ~UMASK)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        name_it(error, path)
         raise
+
+
+def name_it(error: BaseException, path: Path) -> None:
+    """Have an error of a write, of a full disk, say which file it was."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
 
 
 def settle(folder: Path) -> None:

@@ -56,7 +56,7 @@ class Stack:
     def __init__(self, shape: Sequence[int], kind: Kind, place: Path):
         """Of a shape (T, ...), zero at first; a folder for a file without a name, or a file that is
         there."""
-        self.shape, self.kind = tuple(shape), kind
+        self.shape, self.kind, self.place = tuple(shape), kind, place
         self.stored = np.dtype(KINDS[kind][0])
         self.each = math.prod(self.shape[1:]) * self.stored.itemsize
         # open as long as the stack is there
@@ -82,8 +82,16 @@ class Stack:
         if self.kind == "colours":
             value = ((value + 1) * 127.5).round().clamp(0, 255)
         data = value.expand(self.shape[1:]).numpy().astype(self.stored)
-        self.file.seek(which * self.each)
-        self.file.write(np.ascontiguousarray(data).data)
+        self._write(which, np.ascontiguousarray(data))
+
+    def _write(self, which: int, data: np.ndarray) -> None:
+        try:
+            self.file.seek(which * self.each)
+            self.file.write(data.data)
+            self.file.flush()
+        except OSError as error:
+            files.name_it(error, self.place)
+            raise
 
     def _read(self, first: int, count: int) -> Tensor:
         data = np.empty((count, *self.shape[1:]), self.stored)
@@ -100,8 +108,7 @@ class Stack:
 
     def grow(self, value: np.ndarray) -> None:
         """Add one more, as stored."""
-        self.file.seek(len(self) * self.each)
-        self.file.write(np.ascontiguousarray(value).data)
+        self._write(len(self), np.ascontiguousarray(value))
         self.shape = (len(self) + 1, *self.shape[1:])
 
     def raw(self, which: int) -> bytes:
@@ -111,8 +118,7 @@ class Stack:
         return found
 
     def digest(self) -> str:
-        """Of all bytes, which are then with the system, and what they are."""
-        self.file.flush()
+        """Of all bytes, and what they are."""
         found = hashlib.blake2b(repr((self.kind, self.shape)).encode(), digest_size=16)
         for i in range(len(self)):
             found.update(self.raw(i))

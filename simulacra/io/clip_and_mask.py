@@ -49,14 +49,20 @@ class Clip(NamedTuple):
 
 def frames_that_fit(width: int, height: int, place: Path) -> int:
     """How many frames of this size can be decomposed with what is free on the disk of a folder. A
-    Mistake if one needs more than the memory that is available."""
+    Mistake if one needs more than that, or than the memory that is available."""
     free, pixels = memory.free(), width * height
     if free is not None and BASE + NEED * pixels > free:
         raise Mistake(
             f"frames of {width}x{height} need {(BASE + NEED * pixels) / 1e9:.1f} GB of memory, "
             f"{free / 1e9:.1f} are available; take smaller ones with --longest"
         )
-    return int(0.9 * shutil.disk_usage(place).free / (DISK * pixels))
+    room = shutil.disk_usage(place).free
+    if not (count := int(0.9 * room / (DISK * pixels))):
+        raise Mistake(
+            f"a frame of {width}x{height} needs {DISK * pixels / 1e6:.0f} MB "
+            f"on the disk of {place}, {room / 1e6:.0f} are free; name a folder on another one"
+        )
+    return count
 
 
 def fitting(width: int, height: int, longest: int) -> tuple[int, int]:

@@ -532,3 +532,6 @@ def test_frames_that_fit_are_those_of_the_disk_if_memory_suffices_for_one(
         assert clip_and_mask.frames_that_fit(10, 5, tmp_path) == 900
     with pytest.raises(Mistake, match=r"frames of 10x6 need 0\.7 GB of memory, 0\.7 are available"):
         clip_and_mask.frames_that_fit(10, 6, tmp_path)
+    usage.free = 1000
+    with pytest.raises(Mistake, match=r"a frame of 10x5 needs 0 MB on the disk of .*, 0 are free"):
+        clip_and_mask.frames_that_fit(10, 5, tmp_path)
