@@ -20,7 +20,7 @@ from simulacra.cli import lists  # isort: skip
 from simulacra.cli import basics  # isort: skip
 from simulacra.cli import measuring  # isort: skip
 from simulacra.cli import new  # isort: skip
-from simulacra.cli import pictures, clips, studio, worlds, experiments, streams  # isort: skip
+from simulacra.cli import pictures, play, clips, studio, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
@@ -38,6 +38,7 @@ __all__ = [
     "measuring",
     "new",
     "pictures",
+    "play",
     "streams",
     "studio",
     "worlds",
