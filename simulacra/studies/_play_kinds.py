@@ -88,8 +88,8 @@ def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -
         batch = opened.examples(STARTS)
         same_codes(batch, known.hash)
         context, tau, noise = model.shown(batch), model.hyper.tau, 1.0
-    page = _dreamt(memory, seen, batch, context, blob)
     hands = _hands(memory.form.a_size, view, keys_told)
+    page = _dreamt(memory, seen, batch, context, blob)
     rate = RATE if view is None or view.rate is None else view.rate
     page |= {"kind": "world", "agent": agent, "tau": tau, "noise": noise, "controls": hands}
     page |= {"rate": rate, "pace": min(PACE, rate), "ahead": max(1, round(rate / 2))}

@@ -106,8 +106,9 @@ class Clock {
     this.mean = this.mean ? this.mean + 0.05 * (milliseconds - this.mean) : milliseconds;
     this.came = [...this.came.filter((then) => then > now - 1000), now];
     const how = machine.plain ? "plain JavaScript" : "WebAssembly";
-    if (this.came.length % 10 === 0) {
-      this.element.textContent = `${this.came.length} frames/s · ${this.mean.toFixed(1)} ms a frame · ${how}`;
+    if (now - (this.told ?? 0) > 400) {
+      this.told = now;
+      this.element.textContent = `${this.came.length} frames in the last second · ${this.mean.toFixed(1)} ms a frame · ${how}`;
     }
   }
 }
