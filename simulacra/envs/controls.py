@@ -65,7 +65,9 @@ class Controls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 PAIRS = ("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("a", "d"), ("s", "w"), ("j", "l")
 
 
-def controls(told: dict[str, Any] | str, size: int, source: str = "the game's controls") -> Controls:
+def controls(
+    told: dict[str, Any] | str, size: int, source: str = "the game's controls"
+) -> Controls:
     """Checked controls of a dictionary, or of JSON; a Mistake if they are none, or not for actions
     of `size` numbers."""
     try:
@@ -76,29 +78,35 @@ def controls(told: dict[str, Any] | str, size: int, source: str = "the game's co
     except msgspec.MsgspecError as error:
         raise Mistake(f"{source}: {error}") from None
     if bool(found.axes) == bool(found.choices):
-        raise Mistake(f"{source} have {len(found.axes)} axes and {len(found.choices)} choices; "
-                      "allowed: one kind of both")  # fmt: skip
+        raise Mistake(
+            f"{source} have {len(found.axes)} axes and {len(found.choices)} choices; "
+            "allowed: one kind of both"
+        )
     if found.size != size:
-        raise Mistake(f"{source} are for {found.size} numbers of an action; allowed: {size}, "
-                      "as the memory takes")  # fmt: skip
+        raise Mistake(
+            f"{source} are for {found.size} numbers of an action; allowed: {size}, "
+            "as the memory takes"
+        )
     if found.rest >= max(1, len(found.choices)):
         raise Mistake(f"{source}: rest = {found.rest}; allowed: below {max(1, found.size)}")
     return found
 
 
 def unnamed(size: int) -> Controls:
-    """Those of a world of which nothing is known: numbers from -1 to 1 with pairs of keys; a Mistake
-    if there are more than that."""
+    """Those of a world of which nothing is known: numbers from -1 to 1, a pair of keys each; a
+    Mistake if there are more numbers than pairs."""
     if size > len(PAIRS):
-        raise Mistake(f"nobody named the {size} numbers of this world's actions; say with --controls "
-                      "FILE.json which keys move them")  # fmt: skip
+        raise Mistake(
+            f"nobody named the {size} numbers of this world's actions; say which keys move them "
+            "with --controls FILE.json"
+        )
     axes = [
         Axis(
             name=f"action {i + 1}",
             stick=i,
             ends=(
-                End(name=f"{i + 1} −", keys=(PAIRS[i][0],), value=-1),
-                End(name=f"{i + 1} +", keys=(PAIRS[i][1],), value=1),
+                End(name=f"{i + 1} less", keys=(PAIRS[i][0],), value=-1),
+                End(name=f"{i + 1} more", keys=(PAIRS[i][1],), value=1),
             ),
         )
         for i in range(size)

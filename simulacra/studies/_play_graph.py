@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.node import map_arg
 
 from simulacra.core.errors import Mistake
 
@@ -143,7 +144,9 @@ def graph(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's of LSTMs that lay their weights out anew
         exported = torch.export.export(net.eval(), tuple(inputs.values()))
-    writer, known = Writer(blob, kind), {}
+    writer = Writer(blob, kind)
+    known: dict[Any, Any] = {}
+    told: list[Value] = []
     signature = exported.graph_signature
     held = {**exported.state_dict, **exported.constants}
     named = {
@@ -152,7 +155,7 @@ def graph(
         **signature.inputs_to_lifted_tensor_constants,
     }
     given = iter([writer.value(x.shape) for x in inputs.values()])
-    asked = {}
+    asked: dict[str, Value] = {}
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             place = named.get(node.name)
@@ -160,8 +163,7 @@ def graph(
             if place is None:
                 asked[list(inputs)[len(asked)]] = known[node]
         elif node.op == "call_function":
-            args = torch.fx.node.map_arg(node.args, lambda one: known[one])
-            options = torch.fx.node.map_arg(node.kwargs, lambda one: known[one])
+            args, options = (map_arg(some, known.__getitem__) for some in (node.args, node.kwargs))
             known[node] = computed(writer, node, list(args), dict(options))
         elif node.op == "output":
             told = [symbol(writer, known[one]) for one in node.args[0]]
@@ -308,7 +310,7 @@ def convolution(writer: Writer, node: Any, args: list[Any], options: dict[str, A
         raise Mistake("a page cannot compute dilated convolutions of this net")
     out = shape_of(node)
     (C, H, W), (c, h, w) = ((*s[1:2], *([1] * flat), *s[2:]) for s in (x.shape, out))
-    facts = {"from": [C, H, W], "to": [c, h, w], "stride": pair("stride", 1)}
+    facts: dict[str, Any] = {"from": [C, H, W], "to": [c, h, w], "stride": pair("stride", 1)}
     facts |= {"pad": pair("padding", 0), "groups": int(told.get("groups", 1))}
     facts["kernel"] = [*([1] * flat), *weight.shape[2:]]
     if isinstance(weight, Value):
@@ -421,7 +423,11 @@ def softmax(writer: Writer, node: Any, args: list[Any], options: dict[str, Any])
     x, axis = args[:2]
     turned, order = last(writer, x, [axis])
     shares = writer.layer("softmax", [turned], turned.shape, over=x.shape[axis])
-    back = torch.arange(x.count).view(turned.shape).permute([order.index(i) for i in range(len(order))])
+    back = (
+        torch.arange(x.count)
+        .view(turned.shape)
+        .permute([order.index(i) for i in range(len(order))])
+    )
     return writer.gather([shares], back)
 
 
@@ -437,7 +443,9 @@ def resampled(writer: Writer, node: Any, args: list[Any], options: dict[str, Any
 
     rows = of(torch.eye(H).view(1, H, H, 1).expand(1, H, H, W).contiguous())[..., 0].T
     cols = of(torch.eye(W).view(1, W, 1, W).expand(1, W, H, W).contiguous())[:, 0].T
-    rows = rows / of(torch.ones(1, 1, H, W))[0, 0, 0]  # where it takes less than a mean, as at edges
+    rows = (
+        rows / of(torch.ones(1, 1, H, W))[0, 0, 0]
+    )  # where it takes less than a mean, as at edges
     some = torch.linspace(-1, 1, H * W).sin().view(1, 1, H, W)
     if not torch.allclose(of(some)[0], rows @ some[0, 0] @ cols.T, atol=1e-4):
         raise Mistake(f"a page cannot compute {node.target} as it is used in this net")

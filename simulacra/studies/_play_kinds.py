@@ -1,4 +1,4 @@
-"""What the pages of `simulacra play` are told of a run: its nets, where it begins, what may be done.
+"""What the pages of `simulacra play` are told of a run: nets, where it begins, what may be done.
 
 One function a kind of page: `world` (a dream to drive), `futures` (six of a picture), `walk` (a
 generator). Each returns what goes to the page as JSON, weights and other numbers going into a blob.
@@ -7,10 +7,12 @@ generator). Each returns what goes to the page as JSON, weights and other number
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from simulacra.core import contract, parts
+from simulacra.core.answers import encoded
 from simulacra.core.contract import option
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
@@ -22,7 +24,7 @@ from simulacra.models.world import seeing
 from simulacra.models.world.agent import agent_of, eye_for, same_codes
 from simulacra.models.world.artefacts import same_eye
 from simulacra.models.world.memory_nets import Memory, State, bins
-from simulacra.studies._play_graph import BYTE, FLOAT, Blob, graph
+from simulacra.studies._play_graph import BYTE, FLOAT, HALF, Blob, graph
 
 STARTS = 12  # places where dreams begin
 EXAMPLES = 12  # pictures to begin with
@@ -59,8 +61,8 @@ class Called(nn.Module):
         super().__init__()
         self.held, self.method = nn.ModuleList(parts.modules(model)), method
 
-    def forward(self, x: Tensor) -> Any:
-        return self.method(x)
+    def forward(self, *given: Tensor) -> Any:
+        return self.method(*given)
 
 
 def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -> Told:
@@ -68,7 +70,7 @@ def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -
     eye's decoder in float16, states that the memory was in after recorded steps."""
     model: Any = opened.model
     agent, notes = None, []
-    if isinstance(model, contract.Agent):
+    if isinstance(opened.model, contract.Agent):
         found = agent_of(opened, eye)
         memory, seen, view = found.memory, found.senses.eye, found.view
         notes += list(found.notes)
@@ -138,8 +140,6 @@ def _hands(size: int, view: View | None, keys_told: str | None) -> dict[str, Any
         found = controls.controls(keys.CONTROLS, size)
     else:
         found = controls.unnamed(size)
-    import msgspec
-
     told: dict[str, Any] = msgspec.to_builtins(found)
     return told
 
@@ -147,45 +147,20 @@ def _hands(size: int, view: View | None, keys_told: str | None) -> dict[str, Any
 # --- futures --------------------------------------------------------------------------------------
 
 
-class Painted(nn.Module):
-    """A picture and a motion to a future."""
-
-    def __init__(self, painter: nn.Module, sharpen: float):
-        super().__init__()
-        self.painter, self.sharpen = painter, sharpen
-
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        made: Tensor = self.painter(x, z, self.sharpen)
-        return made
-
-
-class Motion(nn.Module):
-    """A picture to the mean and standard deviation of its motions."""
-
-    def __init__(self, net: Any):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, s = self.net.learned(x)
-        return mean, self.net.std(s)
-
-
 @torch.no_grad()
 def futures(opened: Opened, blob: Blob) -> Told:
-    """Of a run of visual_dynamics: painter, motions of its prior, and pictures to begin with."""
+    """Of a model with motions: its painter, motions of its prior, and pictures to begin with."""
     model: Any = opened.model
-    net, h, notes = model.average.module, model.hyper, []
-    x = opened.like(1)["image"]
-    z = torch.zeros(1, h.z_size)
-    page: dict[str, Any] = {"kind": "futures", "picture": list(x.shape[1:]), "z_size": h.z_size}
-    page["painter"] = graph(Painted(net.painter, h.sharpen), {"x": x, "z": z}, ["x"], blob)
+    x, notes = opened.like(1)["image"], []
+    z = torch.zeros(1, z_size(opened))
+    page: dict[str, Any] = {"kind": "futures", "picture": list(x.shape[1:]), "z_size": z.shape[1]}
+    page["painter"] = graph(Called(model, model.future), {"x": x, "z": z}, ["x"], blob)
     page |= {"prior": None, "bank": None, "pictures": None}
-    if h.prior == "learned":
-        page["prior"] = graph(Motion(net), {"x": x}, ["mean", "std"], blob)
-    elif h.prior != "normal":
+    if model.motion(x) is not None:
+        page["prior"] = graph(Called(model, model.motion), {"x": x}, ["mean", "std"], blob)
+    else:
         reseed(fold(0, "play"))
-        page["bank"] = blob.add(model.sample_prior(x.expand(BANK, -1, -1, -1)))
+        page["bank"] = blob.add(model.sample_prior(x.expand(BANK, -1, -1, -1)), HALF)
     try:
         pictures = opened.examples(EXAMPLES)["image"]
         numbers = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -198,33 +173,6 @@ def futures(opened: Opened, blob: Blob) -> Told:
 # --- generators -----------------------------------------------------------------------------------
 
 
-class Made(nn.Module):
-    """z, and a class where the model has some, to pictures."""
-
-    def __init__(self, model: Any):
-        super().__init__()
-        self.net, self.model = model.average.module, model
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        if hasattr(self.model, "make"):  # whose published versions have other ranges
-            made: Tensor = self.model.make(self.net, z, y)[0]
-            return made
-        made = self.net(z)
-        return made
-
-
-class Rebuilt(nn.Module):
-    """A picture to what an auto-encoder that is a discriminator makes of it."""
-
-    def __init__(self, D: nn.Module):
-        super().__init__()
-        self.D = D
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.D(x)[0]
-        return made
-
-
 @torch.no_grad()
 def walk(opened: Opened, blob: Blob) -> Told:
     """Of a generator: z to pictures, its numbers in the order of what they change; and pictures to
@@ -234,26 +182,29 @@ def walk(opened: Opened, blob: Blob) -> Told:
     page: dict[str, Any] = {"kind": "walk", "picture": list(x.shape[1:])}
     page |= {"encoder": None, "rebuilder": None, "classes": 0}
     if isinstance(model, contract.AutoEncoder):
-        made: nn.Module = Called(model, model.decode)
+        made = Called(model, model.decode)
         page["encoder"] = graph(Called(model, model.encode), {"x": x}, ["mean"], blob)
-        given = {"z": torch.zeros_like(_code(model, x))}
+        given = {"z": torch.zeros_like(encoded(model, x)[0])}
     else:
-        made = Made(model)
-        given = {"z": torch.zeros(1, model.hyper.z_size)}
-        page["classes"] = option(model.hyper, "classes", 0)
+        made = Called(model, model.generate)
+        given = {"z": torch.zeros(1, z_size(opened))}
+        page["classes"] = option(opened.config.hyper, "classes", 0)
         if page["classes"]:
             given["y"] = torch.eye(page["classes"])[:1]
-        if opened.config.model == "ebgan":
-            page["rebuilder"] = graph(Rebuilt(model.D), {"x": x}, ["x"], blob)
+    if isinstance(model, contract.HasRebuild) and page["encoder"] is None:
+        page["rebuilder"] = graph(Called(model, model.rebuild), {"x": x}, ["x"], blob)
     page["generator"] = graph(made, given, ["x"], blob)
     page["z_size"] = given["z"].shape[1]
     page["order"] = _order(made, given)
     return Told(page, [])
 
 
-def _code(model: contract.AutoEncoder, x: Tensor) -> Tensor:
-    told = model.encode(x)
-    return told if isinstance(told, Tensor) else told[0]
+def z_size(opened: Opened) -> int:
+    """Numbers of a model's z."""
+    found: int = option(opened.config.hyper, "z_size", 0)
+    if not found:
+        raise Mistake(f"{opened.folder} does not say how many numbers its z has (hyper.z_size)")
+    return found
 
 
 def _order(made: nn.Module, given: dict[str, Tensor]) -> list[int]:

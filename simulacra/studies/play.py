@@ -21,7 +21,6 @@ from simulacra.studies._play_graph import Blob
 
 MOST = 5_000_000  # bytes of a page
 PAGES = Path(__file__).parent / "pages" / "play"
-GENERATORS = "ebgan", "gan", "rgan"  # whose z is drawn from N(0, 1) by the model itself
 ENGINE = "simd", "machine", "layers", "luck", "gif", "common"
 SCRIPTS = {"world": ("dream", "hands", "world"), "futures": ("futures",), "walk": ("walk",)}
 HEADINGS = {"world": "a dream to drive", "futures": "six futures", "walk": "a walk through z"}
@@ -56,8 +55,9 @@ def play(
     text, notes = page(opened, eye, controls)
     data = text.encode()
     if len(data) > most:
-        raise Mistake(f"the page of {opened.folder} takes {len(data):,} bytes; "
-                      f"allowed: {most:,} (--most)")  # fmt: skip
+        raise Mistake(
+            f"the page of {opened.folder} takes {len(data):,} bytes; allowed: {most:,} (--most)"
+        )
     return Played(write(out, data), len(data), notes)
 
 
@@ -67,17 +67,20 @@ def page(opened: Opened, eye: Path | None, controls: str | None) -> tuple[str, l
     if isinstance(model, (contract.Agent, contract.Memory)):
         found = _play_kinds.world(opened, blob, eye, controls)
     elif controls is not None or eye is not None:
-        raise Mistake(f"--eye and --controls are for worlds; {opened.folder} is a run of model "
-                      f"{opened.config.model}")  # fmt: skip
-    elif opened.config.model == "visual_dynamics":
+        raise Mistake(
+            f"--eye and --controls are for worlds; {opened.folder} is a run of model "
+            f"{opened.config.model}"
+        )
+    elif isinstance(model, contract.HasMotions):
         found = _play_kinds.futures(opened, blob)
-    elif isinstance(model, contract.AutoEncoder) or opened.config.model in GENERATORS:
+    elif isinstance(model, (contract.AutoEncoder, contract.HasGenerate)):
         found = _play_kinds.walk(opened, blob)
     else:
         raise Mistake(
             f"{opened.folder} is a run of model {opened.config.model}; allowed: worlds "
-            f"({able(contract.Agent)}, {able(contract.Memory)}), futures (visual_dynamics) and "
-            f"generators ({', '.join(GENERATORS)}, {able(contract.AutoEncoder)})"
+            f"({able(contract.Agent)}, {able(contract.Memory)}), futures "
+            f"({able(contract.HasMotions)}) and generators ({able(contract.HasGenerate)}, "
+            f"{able(contract.AutoEncoder)})"
         )
     told = {**found.page, "name": opened.folder.resolve().name, "model": opened.config.model}
     told["step"] = opened.step

@@ -6,14 +6,13 @@ const hands = new Hands(told.controls);
 const luck = new Luck(Date.now());
 const clock = new Clock($("clock"));
 const film = new Recorder($("record"), () => 1 / +$("pace").value);
-const shown = { who: "person", going: false, over: false, start: 0, rewards: [], action: null, owed: 0, last: 0, turn: 0 };
+const shown = { who: "person", going: false, over: false, start: 0, rewards: [], action: null, owed: 0, last: 0, turn: 0, late: 0 };
 const steps = Math.max(1, Math.round(told.rate / 2)); // that futures are ahead
 
 const futures = Array.from({ length: AHEAD }, () => {
   const figure = document.createElement("figure"), canvas = document.createElement("canvas"), words = document.createElement("figcaption");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "A picture that the memory expects");
-  words.textContent = "–";
   figure.append(canvas, words);
   $("futures").append(figure);
   return { canvas, words };
@@ -137,7 +136,8 @@ function frame(now) {
       for (let n = 0; shown.owed >= wait && n < 3 && shown.going; n++, shown.owed -= wait) step();
       if (shown.owed > wait) shown.owed = 0; // a machine that is too slow dreams slower
       look();
-      if ($("ahead").checked) expect();
+      shown.late = gap > 2 * wait ? shown.late + 1 : 0; // then futures come more rarely
+      if ($("ahead").checked && shown.late % 4 === 0) expect();
       clock.tell(performance.now() - from);
     }
   }
