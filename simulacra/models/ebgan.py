@@ -350,7 +350,7 @@ def _last(h: Hyper) -> list[nn.Module]:
 
 
 class EBGAN:
-    """Generator, auto-encoder as discriminator and its rule, for "image" (B, C, H, W) in [-1, 1]."""
+    """Generator, auto-encoder as discriminator, its rule; for "image" (B, C, H, W) in [-1, 1]."""
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper

@@ -197,4 +197,4 @@ for (const [name, set] of [["tau", (x) => (dream.tau = x)], ["pace", () => {}]])
 again();
 for (let i = 0; i < AHEAD; i++) expect();
 requestAnimationFrame(frame);
-window.play = { luck: (seed) => new Luck(seed), dream, machine, hands, shown, go, pause, again, drive, step, look, time };
+window.play = { luck: (seed) => new Luck(seed), dream, machine, hands, shown, go, pause, again, drive, step, look, expect, time };
