@@ -30,7 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
         made = play(reopen(Path("zoo/racing"), None), Path(folder) / "racing.html")
         browser = started.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1180, "height": 900})
+        tab = browser.new_page(viewport={"width": 1180, "height": 940})
         tab.goto(made.path.resolve().as_uri())
         tab.evaluate(DRIVEN)
         tab.wait_for_timeout(3000)
