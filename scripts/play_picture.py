@@ -1,6 +1,6 @@
 """Makes docs/pictures/play.png: the page of zoo/racing, the agent at the wheel.
 
-    python scripts/play_picture.py
+python scripts/play_picture.py
 """
 
 import io

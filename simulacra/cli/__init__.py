@@ -1,8 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
-measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `studio`, `worlds`,
-`experiments`.
+measure in `measuring`, what one begins oneself in `new`, `pictures`, `play`, `clips`, `studio`,
+`worlds`, `experiments`.
 """
 
 import os
