@@ -1,8 +1,8 @@
 """The command line: parses, calls a verb, prints. A user's mistake is one line and exit status 2.
 
 One file a group of commands: what there is in `lists`, training and looking in `basics`, the verb
-measure in `measuring`, what one begins oneself in `new`, `pictures`, `clips`, `studio`, `worlds`,
-`experiments`.
+measure in `measuring`, what one begins oneself in `new`, `pictures`, `play`, `clips`, `studio`,
+`worlds`, `experiments`.
 """
 
 import os
@@ -20,7 +20,7 @@ from simulacra.cli import lists  # isort: skip
 from simulacra.cli import basics  # isort: skip
 from simulacra.cli import measuring  # isort: skip
 from simulacra.cli import new  # isort: skip
-from simulacra.cli import pictures, clips, studio, worlds, experiments, streams  # isort: skip
+from simulacra.cli import pictures, play, clips, studio, worlds, experiments, streams  # isort: skip
 from simulacra.cli.words import app, err, escape
 from simulacra.core import signals
 from simulacra.core.errors import Mistake, shown
@@ -38,6 +38,7 @@ __all__ = [
     "measuring",
     "new",
     "pictures",
+    "play",
     "streams",
     "studio",
     "worlds",

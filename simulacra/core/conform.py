@@ -38,6 +38,9 @@ SINGLE = (  # methods that need no other, but have to be called as the house cal
     contract.HasMeasure,
     contract.HasCheck,
     contract.HasLook,
+    contract.HasGenerate,
+    contract.HasRebuild,
+    contract.HasMotions,
     contract.HasBegin,
 )
 

@@ -244,6 +244,40 @@ class HasLook(Protocol):
 
 
 @runtime_checkable
+class HasGenerate(Protocol):
+    """Makes pictures of z from N(0, I), hyper.z_size numbers; studies/play.py."""
+
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """generate(z (N, Z), y (N, hyper.classes) or None) -> pictures (N, C, H, W) in [-1, 1]
+
+        By the weights with which one samples.
+        """
+
+
+@runtime_checkable
+class HasRebuild(Protocol):
+    """Rebuilds pictures without codes of one size; studies/play.py."""
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """rebuild(x (N, C, H, W) in [-1, 1]) -> pictures (N, C, H, W)"""
+
+
+@runtime_checkable
+class HasMotions(Protocol):
+    """Futures of a picture by motions z, hyper.z_size numbers; studies/play.py."""
+
+    def future(self, I1: Tensor, z: Tensor) -> Tensor:
+        """future(I1 (N, C, H, W), z (N, Z)) -> pictures (N, C, H, W) in [-1, 1]"""
+
+    def motion(self, I1: Tensor) -> tuple[Tensor, Tensor] | None:
+        """motion(I1 (N, C, H, W)) -> mean and standard deviation of z, (N, Z) each, or None where
+        z does not depend on the picture"""
+
+    def sample_prior(self, I1: Tensor, prior: str | None = None) -> Tensor:
+        """sample_prior(I1 (N, C, H, W), prior) -> z (N, Z), one for each picture"""
+
+
+@runtime_checkable
 class HasBegin(Protocol):
     """Its own way to begin with another run's weights; core/warm_start.py."""
 

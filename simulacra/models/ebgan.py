@@ -350,8 +350,7 @@ def _last(h: Hyper) -> list[nn.Module]:
 
 
 class EBGAN:
-    """Generator, auto-encoder as discriminator, and the rule that holds it back,
-    for pictures "image" (B, C, H, W) in [-1, 1]."""
+    """Generator, auto-encoder as discriminator, its rule; for "image" (B, C, H, W) in [-1, 1]."""
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
@@ -412,8 +411,7 @@ class EBGAN:
         return {"loss_D": E_x.mean(), "E_real": E_x.mean(), "margin": self.rule.margin}
 
     def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
-        """Measure the margin's unit on the training data,
-        which the first step would else do on its own pictures."""
+        """Measure the margin's unit on all training data, before a step does on its own."""
         h = self.hyper
         if h.rule == "margin" and h.margin_unit == "mean_predictor":
             error = maths.error_of_mean(
@@ -424,8 +422,7 @@ class EBGAN:
             self.measured = True
 
     def set_margin(self, x: Tensor) -> None:
-        """Measure the margin's unit on the first batch, unless `look` did;
-        refuse a margin that no energy can reach."""
+        """Measure the margin's unit on a batch, unless `look` did; refuse one out of reach."""
         h = self.hyper
         if h.margin_unit == "mean_predictor" and not self.measured:
             self.rule.unit.copy_(self.predict_mean(x))
@@ -442,8 +439,7 @@ class EBGAN:
         return self.energy(self.D(x)[0], x)
 
     def predict_mean(self, x: Tensor) -> Tensor:
-        """The energy of answering every picture with the mean one,
-        estimated without bias for l2 and sse."""
+        """The energy of answering every picture with the mean one, unbiased for l2 and sse."""
         x = all_gather(x)
         unbias = len(x) / max(1, len(x) - 1)
         return self.energy(x.mean(0, keepdim=True).expand_as(x), x).mean() * (
@@ -478,20 +474,25 @@ class EBGAN:
         return unseen | spread | levels | slopes | off
 
     @torch.no_grad()
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Pictures (B, C, H, W) of z (B, z_size), by the averaged weights; there are no classes."""
+        with eval_mode(G := self.average.module):
+            return G(z)
+
+    @torch.no_grad()
+    def rebuild(self, x: Tensor) -> Tensor:
+        """What D makes of pictures, (B, C, H, W) as they are."""
+        with eval_mode(self.D):
+            return self.D(x)[0]
+
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """`samples` (B, C, H, W); `reconstructed_real` and `reconstructed_fake`, (2 B, C, H, W):
         pictures, real or sampled, each followed by its reconstruction."""
-        x, G = batch["image"], self.average.module
-        with eval_mode(G, self.D):
-            fake = G(noise(x, self.hyper.z_size))
-            pairs = {
-                name: torch.stack([v, self.D(v)[0]], 1).flatten(0, 1)
-                for name, v in (("real", x), ("fake", fake))
-            }
-        return {
-            "samples": fake,
-            "reconstructed_real": pairs["real"],
-            "reconstructed_fake": pairs["fake"],
+        x = batch["image"]
+        fake = self.generate(noise(x, self.hyper.z_size))
+        return {"samples": fake} | {
+            f"reconstructed_{name}": torch.stack([v, self.rebuild(v)], 1).flatten(0, 1)
+            for name, v in (("real", x), ("fake", fake))
         }
 
 

@@ -339,10 +339,15 @@ class GAN:
             )
 
     @torch.no_grad()
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] of z (B, z_size), by the averaged weights; there are no
+        classes."""
+        with eval_mode(G := self.average.module):
+            return G(z).clamp(-1, 1)
+
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """`samples` (B, C, H, W) in [-1, 1], by the averaged weights."""
-        with eval_mode(G := self.average.module):
-            return {"samples": G(noise(batch["image"], self.hyper.z_size)).clamp(-1, 1)}
+        return {"samples": self.generate(noise(batch["image"], self.hyper.z_size))}
 
 
 Model = GAN

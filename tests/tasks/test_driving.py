@@ -1,8 +1,10 @@
 """Score, drive, dream: what they write was driven and dreamt,
 agents see with their own eye, bad input writes nothing."""
 
+import base64
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import coded
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 from tiny import scribble
 
@@ -24,7 +27,9 @@ from simulacra.metrics.world.returns import read_csv
 from simulacra.metrics.world.returns import score as scored
 from simulacra.models.world import acting, artefacts
 from simulacra.models.world.agent import agent_of
-from simulacra.models.world.memory_nets import expected
+from simulacra.models.world.memory_nets import Memory, expected
+from simulacra.models.world.world_controller import Frozen
+from simulacra.studies.play import page
 from simulacra.tasks.train import train
 from simulacra.tasks.worlds._film import Screen
 from simulacra.tasks.worlds.dream import Asked, dream
@@ -699,3 +704,33 @@ def test_a_simulator_that_is_not_installed(agent, simulacra, monkeypatch, tmp_pa
         )
     assert "gymnasium cannot be imported" in simulacra("score", "--driver", "idle").refusal()
     assert files(agent) == before and not list(tmp_path.iterdir())
+
+
+def told(text: str) -> dict:
+    """What a page to play with is told."""
+    return json.loads(re.search(r'id="told">(.*?)</script>', text)[1])
+
+
+def test_memories_alone_are_played_and_agents_with_the_memory_they_see(home, blind):
+    """Dreams begin with the state after the recorded steps that the memory was shown."""
+    opened = reopen(home / "memory", None)
+    with pytest.raises(Mistake, match="--eye"):
+        page(opened, None, None)
+    text, _ = page(opened, home / "eye", None)
+    alone, memory = told(text), opened.model.average.module
+    assert alone["agent"] is None and alone["form"]["z_size"] == Z
+    assert alone["picture"] == [3, 64, 64] and alone["starts"]["count"] >= 2
+    assert len(alone["controls"]["axes"]) == 3
+    batch = opened.examples(1)
+    shown = batch["mean"][:, :3], batch["action"][:, :3], memory.start(batch["mean"])
+    state = memory.remember(*shown)[1]
+    place = alone["starts"]["h"]
+    numbers = base64.b64decode(re.search(r'id="numbers">(.*?)</script>', text)[1])
+    found = np.frombuffer(numbers, np.float32, 5, place["at"])
+    assert np.allclose(found, state.h[0].detach().numpy(), atol=1e-6)
+    assert told(page(reopen(blind, None), None, None)[0])["agent"]["state"] is False
+    opened = reopen(blind, None)
+    opened.model.hyper = replace(opened.model.hyper, arm="untrained")
+    opened.model.untrained = Frozen(Memory(memory.form))
+    text, notes = page(opened, None, None)
+    assert told(text)["agent"] is None and "nobody else drives" in notes[-1]

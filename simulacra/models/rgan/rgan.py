@@ -442,6 +442,13 @@ class RGAN:
             )
 
     @torch.no_grad()
+    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] of z (B, z_size) and classes y (B, classes), one-hot,
+        where it has some; by the averaged weights."""
+        with eval_mode(G := self.average.module):
+            return self.make(G, z, y)[0].clamp(-1, 1)
+
+    @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """`samples` (B, C, H, W) in [-1, 1], by the averaged weights, of the batch's classes; with
         multi_scale also `samples_HEIGHT`, the smaller ones."""

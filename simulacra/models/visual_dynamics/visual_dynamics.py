@@ -362,6 +362,23 @@ class VisualDynamics:
         return net.reparameterize(mean[chosen], s[chosen])
 
     @torch.no_grad()
+    def future(self, I1: Tensor, z: Tensor) -> Tensor:
+        """The futures (B, C, H, W) of pictures by motions z (B, z_size)."""
+        with eval_mode(net := self.average.module):
+            painted: Tensor = net.painter(I1, z, self.hyper.sharpen)
+        return painted.clamp(-1, 1)
+
+    @torch.no_grad()
+    def motion(self, I1: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation (B, z_size) of the learned prior of pictures' motions; None
+        where the run's prior is another, which depends on no picture."""
+        if self.hyper.prior != "learned":
+            return None
+        with eval_mode(net := self.average.module):
+            mean, s = net.learned(I1)
+        return mean, net.std(s)
+
+    @torch.no_grad()
     def imagine(self, I1: Tensor, count: int, prior: str | None = None) -> Tensor:
         """Sampled futures (B, count, C, H, W)."""
         net, B = self.average.module, len(I1)

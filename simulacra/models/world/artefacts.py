@@ -28,6 +28,7 @@ class Coder:
     def __init__(self, model: AutoEncoder, example: Tensor):
         with torch.no_grad():
             self.z_size = answers.encoded(model, example)[0].shape[1]
+        self.model = model
         self.encode = partial(answers.encoded, model)
         self.decode = partial(answers.decoded, model)
 
