@@ -161,7 +161,7 @@ def encode(
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
     from simulacra.core.load import reopen
-    from simulacra.envs.carracing.episodes import Store
+    from simulacra.envs.episodes import Store
     from simulacra.tasks.worlds.encode import Stored
     from simulacra.tasks.worlds.encode import encode as verb
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra.envs.carracing.episodes import Store
+from simulacra.envs.episodes import Store
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth
 from simulacra.envs.carracing.racing import ZOOM
 from simulacra.metrics.intervals import jackknife

@@ -14,7 +14,7 @@ from simulacra.core import data_sets, random
 from simulacra.core.contract import Agent, Memory
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able
-from simulacra.envs.carracing.view import same
+from simulacra.envs.view import same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import LIMIT
 from simulacra.models.world.agent import agent_of, eye_for, same_codes

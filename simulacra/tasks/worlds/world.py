@@ -40,7 +40,7 @@ from simulacra.core.config import Config
 from simulacra.core.contract import AutoEncoder, option
 from simulacra.core.errors import choose
 from simulacra.core.load import able, reopen
-from simulacra.envs.carracing.episodes import Store, spec_of
+from simulacra.envs.episodes import Store, spec_of
 from simulacra.envs.carracing.tracks import SELECTION
 from simulacra.io.paint import write
 from simulacra.metrics.world.returns import Score, read_csv
