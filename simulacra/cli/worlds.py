@@ -29,7 +29,7 @@ from simulacra.cli.words import (
 )
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.signals import saying
-from simulacra.envs import WORLDS
+from simulacra.envs import RACING
 
 if TYPE_CHECKING:
     from simulacra.core.progress import Progress
@@ -56,11 +56,24 @@ Drivers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=SHARE",
-        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent.",
+        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent; "
+        "who plays a game: random, sticky, learnt, agent.",
     ),
 ]
 Lead = Annotated[
     int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
+]
+Received = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FOLDER",
+        help="Recordings of other people: films with tables of actions, or HDF5 as of Minari.",
+    ),
+]
+GameOfRun = Annotated[
+    str | None,
+    typer.Option("--game", metavar="FILE", help="A game of your own, whose run this is."),
 ]
 Driver = Annotated[
     Path | None,
@@ -80,13 +93,20 @@ def note(sentences: Sequence[str]) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def collect(
-    world: Annotated[str, typer.Argument(help="What to record: racing.")],
+    world: Annotated[
+        str,
+        typer.Argument(
+            metavar="GAME", help="What to record: racing, or a game as of world --game."
+        ),
+    ],
     target: Annotated[
         Path,
         typer.Option("-o", help="A folder for the episodes; one that holds some is filled up."),
     ],
-    episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
-    steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
+    episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Frames of an episode, at most 1,000 of racing.")
+    ] = None,
     driver: Drivers = None,
     simulator: Annotated[
         str, typer.Option(help="envpool, or gymnasium, a few times slower.")
@@ -95,6 +115,7 @@ def collect(
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
     agent: Driver = None,
+    received: Received = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
@@ -102,8 +123,16 @@ def collect(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
-    choose("world", world, list(WORLDS))
+    """Record drives of CarRacing, or plays of a game, for eyes and memories. A stopped collection
+    goes on."""
+    if world != RACING:
+        bound = {"lead": lead, "hud": hud, "ray": ray, "simulator": simulator != "envpool"}
+        if wrong := [name for name, value in bound.items() if value]:
+            raise Mistake(f"--{wrong[0]} is for racing; allowed: racing with it, {world} without")
+        _told(_recorded(world, target, episodes, steps, driver, seed, agent, received, as_json))
+        return
+    if received or not episodes:
+        raise Mistake("--from is for other games than racing, whose --episodes are needed")
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.models.world.agent import agent_of
@@ -121,11 +150,55 @@ def collect(
             how["over"] = held.enter_context(Cluster(ray, target)).map
         stages = held.enter_context(Stages(out.console, quiet=as_json))
         how["notify"] = stages.update
-        found = verb(target, episodes, seed, mixture, simulator, steps, **how)
+        found = verb(target, episodes, seed, mixture, simulator, steps or 1000, **how)
+    _told((found, driven.notes if driven else (), as_json))
+
+
+def _recorded(
+    name: str,
+    target: Path,
+    episodes: int,
+    steps: int | None,
+    driver: list[str] | None,
+    seed: int,
+    agent: Path | None,
+    received: Path | None,
+    as_json: bool,
+) -> tuple[dict[str, object], Sequence[str], bool]:
+    """What is in a store of plays of a game, once it is filled, and what was assumed."""
+    from simulacra.core.load import reopen
+    from simulacra.core.progress import Stages
+    from simulacra.envs.game import find
+    from simulacra.models.world.agent import agent_of
+    from simulacra.tasks.worlds import received as others
+    from simulacra.tasks.worlds.record import AGENTS, MIXTURE, record
+
+    game = find(name)
+    if bool(received) == bool(episodes):
+        raise Mistake("collect of a game needs --episodes N or --from FOLDER, and not both")
+    playing = agent_of(reopen(agent, None)) if agent else None
+    with (
+        saying(lambda: _kept(target, "episodes")),
+        Stages(out.console, quiet=as_json) as stages,
+    ):
+        if received:
+            if driver or agent or steps:
+                raise Mistake("--from takes recordings as they are; allowed: no player, no steps")
+            return others.receive(target, game, received, notify=stages.update), (), as_json
+        mixture = {AGENTS[0]: 1.0} if agent else MIXTURE
+        mixture = dict(map(_share, driver)) if driver else mixture
+        how: dict[str, Any] = {"agent": playing, "notify": stages.update}
+        found = record(target, game, episodes, seed, mixture, steps, **how)
+    return found, playing.notes if playing else (), as_json
+
+
+def _told(report: tuple[dict[str, object], Sequence[str], bool]) -> None:
+    """Print what is in a store."""
+    found, notes, as_json = report
     if as_json:
         print(json.dumps(found))
         return
-    note(driven.notes if driven else ())
+    note(notes)
     for name, value in found.items():
         told = str(value)
         if isinstance(value, dict):
@@ -195,10 +268,17 @@ def world(
         int,
         typer.Option(help="Of the controllers, which are then other ones in folders of their own."),
     ] = 0,
+    game: Annotated[
+        str,
+        typer.Option(help="racing, one of simulacra list, a FILE.py, or an ID of gymnasium."),
+    ] = RACING,
     change: StageChanges = None,
 ) -> None:
     """World Models from nothing, from recording to a score. The eye, the memory and the controller
     are trained, this one in the dream and then in the world."""
+    if game != RACING:
+        _own_world(target, preset or "laptop", eye, seed, game, change or [])
+        return
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
@@ -221,6 +301,35 @@ def world(
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
     stages = escape(str(site.path("stages").with_suffix(".md")))
     out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
+
+
+def _own_world(
+    target: Path, preset: str, eye: str, seed: int, name: str, change: list[str]
+) -> None:
+    """All stages of another game, and what it scored."""
+    from simulacra.envs.game import find
+    from simulacra.tasks.worlds.game_world import GameSite, changes, game_world
+
+    choose("eye of a game", eye, ["vae"])
+    with _staged() as (notify, shown):
+        site = GameSite(target, find(name), eye, preset, seed, notify, shown, changes(change))
+        found = game_world(site)
+    ends = f"95 % of the mean {_number(found['low'])} to {_number(found['high'])}"
+    out.print(f"score {_number(found['mean'])} over {found['n']} episodes, {ends}", soft_wrap=True)
+    for line in _of_game(found):
+        out.print(escape(line), soft_wrap=True)
+    note(found.get("notes", []))
+    out.print(f"rows in {escape(found['table'])}", soft_wrap=True)
+
+
+def _of_game(found: dict[str, Any]) -> list[str]:
+    """What a score is in a game, and whether it counts as solved."""
+    lines = [f"game {found['game']}: {found['score']}"] if "game" in found else []
+    if "solved_from" in found:
+        judged = {True: "yes", False: "no", None: "not known, of fewer than 100 episodes"}
+        rule = f"a mean of {found['solved_from']:,g} over 100 episodes"
+        lines.append(f"solved ({rule}): {judged[found['solved']]}")
+    return lines
 
 
 @app.command("compare-eyes", rich_help_panel=PANEL)
@@ -298,6 +407,7 @@ def score(
     ] = None,
     step: Step = None,
     threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
+    game: GameOfRun = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -310,6 +420,7 @@ def score(
             f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run "
             "folder"
         )
+    _known(game)
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.tasks.worlds.score import Course, anchor
@@ -333,6 +444,14 @@ def score(
         return
     for name, text in _score_lines(found, against):
         out.print(f"[bold]{name:14}[/] {escape(text)}", soft_wrap=True)
+
+
+def _known(game: str | None) -> None:
+    """Make a game of one's own known by its name."""
+    if game:
+        from simulacra.envs.game import find
+
+        find(game)
 
 
 def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str, str]]:
@@ -361,7 +480,10 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         told = f"{_interval(found['difference'])} to {against}, track by track"
         lines.append(("difference", told))
         lines.append(("between configs", "undecided: one search of each; 3 are the least"))
+    lines += [("game", line) for line in _of_game(found)]
     lines += [("table", found["table"])] if "table" in found else []
+    if "game" in found:
+        lines = [line for line in lines if line[0] not in ("laps finished", "tiles reached")]
     return lines + [("note", sentence) for sentence in found.get("notes", [])]
 
 
@@ -392,10 +514,12 @@ def drive(
     fps: Rate = 25,
     every: Every = 1,
     step: Step = None,
+    game: GameOfRun = None,
     trust: Trust = False,
 ) -> None:
     """Film an agent in the world (world_controller). The film shows what it sees, what its eye
     keeps of it, and what its memory had expected."""
+    _known(game)
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen

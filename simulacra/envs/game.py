@@ -118,7 +118,9 @@ def actions(game: Game, space: Any) -> Actions:
     keys = dict(game.keys) or {name: str(i + 1) for i, name in enumerate(names[:9])}
     able = set(names) if kind == "Discrete" else {f"{name} {end}" for name in names for end in "-+"}
     if game.keys and (strange := sorted(set(keys) - able)):
-        raise Mistake(f"game {game.name}: keys of '{strange[0]}'; allowed: {', '.join(sorted(able))}")
+        raise Mistake(
+            f"game {game.name}: keys of '{strange[0]}'; allowed: {', '.join(sorted(able))}"
+        )
     if kind == "Discrete":
         return Actions(kind="discrete", size=size, names=names, keys=keys, repeat=game.repeat)
     ends = {"low": (-1.0,) * size, "high": (1.0,) * size}
@@ -161,7 +163,9 @@ def plain(error: BaseException) -> str:
 
 # --- finding ---------------------------------------------------------------------------------------
 
-LOADED: dict[str, Game] = {}  # by name: games of files that were named, as long as the process lives
+LOADED: dict[
+    str, Game
+] = {}  # by name: games of files that were named, as long as the process lives
 
 
 def files() -> dict[str, Path]:

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from simulacra.core.errors import Mistake
-
-RACING = "racing"  # the game of views that name none
+from simulacra.envs import RACING
 
 
 class Actions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

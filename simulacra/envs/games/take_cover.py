@@ -17,9 +17,7 @@ def make() -> Any:
     import gymnasium
     from vizdoom import gymnasium_wrapper  # noqa: F401  registers the environments
 
-    return gymnasium.make(
-        "VizdoomTakeCover-v1", max_episode_steps=TICS, disable_env_checker=True
-    )
+    return gymnasium.make("VizdoomTakeCover-v1", max_episode_steps=TICS, disable_env_checker=True)
 
 
 GAME = Game(

@@ -18,8 +18,8 @@ from simulacra.core.errors import Mistake
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened
 from simulacra.data.folder import locate
-from simulacra.envs.episodes import spec_of
 from simulacra.envs.carracing.view import WORLD, of_pictures
+from simulacra.envs.episodes import spec_of
 from simulacra.envs.view import View, read, same, written
 from simulacra.models.world.acting import Factory, World
 

@@ -140,7 +140,9 @@ def score(
     marked = [f"the game broke on seed {seed}: {fault}" for seed, fault in broken.items()]
     told = [*agent.notes, *said, *marked]
     notes = {"notes": told} if told else {}
-    return {"step": opened.step} | numbers | solved(agent.view, numbers) | {"table": str(path)} | notes
+    return (
+        {"step": opened.step} | numbers | solved(agent.view, numbers) | {"table": str(path)} | notes
+    )
 
 
 def longest(view: View | None) -> int:
