@@ -4,13 +4,14 @@ drive, dream."""
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulacra.cli import games
 from simulacra.cli.words import (
     DataFolder,
     Device,
@@ -24,6 +25,7 @@ from simulacra.cli.words import (
     app,
     err,
     escape,
+    note,
     out,
     report,
 )
@@ -85,19 +87,11 @@ Driver = Annotated[
 ]
 
 
-def note(sentences: Sequence[str]) -> None:
-    """Print what was assumed, converted or left out."""
-    for sentence in sentences:
-        out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)
-
-
 @app.command(rich_help_panel=PANEL)
 def collect(
     world: Annotated[
         str,
-        typer.Argument(
-            metavar="GAME", help="What to record: racing, or a game as of world --game."
-        ),
+        typer.Argument(metavar="GAME", help="racing, or a game, as of world --game."),
     ],
     target: Annotated[
         Path,
@@ -129,7 +123,13 @@ def collect(
         bound = {"lead": lead, "hud": hud, "ray": ray, "simulator": simulator != "envpool"}
         if wrong := [name for name, value in bound.items() if value]:
             raise Mistake(f"--{wrong[0]} is for racing; allowed: racing with it, {world} without")
-        _told(_recorded(world, target, episodes, steps, driver, seed, agent, received, as_json))
+        players = dict(map(_share, driver)) if driver else None
+        with saying(lambda: _kept(target, "episodes")):
+            games.told(
+                games.recorded(
+                    world, target, episodes, steps, players, seed, agent, received, as_json
+                )
+            )
         return
     if received or not episodes:
         raise Mistake("--from is for other games than racing, whose --episodes are needed")
@@ -151,59 +151,7 @@ def collect(
         stages = held.enter_context(Stages(out.console, quiet=as_json))
         how["notify"] = stages.update
         found = verb(target, episodes, seed, mixture, simulator, steps or 1000, **how)
-    _told((found, driven.notes if driven else (), as_json))
-
-
-def _recorded(
-    name: str,
-    target: Path,
-    episodes: int,
-    steps: int | None,
-    driver: list[str] | None,
-    seed: int,
-    agent: Path | None,
-    received: Path | None,
-    as_json: bool,
-) -> tuple[dict[str, object], Sequence[str], bool]:
-    """What is in a store of plays of a game, once it is filled, and what was assumed."""
-    from simulacra.core.load import reopen
-    from simulacra.core.progress import Stages
-    from simulacra.envs.game import find
-    from simulacra.models.world.agent import agent_of
-    from simulacra.tasks.worlds import received as others
-    from simulacra.tasks.worlds.record import AGENTS, MIXTURE, record
-
-    game = find(name)
-    if bool(received) == bool(episodes):
-        raise Mistake("collect of a game needs --episodes N or --from FOLDER, and not both")
-    playing = agent_of(reopen(agent, None)) if agent else None
-    with (
-        saying(lambda: _kept(target, "episodes")),
-        Stages(out.console, quiet=as_json) as stages,
-    ):
-        if received:
-            if driver or agent or steps:
-                raise Mistake("--from takes recordings as they are; allowed: no player, no steps")
-            return others.receive(target, game, received, notify=stages.update), (), as_json
-        mixture = {AGENTS[0]: 1.0} if agent else MIXTURE
-        mixture = dict(map(_share, driver)) if driver else mixture
-        how: dict[str, Any] = {"agent": playing, "notify": stages.update}
-        found = record(target, game, episodes, seed, mixture, steps, **how)
-    return found, playing.notes if playing else (), as_json
-
-
-def _told(report: tuple[dict[str, object], Sequence[str], bool]) -> None:
-    """Print what is in a store."""
-    found, notes, as_json = report
-    if as_json:
-        print(json.dumps(found))
-        return
-    note(notes)
-    for name, value in found.items():
-        told = str(value)
-        if isinstance(value, dict):
-            told = ", ".join(f"{key} {part}" for key, part in value.items())
-        out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
+    games.told((found, driven.notes if driven else (), as_json))
 
 
 def _kept(folder: Path, what: str) -> str:
@@ -277,7 +225,7 @@ def world(
     """World Models from nothing, from recording to a score. The eye, the memory and the controller
     are trained, this one in the dream and then in the world."""
     if game != RACING:
-        _own_world(target, preset or "laptop", eye, seed, game, change or [])
+        games.own_world(_staged(), target, preset or "laptop", eye, seed, game, change or [])
         return
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
@@ -301,35 +249,6 @@ def world(
     out.print(f"rows in {escape(str(site.path('score').with_suffix('.csv')))}", soft_wrap=True)
     stages = escape(str(site.path("stages").with_suffix(".md")))
     out.print(f"what each stage took and was worth: {stages}", soft_wrap=True)
-
-
-def _own_world(
-    target: Path, preset: str, eye: str, seed: int, name: str, change: list[str]
-) -> None:
-    """All stages of another game, and what it scored."""
-    from simulacra.envs.game import find
-    from simulacra.tasks.worlds.game_world import GameSite, changes, game_world
-
-    choose("eye of a game", eye, ["vae"])
-    with _staged() as (notify, shown):
-        site = GameSite(target, find(name), eye, preset, seed, notify, shown, changes(change))
-        found = game_world(site)
-    ends = f"95 % of the mean {_number(found['low'])} to {_number(found['high'])}"
-    out.print(f"score {_number(found['mean'])} over {found['n']} episodes, {ends}", soft_wrap=True)
-    for line in _of_game(found):
-        out.print(escape(line), soft_wrap=True)
-    note(found.get("notes", []))
-    out.print(f"rows in {escape(found['table'])}", soft_wrap=True)
-
-
-def _of_game(found: dict[str, Any]) -> list[str]:
-    """What a score is in a game, and whether it counts as solved."""
-    lines = [f"game {found['game']}: {found['score']}"] if "game" in found else []
-    if "solved_from" in found:
-        judged = {True: "yes", False: "no", None: "not known, of fewer than 100 episodes"}
-        rule = f"a mean of {found['solved_from']:,g} over 100 episodes"
-        lines.append(f"solved ({rule}): {judged[found['solved']]}")
-    return lines
 
 
 @app.command("compare-eyes", rich_help_panel=PANEL)
@@ -420,7 +339,7 @@ def score(
             f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run "
             "folder"
         )
-    _known(game)
+    games.known(game)
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.tasks.worlds.score import Course, anchor
@@ -446,14 +365,6 @@ def score(
         out.print(f"[bold]{name:14}[/] {escape(text)}", soft_wrap=True)
 
 
-def _known(game: str | None) -> None:
-    """Make a game of one's own known by its name."""
-    if game:
-        from simulacra.envs.game import find
-
-        find(game)
-
-
 def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str, str]]:
     where = (
         f"{found['n']} {found['tracks']} tracks, {found['simulator']} {found['simulator_version']}"
@@ -463,8 +374,8 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         ("return", f"{_interval(found)} ({who}, {where})"),
         (
             "between tracks",
-            f"standard deviation {_number(found['std'])}; of the mean "
-            f"{_number(found['standard_error'])}",
+            f"standard deviation {games.number(found['std'])}; of the mean "
+            f"{games.number(found['standard_error'])}",
         ),
         (
             "laps finished",
@@ -480,7 +391,7 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         told = f"{_interval(found['difference'])} to {against}, track by track"
         lines.append(("difference", told))
         lines.append(("between configs", "undecided: one search of each; 3 are the least"))
-    lines += [("game", line) for line in _of_game(found)]
+    lines += [("game", line) for line in games.of_game(found)]
     lines += [("table", found["table"])] if "table" in found else []
     if "game" in found:
         lines = [line for line in lines if line[0] not in ("laps finished", "tiles reached")]
@@ -488,14 +399,9 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
 
 
 def _interval(found: dict[str, Any]) -> str:
-    interval = f"95 % interval {_number(found['low'])} to {_number(found['high'])}"
-    return (
-        f"mean {_number(found['mean'])}, {interval if found['n'] > 1 else 'one track, no interval'}"
-    )
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.1f}"
+    interval = f"95 % interval {games.number(found['low'])} to {games.number(found['high'])}"
+    told = interval if found["n"] > 1 else "one track, no interval"
+    return f"mean {games.number(found['mean'])}, {told}"
 
 
 @app.command(rich_help_panel=PANEL)
@@ -506,7 +412,7 @@ def drive(
         int | None,
         typer.Option(metavar="SEED", help="Which track; none of those that scores are for."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Longest drive, at most 1,000 steps.")] = 300,
+    steps: Annotated[int, typer.Option(help="Longest drive; of racing at most 1,000.")] = 300,
     simulator: Simulator = "gymnasium",
     eye: EyeFolder = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other noise of codes.")] = 0,
@@ -519,11 +425,10 @@ def drive(
 ) -> None:
     """Film an agent in the world (world_controller). The film shows what it sees, what its eye
     keeps of it, and what its memory had expected."""
-    _known(game)
+    games.known(game)
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
-    from simulacra.tasks.worlds.drive import LIMIT
     from simulacra.tasks.worlds.drive import drive as verb
 
     track = SELECTION[0] if track is None else track
@@ -538,14 +443,15 @@ def drive(
         seed=seed,
         screen=screen,
     )
+    longest = trip.longest
     finished = ", the lap finished" if trip.lap_finished == 1 else ""
     tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
     out.print(
         f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}",
         soft_wrap=True,
     )
-    if trip.steps >= steps and steps < LIMIT and not finished:
-        out.print(f"cut at {steps:,} of at most {LIMIT:,} steps; --steps N for more")
+    if trip.steps >= steps and steps < longest and not finished:
+        out.print(f"cut at {steps:,} of at most {longest:,} steps; --steps N for more")
     report([trip.path], list(trip.notes))
 
 

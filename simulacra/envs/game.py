@@ -83,6 +83,12 @@ class Game:
         """What its frames show and what can be done; a Mistake if that is nothing an agent can."""
         return _view(self)
 
+    def does(self) -> Actions:
+        """What can be done."""
+        actions = self.view().actions
+        assert isinstance(actions, Actions)
+        return actions
+
 
 @cache
 def _view(game: Game) -> View:
@@ -161,7 +167,7 @@ def plain(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
-# --- finding ---------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 
 LOADED: dict[
     str, Game

@@ -38,7 +38,7 @@ class Plays:
             raise Mistake(f"seeds {self.seeds[:3]}; allowed: one or more, 0 to {LARGEST}")
         if not 1 <= self.limit <= game.steps:
             raise Mistake(f"limit = {self.limit}; allowed: 1 to {game.steps}, as {game.name} has")
-        self.actions = game.view().actions
+        self.actions = game.does()
         self.environments: dict[int, Any] = {}
         self.faults: dict[int, str] = {}  # by place what a play broke with
         self._closing = weakref.finalize(self, close_all, self.environments)

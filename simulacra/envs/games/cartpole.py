@@ -1,7 +1,8 @@
 """CartPole of gymnasium from pixels: a pole on a cart is kept upright.
 
-The rows in which nothing moves are left out, or an eye would spend its numbers on a white ground
-and miss a pole that is a pixel wide.
+It is drawn by gymnasium at half the usual size, where cart and pole are twice as thick beside the
+track, and rows in which nothing moves are left out: of a pole that is a pixel wide on a white
+ground an eye keeps nothing. It also takes a third of the time.
 """
 
 from typing import Any
@@ -13,18 +14,40 @@ def make() -> Any:
     """The environment, 500 steps long."""
     import gymnasium
 
-    return gymnasium.make("CartPole-v1", render_mode="rgb_array", disable_env_checker=True)
+    made: Any = gymnasium.make("CartPole-v1", render_mode="rgb_array", disable_env_checker=True)
+    made.unwrapped.screen_width, made.unwrapped.screen_height = 300, 200
+    return made
 
 
 GAME = Game(
     "cartpole",
     make,
     packages=("gymnasium", "pygame"),
-    crop=(150, 350, 0, 600),
+    crop=(20, 130, 0, 300),
     steps=500,
     rate=50,
     names=("left", "right"),
     keys={"left": "ArrowLeft", "right": "ArrowRight"},
     score="steps until the pole falls or the cart leaves, at most 500",
     solved=475.0,  # the reward threshold that gymnasium has registered
+    stages={
+        "record": ("episodes=150", "learnt=40"),
+        "eye": (
+            "steps=700",
+            "save_every=700",
+            "log_every=100",
+            "batch=32",
+            "hyper.width=8",
+            "hyper.z_size=8",
+            "hyper.rate=[[0, 2e-3], [450, 2e-3], [700, 1e-4]]",
+        ),
+        "memory": (
+            "steps=800",
+            "save_every=800",
+            "log_every=100",
+            "hyper.rate=[[0, 2e-3], [500, 2e-3], [800, 1e-4]]",
+        ),
+        "dream": ("steps=40", "save_every=40"),
+        "controller": ("steps=5", "save_every=5"),
+    },
 )

@@ -32,6 +32,7 @@ class Trip(NamedTuple):
     lap_finished: float  # 1 or 0; NaN where the world does not tell
     progress: float  # share of the tiles that were reached; NaN where the world does not tell
     notes: tuple[str, ...] = ()  # what had to be assumed of the agent
+    longest: int = LIMIT  # steps of the longest episode there
 
 
 class Notes:
@@ -101,7 +102,9 @@ def driven_on(
     within(steps=(steps, longest(agent.view)))
     world = artefacts.world(simulator, agent.view)
     notes, trip = recorded(agent, world([track]), seed, steps)
-    return notes.panels(agent.senses.eye), trip._replace(notes=agent.notes)
+    return notes.panels(agent.senses.eye), trip._replace(
+        notes=agent.notes, longest=longest(agent.view)
+    )
 
 
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:

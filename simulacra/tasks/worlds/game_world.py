@@ -1,18 +1,19 @@
 """World Models of any game, from nothing to a score: as world.py has it of CarRacing, with fewer
 stages, and an eye that learns again from what the agent has come to see.
 
-    OUT/episodes                recorded by players that know nothing
+    OUT/EYE/episodes            recorded by players that know nothing
     OUT/EYE/eye, codes, memory  V on those, what it makes of them, M on that
     OUT/EYE/dream               C in M's dream
     OUT/EYE/learnt_1            recorded with that agent, with and without lapses
-    OUT/EYE/eye_1, codes_1, memory_1, dream_1   the same of all recordings; V goes on, M begins anew,
-                                since codes are others; and so on, a round each
+    OUT/EYE/eye_1, codes_1, memory_1, dream_1
+                                the same of all recordings; V goes on, M begins anew, since codes
+                                are others; and so on, a round each
     OUT/EYE/controller          C in the game itself, from the last dream; not in games whose agents
                                 are trained in dreams alone
     OUT/EYE/score.csv           a row an episode, on seeds that nothing was chosen on
+    OUT/EYE/stages.jsonl        seconds that each took
 
-Only `episodes` and the first eye, codes and memory are shared by seeds; whatever follows from an
-agent carries the seed in its name, unless it is 0.
+Another seed than 0 has all of it in a folder of its own, OUT/EYE_seed1, since nothing is shared.
 
 Reference: Ha, Schmidhuber, "World Models", arXiv 1803.10122, sections 4 and 5.
 """
@@ -28,7 +29,6 @@ from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import reopen
 from simulacra.envs.episodes import Store
 from simulacra.envs.game import Game
-from simulacra.envs.view import UNSET
 from simulacra.models.world.agent import agent_of
 from simulacra.tasks.train import train
 from simulacra.tasks.worlds import _ledger, _rehearsal
@@ -205,9 +205,7 @@ def _agent(site: GameSite, turn: int) -> list[str]:
 
 def squash(game: Game) -> str:
     """How a controller's numbers become actions of a game."""
-    actions = game.view().actions
-    assert actions is not UNSET
-    return "argmax" if actions.kind == "discrete" else "tanh"
+    return "argmax" if game.does().kind == "discrete" else "tanh"
 
 
 def judged(site: GameSite) -> Path:
@@ -250,8 +248,7 @@ def game_world(site: GameSite) -> dict[str, Any]:
 def validate(site: GameSite) -> None:
     """A Mistake if the game cannot be played, a stage does not allow a change, or stages do not fit
     each other: told before the hours of the stages before it."""
-    view, extent = site.game.view(), site.extent
-    assert view.actions is not UNSET
+    actions, extent = site.game.does(), site.extent
     last = ("eye", "memory", "dream") if site.game.dream_only else TRAINED
     if site.game.dream_only and (lost := site.changes.get("controller")):
         raise Mistake(
@@ -263,4 +260,4 @@ def validate(site: GameSite) -> None:
         asked["dream"].append("experiment=dream")
     asked["dream"].append("hyper.world=dream")
     plans = {stage: site.resolved(stage, *asked.get(stage, [])) for stage in last}
-    _rehearsal.rehearse(extent.steps or site.game.steps, plans, view.actions.size, padded=True)
+    _rehearsal.rehearse(extent.steps or site.game.steps, plans, actions.size, padded=True)

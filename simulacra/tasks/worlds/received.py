@@ -19,7 +19,7 @@ from simulacra.core.errors import Mistake
 from simulacra.envs import episodes as store
 from simulacra.envs.game import SIZE, Game
 from simulacra.envs.plays import shrunk
-from simulacra.envs.view import UNSET, Actions
+from simulacra.envs.view import Actions
 from simulacra.io import film, table
 from simulacra.io.clip import FILMS
 from simulacra.tasks.worlds.collect import Notify, unheard
@@ -33,9 +33,7 @@ def receive(out: Path, game: Game, folder: Path, *, notify: Notify = unheard) ->
     """Fill the store `out` with the recordings of a folder and say what is in it; a Mistake names
     file and line, and nothing is written then."""
     sources = listed(folder)
-    view = game.view()
-    actions = view.actions
-    assert actions is not UNSET
+    view, actions = game.view(), game.does()
     for path in sources:  # before anything is written
         if path.suffix.lower() == ".csv":
             rows_of(path, actions)

@@ -39,6 +39,7 @@ class Player:
     def __init__(self, name: str, actions: Actions, seed: int) -> None:
         self.name, self.actions = name, actions
         self.dice, self.left = np.random.Generator(np.random.PCG64(seed)), 0
+        self.held = np.zeros(actions.size, np.float32)
 
     def act(self, wanted: np.ndarray | None) -> np.ndarray:
         """The action (A,), where an agent wants this one."""

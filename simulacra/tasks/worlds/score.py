@@ -122,8 +122,8 @@ def score(
 
     faults: list[tuple[list[int], dict[int, str]]] = []
     found = scored(agent.centre, agent.senses, watched, seeds, limit=limit)
-    for some, told in faults:
-        broken |= {some[i]: fault for i, fault in told.items()}
+    for played, of in faults:
+        broken |= {played[i]: fault for i, fault in of.items()}
     notify("tracks", 1.0)
     numbers = told_of(found, course, rival, processor() - spent)
     save_csv(found, path)
