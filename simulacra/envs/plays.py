@@ -59,6 +59,7 @@ class Plays:
             with self._marking(i):
                 seen, _ = environment.reset(seed=seed)
                 self.frames[i] = picture(self.game, environment, seen)
+            self._free(i)
         if len(self.faults) == n:
             raise Mistake(f"game {self.game.name} cannot begin: {self.faults[0]}")
         return self.frames.copy()
@@ -80,9 +81,7 @@ class Plays:
             self.steps[i] += 1
             if self.steps[i] >= self.limit:
                 self.alive[i] = False
-            if not self.alive[i] and i in self.environments:
-                with contextlib.suppress(Exception):
-                    self.environments.pop(i).close()
+            self._free(i)
         return Step(self.frames.copy(), rewards, self.alive.copy(), self.terminated.copy())
 
     def _one(self, i: int, action: np.ndarray) -> float:
@@ -97,6 +96,12 @@ class Plays:
                 break
         self.frames[i] = picture(self.game, environment, seen)
         return earned
+
+    def _free(self, i: int) -> None:
+        """Close the environment of a play that has ended."""
+        if not self.alive[i]:
+            with contextlib.suppress(Exception):
+                self.environments.pop(i).close()
 
     @contextlib.contextmanager
     def _marking(self, i: int) -> Any:

@@ -1,4 +1,4 @@
-"""Acrobot of gymnasium from pixels: two joints are swung up until the tip is above the line."""
+"""Acrobot from pixels: two links are swung until their tip is above a line."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""CartPole of gymnasium from pixels: a pole on a cart is kept upright.
+"""CartPole from pixels: a pole on a cart is kept upright.
 
 It is drawn by gymnasium at half the usual size, where cart and pole are twice as thick beside the
 track, and rows in which nothing moves are left out: of a pole that is a pixel wide on a white
@@ -33,21 +33,23 @@ GAME = Game(
     stages={
         "record": ("episodes=150", "learnt=40"),
         "eye": (
-            "steps=700",
-            "save_every=700",
+            "steps=500",
+            "save_every=500",
             "log_every=100",
             "batch=32",
             "hyper.width=8",
             "hyper.z_size=8",
-            "hyper.rate=[[0, 2e-3], [450, 2e-3], [700, 1e-4]]",
+            "hyper.rate=[[0, 2e-3], [300, 2e-3], [500, 1e-4]]",
         ),
         "memory": (
             "steps=800",
             "save_every=800",
             "log_every=100",
-            "hyper.rate=[[0, 2e-3], [500, 2e-3], [800, 1e-4]]",
+            "data.length=32",
+            "hyper.units=32",
+            "hyper.rate=[[0, 4e-3], [500, 4e-3], [800, 2e-4]]",
         ),
-        "dream": ("steps=40", "save_every=40"),
-        "controller": ("steps=5", "save_every=5"),
+        "dream": ("steps=60", "save_every=60"),
+        "controller": ("steps=10", "save_every=10", "hyper.sigma=0.1"),
     },
 )
