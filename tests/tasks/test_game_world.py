@@ -22,7 +22,7 @@ from simulacra.data.episodes import Episodes, Options
 from simulacra.envs import game as games
 from simulacra.envs.episodes import Store, number_of
 from simulacra.envs.game import Game, find
-from simulacra.envs.view import UNSET, same
+from simulacra.envs.view import UNSET, View, same
 from simulacra.io import paint
 from simulacra.models.world import artefacts
 from simulacra.models.world.agent import agent_of
@@ -102,6 +102,14 @@ def test_a_memory_says_what_can_be_done_in_its_world(built):
             "keys": {"left": "ArrowLeft", "none": "ArrowDown", "right": "ArrowRight"},
             "repeat": 1,
         }
+
+
+def test_what_can_be_done_is_known_of_every_world(built, catch):
+    assert artefacts.actions_of(catch.view()) == catch.does()
+    racing = artefacts.actions_of(artefacts.WORLD)
+    assert racing.names == ("steer", "gas", "brake") and racing.low == (-1, 0, 0)
+    assert {key.split()[0] for key in racing.keys} == set(racing.names)
+    assert artefacts.actions_of(View(size=64)) is artefacts.actions_of(None) is None
 
 
 def test_what_is_done_is_left_alone(built):

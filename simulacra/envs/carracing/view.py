@@ -3,12 +3,28 @@ speed."""
 
 from torch import Tensor
 
-from simulacra.envs.view import View
+from simulacra.envs.view import Actions, View
 
 # rows and columns of a simulator's frame; rows above its bar of score and speed
 SIDE, SCENE = 96, 84
 RATE = 50  # steps a second, of which each is a frame
 DARK = -0.8  # of [-1, 1]: a pixel below it is black
+
+
+ACTIONS = Actions(
+    kind="box",
+    size=3,
+    names=("steer", "gas", "brake"),
+    low=(-1.0, 0.0, 0.0),
+    high=(1.0, 1.0, 1.0),
+    keys={
+        "steer -": "ArrowLeft",
+        "steer +": "ArrowRight",
+        "gas +": "ArrowUp",
+        "brake +": "ArrowDown",
+    },
+)
+"""What can be done, which its views do not say: they are older than other games."""
 
 
 def of_frames(size: int, hud: bool) -> View:

@@ -1,7 +1,7 @@
 """CartPole from pixels: a pole on a cart is kept upright.
 
 It is drawn by gymnasium at half the usual size, where cart and pole are twice as thick beside the
-track, and only the middle half of the track is shown: at 64 pixels for all of it a degree is a fifth
+track, of which only the middle half is shown: at 64 pixels for all of it a degree is a fifth
 of a pixel, and nobody balances what he cannot see. A picture also takes a third of the time.
 """
 

@@ -13,10 +13,10 @@ from simulacra.core import answers, contract, packed, run
 from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened, able, reopen
-from simulacra.envs.carracing.view import WORLD
+from simulacra.envs.carracing.view import ACTIONS, WORLD
 from simulacra.envs.game import Game, find
 from simulacra.envs.plays import Plays
-from simulacra.envs.view import RACING, View, same
+from simulacra.envs.view import RACING, Actions, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
 from simulacra.models.world.memory_nets import Memory, check_eye
@@ -111,6 +111,13 @@ def same_eye(memory: Memory, seen: Seen) -> None:
 def is_own(view: View | None) -> bool:
     """Whether what is seen is another game than CarRacing."""
     return view is not None and view.world not in (None, RACING)
+
+
+def actions_of(view: View | None) -> Actions | None:
+    """What can be done in the world that is seen; None: it is not known which world that is."""
+    if view is None or view.world is None:
+        return None
+    return view.actions if isinstance(view.actions, Actions) else ACTIONS
 
 
 def game_of(view: View) -> Game:

@@ -27,8 +27,9 @@ from simulacra.core import config
 from simulacra.core.config import Config
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import reopen
+from simulacra.envs.carracing.tracks import OFFICIAL
 from simulacra.envs.episodes import Store
-from simulacra.envs.game import Game
+from simulacra.envs.game import ENDLESS, Game
 from simulacra.models.world.agent import agent_of
 from simulacra.tasks.train import train
 from simulacra.tasks.worlds import _ledger, _rehearsal
@@ -94,8 +95,9 @@ class GameSite:
             name, _, value = text.partition("=")
             choose("record", name, list(Extent._fields))
             least = 0 if name in ("rounds", "steps") else 2
-            if not value.isdecimal() or not least <= int(value) <= 100_000:
-                raise Mistake(f"record.{name} = {value}; allowed: {least} to 100,000")
+            most = len(OFFICIAL) if name == "judged" else ENDLESS
+            if not value.isdecimal() or not least <= int(value) <= most:
+                raise Mistake(f"record.{name} = {value}; allowed: {least} to {most:,}")
             found = found._replace(**{name: int(value)})
         return found
 
