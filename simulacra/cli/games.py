@@ -4,12 +4,45 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from simulacra.cli.words import escape, note, out
 from simulacra.core.errors import Mistake, choose
 
 Staged = AbstractContextManager[tuple[Callable[[str, float], None], Callable[[Any, str], Any]]]
+
+
+def known(game: str | None) -> str | None:
+    """A game of one's own, which is known by its name from here on."""
+    if game:
+        from simulacra.envs.game import find
+
+        find(game)
+    return game
+
+
+Recorded = Annotated[
+    str, typer.Argument(metavar="GAME", help="racing, or a game, as of world --game.")
+]
+Received = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FOLDER",
+        help="Recordings of other people: films with tables of actions, or HDF5 as of Minari.",
+    ),
+]
+GameOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--game",
+        metavar="FILE",
+        help="A game of your own, whose run this is.",
+        callback=known,
+    ),
+]
 
 
 def recorded(
@@ -70,9 +103,9 @@ def own_world(
 ) -> None:
     """All stages of another game, and what it scored."""
     from simulacra.envs.game import find
-    from simulacra.tasks.worlds.game_world import GameSite, changes, game_world
+    from simulacra.tasks.worlds.game_world import GameSite, changes, eyes, game_world
 
-    choose("eye of a game", eye, ["vae"])
+    choose("eye of a game", eye, eyes())
     with staged as (notify, shown):
         site = GameSite(target, find(name), eye, preset, seed, notify, shown, changes(change))
         found = game_world(site)
@@ -92,11 +125,3 @@ def of_game(found: dict[str, Any]) -> list[str]:
         rule = f"a mean of {found['solved_from']:,g} over 100 episodes"
         lines.append(f"solved ({rule}): {judged[found['solved']]}")
     return lines
-
-
-def known(game: str | None) -> None:
-    """Make a game of one's own known by its name."""
-    if game:
-        from simulacra.envs.game import find
-
-        find(game)

@@ -65,17 +65,12 @@ Drivers = Annotated[
 Lead = Annotated[
     int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
 ]
-Received = Annotated[
-    Path | None,
-    typer.Option(
-        "--from",
-        metavar="FOLDER",
-        help="Recordings of other people: films with tables of actions, or HDF5 as of Minari.",
-    ),
-]
-GameOfRun = Annotated[
+Ray = Annotated[
     str | None,
-    typer.Option("--game", metavar="FILE", help="A game of your own, whose run this is."),
+    typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
+]
+Against = Annotated[
+    Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")
 ]
 Driver = Annotated[
     Path | None,
@@ -89,10 +84,7 @@ Driver = Annotated[
 
 @app.command(rich_help_panel=PANEL)
 def collect(
-    world: Annotated[
-        str,
-        typer.Argument(metavar="GAME", help="racing, or a game, as of world --game."),
-    ],
+    world: games.Recorded,
     target: Annotated[
         Path,
         typer.Option("-o", help="A folder for the episodes; one that holds some is filled up."),
@@ -109,11 +101,8 @@ def collect(
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
     agent: Driver = None,
-    received: Received = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
-    ] = None,
+    received: games.Received = None,
+    ray: Ray = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -321,12 +310,10 @@ def score(
     driver: Annotated[
         str | None, typer.Option(help="In place of RUN: idle, brownian or scripted.")
     ] = None,
-    against: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")
-    ] = None,
+    against: Against = None,
     step: Step = None,
     threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
-    game: GameOfRun = None,
+    game: games.GameOfRun = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -339,7 +326,6 @@ def score(
             f"driver = {driver} has no eye and no checkpoint; allowed: --eye and --step with a run "
             "folder"
         )
-    games.known(game)
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.tasks.worlds.score import Course, anchor
@@ -420,12 +406,11 @@ def drive(
     fps: Rate = 25,
     every: Every = 1,
     step: Step = None,
-    game: GameOfRun = None,
+    game: games.GameOfRun = None,
     trust: Trust = False,
 ) -> None:
     """Film an agent in the world (world_controller). The film shows what it sees, what its eye
     keeps of it, and what its memory had expected."""
-    games.known(game)
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import torch
 
-from simulacra.core.contract import Batch
+from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import fold
 from simulacra.data import folder
@@ -60,7 +60,7 @@ def files(options: Any, root: Path | None, maker: str = MAKER) -> dict[str, Path
 
 def paths(options: Any) -> list[str]:
     """The stores that options name."""
-    return [options.path, *getattr(options, "more", ())]
+    return [options.path, *option(options, "more", ())]
 
 
 class Stores:

@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 
 from simulacra.core import config
 from simulacra.core.config import Config
+from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.load import reopen
+from simulacra.core.load import able, reopen
 from simulacra.envs.carracing.tracks import OFFICIAL
 from simulacra.envs.episodes import Store
 from simulacra.envs.game import ENDLESS, Game
@@ -134,6 +135,11 @@ def changes(texts: list[str]) -> dict[str, list[str]]:
     return found
 
 
+def eyes() -> list[str]:
+    """The models that can be the eye of a game: auto-encoders with a config of its pictures."""
+    return [one for one in able(AutoEncoder).split(", ") if f"{one}_game" in config.configs()]
+
+
 # --- stages ---------------------------------------------------------------------------------------
 
 
@@ -232,6 +238,7 @@ def scored(site: GameSite) -> dict[str, Any]:
 
 def game_world(site: GameSite) -> dict[str, Any]:
     """All stages; what was scored, as numbers and words."""
+    choose("eye", site.eye, eyes())
     choose("preset", site.preset, list(EXTENTS))
     validate(site)
     ledger, rounds = site.folder / "stages.jsonl", site.extent.rounds

@@ -174,19 +174,20 @@ def of_hdf5(path: Path, game: Game, actions: Actions) -> Iterator[Parts]:
         if not names:
             raise Mistake(f"{path} holds no groups with actions; allowed: as Minari writes it")
         for name in sorted(names, key=lambda name: (len(name), name)):
+            seen = file[name].get("observations")
+            if not isinstance(seen, h5py.Dataset) or seen.ndim != 4 or seen.dtype != np.uint8:
+                raise Mistake(
+                    f"{path}, {name}: observations are {seen}; allowed: pictures (T, H, W, 3) uint8"
+                )
             yield of_group(file[name], f"{path}, {name}", game, actions)
 
 
 def of_group(group: Any, where: str, game: Game, actions: Actions) -> Parts:
     """One episode of T steps; of T + 1 pictures the last is left out."""
-    missing = [name for name in ("observations", "rewards") if name not in group]
-    if missing:
-        raise Mistake(f"{where}: no {missing[0]}; needed: observations, actions, rewards")
+    if "rewards" not in group:
+        raise Mistake(f"{where}: no rewards; needed: observations, actions, rewards")
     raw, rewards = np.asarray(group["actions"]), np.asarray(group["rewards"], np.float32)
     T, seen = len(rewards), group["observations"]
-    if not hasattr(seen, "shape") or len(seen.shape) != 4 or seen.dtype != np.uint8:
-        found = getattr(seen, "shape", "a group")
-        raise Mistake(f"{where}: observations are {found}; allowed: pictures (T, H, W, 3) uint8")
     if len(seen) not in (T, T + 1) or len(raw) != T or not T:
         raise Mistake(
             f"{where}: {len(seen)} observations, {len(raw)} actions, {T} rewards; allowed: equally "
