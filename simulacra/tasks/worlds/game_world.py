@@ -57,7 +57,6 @@ class Extent(NamedTuple):
 EXTENTS = {
     "tiny": Extent(6, 40, 1, 3, 2),
     "laptop": Extent(),
-    "paper": Extent(10_000, 0, 0, 0, 100),
 }
 
 
