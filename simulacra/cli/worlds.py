@@ -120,8 +120,8 @@ def collect(
                 )
             )
         return
-    if received or not episodes:
-        raise Mistake("--from is for other games than racing, whose --episodes are needed")
+    if received:
+        raise Mistake("--from is for other games than racing; allowed: --episodes N")
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.models.world.agent import agent_of
