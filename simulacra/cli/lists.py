@@ -72,9 +72,9 @@ def _said(found: dict[str, Any], width: int) -> Iterator[str]:
     if found["installed"]:
         yield "Models and data sets of installed packages"
         yield from _wrapped(found["installed"], width)
-    yield "Worlds (simulacra collect, drive, dream, world)"
+    yield "Worlds (simulacra collect, world --game; also IDs of gymnasium)"
     for name, sentence in found["worlds"].items():
-        yield f"  {name:{column}}{sentence}"
+        yield f"  {name:{column}}{textwrap.shorten(sentence, width - column - 2)}"
     yield "Zoo (trained runs, wherever a RUN is asked for)"
     yield from _wrapped(found["zoo"] or ["none"], width)
     yield "Experiments (simulacra sweep NAME)"

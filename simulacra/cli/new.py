@@ -1,4 +1,4 @@
-"""Verbs that begin something of one's own: new model."""
+"""Verbs that begin something of one's own: new model, new game."""
 
 import shlex
 from pathlib import Path
@@ -10,7 +10,7 @@ from simulacra.cli.grouped import Grouped
 from simulacra.cli.words import app, escape, out
 
 new_app = typer.Typer(
-    cls=Grouped, help="Begin something of your own: a model.", no_args_is_help=True
+    cls=Grouped, help="Begin something of your own: a model, or a game.", no_args_is_help=True
 )
 app.add_typer(new_app, name="new")
 
@@ -29,6 +29,22 @@ def new_model(
     enter = [] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]
     out.print("what comes next:")
     for line in [*enter, *following(name)]:
+        out.print(f"  {escape(line)}", soft_wrap=True)
+
+
+@new_app.command("game")
+def new_game(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and _.")],
+    folder: Annotated[Path, typer.Option("-o", help="Where to write it.")] = Path(),
+) -> None:
+    """Write NAME.py, a small game that works, in which an agent can be trained; then change it."""
+    from simulacra.tasks.new import GAME, new
+
+    (path,) = new(name, folder, GAME)
+    out.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    out.print("what comes next:")
+    enter = [] if folder == Path() else [f"cd {shlex.quote(str(folder))}"]
+    for line in [*enter, f"simulacra world --game {name}.py -o runs/{name} --preset tiny"]:
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 

@@ -3,6 +3,7 @@ the program, where it prints, and the arguments and options of many verbs."""
 
 import os
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,3 +136,9 @@ def report(paths: list[Path], done: list[str]) -> None:
         out.print(f"[yellow]note:[/] {escape(line)}", soft_wrap=True)
     for path in paths:
         out.print(escape(str(path)), soft_wrap=True)
+
+
+def note(sentences: Sequence[str]) -> None:
+    """Print what was assumed, converted or left out."""
+    for sentence in sentences:
+        out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)

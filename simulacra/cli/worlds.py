@@ -4,13 +4,14 @@ drive, dream."""
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulacra.cli import games
 from simulacra.cli.words import (
     DataFolder,
     Device,
@@ -24,12 +25,13 @@ from simulacra.cli.words import (
     app,
     err,
     escape,
+    note,
     out,
     report,
 )
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.signals import saying
-from simulacra.envs import WORLDS
+from simulacra.envs import RACING
 
 if TYPE_CHECKING:
     from simulacra.core.progress import Progress
@@ -56,11 +58,19 @@ Drivers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=SHARE",
-        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent.",
+        help="Who drives: idle, brownian, random, scripted, distracted, careless, learnt, agent; "
+        "who plays a game: random, sticky, learnt, agent.",
     ),
 ]
 Lead = Annotated[
     int, typer.Option(help="Let a steady driver drive up to so many steps before recording.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
+]
+Against = Annotated[
+    Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")
 ]
 Driver = Annotated[
     Path | None,
@@ -72,21 +82,17 @@ Driver = Annotated[
 ]
 
 
-def note(sentences: Sequence[str]) -> None:
-    """Print what was assumed, converted or left out."""
-    for sentence in sentences:
-        out.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)
-
-
 @app.command(rich_help_panel=PANEL)
 def collect(
-    world: Annotated[str, typer.Argument(help="What to record: racing.")],
+    world: games.Recorded,
     target: Annotated[
         Path,
         typer.Option("-o", help="A folder for the episodes; one that holds some is filled up."),
     ],
-    episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")],
-    steps: Annotated[int, typer.Option(help="Frames of an episode, at most 1,000.")] = 1000,
+    episodes: Annotated[int, typer.Option(help="How many episodes the folder is to hold.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Frames of an episode, at most 1,000 of racing.")
+    ] = None,
     driver: Drivers = None,
     simulator: Annotated[
         str, typer.Option(help="envpool, or gymnasium, a few times slower.")
@@ -95,15 +101,27 @@ def collect(
     hud: Annotated[bool, typer.Option("--hud", help="Show the bar of score and speed.")] = False,
     seed: Annotated[int, typer.Option(help="Other seeds, other tracks and drivers.")] = 0,
     agent: Driver = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="On a Ray cluster: HOST:PORT, auto, or local."),
-    ] = None,
+    received: games.Received = None,
+    ray: Ray = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Record drives of CarRacing for eyes and memories. A stopped collection goes on."""
-    choose("world", world, list(WORLDS))
+    """Record drives of CarRacing, or plays of a game, for eyes and memories. A stopped collection
+    goes on."""
+    if world != RACING:
+        bound = {"lead": lead, "hud": hud, "ray": ray, "simulator": simulator != "envpool"}
+        if wrong := [name for name, value in bound.items() if value]:
+            raise Mistake(f"--{wrong[0]} is for racing; allowed: racing with it, {world} without")
+        players = dict(map(_share, driver)) if driver else None
+        with saying(lambda: _kept(target, "episodes")):
+            games.told(
+                games.recorded(
+                    world, target, episodes, steps, players, seed, agent, received, as_json
+                )
+            )
+        return
+    if received:
+        raise Mistake("--from is for other games than racing; allowed: --episodes N")
     from simulacra.core.load import reopen
     from simulacra.core.progress import Stages
     from simulacra.models.world.agent import agent_of
@@ -121,16 +139,8 @@ def collect(
             how["over"] = held.enter_context(Cluster(ray, target)).map
         stages = held.enter_context(Stages(out.console, quiet=as_json))
         how["notify"] = stages.update
-        found = verb(target, episodes, seed, mixture, simulator, steps, **how)
-    if as_json:
-        print(json.dumps(found))
-        return
-    note(driven.notes if driven else ())
-    for name, value in found.items():
-        told = str(value)
-        if isinstance(value, dict):
-            told = ", ".join(f"{key} {part}" for key, part in value.items())
-        out.print(f"[bold]{name:16}[/] {escape(told)}", soft_wrap=True)
+        found = verb(target, episodes, seed, mixture, simulator, steps or 1000, **how)
+    games.told((found, driven.notes if driven else (), as_json))
 
 
 def _kept(folder: Path, what: str) -> str:
@@ -161,7 +171,7 @@ def encode(
 ) -> None:
     """Encode recorded drives with an eye (vae, vaegan). A stopped run goes on."""
     from simulacra.core.load import reopen
-    from simulacra.envs.carracing.episodes import Store
+    from simulacra.envs.episodes import Store
     from simulacra.tasks.worlds.encode import Stored
     from simulacra.tasks.worlds.encode import encode as verb
 
@@ -195,10 +205,17 @@ def world(
         int,
         typer.Option(help="Of the controllers, which are then other ones in folders of their own."),
     ] = 0,
+    game: Annotated[
+        str,
+        typer.Option(help="racing, one of simulacra list, a FILE.py, or an ID of gymnasium."),
+    ] = RACING,
     change: StageChanges = None,
 ) -> None:
     """World Models from nothing, from recording to a score. The eye, the memory and the controller
     are trained, this one in the dream and then in the world."""
+    if game != RACING:
+        games.own_world(_staged(), target, preset or "laptop", eye, seed, game, change or [])
+        return
     from simulacra.tasks.worlds.world import EXTENTS, Site, changes, until
     from simulacra.tasks.worlds.world import world as verb
 
@@ -293,11 +310,10 @@ def score(
     driver: Annotated[
         str | None, typer.Option(help="In place of RUN: idle, brownian or scripted.")
     ] = None,
-    against: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Compare, track by track, with this table.")
-    ] = None,
+    against: Against = None,
     step: Step = None,
     threads: Annotated[int, typer.Option(help="Threads of envpool, processes of gymnasium.")] = 1,
+    game: games.GameOfRun = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
@@ -344,8 +360,8 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         ("return", f"{_interval(found)} ({who}, {where})"),
         (
             "between tracks",
-            f"standard deviation {_number(found['std'])}; of the mean "
-            f"{_number(found['standard_error'])}",
+            f"standard deviation {games.number(found['std'])}; of the mean "
+            f"{games.number(found['standard_error'])}",
         ),
         (
             "laps finished",
@@ -361,19 +377,17 @@ def _score_lines(found: dict[str, Any], against: Path | None) -> list[tuple[str,
         told = f"{_interval(found['difference'])} to {against}, track by track"
         lines.append(("difference", told))
         lines.append(("between configs", "undecided: one search of each; 3 are the least"))
+    lines += [("game", line) for line in games.of_game(found)]
     lines += [("table", found["table"])] if "table" in found else []
+    if "game" in found:
+        lines = [line for line in lines if line[0] not in ("laps finished", "tiles reached")]
     return lines + [("note", sentence) for sentence in found.get("notes", [])]
 
 
 def _interval(found: dict[str, Any]) -> str:
-    interval = f"95 % interval {_number(found['low'])} to {_number(found['high'])}"
-    return (
-        f"mean {_number(found['mean'])}, {interval if found['n'] > 1 else 'one track, no interval'}"
-    )
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.1f}"
+    interval = f"95 % interval {games.number(found['low'])} to {games.number(found['high'])}"
+    told = interval if found["n"] > 1 else "one track, no interval"
+    return f"mean {games.number(found['mean'])}, {told}"
 
 
 @app.command(rich_help_panel=PANEL)
@@ -384,7 +398,7 @@ def drive(
         int | None,
         typer.Option(metavar="SEED", help="Which track; none of those that scores are for."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Longest drive, at most 1,000 steps.")] = 300,
+    steps: Annotated[int, typer.Option(help="Longest drive; of racing at most 1,000.")] = 300,
     simulator: Simulator = "gymnasium",
     eye: EyeFolder = None,
     seed: Annotated[int, typer.Option(help="Other seeds, other noise of codes.")] = 0,
@@ -392,6 +406,7 @@ def drive(
     fps: Rate = 25,
     every: Every = 1,
     step: Step = None,
+    game: games.GameOfRun = None,
     trust: Trust = False,
 ) -> None:
     """Film an agent in the world (world_controller). The film shows what it sees, what its eye
@@ -399,7 +414,6 @@ def drive(
     from simulacra.core.load import reopen
     from simulacra.envs.carracing.tracks import SELECTION
     from simulacra.tasks.worlds._film import Screen
-    from simulacra.tasks.worlds.drive import LIMIT
     from simulacra.tasks.worlds.drive import drive as verb
 
     track = SELECTION[0] if track is None else track
@@ -414,14 +428,15 @@ def drive(
         seed=seed,
         screen=screen,
     )
+    longest = trip.longest
     finished = ", the lap finished" if trip.lap_finished == 1 else ""
     tiles = f", {trip.progress:.0%} of the tiles" if trip.progress == trip.progress else ""
     out.print(
         f"return {trip.value:.1f} in {trip.steps} steps{tiles}{finished}; track {track}",
         soft_wrap=True,
     )
-    if trip.steps >= steps and steps < LIMIT and not finished:
-        out.print(f"cut at {steps:,} of at most {LIMIT:,} steps; --steps N for more")
+    if trip.steps >= steps and steps < longest and not finished:
+        out.print(f"cut at {steps:,} of at most {longest:,} steps; --steps N for more")
     report([trip.path], list(trip.notes))
 
 

@@ -7,7 +7,7 @@ model.py, data.py      the source of the model and of the data set, if they are 
 shapes.json            shape and type of the training batch, so that the model can be rebuilt
                        without the data
 view.json              of eyes, memories and agents of a world: what is shown of it
-                       (envs/carracing/view.py)
+                       (envs/view.py)
 log.jsonl              step, images seen, scalars: a function of the config alone, so broken and
                        unbroken runs agree
 clock.jsonl            step and seconds, one line beside each line of the log

@@ -24,13 +24,14 @@ from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.data._order import Order
 from simulacra.data.folder import held_out, locate
-from simulacra.envs.carracing import checksums, view
-from simulacra.envs.carracing.view import View
+from simulacra.envs import checksums, view
+from simulacra.envs.view import View
 
 KINDS = {"mean": "F16", "log_variance": "F16", "action": "F32", "reward": "F32", "done": "U8"}
 SUFFIX = ".safetensors"
 MAKER = "simulacra encode RUN STORE -o"  # and the folder
 HEX = 32  # letters of an eye's hash
+THERE = "there"  # 1 at the steps of a batch that were recorded, 0 where they were filled up
 
 
 class Options(
@@ -50,6 +51,8 @@ class Options(
     start: Literal["any", "first"] = "any"
     # frames from one sequence's beginning to the next one's; 0: half a sequence
     stride: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # fill shorter episodes up instead, with what is told apart by "there" and learnt by nobody
+    pad: bool = False
     eye: str = ""  # hash of the eye that they must be of; empty: any
     # share of episodes held out, but at least one in each split
     held_out: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
@@ -173,8 +176,9 @@ def places(episodes: list[Episode], options: Options) -> dict[str, list[Place]]:
     found: dict[str, list[Place]] = {"train": [], "held_out": []}
     for number, one in enumerate(episodes):
         last = one.frames - options.length
-        if last < 0:
+        if last < 0 and not options.pad:
             continue
+        last = max(last, 0)
         starts = (
             [*range(0, last, options.stride or max(1, options.length // 2)), last]
             if options.start == "any"
@@ -212,7 +216,8 @@ class Codes:
 
     def draw(self, k: int, batch: int, seed: int) -> Batch:
         """The k-th training batch: "mean", "log_variance" (B, T, Z), "action" (B, T, A), "reward",
-        "done" (B, T) float32 and "eye" (B, 16) uint8, the hash of the eye in each row."""
+        "done" (B, T) float32 and "eye" (B, 16) uint8, the hash of the eye in each row; with `pad`
+        also "there" (B, T), 0 where a sequence was filled up."""
         return self._at("train", self.order.draw(k, batch, seed))
 
     def take(self, split: str, n: int) -> Batch:
@@ -235,7 +240,7 @@ class Codes:
     def describe(self) -> dict[str, str]:
         """What was found in the folder."""
         options, frames = self.options, [one.frames for one in self.episodes]
-        short = sum(n < options.length for n in frames)
+        short = 0 if options.pad else sum(n < options.length for n in frames)
         Z, A = self.episodes[0].sizes
         return {
             "folder": f"{self.folder}: {len(frames)} episodes of {min(frames)} to {max(frames)} "
@@ -249,7 +254,8 @@ class Codes:
 
     def _at(self, split: str, chosen: np.ndarray) -> Batch:
         rows = [self._sequence(self.places[split][int(place)]) for place in chosen]
-        batch = {name: torch.stack([row[name] for row in rows]).float() for name in KINDS}
+        names = [*KINDS, *([THERE] if self.options.pad else [])]
+        batch = {name: torch.stack([row[name] for row in rows]).float() for name in names}
         return batch | {"eye": self.eye.expand(len(rows), -1).clone()}
 
     def _sequence(self, place: Place, length: int | None = None) -> Batch:
@@ -272,7 +278,17 @@ class Codes:
                     f"{path}: {name} is not finite in frames {here.start} to {here.stop - 1}; "
                     "encode it again"
                 )
-        return row
+        return padded(row, self.options.length) if self.options.pad and length is None else row
+
+
+def padded(row: Batch, length: int) -> Batch:
+    """A sequence of so many steps whose last one is repeated where the episode is shorter; "there"
+    (T,) is 1 where it is not."""
+    frames = len(row["reward"])
+    steps = torch.arange(length).clamp_max(frames - 1)
+    return {name: value[steps] for name, value in row.items()} | {
+        THERE: (torch.arange(length) < frames).float()
+    }
 
 
 Data = Codes

@@ -13,7 +13,7 @@ from simulacra.core import config, external, packed, run
 from simulacra.core.errors import Mistake
 from simulacra.core.files import settle
 from simulacra.core.load import Opened, reopen
-from simulacra.envs.carracing.view import View, written
+from simulacra.envs.view import View, written
 from simulacra.models.world import seeing
 from simulacra.models.world.artefacts import hash_of
 from simulacra.tasks import _card

@@ -1,4 +1,5 @@
-"""New: a model of one's own begun, as a file, a config and a test that work as they are."""
+"""New: a model of one's own begun, as a file, a config and a test that work as they are; or a
+game, as one file."""
 
 import keyword
 import re
@@ -8,10 +9,12 @@ from pathlib import Path
 from simulacra.core import config, data_sets, installed
 from simulacra.core.errors import Mistake, shown
 from simulacra.core.files import write_text
+from simulacra.envs import WORLDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 # how each file is called, and what it is made of
 FILES = {"{}.py": "model.py.txt", "{}.toml": "model.toml.txt", "test_{}.py": "test_model.py.txt"}
+GAME = {"{}.py": "game.py.txt"}
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}")
 
 
@@ -31,6 +34,7 @@ def checked_name(name: str) -> str:
         "model": config.models(),
         "config": config.configs(),
         "data set": data_sets.names(),
+        "game": list(WORLDS),
     }
     for kind, names in taken.items():
         if name in names:
@@ -41,10 +45,10 @@ def checked_name(name: str) -> str:
     return name
 
 
-def new(name: str, folder: Path) -> list[Path]:
-    """The files written, model, config and test; a Mistake, and nothing written, if one is there or
-    the name cannot be had."""
-    paths = [folder / pattern.format(checked_name(name)) for pattern in FILES]
+def new(name: str, folder: Path, files: dict[str, str] = FILES) -> list[Path]:
+    """The files written, model, config and test, or a game; a Mistake, and nothing written, if one
+    is there or the name cannot be had."""
+    paths = [folder / pattern.format(checked_name(name)) for pattern in files]
     for path in paths:
         if path.exists() or path.is_symlink():
             raise Mistake(f"{path} is there already; choose another name, or another folder (-o)")
@@ -55,7 +59,7 @@ def new(name: str, folder: Path) -> list[Path]:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, template in zip(paths, FILES.values(), strict=True):
+        for path, template in zip(paths, files.values(), strict=True):
             text = (TEMPLATES / template).read_text(encoding="utf-8")
             write_text(path, re.sub(r"\bNAME\b|(?<=test_)NAME\b", name, text))
     except OSError as error:

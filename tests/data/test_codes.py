@@ -17,9 +17,9 @@ from simulacra.core import answers, data_sets
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.data.codes import Codes, Options
-from simulacra.envs.carracing import episodes
-from simulacra.envs.carracing.episodes import Spec, Store
+from simulacra.envs import episodes
 from simulacra.envs.carracing.view import of_frames
+from simulacra.envs.episodes import Spec, Store
 from simulacra.models.world.acting import pictures
 from simulacra.models.world.artefacts import eye_of, hash_of
 from simulacra.models.world.seeing import Known

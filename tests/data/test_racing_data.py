@@ -11,7 +11,7 @@ import torch
 from simulacra.core import data_sets
 from simulacra.core.errors import Mistake
 from simulacra.data.racing import Options, Racing
-from simulacra.envs.carracing import episodes
+from simulacra.envs import episodes
 from simulacra.envs.carracing.game import Truth
 
 FRAME = 8  # pixels of the frames written here

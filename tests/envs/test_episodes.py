@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from simulacra.core.errors import Mistake
-from simulacra.envs.carracing import episodes
-from simulacra.envs.carracing.episodes import Episode, Facts, Spec, Store
+from simulacra.envs import episodes
+from simulacra.envs.episodes import Episode, Facts, Spec, Store
 
 SPEC = Spec(
     seed=3,

@@ -17,9 +17,10 @@ from simulacra.core import packed
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.data.codes import Codes, Options
-from simulacra.envs.carracing import episodes
-from simulacra.envs.carracing.episodes import Spec, Store
-from simulacra.envs.carracing.view import WORLD, View, of_frames, of_pictures, same
+from simulacra.envs import episodes
+from simulacra.envs.carracing.view import WORLD, of_frames, of_pictures
+from simulacra.envs.episodes import Spec, Store
+from simulacra.envs.view import View, same
 from simulacra.metrics.world import world_report
 from simulacra.models.world import artefacts, seeing
 from simulacra.models.world.agent import agent_of

@@ -18,7 +18,7 @@ from simulacra.core.load import Opened, reopen
 from simulacra.core.random import generator
 from simulacra.data.codes import Options as CodesOptions
 from simulacra.data.racing import Options as RacingOptions
-from simulacra.envs.carracing import episodes
+from simulacra.envs import episodes
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.world import encoders, linear, probes, rollouts
 from simulacra.metrics.world.returns import Row, Score, paired

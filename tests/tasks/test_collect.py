@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from simulacra.core.errors import Mistake
-from simulacra.envs.carracing import episodes
-from simulacra.envs.carracing.episodes import Store
+from simulacra.envs import episodes
 from simulacra.envs.carracing.racing import Pool
+from simulacra.envs.episodes import Store
 from simulacra.tasks.worlds import collect as verb
 from simulacra.tasks.worlds.collect import collect, plan, record
 

@@ -110,4 +110,4 @@ def test_a_wheel_carries_what_it_is_made_of():
         text=True,
     )
     assert not [line for line in listed.stdout.splitlines() if line.endswith(".txt")]
-    assert len(list(TEMPLATES.glob("*.txt"))) == 3
+    assert len(list(TEMPLATES.glob("*.txt"))) == 4

@@ -10,8 +10,8 @@ import pytest
 from simulacra.core import config, run
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
-from simulacra.envs.carracing.episodes import Spec, filling
 from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.envs.episodes import Spec, filling
 from simulacra.metrics.world.returns import Row, Score, read_csv
 from simulacra.models.world import artefacts
 from simulacra.tasks.worlds import _ledger

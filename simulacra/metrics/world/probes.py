@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from simulacra.envs.carracing.episodes import Store
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth
 from simulacra.envs.carracing.racing import ZOOM
+from simulacra.envs.episodes import Store
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.intervals.jackknife import Grouped
 from simulacra.metrics.world.linear import Linear, chosen

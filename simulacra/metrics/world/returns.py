@@ -74,6 +74,7 @@ def score(
     # of the noise of codes; each track has its own, the same for every agent, whatever else is
     # driven
     seed: int = 0,
+    limit: int = LIMIT,  # steps of the longest episode, which is the official end
     notify: Callable[[int, int], None] = lambda done, of: None,  # told of episodes done
 ) -> Score:
     """One episode on each track to the official end, whatever cap the agent was trained with."""
@@ -85,12 +86,12 @@ def score(
     for start in range(0, len(seeds), AT_ONCE):
         some = list(seeds[start : start + AT_ONCE])
         with closing(factory(some)) as world:
-            if (cap := getattr(world, "limit", LIMIT)) != LIMIT:
+            if (cap := getattr(world, "limit", limit)) != limit:
                 raise Mistake(
                     f"this world ends episodes after {cap} steps; "
-                    f"allowed: {LIMIT}, or it is no score"
+                    f"allowed: {limit}, or it is no score"
                 )
-            driven = drive(controller[None], senses, world, fold(seed, "score"), LIMIT)
+            driven = drive(controller[None], senses, world, fold(seed, "score"), limit)
         columns = (
             driven.returns[0],
             driven.lengths[0].int(),

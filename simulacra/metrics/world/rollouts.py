@@ -21,8 +21,8 @@ from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.core.random import fold, reseed
 from simulacra.data.codes import Codes
-from simulacra.envs.carracing.episodes import Store
-from simulacra.envs.carracing.view import same
+from simulacra.envs.episodes import Store
+from simulacra.envs.view import same
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.intervals.jackknife import Grouped
 from simulacra.metrics.world import probes

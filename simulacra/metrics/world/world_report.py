@@ -7,7 +7,7 @@ from simulacra.core.contract import Agent, HasView, Memory
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able
 from simulacra.data.codes import Codes
-from simulacra.envs.carracing.view import same
+from simulacra.envs.view import same
 from simulacra.metrics.images.extractors import digest
 from simulacra.metrics.intervals import jackknife
 from simulacra.metrics.intervals.jackknife import Grouped

@@ -65,6 +65,7 @@ class Senses:
     squash: str = "paper"  # of actions
     # act on a code drawn from the eye's posterior, as published; otherwise on its mean
     sampled: bool = True
+    actions: int = 3  # A, numbers of an action
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def drive(
     names_of_luck = [(track, i // E) if own else (track,) for i, track in names]
     luck = Luck(seed, names_of_luck, senses.eye.z_size)
     state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
-    agents = Agents(controllers.float(), senses.memory, state, senses.squash)
+    agents = Agents(controllers.float(), senses.memory, state, senses.squash, senses.actions)
     returns, lengths = torch.zeros(rows, dtype=torch.float64), torch.zeros(rows)
     alive, last = torch.ones(rows, dtype=torch.bool), None
     for _ in range(steps):
@@ -159,17 +160,19 @@ class Hands:
     def __init__(self, controller: Tensor, senses: Senses, rows: int):
         self.senses = senses
         state = senses.memory.start(torch.empty(rows, 0)) if senses.memory else None
-        self.agents = Agents(controller[None].float(), senses.memory, state, senses.squash)
+        self.agents = Agents(
+            controller[None].float(), senses.memory, state, senses.squash, senses.actions
+        )
 
     @torch.inference_mode()
     def wanted(self, frames: Any, alive: Tensor) -> np.ndarray:
-        """What the controller would do on seeing these frames, (N, 3)."""
+        """What the controller would do on seeing these frames, (N, A)."""
         self.z, self.before = encoded(self.senses.eye, frames, alive, None), self.agents.state
         return self.agents.act(self.z).numpy()
 
     @torch.inference_mode()
     def took(self, actions: np.ndarray) -> None:
-        """Hear what was really done, (N, 3)."""
+        """Hear what was really done, (N, A)."""
         if self.senses.memory and self.before:
             self.agents.state = self.senses.memory.advance(
                 self.z, torch.from_numpy(actions), self.before

@@ -10,7 +10,7 @@ from simulacra.core import contract
 from simulacra.core.contract import Batch, option
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able, reopen
-from simulacra.envs.carracing.view import View, same
+from simulacra.envs.view import View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Senses
 from simulacra.models.world.artefacts import Seen, eye_of, eye_of_world, hash_of, same_eye
@@ -52,7 +52,13 @@ def agent_of(opened: Opened, eye: Path | None = None) -> Agent:
             f"this eye's codes have {seen.eye.z_size} numbers; "
             f"allowed: {size}, as {opened.folder} was trained with"
         )
-    senses = Senses(seen.eye, model.senses(), model.hyper.squash, model.hyper.act_on == "sample")
+    senses = Senses(
+        seen.eye,
+        model.senses(),
+        model.hyper.squash,
+        model.hyper.act_on == "sample",
+        model.actions,
+    )
     shown = (
         "the world is shown with the bar of score and speed (hud), as this agent's eye saw it",
     ) * bool(seen.view and seen.view.hud)

@@ -13,7 +13,10 @@ from simulacra.core import answers, contract, packed, run
 from simulacra.core.contract import AutoEncoder
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.load import Opened, able, reopen
-from simulacra.envs.carracing.view import WORLD, View, same
+from simulacra.envs.carracing.view import ACTIONS, WORLD
+from simulacra.envs.game import Game, find
+from simulacra.envs.plays import Plays
+from simulacra.envs.view import RACING, Actions, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import Eye, Factory
 from simulacra.models.world.memory_nets import Memory, check_eye
@@ -72,6 +75,8 @@ def eye_of_world(opened: Opened) -> Seen:
     a Mistake if it sees other pictures than the world can show."""
     seen = eye_seen(opened)
     able = msgspec.structs.replace(WORLD, hud=None, crop=None)
+    if is_own(seen.view):  # whose rate is its own
+        able = msgspec.structs.replace(able, rate=None)
     same(seen.view, str(opened.folder), able, "the world")
     return seen
 
@@ -102,6 +107,38 @@ def eye_at(folder: str) -> Seen:
 def same_eye(memory: Memory, seen: Seen) -> None:
     """A Mistake with both hashes if the memory was trained on codes of another eye."""
     check_eye(memory, torch.tensor([list(bytes.fromhex(seen.hash))], dtype=torch.uint8))
+
+
+def is_own(view: View | None) -> bool:
+    """Whether what is seen is another game than CarRacing."""
+    return view is not None and view.world not in (None, RACING)
+
+
+def actions_of(view: View | None) -> Actions | None:
+    """What can be done in the world that is seen; None: it is not known which world that is."""
+    if view is None or view.world is None:
+        return None
+    return view.actions if isinstance(view.actions, Actions) else ACTIONS
+
+
+def game_of(view: View) -> Game:
+    """The game that is seen; a Mistake if it is not known here, or not the one that was seen."""
+    assert view.world
+    try:
+        game = find(view.world)
+    except Mistake as error:
+        raise Mistake(f"{error}; a game of your own is named by its file, --game FILE") from None
+    same(view, "what was learnt", game.view(), f"game {game.name}")
+    return game
+
+
+def world(name: str, view: View | None, *threads: int) -> Factory:
+    """The world as this view has it: the game that it is of, in this process, or else CarRacing as
+    the simulator of this name plays it, in so many threads or processes."""
+    if view is None or not is_own(view):
+        return seeing.shown(factory(name, *threads), view)
+    choose(f"simulator of {view.world}", name, ["gymnasium"])
+    return partial(Plays, game_of(view))
 
 
 def factory(name: str, threads: int = 0) -> Factory:

@@ -26,7 +26,10 @@ ROWS = 1024  # dreamt at once: more leave the processor's cache
 def squashed(kind: str, x: Tensor) -> Tensor:
     """Actions (..., A) from numbers (..., A). "paper": steer tanh, gas (tanh + 1) / 2, brake tanh
     clipped at 0, so that the zero controller gives 0, 1/2, 0; "notes": the brake as the gas, so
-    that it brakes by half; "tanh": all alike."""
+    that it brakes by half; "tanh": all alike; "argmax": the choice whose number is largest is 1,
+    the others 0, and of equal ones it is the first."""
+    if kind == "argmax":
+        return torch.nn.functional.one_hot(x.argmax(-1), x.shape[-1]).to(x.dtype)
     x = x.tanh()
     if kind == "tanh":
         return x

@@ -18,8 +18,9 @@ from simulacra.core.errors import Mistake
 from simulacra.core.files import write_text
 from simulacra.core.load import Opened
 from simulacra.data.folder import locate
-from simulacra.envs.carracing.episodes import spec_of
-from simulacra.envs.carracing.view import WORLD, View, of_frames, of_pictures, read, same, written
+from simulacra.envs.carracing.view import WORLD, of_pictures
+from simulacra.envs.episodes import spec_of
+from simulacra.envs.view import View, read, same, written
 from simulacra.models.world.acting import Factory, World
 
 NAME = "view.json"
@@ -76,7 +77,7 @@ def derived(opened: Opened) -> Known:
             raise Mistake("whoever packed it had the data")
         if option(options, "skip", None) is not None:  # of recorded drives
             spec = spec_of(locate(options.path, opened.root))
-            return Known(of_frames(spec.size, spec.hud))
+            return Known(spec.shown)
         source: Any = opened.data()
     except Mistake:
         if shape.size != WORLD.size or shape.channels != WORLD.channels:

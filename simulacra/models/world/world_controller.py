@@ -39,8 +39,8 @@ from simulacra.core.idle import refuse, unless
 from simulacra.core.random import fold, generator
 from simulacra.core.schedules import NonNegative
 from simulacra.envs.carracing import tracks
-from simulacra.envs.carracing.view import View
-from simulacra.models.world import acting, artefacts, seeing
+from simulacra.envs.view import UNSET, View
+from simulacra.models.world import acting, artefacts
 from simulacra.models.world.dreaming import Dream, Dreamt, beginning, dream_returns, numbers
 from simulacra.models.world.evolution import Search
 from simulacra.models.world.memory_nets import Form, Memory, check_eye
@@ -68,7 +68,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     # tracks and noise of all members of a generation | each its own, as published
     luck: Literal["shared", "own"] = "shared"
     # zero gives gas 1/2, brake 0 | gas and brake 1/2 | all 0
-    squash: Literal["paper", "notes", "tanh"] = "paper"
+    # | one of A choices, that with the largest number
+    squash: Literal["paper", "notes", "tanh", "argmax"] = "paper"
     act_on: Literal["sample", "mean"] = "sample"  # a code drawn from the eye's posterior | its mean
     # fitness lost by the mean of the squared weights; published 0.01, with the sign reversed
     weight_decay: NonNegative = 0.0
@@ -124,6 +125,8 @@ class WorldController:
     before."""
     sees: View | None = None
     """What that eye sees, so that the world shows it."""
+    faults = 0
+    """Plays that broke in the last rollouts."""
 
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
@@ -131,9 +134,10 @@ class WorldController:
         if "mean" not in like:
             raise ValueError(f"model world_controller takes codes, the data hold {', '.join(like)}")
         Z, A = like["mean"].shape[2], like["action"].shape[2]
-        if A != 3 and h.squash != "tanh":
+        if A != 3 and h.squash in ("paper", "notes"):
             raise ValueError(
-                f"actions of {A} numbers; squash = {h.squash} is for 3: steer, gas, brake"
+                f"actions of {A} numbers; squash = {h.squash} is for 3: steer, gas, brake; "
+                "allowed: tanh, or argmax of choices"
             )
         untrained = Form(Z, A, units=h.units, reward="value", end=True)
         memory = artefacts.memory_of(h.memory) if h.memory else Memory(untrained)
@@ -197,6 +201,8 @@ class WorldController:
             "return_best": each.max(),
             "return_worst": each.min(),
         }
+        if self.faults:
+            told["faults"] = torch.tensor(float(self.faults))
         return told | {
             "spread": each.std(),
             "steps": lengths.mean(),
@@ -227,13 +233,13 @@ class WorldController:
             dreamt = self.dream(members, batch, fold(seeds[0], "rank", 0), own=own)
             return dreamt.returns.clone(), dreamt.lengths.clone()
         eye, factory = self.open()
-        senses = acting.Senses(eye, self.senses(), self.hyper.squash, self.hyper.act_on == "sample")
+        h = self.hyper
+        senses = acting.Senses(eye, self.senses(), h.squash, h.act_on == "sample", self.actions)
         # seeds (P or 1, E)
         some = distributed.own_rows(torch.tensor(seeds).view(len(members) if own else 1, -1).T).T
         with acting.closing(factory(some.expand(len(members), -1).flatten().tolist())) as world:
-            driven = acting.drive(
-                members, senses, world, fold(seeds[0], "luck"), self.hyper.steps, own=own
-            )
+            driven = acting.drive(members, senses, world, fold(seeds[0], "luck"), h.steps, own=own)
+            self.faults = len(getattr(world, "faults", ()))
         return driven.returns.clone(), driven.lengths.clone()
 
     def open(self) -> tuple[acting.Eye, acting.Factory]:
@@ -242,9 +248,26 @@ class WorldController:
         if self.opened is None:
             seen = artefacts.eye_at(self.hyper.eye)
             artefacts.same_eye(self.memory.module, seen)
-            world = seeing.shown(artefacts.factory(self.hyper.world), seen.view)
+            self.does(seen.view)
+            world = artefacts.world(self.hyper.world, seen.view)
             self.opened, self.sees = (seen.eye, world), seen.view
         return self.opened
+
+    def does(self, view: View | None) -> None:
+        """A Mistake if controllers do something else than can be done in a game."""
+        if view is None or (able := view.actions) is UNSET:
+            return
+        wanted = "argmax" if able.kind == "discrete" else "tanh"
+        if able.size != self.actions:
+            raise Mistake(
+                f"game {view.world} has actions of {able.size} numbers, the codes of "
+                f"{self.actions}; allowed: recordings of that game"
+            )
+        if self.hyper.squash != wanted:
+            raise Mistake(
+                f"hyper.squash = {self.hyper.squash}; allowed: {wanted}, since actions of game "
+                f"{view.world} are {able.kind}"
+            )
 
     @property
     def drives(self) -> bool:

@@ -120,6 +120,13 @@ def loss_end(logit: Tensor, done: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, done.to(logit.dtype), reduction="none")
 
 
+def mean_of(each: Tensor, there: Tensor | None) -> Tensor:
+    """The mean of losses (B, T), or of those of the steps that are `there` (B, T), 0 or 1."""
+    if there is None:
+        return each.mean()
+    return (each * there).sum() / there.sum().clamp_min(1)
+
+
 def normal_nll(error: Tensor, seen: Tensor) -> Tensor:
     """Nats a number of errors (..., Z) under a normal distribution around 0 fitted
     to other errors (..., Z), each number's own."""
@@ -193,16 +200,18 @@ class WorldMemory:
         return {"loss": loss, **told}
 
     def losses(self, M: Memory, z: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Every loss over codes z (B, T, Z): of the code over T - 1 steps,
-        of reward and end over all T."""
+        """Every loss over codes z (B, T, Z): of the code over T - 1 steps, of reward and end over
+        all T; of steps that were filled up ("there" is 0) none."""
         follows, _ = M(z, batch["action"])
-        told = {"loss_z": loss_code(follows.code.select(slice(None), slice(-1)), z[:, 1:]).mean()}
+        there = batch.get("there")
+        each = loss_code(follows.code.select(slice(None), slice(-1)), z[:, 1:])
+        told = {"loss_z": mean_of(each, None if there is None else there[:, 1:])}
         if follows.reward is not None:
             kind, most = self.hyper.reward, self.hyper.most
             each = loss_reward(kind, follows.reward, batch["reward"], most)
-            told["loss_reward"] = each.mean()
+            told["loss_reward"] = mean_of(each, there)
         if follows.end is not None:
-            told["loss_end"] = loss_end(follows.end, batch["done"]).mean()
+            told["loss_end"] = mean_of(loss_end(follows.end, batch["done"]), there)
         return told
 
     def sample_codes(self, batch: Batch) -> Tensor:

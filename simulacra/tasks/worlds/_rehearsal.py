@@ -21,9 +21,11 @@ SIDE = 64  # pixels of a frame
 ACTIONS = 3
 
 
-def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
-    """A Mistake if a stage cannot be built, or cannot be made of those before it.
-    `steps`: of the longest recording."""
+def rehearse(
+    steps: int, plans: Mapping[str, Config], actions: int = ACTIONS, padded: bool = False
+) -> None:
+    """A Mistake if a stage cannot be built, or cannot be made of those before it. `steps`: of the
+    longest recording; `padded`: sequences may be longer than that, if they are filled up."""
     eye, memory = plans["eye"], plans["memory"]
     if length := option(eye.data, "length", 0):
         raise Mistake(f"stage eye: data.length = {length}; allowed: 0, single frames")
@@ -31,23 +33,23 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
     for stage, plan in plans.items():
         if stage == "eye":
             continue
-        if not plan.data.length <= steps:
+        if not plan.data.length <= steps and not (padded and plan.data.pad):
             raise Mistake(
                 f"stage {stage}: data.length = {plan.data.length}; "
                 f"allowed: up to {steps}, as long as recordings are"
             )
-        _built(stage, plan, _codes(eye.hyper.z_size, plan.data.length))
+        _built(stage, plan, _codes(eye.hyper.z_size, plan.data.length, actions))
     if not memory.hyper.weight_reward:
         raise Mistake(
             "stage memory: hyper.weight_reward = 0; "
             "allowed: above 0, since nothing is earned in dreams without that head"
         )
     sizes = {
-        stage: _size(plan, eye, memory)
+        stage: _size(plan, eye, memory, actions)
         for stage, plan in plans.items()
         if stage not in ("eye", "memory")
     }
-    alone = numbers(eye.hyper.z_size, ACTIONS)
+    alone = numbers(eye.hyper.z_size, actions)
     for before, stage in zip(sizes, list(sizes)[1:], strict=False):
         if sizes[before] not in (alone, sizes[stage]):
             raise Mistake(
@@ -57,20 +59,20 @@ def rehearse(steps: int, plans: Mapping[str, Config]) -> None:
             )
 
 
-def _size(plan: Config, eye: Config, memory: Config) -> int:
+def _size(plan: Config, eye: Config, memory: Config, actions: int) -> int:
     """Numbers of a controller."""
     units = {"z_only": 0, "full": memory.hyper.units, "untrained": plan.hyper.units}[plan.hyper.arm]
-    return numbers(eye.hyper.z_size + units, ACTIONS)
+    return numbers(eye.hyper.z_size + units, actions)
 
 
-def _codes(Z: int, T: int) -> Batch:
+def _codes(Z: int, T: int, actions: int) -> Batch:
     """Codes as the eye will make them."""
     told = {name: torch.zeros(2, T) for name in ("reward", "done")}
     codes = {name: torch.zeros(2, T, Z) for name in ("mean", "log_variance")}
     return (
         codes
         | told
-        | {"action": torch.zeros(2, T, ACTIONS), "eye": torch.zeros(2, 16, dtype=torch.uint8)}
+        | {"action": torch.zeros(2, T, actions), "eye": torch.zeros(2, 16, dtype=torch.uint8)}
     )
 
 

@@ -18,7 +18,7 @@ import torch
 
 from simulacra.core.errors import Mistake, choose
 from simulacra.core.random import fold
-from simulacra.envs.carracing import episodes as store
+from simulacra.envs import episodes as store
 from simulacra.envs.carracing.game import HALF_WIDTH, Truth, needed
 from simulacra.envs.carracing.policies import (
     AGENTS,
@@ -32,7 +32,8 @@ from simulacra.envs.carracing.policies import (
 )
 from simulacra.envs.carracing.racing import LARGEST, LIMIT, SIMULATORS, Pool
 from simulacra.envs.carracing.tracks import training
-from simulacra.envs.carracing.view import of_frames, same
+from simulacra.envs.carracing.view import of_frames
+from simulacra.envs.view import same
 from simulacra.models.world.acting import Hands
 from simulacra.models.world.agent import Agent
 

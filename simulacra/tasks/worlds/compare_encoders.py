@@ -25,8 +25,8 @@ from torch import Tensor
 from simulacra.core.contract import HasTruth, HasWhence
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
-from simulacra.envs.carracing.episodes import Store
-from simulacra.envs.carracing.view import same
+from simulacra.envs.episodes import Store
+from simulacra.envs.view import same
 from simulacra.io import paint
 from simulacra.metrics.intervals import jackknife, seeds
 from simulacra.metrics.intervals.interval import interval

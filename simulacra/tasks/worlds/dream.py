@@ -14,11 +14,12 @@ from simulacra.core import data_sets, random
 from simulacra.core.contract import Agent, Memory
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened, able
-from simulacra.envs.carracing.view import same
+from simulacra.envs.game import ENDLESS
+from simulacra.envs.view import same
 from simulacra.models.world import seeing
 from simulacra.models.world.acting import LIMIT
 from simulacra.models.world.agent import agent_of, eye_for, same_codes
-from simulacra.models.world.artefacts import same_eye
+from simulacra.models.world.artefacts import is_own, same_eye
 from simulacra.tasks._picture import within
 from simulacra.tasks.worlds._film import Screen
 from simulacra.tasks.worlds.drive import decoded
@@ -60,7 +61,8 @@ def dream(opened: Opened, out: Path, asked: Asked, screen: Screen) -> Dreams:
 
 def dreamt(opened: Opened, asked: Asked) -> Dreams:
     """The same without a film."""
-    within(steps=(asked.steps, LIMIT), count=(asked.count, MOST))
+    most = ENDLESS if is_own(seeing.of_run(opened).view) else LIMIT
+    within(steps=(asked.steps, most), count=(asked.count, MOST))
     if asked.tau is not None and not 0 <= asked.tau < math.inf:
         raise Mistake(f"tau = {asked.tau}; allowed: 0 and more")
     if isinstance(opened.model, Agent):

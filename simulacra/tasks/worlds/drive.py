@@ -16,9 +16,9 @@ from simulacra.models.world.acting import LIMIT, Eye, World
 from simulacra.models.world.acting import drive as driven
 from simulacra.models.world.agent import Agent, agent_of
 from simulacra.models.world.memory_nets import Memory, expected
-from simulacra.models.world.seeing import shown
 from simulacra.tasks._picture import within
 from simulacra.tasks.worlds._film import Screen
+from simulacra.tasks.worlds.score import longest
 
 CHUNK = 256  # codes decoded at once
 
@@ -32,6 +32,7 @@ class Trip(NamedTuple):
     lap_finished: float  # 1 or 0; NaN where the world does not tell
     progress: float  # share of the tiles that were reached; NaN where the world does not tell
     notes: tuple[str, ...] = ()  # what had to be assumed of the agent
+    longest: int = LIMIT  # steps of the longest episode there
 
 
 class Notes:
@@ -90,17 +91,20 @@ def driven_on(
     """Clips (3, T, C, H, W) of a drive, as Notes.panels has them, and what came of it; `track` None
     is the first of those on which checkpoints are chosen."""
     track = SELECTION[0] if track is None else track
-    within(steps=(steps, LIMIT))
     if track in OFFICIAL:
         raise Mistake(
             f"track = {track}, one of the {len(OFFICIAL)} on which scores are measured; "
             "allowed: any other"
         )
+    if steps < 1:
+        within(steps=(steps, LIMIT))  # before anything is opened
     agent = agent_of(opened, eye)
-    notes, trip = recorded(
-        agent, shown(artefacts.factory(simulator), agent.view)([track]), seed, steps
+    within(steps=(steps, longest(agent.view)))
+    world = artefacts.world(simulator, agent.view)
+    notes, trip = recorded(agent, world([track]), seed, steps)
+    return notes.panels(agent.senses.eye), trip._replace(
+        notes=agent.notes, longest=longest(agent.view)
     )
-    return notes.panels(agent.senses.eye), trip._replace(notes=agent.notes)
 
 
 def recorded(agent: Agent, world: World, seed: int, steps: int) -> tuple[Notes, Trip]:

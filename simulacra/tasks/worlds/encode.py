@@ -22,7 +22,7 @@ from simulacra.core.contract import HasOrigin, HasView
 from simulacra.core.errors import Mistake
 from simulacra.core.load import Opened
 from simulacra.data.codes import SUFFIX, Episode, header, sound
-from simulacra.envs.carracing import checksums, view
+from simulacra.envs import checksums, view
 from simulacra.models.world.acting import Eye, pictures
 from simulacra.models.world.artefacts import eye_of, eye_seen
 

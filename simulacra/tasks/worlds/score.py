@@ -19,16 +19,18 @@ from simulacra.core.load import Opened, commit
 from simulacra.core.random import fold
 from simulacra.envs.carracing import policies
 from simulacra.envs.carracing.tracks import OFFICIAL, SELECTION
+from simulacra.envs.view import View
 from simulacra.metrics.intervals import versions
 from simulacra.metrics.world.returns import Row, Score, paired, read_csv, save_csv
 from simulacra.metrics.world.returns import score as scored
 from simulacra.models.world import artefacts
 from simulacra.models.world.acting import LIMIT, World
 from simulacra.models.world.agent import agent_of
-from simulacra.models.world.seeing import shown
 from simulacra.tasks._picture import within
 from simulacra.tasks.worlds._film import writable
 from simulacra.tasks.worlds.collect import Notify, unheard
+
+JUDGED = 100  # episodes that a game counts as solved by
 
 ANCHORS: dict[str, Callable[[int], policies.Policy]] = {
     "idle": lambda seed: policies.Idle(),
@@ -69,14 +71,11 @@ class Course:
 class Heard:
     """A world whose steps are told, as the share of all that is to be driven."""
 
-    def __init__(self, world: World, before: float, share: float, notify: Notify):
-        self.world, self.before, self.share, self.notify, self.steps = (
-            world,
-            before,
-            share,
-            notify,
-            0,
-        )
+    def __init__(
+        self, world: World, before: float, share: float, notify: Notify, limit: int = LIMIT
+    ):
+        self.world, self.before, self.share, self.notify = world, before, share, notify
+        self.steps, self.most = 0, limit
 
     def reset(self) -> Any:
         """As the world's."""
@@ -85,7 +84,7 @@ class Heard:
     def step(self, actions: Any) -> Any:
         """As the world's."""
         self.steps += 1
-        self.notify("tracks", self.before + self.share * self.steps / LIMIT)
+        self.notify("tracks", self.before + self.share * self.steps / self.most)
         return self.world.step(actions)
 
     def __getattr__(self, name: str) -> Any:
@@ -108,16 +107,23 @@ def score(
     place, said = zoo.results(opened.folder)
     writable(place / "metrics.jsonl", ".jsonl")
     agent = agent_of(opened, eye)
-    factory = shown(artefacts.factory(course.simulator, course.threads), agent.view)
+    factory = artefacts.world(course.simulator, agent.view, course.threads)
+    limit = longest(agent.view)
     rival, begun, spent, before = rival_of(against, seeds), time.monotonic(), processor(), 0
+    broken: dict[int, str] = {}
 
     def watched(some: Sequence[int]) -> World:
         nonlocal before
-        world = Heard(factory(some), before / len(seeds), len(some) / len(seeds), notify)
+        made, share = factory(some), len(some) / len(seeds)
+        world = Heard(made, before / len(seeds), share, notify, limit)
         before += len(some)
+        faults.append((list(some), getattr(made, "faults", {})))
         return world
 
-    found = scored(agent.centre, agent.senses, watched, seeds)
+    faults: list[tuple[list[int], dict[int, str]]] = []
+    found = scored(agent.centre, agent.senses, watched, seeds, limit=limit)
+    for played, of in faults:
+        broken |= {played[i]: fault for i, fault in of.items()}
     notify("tracks", 1.0)
     numbers = told_of(found, course, rival, processor() - spent)
     save_csv(found, path)
@@ -131,8 +137,30 @@ def score(
     }
     provenance |= {"config": run.digest(config.plain(opened.config))[:12], "commit": commit()}
     run.add_results(place, [row | provenance for row in rows_of(numbers)])
-    notes = {"notes": [*agent.notes, *said]} if agent.notes or said else {}
-    return {"step": opened.step} | numbers | {"table": str(path)} | notes
+    marked = [f"the game broke on seed {seed}: {fault}" for seed, fault in broken.items()]
+    told = [*agent.notes, *said, *marked]
+    notes = {"notes": told} if told else {}
+    return (
+        {"step": opened.step} | numbers | solved(agent.view, numbers) | {"table": str(path)} | notes
+    )
+
+
+def longest(view: View | None) -> int:
+    """Steps of the longest episode of the world that is seen."""
+    return artefacts.game_of(view).steps if view and artefacts.is_own(view) else LIMIT
+
+
+def solved(view: View | None, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Of another game than CarRacing, what a score is there and whether it counts as solved: by the
+    mean of at least 100 episodes."""
+    if view is None or not artefacts.is_own(view):
+        return {}
+    game = artefacts.game_of(view)
+    told: dict[str, Any] = {"game": game.name, "score": game.score}
+    if game.solved is not None:
+        told["solved_from"] = game.solved
+        told["solved"] = numbers["mean"] >= game.solved if numbers["n"] >= JUDGED else None
+    return told
 
 
 def rows_of(numbers: dict[str, Any]) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ from simulacra.core.config import Config
 from simulacra.core.contract import AutoEncoder, option
 from simulacra.core.errors import choose
 from simulacra.core.load import able, reopen
-from simulacra.envs.carracing.episodes import Store, spec_of
 from simulacra.envs.carracing.tracks import SELECTION
+from simulacra.envs.episodes import Store, spec_of
 from simulacra.io.paint import write
 from simulacra.metrics.world.returns import Score, read_csv
 from simulacra.models.world.agent import agent_of

@@ -27,9 +27,9 @@ from safetensors.numpy import save
 from simulacra.core import files
 from simulacra.core.errors import Mistake
 from simulacra.core.run import alone, differences, reached
-from simulacra.envs.carracing import checksums
-from simulacra.envs.carracing.game import Truth
-from simulacra.envs.carracing.view import View, of_frames
+from simulacra.envs import checksums
+from simulacra.envs.carracing.view import of_frames
+from simulacra.envs.view import UNSET, UnsetType, View
 
 FORMAT = 1
 KINDS = {"frames": "U8", "actions": "F32", "rewards": "F32", "ends": "BOOL", "truths": "F32"}
@@ -38,6 +38,7 @@ SUMS = "sums"  # (T, 5) uint32: checksums of the rows of KINDS, in that order
 TABLES = 512  # of checksums, 20 kB each, that are kept in memory
 AGAIN = "remove it and collect it again"
 HEADER = 2**20  # bytes that a header stays under
+NUMBERS = 3, 6  # of an action and of what is true, in CarRacing
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,6 +54,20 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     agent: str = ""  # hash of the run that drives as policies "learnt" and "agent"
     versions: dict[str, str]  # of the simulators
     format: int = FORMAT
+    # what frames show and what can be done; UNSET: CarRacing, whose view follows from the rest
+    view: View | UnsetType = UNSET
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Of an action, and of what is true at a step."""
+        if self.view is UNSET or self.view.actions is UNSET:
+            return NUMBERS
+        return self.view.actions.size, 0
+
+    @property
+    def shown(self) -> View:
+        """What its frames show."""
+        return of_frames(self.size, self.hud) if self.view is UNSET else self.view
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,16 +81,19 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     start: int  # steps driven before frame 0; the camera comes down until step 50
     terminated: bool  # whether the game ended it; otherwise the recording does
     lap_finished: bool  # whether it ended with all tiles visited
+    fault: str | UnsetType = UNSET  # what the game said that broke in it; UNSET: it did not
 
 
 class Episode(NamedTuple):
     """One recorded drive of T steps."""
 
     frames: np.ndarray  # (T, 3, size, size) uint8
-    actions: np.ndarray  # (T, 3) float32: steer, gas, brake
+    # (T, A) float32: in CarRacing steer, gas, brake; choices are 1 where chosen, else 0
+    actions: np.ndarray
     rewards: np.ndarray  # (T,) float32; that of step 0 pays for the two tiles at the start too
     ends: np.ndarray  # (T,) bool, true at most at T - 1: the game ended there
-    # (T, 6) float32: lateral, heading, curvature, speed, tile, share; see game.Truth
+    # (T, 6) float32: lateral, heading, curvature, speed, tile, share; see carracing/game.py: Truth;
+    # (T, 0) in other games
     truths: np.ndarray
     facts: Facts
 
@@ -90,19 +108,21 @@ class Entry(NamedTuple):
     identity: str  # as the header has it; empty: older than checksums
 
 
-def shapes(length: int, size: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of an episode's arrays."""
+def shapes(
+    length: int, size: int, numbers: tuple[int, int] = NUMBERS
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of an episode's arrays; `numbers` of an action and of what is true."""
     per_step = {
         "frames": (3, size, size),
-        "actions": (3,),
+        "actions": numbers[:1],
         "rewards": (),
         "ends": (),
-        "truths": (len(Truth._fields),),
+        "truths": numbers[1:],
     }
     return {name: (length, *shape) for name, shape in per_step.items()}
 
 
-def entry(path: Path, size: int) -> Entry:
+def entry(path: Path, size: int, numbers: tuple[int, int] = NUMBERS) -> Entry:
     """Where the episode's arrays lie, from its header;
     a Mistake if the file is no whole recording of frames of this size."""
     try:
@@ -132,7 +152,7 @@ def entry(path: Path, size: int) -> Entry:
         raise Mistake(
             f"{path} is no recorded episode, or damaged at its beginning; {AGAIN}"
         ) from None
-    wanted = {name: (KINDS[name], shape) for name, shape in shapes(length, size).items()}
+    wanted = {name: (KINDS[name], shape) for name, shape in shapes(length, size, numbers).items()}
     if identity:
         wanted[SUMS] = ("U32", (length, len(KINDS)))
     if found != wanted or length < 1:
@@ -172,7 +192,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder, self.spec = folder, spec_of(folder)
         files = {number_of(path): path for path in (folder / "episodes").glob("*.safetensors")}
-        self.entries = [entry(files[number], self.spec.size) for number in sorted(files)]
+        size, numbers = self.spec.size, self.spec.numbers
+        self.entries = [entry(files[number], size, numbers) for number in sorted(files)]
         if not self.entries:
             raise Mistake(f"{folder} holds no episodes yet; simulacra collect makes them")
         for number, one in zip(sorted(files), self.entries, strict=True):
@@ -195,7 +216,7 @@ class Store:
     @property
     def view(self) -> View:
         """What its frames show."""
-        return of_frames(self.spec.size, self.spec.hud)
+        return self.spec.shown
 
     def identity(self, i: int) -> str:
         """That of the i-th episode; of one that is older than checksums all contents are read."""
@@ -293,7 +314,10 @@ def write(folder: Path, episode: Episode) -> Path:
     a Mistake if an array has another shape or kind than it should."""
     arrays = {name: getattr(episode, name) for name in KINDS}
     size, path = episode.frames.shape[-1], place(folder, episode.facts.number)
-    for name, shape in shapes(len(episode.frames), size).items():
+    numbers = episode.actions.shape[-1], episode.truths.shape[-1]
+    if numbers[1]:  # of CarRacing
+        numbers = NUMBERS
+    for name, shape in shapes(len(episode.frames), size, numbers).items():
         kind = np.dtype(BYTES[KINDS[name]])
         if arrays[name].shape != shape or arrays[name].dtype != kind or not len(episode.frames):
             found = f"{arrays[name].dtype} {arrays[name].shape}"

@@ -1,0 +1,1 @@
+"""Games, a file each, which ends with `GAME = Game(...)`; CarRacing has a folder of its own."""
