@@ -7,8 +7,8 @@ itself) differ in one rule and are hyperparameters here, as are the defects of p
 statements are to be tested again.
 
 Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGAN: arXiv 1704.03817.
-R3GAN: arXiv 2501.05441. How to run: simulacra train ebgan_mnist (also ebgan_digits,
-ebgan_hinge_mnist, ebgan_notes_mnist, began_mnist, magan_mnist, ebgan_folder).
+How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_hinge_mnist, ebgan_notes_mnist,
+began_mnist, magan_mnist, ebgan_folder).
 
 Deviations
 - The margin may be given relative to the error of predicting the mean picture, measured on the
@@ -18,8 +18,8 @@ Deviations
 - The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
 - The laptop presets' learning rates fall; the paper's are constant.
 - `rule = "pairs"`, which the laptop presets use, is no loss of the paper: energies are compared as
-  R3GAN compares logits, with its slope penalties, and a small E(x) keeps D an auto-encoder. G is
-  told of each real's energy as it was before D moved.
+  R3GAN (arXiv 2501.05441) compares logits, with its slope penalties, and a small E(x) keeps D an
+  auto-encoder. G is told of each real's energy as it was before D moved.
 - BEGAN and MAGAN use these nets too, so that only rules are compared; MAGAN has Adam, not Adamax.
 - BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after
   its own move.
