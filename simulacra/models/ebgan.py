@@ -15,14 +15,12 @@ Deviations
   training data before the first step; the paper's own margins are 0.6 to 0.7 of it.
   `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of G's weights (the paper samples the last weights).
-- The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
-- The laptop presets' learning rates fall; the paper's are constant.
+- Convolutional nets are ours; the paper's MNIST grid is `nets = "mlp"`. Laptop presets' rates fall.
 - `rule = "pairs"`, which the laptop presets use, is no loss of the paper: energies are compared as
   R3GAN (arXiv 2501.05441) compares logits, with its slope penalties, and a small E(x) keeps D an
   auto-encoder. G is told of each real's energy as it was before D moved.
 - BEGAN and MAGAN use these nets too, so that only rules are compared; MAGAN has Adam, not Adamax.
-- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after
-  its own move.
+- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what D says after its own move.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +42,7 @@ from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
 from simulacra.core.schedules import NonNegative, Schedule, value_at
 from simulacra.nn import autoencoder as nets
-from simulacra.nn import blocks, maths
+from simulacra.nn import blocks, maths, stabilise
 from simulacra.nn.adversarial import equilibrium, relativistic, slope_penalty
 
 Size = Annotated[int, Meta(ge=1)]
@@ -54,10 +52,8 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; sections are those of arXiv 1609.03126 unless said otherwise."""
 
-    # eq. 13 | BEGAN | MAGAN | as the notes coded it
-    energy: Literal["l2", "l1", "sse", "batch"] = "l2"
-    # eq. 1 | of the batch's mean | as the notes coded it
-    hinge: Literal["sample", "batch", "none"] = "sample"
+    energy: Literal["l2", "l1", "sse", "batch"] = "l2"  # eq. 13 | BEGAN | MAGAN | the notes' code
+    hinge: Literal["sample", "batch", "none"] = "sample"  # eq. 1 | of the mean | the notes' code
     # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717 | energies compared in pairs (R3GAN eq. 2)
     rule: Literal["margin", "magan", "began", "pairs"] = "margin"
     margin: Schedule = 0.65  # m of eq. 1, in margin_unit
@@ -68,6 +64,8 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     penalty: Schedule = 0.0
     # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
     penalty_every: Size = 1
+    # pixels by which each picture is moved at most before D sees it (arXiv 2006.10738), edges kept
+    shift: Annotated[int, Meta(ge=0)] = 0
     pull_away: NonNegative = 0.1  # weight of PT (2.4); 0 is EBGAN without it
     pull_away_form: Literal["squared", "unsquared"] = "squared"  # eq. 14 | as the notes coded it
     gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5  # BEGAN's diversity ratio (3.3 there)
@@ -99,8 +97,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.5  # Adam
     beta2: Rate = 0.999  # Adam
     steps_G: Size = 1  # generator steps after each discriminator step
-    # z of each step | one z for all of them, as the notes coded it
-    draws: Literal["fresh", "shared"] = "fresh"
+    draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one for all, the notes' code
     # half-life of G's moving average, in pictures; 0 samples the last weights
     average: NonNegative = 10_000
 
@@ -365,14 +362,17 @@ class EBGAN:
         z = noise(x, h.z_size)
         with torch.no_grad():
             fake = self.G(z)
-        E_x, E_g, slopes = self.judge(x, fake, k)
+        shown = (stabilise.shift(v, h.shift) for v in (x, fake))
+        E_x, E_g, slopes = self.judge(*shown, k)
         game = self.rule.loss(E_x, E_g, k)
-        loss_D = game + value_at(h.rebuild, k) * E_x.mean() if h.rule == "pairs" else game
-        loss_D = loss_D + value_at(h.penalty, k) * h.penalty_every / 2 * sum(slopes.values())
-        descend((loss_D, self.opt_D))
+        cost = value_at(h.penalty, k) * h.penalty_every / 2 * sum(slopes.values())
+        if h.rule == "pairs":
+            cost = cost + value_at(h.rebuild, k) * E_x.mean()
+        descend((game + cost, self.opt_D))
 
         for _ in range(h.steps_G):
             fake = self.G(z if h.draws == "shared" else noise(x, h.z_size))
+            fake = stabilise.shift(fake, h.shift)
             rebuilt, code = self.D(fake)
             PT = pull_away(all_gather(code), h.pull_away_form)
             E_made = self.energy(rebuilt, fake)
@@ -385,8 +385,8 @@ class EBGAN:
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
         losses = {"loss_D": game, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
-        hinge = {"hinge_active": active} if h.rule != "pairs" else {}
-        return losses | hinge | {"pull_away": PT} | ruled | slopes
+        losses |= {"hinge_active": active} if h.rule != "pairs" else {}
+        return losses | {"pull_away": PT} | ruled | slopes
 
     def judge(self, x: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Energies (B,) of reals and fakes, and where step k penalises slopes the means of theirs,
