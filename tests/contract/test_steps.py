@@ -151,7 +151,7 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
             * (len(x) / (len(x) - 1)) ** 0.5
         )
     z = noise(x, h.z_size)
-    fake = m.G(z).detach()
+    x, fake = (stabilise.shift(v, h.shift) for v in (x, m.G(z).detach()))
     E_x, E_g = energy(x), energy(fake)
     told = {"E_real": E_x.mean(), "E_fake": E_g.mean()}
     weight = h.penalty_every * value_at(h.penalty, k) if (k + 1) % h.penalty_every == 0 else 0.0
@@ -199,7 +199,7 @@ def second_pairs(
     h = t.m.hyper
     game = F.softplus(E_x - E_g).mean()
     t.move(game + value_at(h.rebuild, k) * E_x.mean() + cost, "opt_D")
-    fake = t.m.G(noise(x, h.z_size))
+    fake = stabilise.shift(t.m.G(noise(x, h.z_size)), h.shift)
     loss_G = F.softplus((t.m.D(fake)[0] - fake).flatten(1).square().sum(1).sqrt() - E_x.detach())
     t.move(loss_G.mean(), "opt_G")
     fooled = (E_g < E_x).float().mean()
@@ -213,7 +213,7 @@ HALVED = {"penalty": ((0, 0.5), (4, 0.1)), "penalty_every": 2}
 @pytest.mark.parametrize(
     "changes",
     [
-        {**PAIRS, **HALVED, "rebuild": ((0, 0.3), (4, 0.1)), "dense_Dec": 6},
+        {**PAIRS, **HALVED, "rebuild": ((0, 0.3), (4, 0.1)), "dense_Dec": 6, "shift": 2},
         {"rule": "margin", "margin": 0.5, **HALVED},
         {"rule": "margin", "margin": 0.5, "steps_G": 2, "pull_away": 0.7},
         {"rule": "margin", "margin": 0.1, "init_G": 1.0, "draws": "shared", "steps_G": 2},
