@@ -18,7 +18,7 @@ Deviations
 - Convolutional nets are ours; the paper's MNIST grid is `nets = "mlp"`. Laptop presets' rates fall.
 - `rule = "pairs"`, which the laptop presets use, is no loss of the paper: energies are compared as
   R3GAN (arXiv 2501.05441) compares logits, with its slope penalties, and a small E(x) keeps D an
-  auto-encoder. G is told of each real's energy as it was before D moved.
+  auto-encoder.
 - BEGAN and MAGAN use these nets too, so that only rules are compared; MAGAN has Adam, not Adamax.
 - BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what D says after its own move.
 """
@@ -362,8 +362,8 @@ class EBGAN:
         z = noise(x, h.z_size)
         with torch.no_grad():
             fake = self.G(z)
-        shown = (stabilise.shift(v, h.shift) for v in (x, fake))
-        E_x, E_g, slopes = self.judge(*shown, k)
+        real, fake = (stabilise.shift(v, h.shift) for v in (x, fake))
+        E_x, E_g, slopes = self.judge(real, fake, k)
         game = self.rule.loss(E_x, E_g, k)
         cost = value_at(h.penalty, k) * h.penalty_every / 2 * sum(slopes.values())
         if h.rule == "pairs":
@@ -376,7 +376,7 @@ class EBGAN:
             rebuilt, code = self.D(fake)
             PT = pull_away(all_gather(code), h.pull_away_form)
             E_made = self.energy(rebuilt, fake)
-            cost = E_made if h.rule != "pairs" else relativistic(E_x.detach(), E_made)
+            cost = relativistic(self.E(real).detach(), E_made) if h.rule == "pairs" else E_made
             loss_G = cost.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 

@@ -194,15 +194,15 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
 def second_pairs(
     t: Twin, x: Tensor, E_x: Tensor, E_g: Tensor, cost: Tensor, k: int
 ) -> dict[str, Tensor]:
-    """Both players compare the fake's energy with that of the real beside it;
-    G with what the real cost before D moved."""
+    """Both players compare the fake's energy with that of the real beside it, each by the weights
+    that it meets."""
     h = t.m.hyper
-    game = F.softplus(E_x - E_g).mean()
+    game, fooled = F.softplus(E_x - E_g).mean(), (E_g < E_x).float().mean()
     t.move(game + value_at(h.rebuild, k) * E_x.mean() + cost, "opt_D")
     fake = stabilise.shift(t.m.G(noise(x, h.z_size)), h.shift)
-    loss_G = F.softplus((t.m.D(fake)[0] - fake).flatten(1).square().sum(1).sqrt() - E_x.detach())
+    E_g, E_x_now = ((t.m.D(v)[0] - v).flatten(1).square().sum(1).sqrt() for v in (fake, x))
+    loss_G = F.softplus(E_g - E_x_now.detach())
     t.move(loss_G.mean(), "opt_G")
-    fooled = (E_g < E_x).float().mean()
     return {"loss_D": game, "loss_G": loss_G.mean(), "fooled": fooled}
 
 
