@@ -2,7 +2,7 @@
 
     python experiments/ebgan_ablation.py [--steps 600] [--seeds 0 1] > ablation.json
 
-The nets and the recipe are those of `ebgan_digits`, its schedules stretched to `--steps`, on the
+The nets and the recipe are those of `ebgan_pairs_digits`, its schedules stretched to `--steps`, on the
 embedded digits halved to 16x16 pixels, so that one training takes half a processor minute. As many
 samples as there are held-out digits (1,000) are compared with these by `mnist_cnn`; both are
 enlarged alike before. A row has one number a seed; "ms" is processor time of a step.
@@ -57,8 +57,8 @@ def enlarged(x: Tensor) -> Tensor:
 def trained(changes: list[str], steps: int, seed: int) -> tuple[EBGAN, float]:
     """A model after so many steps, and its processor milliseconds of a step."""
     every = [f"hyper.{change}" for change in changes]
-    longer = [*every, *stretched("ebgan_digits", every, steps)]
-    resolved = config.resolve("ebgan_digits", "laptop", longer)
+    longer = [*every, *stretched("ebgan_pairs_digits", every, steps)]
+    resolved = config.resolve("ebgan_pairs_digits", "laptop", longer)
     source = data_sets.load(resolved.data, None)
 
     def drawn(k: int) -> Batch:
@@ -104,7 +104,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     allocator.keep()
-    digits = data_sets.load(config.resolve("ebgan_digits", "laptop").data, None)
+    digits = data_sets.load(config.resolve("ebgan_pairs_digits", "laptop").data, None)
     held_out = halved(digits.take("held_out", digits.size("held_out"))["image"])
     real = extractors.load("mnist_cnn").features(enlarged(held_out))
     rows = list[dict[str, Any]]()

@@ -7,7 +7,7 @@ itself) differ in one rule and are hyperparameters here, as are the defects of p
 statements are to be tested again.
 
 Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGAN: arXiv 1704.03817.
-How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_hinge_mnist, ebgan_notes_mnist,
+How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_pairs_mnist, ebgan_notes_mnist,
 began_mnist, magan_mnist, ebgan_folder).
 
 Deviations
@@ -16,7 +16,7 @@ Deviations
   `margin_unit = "energy"` takes the paper's absolute numbers.
 - Samples come from a moving average of G's weights (the paper samples the last weights).
 - Convolutional nets are ours; the paper's MNIST grid is `nets = "mlp"`. Laptop presets' rates fall.
-- `rule = "pairs"`, which the laptop presets use, is no loss of the paper: energies are compared as
+- `rule = "pairs"`, of the pairs configs, is no loss of the paper: energies are compared as
   R3GAN (arXiv 2501.05441) compares logits, with its slope penalties, and a small E(x) keeps D an
   auto-encoder.
 - BEGAN and MAGAN use these nets too, so that only rules are compared; MAGAN has Adam, not Adamax.

@@ -562,7 +562,7 @@ def test_a_dense_decoder_is_two_linear_maps() -> None:
 
 def test_the_papers_game_is_one_switch_away() -> None:
     """Of each config that plays in pairs."""
-    for name in "ebgan_mnist", "ebgan_digits", "ebgan_fashion":
+    for name in "ebgan_pairs_mnist", "ebgan_pairs_digits":
         assert config.resolve(name, "laptop").hyper.rule == "pairs"
         paper = config.resolve(name, "laptop", ["hyper.rule=margin"]).hyper
         m = EBGAN(msgspec.structs.replace(paper, **TINY), images())
