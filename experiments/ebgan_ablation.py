@@ -2,7 +2,7 @@
 
     python experiments/ebgan_ablation.py [--steps 600] [--seeds 0 1] > ablation.json
 
-The nets and the recipe are those of `ebgan_pairs_digits`, its schedules stretched to `--steps`, on the
+The nets and the recipe are those of `ebgan_pairs_digits`, stretched to `--steps`, on the
 embedded digits halved to 16x16 pixels, so that one training takes half a processor minute. As many
 samples as there are held-out digits (1,000) are compared with these by `mnist_cnn`; both are
 enlarged alike before. A row has one number a seed; "ms" is processor time of a step.
