@@ -7,26 +7,23 @@ itself) differ in one rule and are hyperparameters here, as are the defects of p
 statements are to be tested again.
 
 Reference: Zhao, Mathieu, LeCun, arXiv 1609.03126. BEGAN: arXiv 1703.10717. MAGAN: arXiv 1704.03817.
-How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_notes_mnist, began_mnist,
-magan_mnist, ebgan_folder).
+How to run: simulacra train ebgan_mnist (also ebgan_digits, ebgan_pairs_mnist, ebgan_notes_mnist,
+began_mnist, magan_mnist, ebgan_folder).
 
 Deviations
 - The margin may be given relative to the error of predicting the mean picture, measured on the
   training data before the first step; the paper's own margins are 0.6 to 0.7 of it.
   `margin_unit = "energy"` takes the paper's absolute numbers.
-- Samples come from a moving average of the generator's weights (the paper samples the last
-  weights).
-- The convolutional nets are ours, sized for the data; the paper's MNIST grid is `nets = "mlp"`.
-- The laptop presets let the learning rates fall, the discriminator's first; the paper's are
-  constant.
-- BEGAN and MAGAN use these nets too, so that a comparison compares the rule. MAGAN uses Adam here,
-  not Adamax.
-- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what the discriminator says after
-  its own move.
+- Samples come from a moving average of G's weights (the paper samples the last weights).
+- Convolutional nets are ours; the paper's MNIST grid is `nets = "mlp"`. Laptop presets' rates fall.
+- `rule = "pairs"`, of the pairs configs, is no loss of the paper: energies are compared as
+  R3GAN (arXiv 2501.05441) compares logits, with its slope penalties, and a small E(x) keeps D an
+  auto-encoder.
+- BEGAN and MAGAN use these nets too, so that only rules are compared; MAGAN has Adam, not Adamax.
+- BEGAN's players move in turn: L(G(z_G)), by which k_t moves, is what D says after its own move.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -44,7 +41,9 @@ from simulacra.core.optim import descend
 from simulacra.core.parts import eval_mode
 from simulacra.core.random import noise, uniform
 from simulacra.core.schedules import NonNegative, Schedule, value_at
-from simulacra.nn import blocks, maths
+from simulacra.nn import autoencoder as nets
+from simulacra.nn import blocks, maths, stabilise
+from simulacra.nn.adversarial import equilibrium, relativistic, slope_penalty
 
 Size = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -53,22 +52,26 @@ Rate = Annotated[float, Meta(ge=0, le=1)]
 class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Hyperparameters; sections are those of arXiv 1609.03126 unless said otherwise."""
 
-    # eq. 13 | BEGAN | MAGAN | as the notes coded it
-    energy: Literal["l2", "l1", "sse", "batch"] = "l2"
-    # eq. 1 | of the batch's mean | as the notes coded it
-    hinge: Literal["sample", "batch", "none"] = "sample"
-    # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717
-    rule: Literal["margin", "magan", "began"] = "margin"
+    energy: Literal["l2", "l1", "sse", "batch"] = "l2"  # eq. 13 | BEGAN | MAGAN | the notes' code
+    hinge: Literal["sample", "batch", "none"] = "sample"  # eq. 1 | of the mean | the notes' code
+    # eq. 1 | arXiv 1704.03817 | arXiv 1703.10717 | energies compared in pairs (R3GAN eq. 2)
+    rule: Literal["margin", "magan", "began", "pairs"] = "margin"
     margin: Schedule = 0.65  # m of eq. 1, in margin_unit
     # error of predicting the mean | the energy's own
     margin_unit: Literal["mean_predictor", "energy"] = "mean_predictor"
+    rebuild: Schedule = 0.0  # pairs: weight of E(x) in L_D, so that D still reconstructs; ours
+    # weight of both slope penalties of E, halved (R3GAN, arXiv 2501.05441, eq. 4)
+    penalty: Schedule = 0.0
+    # steps between penalties, each then weighted by it (arXiv 1912.04958, appendix B)
+    penalty_every: Size = 1
+    # pixels by which each picture is moved at most before D sees it (arXiv 2006.10738), edges kept
+    shift: Annotated[int, Meta(ge=0)] = 0
     pull_away: NonNegative = 0.1  # weight of PT (2.4); 0 is EBGAN without it
     pull_away_form: Literal["squared", "unsquared"] = "squared"  # eq. 14 | as the notes coded it
     gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5  # BEGAN's diversity ratio (3.3 there)
     lambda_k: NonNegative = 0.001  # BEGAN's proportional gain (3.4 there)
     epoch: Size = 937  # steps in an epoch, MAGAN's unit of time (algorithm 1 there)
-    # MAGAN's epochs on real pictures alone; one more measures the first margin
-    warm: Annotated[int, Meta(ge=0)] = 2
+    warm: Annotated[int, Meta(ge=0)] = 2  # MAGAN's epochs on reals; one more measures the margin
     nets: Literal["conv", "mlp"] = "conv"  # ours | the grid of table 1
     z_size: Size = 100  # numbers in z; not in the paper
     # conv: channels, coarse to fine; mlp: hidden layers (table 1)
@@ -77,12 +80,16 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     widths_D: tuple[Size, ...] = (64, 128)
     # conv: a linear code of this size; 0: the last feature maps are the code
     code_size: Annotated[int, Meta(ge=0)] = 0
+    # conv: Dec is one hidden layer of this width behind the code; 0: as convolutional as Enc
+    dense_Dec: Annotated[int, Meta(ge=0)] = 0
     norm_G: Literal["none", "batch", "group"] = "batch"  # appendix D
     # appendix D has batch; then D can tell fakes by batch statistics
     norm_D: Literal["none", "batch", "group"] = "none"
     # last layer of Dec; tanh gives the energy a ceiling
     decoder: Literal["linear", "tanh"] = "linear"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # mlp: in D (table 1)
+    # N(0, init_D^2) (appendix D) | keeps the variance of what passes (arXiv 1502.01852)
+    start_D: Literal["normal", "he"] = "normal"
     init_G: NonNegative = 0.02  # std of G's weights (appendix D)
     init_D: NonNegative = 0.02  # std of D's weights (appendix D has 0.002)
     rate_G: Schedule = 1e-3  # Adam's learning rate (4.1)
@@ -90,8 +97,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     beta1: Rate = 0.5  # Adam
     beta2: Rate = 0.999  # Adam
     steps_G: Size = 1  # generator steps after each discriminator step
-    # z of each step | one z for all of them, as the notes coded it
-    draws: Literal["fresh", "shared"] = "fresh"
+    draws: Literal["fresh", "shared"] = "fresh"  # z of each step | one for all, the notes' code
     # half-life of G's moving average, in pictures; 0 samples the last weights
     average: NonNegative = 10_000
 
@@ -106,7 +112,11 @@ def idle(h: Hyper) -> dict[str, str]:
             "an energy of each picture, not of the batch",
             "hinge",
         )
-        | unless(h.rule != "began", "rule = margin or magan", "hinge")
+        | unless(h.rule in ("margin", "magan"), "rule = margin or magan", "hinge")
+        | unless(h.rule == "pairs", "rule = pairs", "rebuild")
+        | unless(ever(h.penalty), "penalty above 0", "penalty_every")
+        | unless(h.start_D == "normal", "start_D = normal", "init_D")
+        | unless(h.nets == "conv" and h.code_size > 0, "a code_size, from which", "dense_Dec")
         | unless(h.rule == "began", "rule = began", "gamma", "lambda_k")
         | unless(h.rule == "magan", "rule = magan", "epoch", "warm")
         | unless(
@@ -212,6 +222,20 @@ class Margin(nn.Module):
         return {"margin": self.m(k)}
 
 
+class Pairs(nn.Module):
+    """No margin: D wants each real to cost less than the fake beside it, G the other way about
+    (arXiv 2501.05441, eq. 2, with -E as the logit)."""
+
+    def loss(self, E_x: Tensor, E_g: Tensor, k: int) -> Tensor:
+        """The mean of softplus(E(x) - E(G(z))), a scalar, of the energies (B,)."""
+        return relativistic(E_g, E_x).mean()
+
+    def update(self, E_x: Tensor, E_g: Tensor, k: int) -> dict[str, Tensor]:
+        """The share of pairs in which the fake costs less than the real, 1/2 where D cannot
+        tell."""
+        return {"fooled": (E_g < E_x).float().mean()}
+
+
 class Magan(nn.Module):
     """MAGAN's margin (algorithm 1 there): the mean real energy, whenever an epoch has brought it
     below the fake one and the fake one has risen. It only falls."""
@@ -277,73 +301,31 @@ class Began(nn.Module):
         return {"k": self.k_t, "M_global": real + off.abs()}
 
 
-RULES: dict[str, Any] = {"margin": Margin, "magan": Magan, "began": Began}
+RULES: dict[str, Any] = {
+    "margin": Margin,
+    "magan": Magan,
+    "began": Began,
+    "pairs": lambda h: Pairs(),
+}
 
 
 # --- networks -------------------------------------------------------------------------------------
 
 
-def generator(h: Hyper, shape: tuple[int, int, int]) -> nn.Module:
-    """G: z (B, z_size) -> picture (B, *shape) in [-1, 1]."""
-    C, H, W = shape
+def networks(h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+    """G, z (B, z_size) -> picture (B, C, H, W) in [-1, 1], and D, picture -> (picture, code), for
+    pictures of this shape (C, H, W), with their first weights."""
+    last = [nn.Tanh()] if h.decoder == "tanh" else []
     if h.nets == "mlp":
-        return nn.Sequential(
-            blocks.mlp([h.z_size, *h.widths_G, C * H * W]), nn.Tanh(), blocks.Unflatten(*shape)
-        )
-    top = h.widths_G[0]
-    rows, cols = blocks.coarsest(H, W, len(h.widths_G))
-    start = [
-        nn.Linear(h.z_size, top * rows * cols),
-        blocks.Unflatten(top, rows, cols),
-        blocks.norm(h.norm_G, top),
-        nn.ReLU(),
-    ]
-    body = [layer for a, b in pairwise(h.widths_G) for layer in blocks.double(a, b, h.norm_G)]
-    return nn.Sequential(*start, *body, nn.ConvTranspose2d(h.widths_G[-1], C, 4, 2, 1), nn.Tanh())
-
-
-class AutoEncoder(nn.Module):
-    """D: picture -> (reconstruction (B, C, H, W), code (B, ...))."""
-
-    def __init__(self, h: Hyper, shape: tuple[int, int, int]):
-        super().__init__()
-        build = self._mlp if h.nets == "mlp" else self._conv
-        self.Enc, self.Dec = build(h, shape)
-
-    def _mlp(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
-        C, H, W = shape
-        down = blocks.mlp([C * H * W, *h.widths_D], h.dropout)
-        up = nn.Linear(h.widths_D[-1], C * H * W)
-        Enc = nn.Sequential(nn.Flatten(), down, nn.ReLU())
-        return Enc, nn.Sequential(up, blocks.Unflatten(*shape), *_last(h))
-
-    def _conv(self, h: Hyper, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
-        C, H, W = shape
-        first, deepest = h.widths_D[0], h.widths_D[-1]
-        rows, cols = blocks.coarsest(H, W, len(h.widths_D))
-        Enc = [nn.Conv2d(C, first, 4, 2, 1), nn.LeakyReLU(blocks.LEAK)]
-        Enc += [x for a, b in pairwise(h.widths_D) for x in blocks.halve(a, b, h.norm_D)]
-        up = h.widths_D[::-1]
-        Dec = [x for a, b in pairwise(up) for x in blocks.double(a, b, h.norm_D)]
-        Dec += [nn.ConvTranspose2d(first, C, 4, 2, 1), *_last(h)]
-        if h.code_size:
-            maps = (deepest, rows, cols)
-            Enc += [nn.Flatten(), nn.Linear(deepest * rows * cols, h.code_size)]
-            Dec = [
-                nn.Linear(h.code_size, deepest * rows * cols),
-                blocks.Unflatten(*maps),
-                nn.LeakyReLU(blocks.LEAK),
-                *Dec,
-            ]
-        return nn.Sequential(*Enc), nn.Sequential(*Dec)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.Enc(x)
-        return self.Dec(code), code
-
-
-def _last(h: Hyper) -> list[nn.Module]:
-    return [nn.Tanh()] if h.decoder == "tanh" else []
+        G = nets.dense_generator(h.z_size, h.widths_G, shape)
+    else:
+        G = nets.conv_generator(h.z_size, h.widths_G, h.norm_G, shape)
+    G = blocks.normal_init(G, h.init_G)
+    if h.nets == "mlp":
+        D = nets.dense_autoencoder(h.widths_D, h.dropout, last, shape)
+    else:
+        D = nets.conv_autoencoder(h.widths_D, h.code_size, h.dense_Dec, h.norm_D, last, shape)
+    return G, blocks.kept_init(D) if h.start_D == "he" else blocks.normal_init(D, h.init_D)
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -356,10 +338,8 @@ class EBGAN:
         h = self.hyper = hyper
         refuse(h, idle(h))
         C, H, W = like["image"].shape[1:]
-        shape = C, H, W
         self.energy, self.measured = ENERGIES[h.energy], False  # whether the margin's unit is known
-        self.G = blocks.channels_last(blocks.normal_init(generator(h, shape), h.init_G))
-        self.D = blocks.channels_last(blocks.normal_init(AutoEncoder(h, shape), h.init_D))
+        self.G, self.D = (blocks.channels_last(net) for net in networks(h, (C, H, W)))
         self.rule = RULES[h.rule](h)
         self.average = EMA(self.G)
         self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
@@ -381,24 +361,42 @@ class EBGAN:
         z = noise(x, h.z_size)
         with torch.no_grad():
             fake = self.G(z)
-        E_x, E_g = self.E(x), self.E(fake)
-        loss_D = self.rule.loss(E_x, E_g, k)
-        descend((loss_D, self.opt_D))
+        real, fake = (stabilise.shift(v, h.shift) for v in (x, fake))
+        E_x, E_g, slopes = self.judge(real, fake, k)
+        game = self.rule.loss(E_x, E_g, k)
+        cost = value_at(h.penalty, k) * h.penalty_every / 2 * sum(slopes.values())
+        if h.rule == "pairs":
+            cost = cost + value_at(h.rebuild, k) * E_x.mean()
+        descend((game + cost, self.opt_D))
 
         for _ in range(h.steps_G):
             fake = self.G(z if h.draws == "shared" else noise(x, h.z_size))
+            fake = stabilise.shift(fake, h.shift)
             rebuilt, code = self.D(fake)
             PT = pull_away(all_gather(code), h.pull_away_form)
             E_made = self.energy(rebuilt, fake)
-            loss_G = E_made.mean() + h.pull_away * PT
+            cost = relativistic(self.E(real).detach(), E_made) if h.rule == "pairs" else E_made
+            loss_G = cost.mean() + h.pull_away * PT
             descend((loss_G, self.opt_G))
 
         images = len(x) * distributed.world_size()
         self.average.update(images, (k + 1) * images, h.average)
         ruled = self.rule.update(E_x.detach(), (E_made if h.rule == "began" else E_g).detach(), k)
         active = (E_g < ruled["margin"]).float().mean() if "margin" in ruled else torch.ones(())
-        losses = {"loss_D": loss_D, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
-        return losses | {"hinge_active": active, "pull_away": PT} | ruled
+        losses = {"loss_D": game, "loss_G": loss_G, "E_real": E_x.mean(), "E_fake": E_g.mean()}
+        losses |= {"hinge_active": active} if h.rule != "pairs" else {}
+        return losses | {"pull_away": PT} | ruled | slopes
+
+    def judge(self, x: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Energies (B,) of reals and fakes, and where step k penalises slopes the means of theirs,
+        squared, as R1 and R2."""
+        h = self.hyper
+        if (k + 1) % h.penalty_every or not value_at(h.penalty, k):
+            return self.E(x), self.E(fake), {}
+        x, fake = x.detach().requires_grad_(), fake.requires_grad_()
+        E_x, E_g = self.E(x), self.E(fake)
+        R1, R2 = slope_penalty(E_x, x).mean(), slope_penalty(E_g, fake).mean()
+        return E_x, E_g, {"R1": R1, "R2": R2}
 
     def warm_up(self, x: Tensor, k: int) -> dict[str, Tensor]:
         """MAGAN before the game: D learns real pictures,
@@ -446,11 +444,15 @@ class EBGAN:
             unbias if self.hyper.energy == "sse" else unbias**0.5
         )
 
+    def equilibrium(self) -> Mapping[str, float]:
+        """In pairs each loss is ln 2 where D cannot tell (R3GAN eq. 2); a margin is logged."""
+        return equilibrium() if self.hyper.rule == "pairs" else {}
+
     def health(
         self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
     ) -> dict[str, Tensor]:
         """Slopes of the energy, the energy of held-out pictures, of noise and of the mean picture,
-        spread of codes and pictures; at the equilibrium L_D is the margin (theorem 1)."""
+        spread of codes and pictures; losses minus their equilibrium, L_D's a margin (theorem 1)."""
         x, G = batch["image"], self.average.module
         with eval_mode(G, self.D), torch.no_grad():
             fake = G(noise(x, self.hyper.z_size))
@@ -468,9 +470,9 @@ class EBGAN:
                 "grad_real": maths.slope(self.E, x).mean(),
                 "grad_fake": maths.slope(self.E, fake).mean(),
             }
-        off = {}
-        if "margin" in scalars:
-            off = {"loss_D_from_equilibrium": scalars["loss_D"] - scalars["margin"]}
+        margin = {"loss_D": scalars["margin"]} if "margin" in scalars else {}
+        goals: Mapping[str, Tensor | float] = {**self.equilibrium(), **margin}
+        off = {f"{name}_from_equilibrium": scalars[name] - goal for name, goal in goals.items()}
         return unseen | spread | levels | slopes | off
 
     @torch.no_grad()

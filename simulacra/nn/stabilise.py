@@ -77,6 +77,19 @@ def translate(x: Tensor) -> Tensor:
     return torch.where(inside, moved, torch.zeros_like(moved))
 
 
+def shift(x: Tensor, most: int) -> Tensor:
+    """Each picture (B, C, H, W) moved by whole pixels, up to `most` each way, all moves equally
+    likely; the pixels of its edge are repeated. With 0 it is x, and nothing is drawn."""
+    if not most:
+        return x
+    rows, cols = (
+        (torch.arange(size, device=x.device) + whole(x, 2 * most + 1) - most).clamp(0, size - 1)
+        for size in x.shape[2:]
+    )
+    at_row = x.gather(2, rows[:, None, :, None].expand_as(x))
+    return at_row.gather(3, cols[:, None, None].expand_as(x))
+
+
 def cutout(x: Tensor) -> Tensor:
     """A rectangle of half the sides, its centre anywhere in the picture,
     is mid-grey (0) in each."""

@@ -67,6 +67,15 @@ ALSO: dict[str, list[dict[str, Any]]] = {
         {"margin": 0.0},
         {"nets": "mlp", "widths_D": [4, 4], "code_size": 0, "dropout": 0.3},
         {"widths_D": [4]},
+        {
+            "rule": "pairs",
+            "margin": 0.65,
+            "rebuild": 0.1,
+            "penalty": 0.5,
+            "penalty_every": 2,
+            "start_D": "he",
+            "dense_Dec": 5,
+        },
     ],
     "gan": [
         {"nets": "infogan", "norm_D": "batch", "widths": [128, 64, 32], "patch": 1, "group": 16}

@@ -151,7 +151,16 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
             * (len(x) / (len(x) - 1)) ** 0.5
         )
     z = noise(x, h.z_size)
-    E_x, E_g = energy(x), energy(m.G(z).detach())
+    x, fake = (stabilise.shift(v, h.shift) for v in (x, m.G(z).detach()))
+    E_x, E_g = energy(x), energy(fake)
+    told = {"E_real": E_x.mean(), "E_fake": E_g.mean()}
+    weight = h.penalty_every * value_at(h.penalty, k) if (k + 1) % h.penalty_every == 0 else 0.0
+    cost = torch.zeros(())
+    if weight:
+        told |= {"R1": slopes(energy, x).mean(), "R2": slopes(energy, fake).mean()}
+        cost = weight / 2 * (told["R1"] + told["R2"])
+    if h.rule == "pairs":
+        return told | second_pairs(t, x, E_x, E_g, cost, k)
     margin = (
         value_at(h.margin, k) * m.rule.unit
         if h.rule == "margin"
@@ -161,20 +170,14 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
     )
     balance = E_x.mean() - m.rule.k_t * E_g.mean() if h.rule == "began" else None
     loss_D = E_x.mean() + (margin - E_g).clamp_min(0).mean() if balance is None else balance
-    t.move(loss_D, "opt_D")
+    t.move(loss_D + cost, "opt_D")
     for _ in range(h.steps_G):
         fake = m.G(z if h.draws == "shared" else noise(x, h.z_size))
         code = F.normalize(m.D(fake)[1].flatten(1), dim=1)
         PT = (code @ code.T).square().fill_diagonal_(0).sum() / (len(x) * (len(x) - 1))
         error = energy(fake)
         t.move(error.mean() + h.pull_away * PT, "opt_G")
-    told = {
-        "loss_D": loss_D,
-        "loss_G": torch.tensor(t.moves[-1].loss),
-        "E_real": E_x.mean(),
-        "E_fake": E_g.mean(),
-    }
-    told |= {"pull_away": PT}
+    told |= {"loss_D": loss_D, "loss_G": torch.tensor(t.moves[-1].loss), "pull_away": PT}
     if h.rule == "began":
         k_t = (m.rule.k_t + h.lambda_k * (h.gamma * E_x.mean() - error.mean())).clamp(0, 1)
         return told | {
@@ -188,9 +191,30 @@ def second_ebgan(t: Twin, batch: dict[str, Tensor], k: int) -> dict[str, Tensor]
     )
 
 
+def second_pairs(
+    t: Twin, x: Tensor, E_x: Tensor, E_g: Tensor, cost: Tensor, k: int
+) -> dict[str, Tensor]:
+    """Both players compare the fake's energy with that of the real beside it, each by the weights
+    that it meets."""
+    h = t.m.hyper
+    game, fooled = F.softplus(E_x - E_g).mean(), (E_g < E_x).float().mean()
+    t.move(game + value_at(h.rebuild, k) * E_x.mean() + cost, "opt_D")
+    fake = stabilise.shift(t.m.G(noise(x, h.z_size)), h.shift)
+    E_g, E_x_now = ((t.m.D(v)[0] - v).flatten(1).square().sum(1).sqrt() for v in (fake, x))
+    loss_G = F.softplus(E_g - E_x_now.detach())
+    t.move(loss_G.mean(), "opt_G")
+    return {"loss_D": game, "loss_G": loss_G.mean(), "fooled": fooled}
+
+
+PAIRS = {"rule": "pairs", "start_D": "he", "init_D": 0.02, "pull_away": 0.0}
+HALVED = {"penalty": ((0, 0.5), (4, 0.1)), "penalty_every": 2}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {**PAIRS, **HALVED, "rebuild": ((0, 0.3), (4, 0.1)), "dense_Dec": 6, "shift": 2},
+        {"rule": "margin", "margin": 0.5, **HALVED},
         {"rule": "margin", "margin": 0.5, "steps_G": 2, "pull_away": 0.7},
         {"rule": "margin", "margin": 0.1, "init_G": 1.0, "draws": "shared", "steps_G": 2},
         {"rule": "magan", "energy": "sse", "epoch": 1, "warm": 1, "pull_away": 0.3},

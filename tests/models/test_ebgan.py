@@ -5,12 +5,14 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from tiny import Tiny
 from torch import Tensor
+from torch.nn import functional as F
 
-from simulacra.core import data_sets, optim, run
+from simulacra.core import config, data_sets, optim, run
 from simulacra.core.contract import Batch
 from simulacra.core.errors import Mistake
 from simulacra.core.random import reseed
@@ -484,3 +486,87 @@ def test_forms_of_the_hinge_by_hand() -> None:
         2.0,
         0.0,
     ]
+
+
+# --- pairs ---
+
+
+def test_pairs_by_hand() -> None:
+    """D of (E(x), E(G)) = (1, 1) and (2, 2 - ln 3): softplus(0) = ln 2 and softplus(ln 3) = ln 4,
+    mean 1.5 ln 2; in the second pair the fake costs less."""
+    E_x, E_g = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2 - math.log(3)])
+    assert float(ebgan.Pairs().loss(E_x, E_g, 0)) == pytest.approx(1.5 * math.log(2))
+    assert float(ebgan.Pairs().update(E_x, E_g, 0)["fooled"]) == 0.5
+
+
+def test_in_pairs_D_pulls_reals_down_and_fakes_up_and_slower_where_it_is_sure() -> None:
+    E_x, E_g = torch.tensor([1.0, 1.0]).requires_grad_(), torch.tensor([1.0, 1 + math.log(9)])
+    E_g.requires_grad_()
+    loss = ebgan.Pairs().loss(E_x, E_g, 0)
+    assert gradient(loss, E_x).tolist() == pytest.approx([0.25, 0.05])
+    assert gradient(loss, E_g).tolist() == pytest.approx([-0.25, -0.05])
+
+
+def test_the_slope_of_an_energy_by_hand() -> None:
+    """Whatever x is, the answer is (0, 0): E(x) = |x|, whose slope is 1, squared 1; a penalty every
+    second step."""
+    m = small_model(rule="pairs", pull_away=0.0, penalty=0.5, penalty_every=2, init_D=0.0)
+    x = images()["image"]
+    assert m.judge(x, -x, 0)[2] == {}
+    E_x, E_g, slopes = m.judge(x, -x, 1)
+    assert torch.allclose(E_x, x.flatten(1).norm(dim=1)) and torch.equal(E_x, E_g)
+    assert {name: float(R.detach()) for name, R in slopes.items()} == pytest.approx(
+        {"R1": 1.0, "R2": 1.0}
+    )
+    assert small_model(rule="pairs", pull_away=0.0).judge(x, -x, 1)[2] == {}
+
+
+def test_in_pairs_a_small_energy_of_reals_keeps_D_an_auto_encoder() -> None:
+    """Thirty steps on the same pictures: with the term D reconstructs them better."""
+    energy = {}
+    for rebuild in 0.0, 1.0:
+        m = small_model(rule="pairs", pull_away=0.0, rebuild=rebuild, rate_D=3e-3, start_D="he")
+        for k in range(30):
+            reseed(k)
+            m.step(images(), k)
+        energy[rebuild] = float(m.E(images()["image"]).mean().detach())
+    assert energy[1.0] < 0.9 * energy[0.0]
+
+
+def test_pairs_tell_their_distance_from_indifference() -> None:
+    m = small_model(rule="pairs", pull_away=0.0)
+    scalars = m.step(images(), 0)
+    told = m.health(images(), scalars, images(seed=1))
+    assert m.equilibrium() == pytest.approx({"loss_D": math.log(2), "loss_G": math.log(2)})
+    for name in "loss_D", "loss_G":
+        off = float(scalars[name].detach()) - math.log(2)
+        assert float(told[f"{name}_from_equilibrium"].detach()) == pytest.approx(off, abs=1e-6)
+    assert not small_model().equilibrium() and "hinge_active" not in scalars
+
+
+def test_he_keeps_the_variance_of_what_passes_D() -> None:
+    """Each of D's weights has the deviation that its fan asks for: of 4x4 kernels over 16 channels
+    (2 / 1.04 / 256) ** 0.5, and behind the code of 64 a linear last map of 256, 1 / 16."""
+    m = small_model(start_D="he", widths_D=(16, 32), code_size=64, dense_Dec=256)
+    convolution, last = m.D.Enc[2].weight, m.D.Dec[2].weight
+    assert float(convolution.detach().std()) == pytest.approx((2 / 1.04 / 256) ** 0.5, rel=0.05)
+    assert float(last.detach().std()) == pytest.approx(1 / 16, rel=0.05)
+
+
+def test_a_dense_decoder_is_two_linear_maps() -> None:
+    m = small_model(dense_Dec=12)
+    shapes = [tuple(w.shape) for w in m.D.Dec.parameters()]
+    assert shapes == [(12, 8), (12,), (784, 12), (784,)]
+    assert m.D(images()["image"])[0].shape == (8, 1, 28, 28)
+
+
+def test_the_papers_game_is_one_switch_away() -> None:
+    """Of each config that plays in pairs."""
+    for name in "ebgan_pairs_mnist", "ebgan_pairs_digits":
+        assert config.resolve(name, "laptop").hyper.rule == "pairs"
+        paper = config.resolve(name, "laptop", ["hyper.rule=margin"]).hyper
+        m = EBGAN(msgspec.structs.replace(paper, **TINY), images())
+        told = m.step(images(), 0)
+        wanted = told["E_real"] + F.relu(told["margin"] - told["E_fake"])
+        assert float(told["margin"].detach()) > 1
+        assert float(told["loss_D"].detach()) >= float(wanted.detach()) - 1e-4

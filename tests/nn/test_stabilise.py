@@ -233,3 +233,16 @@ def test_spectral_norm_of_a_weight_that_begins_at_zero_is_finite() -> None:
     assert float(torch.linalg.matrix_norm(last.weight.detach().flatten(1), 2)) == pytest.approx(
         1, abs=0.3
     )
+
+
+def test_a_shift_keeps_the_edge_and_zero_draws_nothing() -> None:
+    """A ramp of five columns moved by at most one: 00123, 01234 or 12344, each a third of the
+    time."""
+    x = torch.arange(5.0).expand(300, 1, 3, 5)
+    y = stabilise.shift(x, 1)
+    assert torch.equal(y, y[:, :, :1].expand_as(y)), "rows are alike, so moves along them are seen"
+    found = {"".join(str(int(v)) for v in row) for row in y[:, 0, 0]}
+    assert found == {"00123", "01234", "12344"}
+    assert min(float((y[:, 0, 0, 2] == v).float().mean()) for v in (1, 2, 3)) > 0.2
+    before = torch.get_rng_state()
+    assert stabilise.shift(x, 0) is x and torch.equal(before, torch.get_rng_state())
