@@ -10,8 +10,8 @@ Liu et al., arXiv 2101.04775; DiffAugment: Zhao et al., arXiv 2006.10738.
 How to run: simulacra train ebgan_faces --data FOLDER (also gan_faces).
 
 Deviations
-- The frozen network is EfficientNet-Lite0, the smallest of the paper's table 3, and sees pictures of
-  64 pixels as they are (`side` enlarges them); the paper's Lite1 sees 256 pixels.
+- The frozen network is EfficientNet-Lite0, a smaller one than the paper's Lite1, and sees pictures
+  of 64 pixels as they are (`side` enlarges them).
 - Features are standardised by channel before the random mixtures, which keep the number of
   channels; the mixtures of channels are orthogonal.
 - One draw of fakes serves both players of a step, and so do its features: the frozen network looks
@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from simulacra.core import distributed, optim
 from simulacra.core.contract import Batch
+from simulacra.core.distributed import all_gather
 from simulacra.core.ema import EMA
 from simulacra.core.idle import refuse, unless
 from simulacra.core.optim import descend
@@ -128,12 +129,17 @@ class ProjectedGAN:
     def __init__(self, hyper: Hyper, like: Batch):
         h = self.hyper = hyper
         refuse(h, idle(h))
+        if list(h.levels) != sorted(set(h.levels)):
+            raise ValueError(
+                f"hyper.levels = {list(h.levels)}; allowed: each greater than the last"
+            )
         C, H, W = like["image"].shape[1:]
-        with torch.no_grad():
-            seen = projected.look(torch.zeros(1, C, H, W), h.levels, h.side)
+        projected.eyes(like["image"].device)  # a Mistake now if the weights are not there
+        sizes = projected.sizes(h.levels, h.side or min(H, W))
         self.G = blocks.channels_last(Generator(h.z_size, h.widths, (C, H, W)))
-        self.project = projected.Projection([f.shape[1] for f in seen])
-        self.D = blocks.channels_last(projected.Heads(HEADS[h.judge], seen, h.width_D))
+        self.project = projected.Projection([channels for channels, _ in sizes])
+        heads = projected.Heads(HEADS[h.judge], sizes, h.width_D, lambda x: self.mixtures(x, ()))
+        self.D = blocks.channels_last(heads)
         self.average = EMA(self.G)
         self.opt_G = optim.adam(self.G, h.rate_G, h.beta1, h.beta2)
         self.opt_D = optim.adam(self.D, h.rate_D, h.beta1, h.beta2)
@@ -146,32 +152,31 @@ class ProjectedGAN:
     def look(self, pictures: Callable[[], Iterator[Batch]], batch: int) -> None:
         """Measure the features' spread on the training data,
         which the first step would else do on its own pictures."""
-        self.project.measure(lambda: (self.see(each["image"]) for each in pictures()))
+        self.project.measure(lambda: (self.features(each["image"]) for each in pictures()))
         self.measured = True
 
-    @torch.no_grad()
-    def see(self, x: Tensor) -> list[Tensor]:
-        """Features of pictures (B, C, H, W), before they are mixed."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the frozen network sees in pictures (B, C, H, W), before it is mixed."""
         return projected.look(x, self.hyper.levels, self.hyper.side)
 
-    def mixtures(self, x: Tensor) -> list[Tensor]:
-        """What the heads see of augmented pictures (B, C, H, W); G's gradient passes through."""
-        for name in self.hyper.augment:
+    def mixtures(self, x: Tensor, augment: Sequence[str]) -> list[Tensor]:
+        """What the heads see of pictures (B, C, H, W); G's gradient passes through."""
+        for name in augment:
             x = stabilise.AUGMENT[name](x)
-        return self.project(projected.look(x, self.hyper.levels, self.hyper.side))
+        return self.project(self.features(x))
 
     def step(self, batch: Batch, k: int) -> dict[str, Tensor]:
         """One move of D, then one of G, on the same fakes; losses and mean scores as scalars."""
         h, x = self.hyper, batch["image"]
         if k == 0 and not self.measured:
-            self.project.measure(lambda: iter([self.see(x)]))
+            self.project.measure(lambda: iter([self.features(x)]))
             self.measured = True
         fake = self.G(noise(x, h.z_size))
         with torch.no_grad():
-            y_x = self.mixtures(x)
-        y_g = self.mixtures(fake)
+            y_x = self.mixtures(x, h.augment)
+        y_g = self.mixtures(fake, h.augment)
 
-        s_x, s_g = self.D(y_x), self.D([y.detach() for y in y_g])
+        s_x, s_g = self.D.judge(y_x), self.D.judge([y.detach() for y in y_g])
         loss_D = self.loss_D(s_x, s_g, k)
         descend((loss_D, self.opt_D))
 
@@ -199,12 +204,28 @@ class ProjectedGAN:
 
     def loss_G(self, y_x: Sequence[Tensor], y_g: Sequence[Tensor]) -> Tensor:
         """G's loss of mixtures of reals and fakes, a scalar."""
-        h, s_g = self.hyper, self.D(y_g)
+        h, s_g = self.hyper, self.D.judge(y_g)
         if h.loss == "hinge":
             return total(s_g) if h.judge == "energy" else -total(s_g)
         with torch.no_grad():
-            s_x = self.D(y_x)
+            s_x = self.D.judge(y_x)
         return paired(s_x, s_g, h.sharpness) if h.judge == "energy" else paired(s_g, s_x)
+
+    def health(
+        self, batch: Batch, scalars: Mapping[str, Tensor], held_out: Batch
+    ) -> dict[str, Tensor]:
+        """What D says of held-out pictures, as the weights that told of reals would say it, and how
+        diverse samples are."""
+        x, G = batch["image"], self.average.module
+        letter = "E" if self.hyper.judge == "energy" else "D"
+        with eval_mode(G, self.D), torch.no_grad():
+            told, unseen = self.D(x), self.D(held_out["image"])
+            gap = (total(unseen) - total(told)) / len(told)
+            fake = G(noise(x, self.hyper.z_size))
+        return {
+            f"{letter}_held_out": scalars[f"{letter}_real"] + gap,
+            "diversity": maths.diversity(all_gather(fake), all_gather(x)),
+        }
 
     @torch.no_grad()
     def sample(self, batch: Batch) -> dict[str, Tensor]:

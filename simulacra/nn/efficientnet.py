@@ -172,7 +172,8 @@ def weights(package: str = PACKAGE) -> Path:
 
 @cache
 def pretrained() -> EfficientNetLite0:
-    """ImageNet's eyes, frozen and folded."""
-    net = EfficientNetLite0()
-    net.load_state_dict(torch.load(weights(), weights_only=True))
-    return channels_last(folded(net).requires_grad_(False))
+    """ImageNet's eyes, frozen and folded; on the CPU, wherever it is first called."""
+    with torch.device("cpu"):
+        net = EfficientNetLite0()
+        net.load_state_dict(torch.load(weights(), weights_only=True))
+        return channels_last(folded(net).requires_grad_(False))

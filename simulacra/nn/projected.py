@@ -1,5 +1,5 @@
-"""What a frozen ImageNet network sees in pictures at several scales, mixed at random, and small nets
-that judge it: the projections and discriminators of Projected GAN (Sauer et al. 2021, arXiv
+"""What a frozen ImageNet network sees in pictures at several scales, mixed at random, and small
+nets that judge it: the projections and discriminators of Projected GAN (Sauer et al. 2021, arXiv
 2111.01007, section 3), and energies, which rebuild the projected features.
 
 The frozen network is in no checkpoint: its weights are the package's. The random mixtures are
@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrizations import spectral_norm
 
 from simulacra.nn import blocks, efficientnet
 from simulacra.nn.efficientnet import EfficientNetLite0
@@ -41,6 +41,17 @@ def look(x: Tensor, levels: Sequence[int], side: int) -> list[Tensor]:
         x = F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
     wanted = x.contiguous(memory_format=torch.channels_last)
     return eyes(x.device).levels(wanted, tuple(levels))
+
+
+def sizes(levels: Sequence[int], side: int) -> list[tuple[int, int]]:
+    """Channels and shorter side of what these blocks give of pictures whose shorter side is
+    `side`."""
+    found, side = [], -(-side // 2)  # the stem halves
+    for i, (_, channels, _, _, stride) in enumerate(efficientnet.shapes()):
+        side = -(-side // stride)
+        if i in levels:
+            found.append((channels, side))
+    return found
 
 
 class Projection(nn.Module):
@@ -99,54 +110,65 @@ class Logits(nn.Module):
 
     def __init__(self, channels: int, side: int, width: int):
         super().__init__()
-        widths = [channels] + [width] * max(1, halvings(side))
+        halved = halvings(side)
+        kernel = (4, 2, 1) if halved else (3, 1, 1)
         layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layer = nn.Conv2d(a, b, 4, 2, 1) if halvings(side) else nn.Conv2d(a, b, 3, 1, 1)
-            layers += [layer, nn.LeakyReLU(blocks.LEAK)]
-        layers.append(nn.Conv2d(width, 1, 3, padding=1))
-        self.net = nn.Sequential(*layers)
-        for layer in self.net:
-            if isinstance(layer, nn.Conv2d):
-                parametrizations.spectral_norm(layer)
+        for a, b in pairwise([channels] + [width] * max(1, halved)):
+            layers += [spectral_norm(nn.Conv2d(a, b, *kernel)), nn.LeakyReLU(blocks.LEAK)]
+        # without a bias, which pairs of reals and fakes would not feel
+        last = nn.Conv2d(width, 1, 3, padding=1, bias=False)
+        self.net = nn.Sequential(*layers, spectral_norm(last))
 
     def forward(self, y: Tensor) -> Tensor:
         return self.net(y).flatten(1)
 
 
 class Energy(nn.Module):
-    """An auto-encoder of mixtures (B, C, h, w), whose error is their energy (B, 1): 0 if it rebuilds
-    them, about 1 if it knows their mean alone."""
+    """An auto-encoder of mixtures (B, C, h, w), whose error is their energy (B, 1): 0 if it
+    rebuilds them, about 1 if it knows their mean alone."""
 
     def __init__(self, channels: int, side: int, width: int):
         super().__init__()
-        down, up = (
-            [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(blocks.LEAK)],
-            [nn.ConvTranspose2d(width, channels, 4, 2, 1)],
-        )
+        kernel = (4, 2, 1) if side > 1 else (1, 1, 0)
+        down: list[nn.Module] = [nn.Conv2d(channels, width, *kernel), nn.LeakyReLU(blocks.LEAK)]
+        up: list[nn.Module] = [nn.ConvTranspose2d(width, channels, *kernel)]
         for _ in range(halvings(side) - 1):
-            down += [nn.Conv2d(width, width, 4, 2, 1), nn.LeakyReLU(blocks.LEAK)]
-            up = [nn.ConvTranspose2d(width, width, 4, 2, 1), nn.LeakyReLU(blocks.LEAK), *up]
+            down += blocks.halve(width, width, "none")
+            up = [*blocks.double(width, width, "none"), *up]
         code = max(1, width // 4)
         narrow = [nn.Conv2d(width, code, 1), nn.Conv2d(code, width, 1), nn.LeakyReLU(blocks.LEAK)]
         self.net = blocks.kept_init(nn.Sequential(*down, *narrow, *up))
         blocks.kept(up[-1], QUIET, leak=1.0)
 
-    def forward(self, y: Tensor) -> Tensor:
+    def rebuild(self, y: Tensor) -> Tensor:
+        """The mixtures (B, C, h, w) as the auto-encoder has them."""
         rebuilt = self.net(y)
         if rebuilt.shape != y.shape:  # sides that do not halve
             rebuilt = F.interpolate(rebuilt, y.shape[2:], mode="nearest")
-        return (rebuilt - y).square().flatten(1).mean(1, keepdim=True)
+        return rebuilt
+
+    def forward(self, y: Tensor) -> Tensor:
+        return (self.rebuild(y) - y).square().flatten(1).mean(1, keepdim=True)
 
 
 class Heads(nn.Module):
-    """A head for each scale: mixtures (B, C, h, w) of each to what each says, (B, P)."""
+    """A head for each scale. Called with pictures (B, C, H, W), which `see` turns into mixtures, it
+    says of each scale (B, P); `judge` says it of mixtures that are there."""
 
     def __init__(
-        self, kind: Callable[[int, int, int], nn.Module], features: Sequence[Tensor], width: int
+        self,
+        kind: Callable[[int, int, int], nn.Module],  # channels, side and width to a head
+        sizes: Sequence[tuple[int, int]],  # channels and side of each scale
+        width: int,
+        see: Callable[[Tensor], list[Tensor]],
     ):
         super().__init__()
-        self.heads = nn.ModuleList(kind(f.shape[1], f.shape[2], width) for f in features)
+        self.heads = nn.ModuleList(kind(channels, side, width) for channels, side in sizes)
+        self.see = see
 
-    def forward(self, mixed: Sequence[Tensor]) -> list[Tensor]:
+    def judge(self, mixed: Sequence[Tensor]) -> list[Tensor]:
+        """Mixtures (B, C, h, w) of each scale to what its head says, (B, P)."""
         return [head(y) for head, y in zip(self.heads, mixed, strict=True)]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.judge(self.see(x)))
