@@ -82,15 +82,15 @@ def main() -> None:
             eyes.features(fake), None, False, eyes.features(fake.flip(-1)) if mirror else None
         )
         found = report.compare(seen, real, train=known, seed=given.seed)
-        row = {"pictures": name, "step": step, "samples": len(fake)}
+        row = {"pictures": name, "step": step, "samples": len(fake), "eyes": eyes.hash}
         row |= {name: found[name] for name in COLUMNS}
         rows.append(row | {"real_or_fake": right(fake, train, held_out, given.seed)})
     floor = report.compare(own, real, seed=given.seed)
     rows.append(
-        {"pictures": "training pictures", "step": None, "samples": len(train)}
+        {"pictures": "training pictures", "step": None, "samples": len(train), "eyes": eyes.hash}
         | {name: floor.get(name) for name in COLUMNS}
     )
-    print(json.dumps({"extractor": eyes.name, "extractor_hash": eyes.hash, "rows": rows}))
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

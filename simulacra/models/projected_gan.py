@@ -16,8 +16,7 @@ Deviations
   channels; the mixtures of channels are orthogonal.
 - One draw of fakes serves both players of a step, and so do its features: the frozen network looks
   at each picture once.
-- Energies are of patches, as logits are, and in units of the picture's own mean square, so that the
-  margin is in errors of predicting the mean.
+- The margin of a scale is in units of the error of predicting the mean, which is about 1.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,7 +92,7 @@ def idle(h: Hyper) -> dict[str, str]:
 
 # --- losses: pure functions -----------------------------------------------------------------------
 
-Scores = Sequence[Tensor]  # of each scale, (B, P): logits or energies of patches
+Scores = Sequence[Tensor]  # of each scale, (B, P): logits of P patches, or one energy
 
 
 def total(scores: Scores) -> Tensor:
@@ -108,7 +107,7 @@ def hinge_D(s_x: Scores, s_g: Scores, m: float) -> Tensor:
 
 
 def margin_D(E_x: Scores, E_g: Scores, m: float) -> Tensor:
-    """Energies of each scale, (B, P): sum of mean E(x) + max(0, m - E(G(z))), EBGAN's eq. 1."""
+    """Energies of each scale, (B, 1): sum of mean E(x) + max(0, m - E(G(z))), EBGAN's eq. 1."""
     both = zip(E_x, E_g, strict=True)
     return torch.stack([x.mean() + F.relu(m - g).mean() for x, g in both]).sum()
 

@@ -21,8 +21,6 @@ from simulacra.nn.efficientnet import EfficientNetLite0
 
 FINEST = 4  # side of maps that a head halves no further
 QUIET = 0.1  # what an auto-encoder says at first, beside what it is told
-PATCHES = 4  # rows and columns of patches that have an energy each
-FAINT = 0.1  # mean square of mixtures below which they count as that
 SMALL = 1e-3  # standard deviation below which a channel counts as constant
 
 
@@ -126,21 +124,19 @@ class Logits(nn.Module):
 
 
 class Energy(nn.Module):
-    """An auto-encoder of mixtures (B, C, h, w). The energy of a patch is its error, (B, P), in
-    units of what the picture's mixtures are on average: 0 if it rebuilds them, 1 if it knows
-    nothing but their mean. Without these units pictures that are like the mean picture would have
-    the least energy, however wrong they are."""
+    """An auto-encoder of mixtures (B, C, h, w), whose error is their energy (B, 1): 0 if it
+    rebuilds them, about 1 if it knows their mean alone."""
 
     def __init__(self, channels: int, side: int, width: int):
         super().__init__()
-        kernel = (4, 2, 1) if side > 1 else (1, 1, 0)
-        down: list[nn.Module] = [nn.Conv2d(channels, width, *kernel), nn.LeakyReLU(blocks.LEAK)]
+        kernel, leak = (4, 2, 1) if side > 1 else (1, 1, 0), nn.LeakyReLU(blocks.LEAK)
+        down: list[nn.Module] = [nn.Conv2d(channels, width, *kernel), leak]
         up: list[nn.Module] = [nn.ConvTranspose2d(width, channels, *kernel)]
         for _ in range(halvings(side) - 1):
-            down += blocks.halve(width, width, "none")
-            up = [*blocks.double(width, width, "none"), *up]
-        code = max(1, width // 2)
-        narrow = [nn.Conv2d(width, code, 1), nn.Conv2d(code, width, 1), nn.LeakyReLU(blocks.LEAK)]
+            down += [nn.Conv2d(width, width, 4, 2, 1), leak]
+            up = [nn.ConvTranspose2d(width, width, 4, 2, 1), leak, *up]
+        code = max(1, width // 4)
+        narrow = [nn.Conv2d(width, code, 1), nn.Conv2d(code, width, 1), leak]
         self.net = blocks.kept_init(nn.Sequential(*down, *narrow, *up))
         blocks.kept(up[-1], QUIET, leak=1.0)
 
@@ -152,10 +148,7 @@ class Energy(nn.Module):
         return rebuilt
 
     def forward(self, y: Tensor) -> Tensor:
-        error = (self.rebuild(y) - y).square().mean(1)
-        patches = [min(PATCHES, side) for side in error.shape[1:]]
-        unit = y.square().mean((1, 2, 3)).clamp(min=FAINT)
-        return F.adaptive_avg_pool2d(error, patches).flatten(1) / unit[:, None]
+        return (self.rebuild(y) - y).square().flatten(1).mean(1, keepdim=True)
 
 
 class Heads(nn.Module):
