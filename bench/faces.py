@@ -88,7 +88,8 @@ def main() -> None:
     floor = report.compare(own, real, seed=given.seed)
     rows.append(
         {"pictures": "training pictures", "step": None, "samples": len(train), "eyes": eyes.hash}
-        | {name: floor.get(name) for name in COLUMNS}
+        | {name: floor.get(name, "-") for name in COLUMNS}
+        | {"real_or_fake": "-"}
     )
     print(json.dumps(rows))
 
