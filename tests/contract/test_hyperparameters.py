@@ -35,6 +35,7 @@ RUNS = {"begin", "memory", "eye"}  # that name run folders; tests of their model
 SMALL: dict[str, dict[str, Any]] = {
     "ebgan": {"widths_G": 4, "widths_D": 4, "code_size": 3, "z_size": 3},
     "gan": {"widths": 4, "hidden": 4, "z_size": 3, "group": 2, "penalty_every": 2},
+    "projected_gan": {"widths": 4, "width_D": 4, "z_size": 3, "side": 20},
     "rgan": {
         "penalty_every": 2,
         "widths": 4,
@@ -80,6 +81,7 @@ ALSO: dict[str, list[dict[str, Any]]] = {
     "gan": [
         {"nets": "infogan", "norm_D": "batch", "widths": [128, 64, 32], "patch": 1, "group": 16}
     ],
+    "projected_gan": [{"judge": "energy", "loss": "hinge"}, {"loss": "relativistic"}],
     "rgan": [
         {"multi_scale": True, "blocks": 1, "head": "attention", "scan_G": 1, "scan_D": 1},
         {"loss": "non_saturating", "scan": "none", "classes": 3},
@@ -124,11 +126,13 @@ ALSO: dict[str, list[dict[str, Any]]] = {
 # so that what comes late in a training comes in the first steps
 AT_FIRST: dict[str, dict[str, Any]] = {
     "magan_mnist": {"epoch": 1, "warm": 1},
+    "projected_gan": {"levels": [0, 2]},
     "visual_dynamics": {"memory": 24, "components": 1},
     "foregan": {"critic_steps": 2},
 }
 LATER = {  # what not every variant's first steps feel
     "ebgan": {"hinge", "margin_unit", "pull_away_form"},
+    "projected_gan": {"margin"},
     "vae": {"floor"},
     "vaegan": {"gate"},
     "visual_dynamics": {"components"},
@@ -142,6 +146,9 @@ ELSEWHERE = {
 }
 CHOSEN: dict[str, list[Any]] = {  # values to try, where not any will do
     "classes": [3],
+    "levels": [[2]],
+    "augment": [["translate"], []],
+    "side": [24],
     "widths": [[4], [4, 4, 4], [6, 4]],
     "widths_G": [[4, 4, 4], [6, 4]],
     "widths_D": [[4, 4, 4], [6, 4], [6]],

@@ -170,6 +170,29 @@ def efficientnet_lite0() -> Extractor:
     )
 
 
+def efficientnet_lite2() -> Extractor:
+    """Other ImageNet eyes than those that projected models train with. They share family and data
+    with Lite0; the weights are TensorFlow's, too."""
+    path = efficientnet.weights(efficientnet.PACKAGE_LITE2)
+    net = efficientnet.EfficientNetLite0(efficientnet.STAGES_LITE2)
+    net.load_state_dict(torch.load(path, weights_only=True))
+    efficientnet.folded(net)
+    return Extractor(
+        name="efficientnet_lite2",
+        hash=digest(path.read_bytes()),
+        resize="grey repeated to 3 channels; stretched to 260x260, antialiased bicubic, cut off at "
+        "-1 and 1",
+        classes=efficientnet.CLASSES,
+        own_classes=False,
+        prepare=lambda images: resized(colour(images), 260, "bicubic").contiguous(
+            memory_format=torch.channels_last
+        ),
+        embed=net.features,
+        logits=net.logits,
+        batch=5,
+    )
+
+
 def random_conv() -> Extractor:
     """Untrained convolutions from a fixed seed: to try the machinery, not to judge."""
     net = nn.Sequential(
@@ -211,6 +234,7 @@ MAKERS: dict[str, Callable[[], Extractor]] = {
     "mnist_cnn": lambda: small_classifier("mnist_cnn"),
     "fashion_cnn": lambda: small_classifier("fashion_cnn"),
     "efficientnet_lite0": efficientnet_lite0,
+    "efficientnet_lite2": efficientnet_lite2,
     "random_conv": random_conv,
     "pixels": pixels,
 }
@@ -223,7 +247,7 @@ def names() -> list[str]:
 
 def classifiers() -> list[str]:
     """The names of those that also give probabilities."""
-    return ["mnist_cnn", "fashion_cnn", "efficientnet_lite0"]
+    return ["mnist_cnn", "fashion_cnn", "efficientnet_lite0", "efficientnet_lite2"]
 
 
 @cache
