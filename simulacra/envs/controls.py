@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from simulacra.core.errors import Mistake
+from simulacra.envs.view import Actions
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -110,5 +111,31 @@ def unnamed(size: int) -> Controls:
             ),
         )
         for i in range(size)
+    ]
+    return Controls(axes=tuple(axes))
+
+
+def of_game(actions: Actions) -> Controls:
+    """Those of a game of one's own: its keys; where it names none, digits for choices and pairs of
+    keys for numbers, of which -1 and 1 are the least and the largest."""
+    if actions.kind == "discrete":
+        choices = [
+            Choice(name=name, keys=(actions.keys.get(name, str(i + 1)),))
+            for i, name in enumerate(actions.names)
+        ]
+        return Controls(choices=tuple(choices))
+    if not actions.keys:
+        return unnamed(actions.size)
+    axes = [
+        Axis(
+            name=name,
+            stick=i,
+            ends=tuple(
+                End(name=f"{name} {sign}", keys=(actions.keys[f"{name} {sign}"],), value=value)
+                for sign, value in (("-", -1.0), ("+", 1.0))
+                if f"{name} {sign}" in actions.keys
+            ),
+        )
+        for i, name in enumerate(actions.names)
     ]
     return Controls(axes=tuple(axes))

@@ -490,8 +490,7 @@ class EBGAN:
     def sample(self, batch: Batch) -> dict[str, Tensor]:
         """`samples` (B, C, H, W); `reconstructed_real` and `reconstructed_fake`, (2 B, C, H, W):
         pictures, real or sampled, each followed by its reconstruction."""
-        x = batch["image"]
-        fake = self.generate(noise(x, self.hyper.z_size))
+        fake = self.generate(noise(x := batch["image"], self.hyper.z_size))
         return {"samples": fake} | {
             f"reconstructed_{name}": torch.stack([v, self.rebuild(v)], 1).flatten(0, 1)
             for name, v in (("real", x), ("fake", fake))

@@ -19,7 +19,8 @@ from simulacra.core.load import Opened
 from simulacra.core.random import fold, reseed
 from simulacra.envs import controls
 from simulacra.envs.carracing import keys
-from simulacra.envs.carracing.view import RATE, View, same
+from simulacra.envs.carracing.view import RATE
+from simulacra.envs.view import Actions, View, same
 from simulacra.models.world import seeing
 from simulacra.models.world.agent import agent_of, eye_for, same_codes
 from simulacra.models.world.artefacts import same_eye
@@ -74,7 +75,7 @@ def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -
         found = agent_of(opened, eye)
         memory, seen, view = found.memory, found.senses.eye, found.view
         notes += list(found.notes)
-        batch = opened.examples(STARTS)
+        batch = _some(opened, STARTS)
         same_codes(batch, found.eye)
         context, tau, noise = model.hyper.context, model.hyper.tau, model.hyper.noise
         if found.senses.memory in (None, memory):
@@ -87,7 +88,7 @@ def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -
         memory, seen, view = model.average.module, known.eye, known.view
         same_eye(memory, known)
         notes += list(known.notes)
-        batch = opened.examples(STARTS)
+        batch = _some(opened, STARTS)
         same_codes(batch, known.hash)
         context, tau, noise = model.shown(batch), model.hyper.tau, 1.0
     hands = _hands(memory.form.a_size, view, keys_told)
@@ -96,6 +97,17 @@ def world(opened: Opened, blob: Blob, eye: Path | None, keys_told: str | None) -
     page |= {"kind": "world", "agent": agent, "tau": tau, "noise": noise, "controls": hands}
     page |= {"rate": rate, "pace": min(PACE, rate), "ahead": max(1, round(rate / 2))}
     return Told(page, notes)
+
+
+def _some(opened: Opened, count: int) -> contract.Batch:
+    """So many held-out examples, or as many of a half, a quarter ... as there are."""
+    while True:
+        try:
+            return opened.examples(count)
+        except Mistake:
+            if count == 1:
+                raise
+            count //= 2
 
 
 def _agent(
@@ -133,9 +145,11 @@ def _dreamt(
 
 
 def _hands(size: int, view: View | None, keys_told: str | None) -> dict[str, Any]:
-    """How a person acts: as was said, as CarRacing has it, or whatever keys there are."""
+    """How a person acts: as was said, as the game has it, or whatever keys there are."""
     if keys_told is not None:
         found = controls.controls(keys_told, size, "--controls")
+    elif view is not None and isinstance(view.actions, Actions):
+        found = controls.of_game(view.actions)
     elif size == controls.controls(keys.CONTROLS, 3).size and (view is None or view.crop):
         found = controls.controls(keys.CONTROLS, size)
     else:
@@ -162,7 +176,7 @@ def futures(opened: Opened, blob: Blob) -> Told:
         reseed(fold(0, "play"))
         page["bank"] = blob.add(model.sample_prior(x.expand(BANK, -1, -1, -1)), HALF)
     try:
-        pictures = opened.examples(EXAMPLES)["image"]
+        pictures = _some(opened, EXAMPLES)["image"]
         numbers = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         page["pictures"] = {"numbers": blob.add(numbers, BYTE), "count": len(pictures)}
     except Mistake as missing:

@@ -129,8 +129,11 @@ def parses(words: list[str], page: str) -> None:
             assert rest[0] in command.commands, f"{page}: {path}"
             command, rest = command.commands[rest[0]], rest[1:]
         there = str(HOME / "zoo" / "vae_faces")  # in place of runs that are not there
+        game = "cartpole"  # in place of a game of one's own
         given = [
-            there
+            game
+            if before == "--game" and one.endswith(".py")
+            else there
             if re.fullmatch(r"(runs|try)/[\w/]+|RUN", one) and not before.startswith("-")
             else one
             for before, one in zip(["", *rest], rest, strict=False)

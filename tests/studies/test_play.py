@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from simulacra.core.errors import Mistake
 from simulacra.core.load import reopen
 from simulacra.envs.carracing import keys
-from simulacra.envs.controls import controls, unnamed
+from simulacra.envs.controls import controls, of_game, unnamed
+from simulacra.envs.view import Actions
 from simulacra.models.world.agent import agent_of
 from simulacra.models.world.dreaming import Agents
 from simulacra.models.world.memory_nets import State, sample_mixture, valued
@@ -291,6 +292,14 @@ def test_what_the_memory_expects_and_where_it_ends(show):
     }"""
     one, other = tab.evaluate(again)
     assert one != other, "each future has luck of its own"
+    acts = """(squash) => {
+        const own = play.dream.agent, kind = Object.getPrototypeOf(own);
+        const agent = Object.assign(Object.create(kind), own);
+        const z = new Float32Array(agent.W.length / 3).fill(0.3), h = new Float32Array(0);
+        return [...Object.assign(agent, { squash, state: false }).act(z, h)];
+    }"""  # fmt: skip
+    numbers, choice = (tab.evaluate(acts, squash) for squash in ("tanh", "argmax"))
+    assert choice == [float(x == max(numbers)) for x in numbers] and sum(choice) == 1
     tab.evaluate("""() => {
         const follow = play.dream.follow.bind(play.dream);
         play.dream.follow = (...all) => ({ ...follow(...all), end: 1 });
@@ -482,6 +491,19 @@ def test_controls_are_checked():
             controls(told, 1)
     with pytest.raises(Mistake, match="nobody named the 9 numbers"):
         unnamed(9)
+
+
+def test_games_of_ones_own_say_how_they_are_played():
+    known = {"fire": "x", "turn -": "q", "turn +": "e"}
+    found = of_game(Actions(kind="discrete", size=2, names=("rest", "fire"), keys=known))
+    assert [one.keys for one in found.choices] == [("1",), ("x",)] and not found.axes
+    found = of_game(Actions(kind="box", size=2, names=("turn", "gas"), keys=known))
+    assert [[(e.keys, e.value) for e in one.ends] for one in found.axes] == [
+        [(("q",), -1.0), (("e",), 1.0)],
+        [],
+    ]
+    found = of_game(Actions(kind="box", size=2, names=("turn", "gas")))
+    assert found == unnamed(2)
 
 
 def test_blocks_of_the_house_are_known():

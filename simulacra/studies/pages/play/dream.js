@@ -10,8 +10,12 @@ class Agent {
     const seen = this.state ? [...z, ...h] : z, x = Array.from(this.b);
     for (let i = 0; i < x.length; i++) {
       for (let k = 0; k < seen.length; k++) x[i] += this.W[i * seen.length + k] * seen[k];
-      x[i] = Math.tanh(x[i]);
     }
+    if (this.squash === "argmax") { // the first of the largest
+      const best = x.indexOf(Math.max(...x));
+      return Float32Array.from(x, (_, i) => Number(i === best));
+    }
+    for (let i = 0; i < x.length; i++) x[i] = Math.tanh(x[i]);
     if (this.squash === "tanh") return Float32Array.from(x);
     const [steer, gas, brake] = x; // as models/world/dreaming.py: squashed
     return Float32Array.of(steer, (gas + 1) / 2, this.squash === "paper" ? Math.max(brake, 0) : (brake + 1) / 2);
