@@ -26,8 +26,8 @@ def play(
     step: Step = None,
     trust: Trust = False,
 ) -> None:
-    """Make a page to play with (worlds, visual_dynamics, generators). It opens from disk: drive a
-    dream, draw a picture and see its futures, walk through z."""
+    """Make a page to play with, of a run. It opens from disk: drive a dream (worlds), draw a
+    picture and see its futures (visual_dynamics), walk through z (generators)."""
     from simulacra.core.errors import Mistake
     from simulacra.core.load import reopen
     from simulacra.studies.play import play as verb

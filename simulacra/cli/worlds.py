@@ -106,7 +106,7 @@ def collect(
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Record drives of CarRacing, or plays of a game, for eyes and memories. A stopped collection
+    """Record drives of CarRacing, or plays of a game. For eyes and memories; a stopped collection
     goes on."""
     if world != RACING:
         bound = {"lead": lead, "hud": hud, "ray": ray, "simulator": simulator != "envpool"}

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from simulacra.core import extras
-from simulacra.core.errors import Mistake, shown
+from simulacra.core.errors import Mistake, meant, shown
+from simulacra.envs import RACING
 from simulacra.envs.view import Actions, View
 
 SIZE = 64  # pixels, height and width, of what eyes see
@@ -231,7 +232,8 @@ def of_id(text: str) -> Game:
     try:
         spec = gymnasium.spec(text)
     except Exception as error:
-        raise Mistake(f"game = {shown(text)} ({plain(error)}); allowed: {known}") from None
+        near = meant(text, [*files(), RACING]) or f" ({plain(error)})"
+        raise Mistake(f"game = {shown(text)}{near}; allowed: {known}") from None
     steps = min(spec.max_episode_steps or 1000, ENDLESS)
 
     def make() -> Any:

@@ -1,5 +1,7 @@
-"""Projected GAN, and EBGAN on the same projections: the discriminator looks at what a frozen
-ImageNet network sees in a picture at several scales, not at pixels.
+"""Projected GAN, and EBGAN on the same projections.
+
+The discriminator looks at what a frozen ImageNet network sees in a picture at several scales, not
+at pixels.
 
 `judge = "logits"` is Projected GAN: a small discriminator for each scale. `judge = "energy"` is
 EBGAN there: a small auto-encoder for each scale, whose error is an energy, low where the data are
@@ -70,6 +72,7 @@ class Hyper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )  # DiffAugment, of all that is judged
     z_size: Size = 128  # numbers in z
     widths: tuple[Size, ...] = (256, 128, 96, 48, 16)  # G: channels of a stage, coarse to fine
+    norm_G: Literal["batch", "none"] = "batch"  # in G; batch norm sees a process's own half
     width_D: Size = 64  # channels of a head
     rate_G: Schedule = 2e-4  # Adam's learning rate
     rate_D: Schedule = 2e-4  # the same of the heads
@@ -136,7 +139,7 @@ class ProjectedGAN:
         C, H, W = like["image"].shape[1:]
         projected.eyes(like["image"].device)  # a Mistake now if the weights are not there
         sizes = projected.sizes(h.levels, h.side or min(H, W))
-        self.G = blocks.channels_last(Generator(h.z_size, h.widths, (C, H, W)))
+        self.G = blocks.channels_last(Generator(h.z_size, h.widths, (C, H, W), h.norm_G))
         self.project = projected.Projection([channels for channels, _ in sizes])
         heads = projected.Heads(HEADS[h.judge], sizes, h.width_D, lambda x: self.mixtures(x, ()))
         self.D = blocks.channels_last(heads)
@@ -169,7 +172,7 @@ class ProjectedGAN:
         """One move of D, then one of G, on the same fakes; losses and mean scores as scalars."""
         h, x = self.hyper, batch["image"]
         if k == 0 and not self.measured:
-            self.project.measure(lambda: iter([self.features(x)]))
+            self.project.measure(lambda: iter([self.features(all_gather(x))]))
             self.measured = True
         fake = self.G(noise(x, h.z_size))
         with torch.no_grad():

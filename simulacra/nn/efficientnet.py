@@ -172,8 +172,9 @@ def weights(package: str = PACKAGE) -> Path:
 
 @cache
 def pretrained() -> EfficientNetLite0:
-    """ImageNet's eyes, frozen and folded; on the CPU, wherever it is first called."""
-    with torch.device("cpu"):
+    """ImageNet's eyes, frozen and folded; on the CPU, wherever it is first called, and with the
+    random numbers of whoever calls left as they are."""
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
         net = EfficientNetLite0()
         net.load_state_dict(torch.load(weights(), weights_only=True))
         return channels_last(folded(net).requires_grad_(False))

@@ -22,15 +22,15 @@ MOMENTUM = 0.02  # by which a batch moves the running statistics
 REACH = 3  # doublings from the maps that excite to those that are excited
 
 
-def norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm whose running statistics move slowly."""
-    return nn.BatchNorm2d(channels, momentum=MOMENTUM)
+def normed(channels: int, norm: str) -> nn.Module:
+    """Batch norm whose running statistics move slowly, or, "none", nothing."""
+    return nn.Identity() if norm == "none" else nn.BatchNorm2d(channels, momentum=MOMENTUM)
 
 
-def stage(a: int, b: int) -> nn.Sequential:
+def stage(a: int, b: int, norm: str = "batch") -> nn.Sequential:
     """Maps (B, a, H, W) to (B, b, 2H, 2W): double, normalise, rectify."""
     up = nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)
-    return nn.Sequential(up, norm(b), nn.LeakyReLU(blocks.LEAK, inplace=True))
+    return nn.Sequential(up, normed(b, norm), nn.LeakyReLU(blocks.LEAK, inplace=True))
 
 
 class Excite(nn.Module):
@@ -48,20 +48,22 @@ class Excite(nn.Module):
 
 class Generator(nn.Module):
     """z (B, z_size) -> picture (B, C, H, W) in [-1, 1]; `widths` are the channels of the stages,
-    coarse to fine, each with twice the side of the one before. ValueError for pictures whose sides
-    do not halve that often."""
+    coarse to fine, each with twice the side of the one before; `norm` is "batch" or "none".
+    ValueError for pictures whose sides do not halve that often."""
 
-    def __init__(self, z_size: int, widths: Sequence[int], shape: tuple[int, int, int]):
+    def __init__(
+        self, z_size: int, widths: Sequence[int], shape: tuple[int, int, int], norm: str = "batch"
+    ):
         super().__init__()
         C, H, W = shape
         size = blocks.coarsest(H, W, len(widths) - 1)
         self.start = nn.Sequential(
             nn.Linear(z_size, widths[0] * size[0] * size[1], bias=False),
             blocks.Unflatten(widths[0], *size),
-            norm(widths[0]),
+            normed(widths[0], norm),
             nn.LeakyReLU(blocks.LEAK),
         )
-        self.stages = nn.ModuleList(stage(a, b) for a, b in pairwise(widths))
+        self.stages = nn.ModuleList(stage(a, b, norm) for a, b in pairwise(widths))
         self.excite = nn.ModuleList(
             Excite(a, b) for a, b in zip(widths, widths[REACH:], strict=False)
         )

@@ -121,7 +121,6 @@ MISTAKES = [
     (["predict", "gone", "x.png", "-o", "x"], "no run folder gone"),
     (["transfer", "gone", "x.png", "y.png", "z.png", "-o", "x"], "no run folder gone"),
     (["traverse", "gone", "x.png", "-o", "x"], "no run folder gone"),
-    (["collect", "moon", "-o", "x", "--episodes", "2"], "unknown world 'moon'; there is: racing"),
     (["sweep", "none"], "unknown sheet 'none'; there is: "),
     (["table", "none.toml"], "no sheet none.toml"),
 ]

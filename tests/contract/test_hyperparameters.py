@@ -33,7 +33,7 @@ RUNS = {"begin", "memory", "eye"}  # that name run folders; tests of their model
 
 # the most of each size, of each of its numbers if it has several
 SMALL: dict[str, dict[str, Any]] = {
-    "ebgan": {"widths_G": 4, "widths_D": 4, "code_size": 3, "z_size": 3},
+    "ebgan": {"widths_G": 4, "widths_D": 4, "code_size": 3, "z_size": 3, "penalty_every": 2},
     "gan": {"widths": 4, "hidden": 4, "z_size": 3, "group": 2, "penalty_every": 2},
     "projected_gan": {"widths": 4, "width_D": 4, "z_size": 3, "side": 20},
     "rgan": {

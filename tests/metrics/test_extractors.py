@@ -19,6 +19,7 @@ from simulacra.data.digits import table
 from simulacra.metrics.images import extractors
 from simulacra.metrics.images.extractors import load, names
 from simulacra.metrics.images.report import compare, look, notes, report
+from simulacra.nn import efficientnet
 from simulacra.nn.efficientnet import STAGES_LITE2, EfficientNetLite0, folded, same, shapes
 
 DATA = os.environ.get("SIMULACRA_DATA")
@@ -243,3 +244,12 @@ def test_real_features_serve_again():
     fake, real = look(images[:100], extractor), look(images[100:200], extractor)
     assert compare(fake, real, seed=1) == report(images[:100], images[100:200], extractor, seed=1)
     assert "128" in notes(fake, real)[0]
+
+
+def test_weights_that_are_loaded_take_no_random_numbers():
+    """Else what a model begins with would depend on whether somebody had loaded them before."""
+    torch.manual_seed(3)
+    wanted = torch.rand(3)
+    torch.manual_seed(3)
+    efficientnet.pretrained.__wrapped__()
+    assert torch.equal(torch.rand(3), wanted)
