@@ -338,9 +338,9 @@ def gif(images: Iterable[Image.Image], fps: float, times: Times | None = None) -
     return buffer.getvalue()
 
 
-def save_gif(frames: Tensor, path: Path, fps: float, times: Times | None = None) -> Path:
-    """The path of a GIF that shows the frames (T, C, H, W), at a rate or at times."""
-    return write(path, gif([picture(one) for one in to_bytes(visible(frames))], fps, times))
+def save_gif(frames: Iterable[Tensor], path: Path, fps: float, times: Times | None = None) -> Path:
+    """The path of a GIF that shows the frames, (C, H, W) each, at a rate or at times."""
+    return write(path, gif((picture(to_bytes(visible(f[None]))[0]) for f in frames), fps, times))
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
@@ -390,10 +390,11 @@ def timed(packets: list[Any], times: Times | None) -> list[Any]:
     return packets
 
 
-def save_mp4(frames: Tensor, path: Path, fps: float, times: Times | None = None) -> Path:
-    """The path of an MP4 that shows the frames (T, C, H, W), at a rate or at times;
+def save_mp4(frames: Iterable[Tensor], path: Path, fps: float, times: Times | None = None) -> Path:
+    """The path of an MP4 that shows the frames, (C, H, W) each, at a rate or at times;
     odd heights and widths grow by one pixel."""
-    return write(path, mp4(even(to_bytes(visible(frames))), fps, times))
+    pixels = (even(to_bytes(visible(one[None])))[0] for one in frames)
+    return write(path, mp4(pixels, fps, times))
 
 
 def save_film(

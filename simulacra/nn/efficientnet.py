@@ -170,11 +170,16 @@ def weights(package: str = PACKAGE) -> Path:
     return path
 
 
+def loaded(package: str = PACKAGE, stages: Stages = STAGES) -> EfficientNetLite0:
+    """The network of these stages with a package's weights, folded; on the CPU, wherever it is
+    called, and with the random numbers of whoever calls left as they are."""
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        net = EfficientNetLite0(stages)
+        net.load_state_dict(torch.load(weights(package), weights_only=True))
+        return folded(net)
+
+
 @cache
 def pretrained() -> EfficientNetLite0:
-    """ImageNet's eyes, frozen and folded; on the CPU, wherever it is first called, and with the
-    random numbers of whoever calls left as they are."""
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        net = EfficientNetLite0()
-        net.load_state_dict(torch.load(weights(), weights_only=True))
-        return channels_last(folded(net).requires_grad_(False))
+    """ImageNet's eyes, frozen."""
+    return channels_last(loaded().requires_grad_(False))

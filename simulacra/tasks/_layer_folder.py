@@ -18,8 +18,10 @@ from simulacra.data._pictures import floats
 from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip import blaming
+from simulacra.io.clip_and_mask import fitting
 from simulacra.io.film import playing
 from simulacra.io.pictures import opened
+from simulacra.video._background_flow import at_size
 
 PARTS = "mask", "matte", "foreground", "background", "composite"  # folders with a PNG a frame
 OWN = "mask", "matte", "foreground"  # which each of several objects has, too
@@ -300,12 +302,6 @@ def plays(path: Path, count: int) -> bool:
         return False
 
 
-def reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a GIF of frames of a size."""
-    scale = min(1.0, LARGEST / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def lacking(
     out: Path, size: tuple[int, int], count: int, names: Sequence[int]
 ) -> tuple[set[Path], set[Path]]:
@@ -313,18 +309,23 @@ def lacking(
     are not there or damaged."""
     lost = {path for path in layers(out, range(count), names) if not is_whole(path, size)}
     films = {out / name for name in FILMS if name.endswith(".mp4") and not plays(out / name, count)}
+    small = fitting(*size, LARGEST)
     return lost, films | {
-        out / name
-        for name in FILMS
-        if name.endswith(".gif") and not is_whole(out / name, reduced(size))
+        out / name for name in FILMS if name.endswith(".gif") and not is_whole(out / name, small)
     }
 
 
 def layer(path: Path, mode: str) -> Tensor:
-    """A frame of a layer, (1, C, H, W) in [-1, 1]."""
+    """A frame of a layer, (C, H, W) in [-1, 1]."""
     with blaming(path), opened(path) as image:
         pixels = np.array(image.convert(mode))
-    return floats(pixels[..., None] if pixels.ndim == 2 else pixels).permute(2, 0, 1)[None]
+    return floats(pixels[..., None] if pixels.ndim == 2 else pixels).permute(2, 0, 1)
+
+
+def shrunk(frame: Tensor) -> Tensor:
+    """A frame (C, H, W) with a longer side of at most LARGEST, as GIFs have it."""
+    width, height = fitting(frame.shape[2], frame.shape[1], LARGEST)
+    return at_size(frame[None], (height, width))[0]
 
 
 def tinted(frames: Tensor, mattes: Tensor) -> Tensor:
@@ -343,19 +344,16 @@ def films(out: Path, frames: Frames, fps: float, names: Sequence[int]) -> list[s
     They are made of the layers' files, so that films made later have the same bytes."""
     mattes = [part for part in parts_of(names) if part.endswith("/matte")] or ["matte"]
     times, T = origin.read(out, fps).times, len(frames)
-    small = reduced((frames.shape[3], frames.shape[2]))
 
     def overlay(t: int) -> Tensor:
         each = [(layer(out / one / f"{t:05d}.png", "L") + 1) / 2 for one in mattes]
-        return tinted(frames[t : t + 1], torch.cat(each, 1))
+        return tinted(frames[t : t + 1], torch.stack(each, 1))[0]
 
+    easel.save_mp4(map(overlay, range(T)), out / "overlay.mp4", fps, times)
+    rate = min(fps, FASTEST)
+    easel.save_gif(map(shrunk, map(overlay, range(T))), out / "overlay.gif", rate, times)
     ground = (layer(out / "background" / f"{t:05d}.png", "RGB") for t in range(T))
-    pictures = (easel.picture(easel.to_bytes(overlay(t))[0]) for t in range(T))
-    gif = easel.gif((one.resize(small) for one in pictures), min(fps, FASTEST), times)
-    for name, film in ("overlay.mp4", map(overlay, range(T))), ("background.mp4", ground):
-        pixels = (easel.even(easel.to_bytes(one))[0] for one in film)
-        easel.write(out / name, easel.mp4(pixels, fps, times))
-    easel.write(out / "overlay.gif", gif)
+    easel.save_mp4(ground, out / "background.mp4", fps, times)
     return (
         [f"{out / 'overlay.gif'} plays at {FASTEST:g} frames per second, the most that a GIF has"]
         if fps > FASTEST

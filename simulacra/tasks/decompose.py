@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import Mistake, choose
-from simulacra.core.stack import Each, Frames, Instead, Kind, Stack, Store, kept
+from simulacra.core.stack import Each, Frames, Kind, Stack, Store, kept, made
 from simulacra.io import origin
 from simulacra.io import paint as easel
 from simulacra.io.clip_and_mask import FAST, SLOW, Clip, paced, read_clip
@@ -176,7 +176,7 @@ def done(work: Work) -> Facts:
 class Sought(NamedTuple):
     """What was found of the objects."""
 
-    soft: Frames  # (T, K, H, W)
+    masks: Frames  # (T, K, H, W) bool
     confidence: Tensor  # (T, K)
     warned: list[doubts.Doubt]
     places: list[int]  # how deep each is
@@ -199,7 +199,7 @@ def layered(work: Work, lost: set[Path] | None) -> Facts:
 
     def common(t: int) -> Tensor:
         """The matte of all objects, from their masks alone."""
-        mask = (found.soft[t : t + 1] > 0.5).any(1, keepdim=True).float()
+        mask = found.masks[t : t + 1].any(1, keepdim=True).float()
         return layers.mattes(work.frames[t : t + 1], mask)
 
     def make(stacks: Mapping[str, Store]) -> None:
@@ -231,13 +231,13 @@ def frame_of(
     work: Work, found: Sought, stacks: Mapping[str, Frames], t: int
 ) -> tuple[dict[str, np.ndarray], layers.Told]:
     """The layers of frame t, bytes (H, W, C) by their folders, and what is told of them."""
-    frame, soft, names = work.frames[t : t + 1], found.soft[t : t + 1], work.objects.names
+    frame, masks, names = work.frames[t : t + 1], found.masks[t : t + 1], work.objects.names
     background, known = stacks["background"][t : t + 1], stacks["known"][t : t + 1].float()
     matte = layers.explained(frame, stacks["matte"][t : t + 1], background, known)
     foreground = layers.foregrounds(frame, matte, background)
     opacity = easel.to_bytes(2 * matte - 1)
     made = {
-        "mask": easel.to_bytes(2 * (soft > 0.5).any(1, keepdim=True).float() - 1),
+        "mask": easel.to_bytes(2 * masks.any(1, keepdim=True).float() - 1),
         "matte": opacity,
         "background": easel.to_bytes(background),
         "foreground": np.concatenate([easel.to_bytes(foreground), opacity], 3),
@@ -246,7 +246,7 @@ def frame_of(
     if len(names) == 1:
         composite = layers.over(foreground, matte, background)
     else:
-        own, composite = apart(frame, soft, matte, background, names, found.places)
+        own, composite = apart(frame, masks.float(), matte, background, names, found.places)
         made |= own
         one = one._replace(again=float(psnr(composite, frame)))
     made["composite"] = easel.to_bytes(composite)
@@ -296,19 +296,19 @@ def found_in(work: Work) -> Sought:
     for t in range(T) if not fresh else ():  # a stopped run had found them
         heard(t, soft[t], confidence[t])
     places = depth.order(small, Each(soft.shape, lambda t: soft[t] > 0.5))
-    seen = Instead(Each((T, K, H, W), lambda t: own(t, soft[t])), given)
+    hard = made((T, K, H, W), "flags", work.inner)
     area, digests = np.zeros((T, K), np.int64), []
     for t in range(T):
-        one = (seen[t] > 0.5).numpy()
-        area[t] = one.sum((1, 2))
-        digests.append(digest(np.packbits(one).tobytes()))
+        one = (given[t] if t in given else own(t, soft[t])) > 0.5
+        hard[t], area[t] = one, one.sum((1, 2)).numpy()
+        digests.append(digest(np.packbits(one.numpy()).tobytes()))
     warned = doubts.doubts(doubts.of_clip(soft, confidence), names, facts["given"])
-    return Sought(seen, confidence, warned, places, area, digests)
+    return Sought(hard, confidence, warned, places, area, digests)
 
 
 def apart(
     frame: Tensor,
-    soft: Tensor,
+    masks: Tensor,
     matte: Tensor,
     background: Tensor,
     names: tuple[int, ...],
@@ -317,14 +317,14 @@ def apart(
     """The layers of each of several objects in a frame (1, 3, H, W) by their folders, and the
     composite of all. Mattes are shares of the common one; the opacity of a foreground is what makes
     the frame again if the layers are laid over one another, the nearest last."""
-    each = [layers.mattes(frame, one) for one in soft.split(1, 1)]
+    each = [layers.mattes(frame, one) for one in masks.split(1, 1)]
     shares = depth.parts(torch.cat(each, 1), matte)
     colours, composite = depth.colours_of(frame, shares, places, background)
     opacity = depth.opacities(shares, places)
     made = {}
     for k, name in enumerate(names):
         own = f"{_layer_folder.OBJECTS}/{name}"
-        made[f"{own}/mask"] = easel.to_bytes(2 * (soft[:, k : k + 1] > 0.5).float() - 1)
+        made[f"{own}/mask"] = easel.to_bytes(2 * masks[:, k : k + 1] - 1)
         made[f"{own}/matte"] = easel.to_bytes(2 * shares[:, k : k + 1] - 1)
         bare = easel.to_bytes(colours[:, k]), easel.to_bytes(2 * opacity[:, k : k + 1] - 1)
         made[f"{own}/foreground"] = np.concatenate(bare, 3)

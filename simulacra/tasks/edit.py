@@ -1,7 +1,7 @@
 """Edit: new composites of the layers that decompose made: without an object, before another
 background, or elsewhere. Frame by frame, so that memory does not depend on the length."""
 
-from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +64,10 @@ def edit(
     pictures = (easel.picture((255 * one).round().clip(0, 255).astype(np.uint8)) for one in frames)
     paths = easel.write_all(out / "frames", ".png", stack.frames, map(easel.png, pictures))
 
-    def again() -> Iterator[np.ndarray]:
-        for path in paths:
-            yield easel.to_bytes(_layer_folder.layer(path, "RGB"))
-
-    times, small = stack.kept.times, _layer_folder.reduced((stack.width, stack.height))
-    film = easel.write(
-        out / "edited.mp4", easel.mp4((easel.even(one)[0] for one in again()), rate, times)
-    )
-    shown = (easel.picture(one[0]).resize(small) for one in again())
-    gif = easel.write(out / "edited.gif", easel.gif(shown, min(rate, _layer_folder.FASTEST), times))
+    times, slow = stack.kept.times, min(rate, _layer_folder.FASTEST)
+    one, two = (map(_layer_folder.layer, paths, repeat("RGB")) for _ in range(2))
+    film = easel.save_mp4(one, out / "edited.mp4", rate, times)
+    gif = easel.save_gif(map(_layer_folder.shrunk, two), out / "edited.gif", slow, times)
     return [*paths, film, gif], notes
 
 

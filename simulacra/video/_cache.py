@@ -2,7 +2,7 @@
 whole, of this work, and of the right shapes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -53,21 +53,3 @@ def fault(path: Path, of: str, shapes: Shapes) -> tuple[dict[str, Tensor], str]:
     if not all(torch.isfinite(value).all() for value in found.values()):
         return {}, "not all its values are finite"
     return found, ""
-
-
-def kept(
-    path: Path, of: str, shapes: Shapes, make: Callable[[], dict[str, Tensor]]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """What an earlier, stopped run made, or what is made now and kept;
-    and a note if the former is not to be believed."""
-    notes: list[str] = []
-    if path.exists():
-        found, why = fault(path, of, shapes)
-        if not why:
-            return found, notes
-        notes = [f"{path} cannot be used ({why}); made again"]
-    keep(path, make(), of)
-    found, why = fault(path, of, shapes)  # as a resumed run sees it
-    if why:
-        raise RuntimeError(f"{path} was written and cannot be read: {why}")
-    return found, notes

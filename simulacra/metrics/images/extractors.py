@@ -147,21 +147,18 @@ def small_classifier(name: str) -> Extractor:
     )
 
 
-def efficientnet_lite0() -> Extractor:
-    """ImageNet's eyes; the weights are TensorFlow's,
+def imagenet(name: str, package: str, stages: efficientnet.Stages, side: int) -> Extractor:
+    """ImageNet's eyes at the size at which they are best; the weights are TensorFlow's,
     trained on pictures in [-1, 1], without a mean per channel."""
-    path = efficientnet.weights()
-    net = efficientnet.EfficientNetLite0()
-    net.load_state_dict(torch.load(path, weights_only=True))
-    efficientnet.folded(net)
+    net = efficientnet.loaded(package, stages)
     return Extractor(
-        name="efficientnet_lite0",
-        hash=digest(path.read_bytes()),
-        resize="grey repeated to 3 channels; stretched to 224x224, antialiased bicubic, cut off at "
-        "-1 and 1",
+        name=name,
+        hash=digest(efficientnet.weights(package).read_bytes()),
+        resize=f"grey repeated to 3 channels; stretched to {side}x{side}, antialiased bicubic, "
+        "cut off at -1 and 1",
         classes=efficientnet.CLASSES,
         own_classes=False,
-        prepare=lambda images: resized(colour(images), 224, "bicubic").contiguous(
+        prepare=lambda images: resized(colour(images), side, "bicubic").contiguous(
             memory_format=torch.channels_last
         ),
         embed=net.features,
@@ -170,27 +167,15 @@ def efficientnet_lite0() -> Extractor:
     )
 
 
+def efficientnet_lite0() -> Extractor:
+    """Those that projected models train with, too."""
+    return imagenet("efficientnet_lite0", efficientnet.PACKAGE, efficientnet.STAGES, 224)
+
+
 def efficientnet_lite2() -> Extractor:
-    """Other ImageNet eyes than those that projected models train with. They share family and data
-    with Lite0; the weights are TensorFlow's, too."""
-    path = efficientnet.weights(efficientnet.PACKAGE_LITE2)
-    net = efficientnet.EfficientNetLite0(efficientnet.STAGES_LITE2)
-    net.load_state_dict(torch.load(path, weights_only=True))
-    efficientnet.folded(net)
-    return Extractor(
-        name="efficientnet_lite2",
-        hash=digest(path.read_bytes()),
-        resize="grey repeated to 3 channels; stretched to 260x260, antialiased bicubic, cut off at "
-        "-1 and 1",
-        classes=efficientnet.CLASSES,
-        own_classes=False,
-        prepare=lambda images: resized(colour(images), 260, "bicubic").contiguous(
-            memory_format=torch.channels_last
-        ),
-        embed=net.features,
-        logits=net.logits,
-        batch=5,
-    )
+    """Others, with which nothing is trained; they share family and data with Lite0."""
+    package, stages = efficientnet.PACKAGE_LITE2, efficientnet.STAGES_LITE2
+    return imagenet("efficientnet_lite2", package, stages, 260)
 
 
 def random_conv() -> Extractor:
