@@ -386,3 +386,9 @@ def test_configs_of_games_take_the_models_that_they_name():
         ("controller", "world_controller"),
     ):
         assert config.resolve(f"{name}_game", "laptop", []).model == model
+
+
+def test_the_preset_for_tests_dreams_of_the_shortest_plays() -> None:
+    """What it is told before a dream, and one step more: six plays of CartPole may have no six."""
+    checked = config.resolve("controller_game", "tiny")
+    assert checked.data.length == checked.hyper.context + 1
